@@ -1,0 +1,235 @@
+"""Folders of weights: reading, writing, and starting from SigLIP 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+WEIGHTS, INDEX, CONFIG = (
+    'model.safetensors',
+    'model.safetensors.index.json',
+    'config.json',
+)
+# temperatures of training runs of the reference (spec B.3) and old buffers
+TOLERATED = ('logit_scale_finegraind', 'logit_scale_hardneg')
+TOLERATED_SUFFIX = '.embeddings.position_ids'
+
+
+def resolve_folder(name: str | os.PathLike) -> Path:
+    """A local folder, or the snapshot of a hub id such as 'qihoo360/fg-clip2-base'.
+
+    Raises:
+        ValueError: if it is neither, or the hub cannot be reached.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or str(name).count('/') != 1 or folder.is_absolute():
+        raise ValueError(
+            f'expected a folder with {CONFIG} and {WEIGHTS}, or a hub id '
+            f"'owner/name'; found neither at {name}"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ValueError(
+            f'{name} is no local folder; to download it: pip install huggingface_hub'
+        ) from error
+    patterns = ['*.json', '*.safetensors', 'tokenizer.model']
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=patterns))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f'{name} is no local folder and could not be downloaded ({error}); '
+            f'download it elsewhere and pass the folder'
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Parsed ``config.json``; ValueError if absent or no JSON object."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ValueError(f'{folder} holds no {CONFIG}; expected the released layout')
+    try:
+        config = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path} is not valid JSON: {error}') from error
+    if not isinstance(config, dict):
+        raise ValueError(f'{path} must hold one JSON object, got a {type(config)}')
+    return config
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """``model.safetensors``, or the shards that its index names."""
+    index = folder / INDEX
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not index.is_file():
+        raise ValueError(
+            f'{folder} holds no {WEIGHTS} (only safetensors are read: pickled '
+            f'weights can run code); download or convert it'
+        )
+    weight_map = json.loads(index.read_text(encoding='utf-8'))['weight_map']
+    files = [folder / name for name in sorted(set(weight_map.values()))]
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise ValueError(f'{index} names {", ".join(missing)}, absent from {folder}')
+    return files
+
+
+class Weights:
+    """Tensors of a folder, read one by one.
+
+    Args:
+        folder: local folder in the released layout.
+
+    Raises:
+        ValueError: if the file is absent, truncated, or of FG-CLIP 1 / CLIP.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._handles, self._where = [], {}
+        for path in _weight_files(folder):
+            try:
+                handle = safe_open(path, framework='pt')
+            except (SafetensorError, OSError) as error:
+                raise ValueError(
+                    f'{path} is truncated or no safetensors file ({error}); '
+                    f'download it again'
+                ) from error
+            self._handles.append(handle)
+            self._where |= dict.fromkeys(handle.keys(), handle)
+        if 'text_filip_projection.weight' in self._where:
+            raise ValueError(
+                f'{folder} holds FG-CLIP 1 weights (text_filip_projection); '
+                f'expected FG-CLIP 2, e.g. qihoo360/fg-clip2-base'
+            )
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._where
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._where[name].get_tensor(name)
+
+    def names(self) -> set[str]:
+        """Names of all tensors but those that every loader tolerates."""
+        return {
+            name
+            for name in self._where
+            if name not in TOLERATED and not name.endswith(TOLERATED_SUFFIX)
+        }
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape, without reading the tensors."""
+        return {
+            name: tuple(handle.get_slice(name).get_shape())
+            for name, handle in self._where.items()
+        }
+
+
+def load_strictly(model: nn.Module, weights: Weights, ignore: Iterable[str] = ()):
+    """Copy weights into a model built on the meta device; every name must match.
+
+    Args:
+        model: parameters on any device are replaced by the file's tensors.
+        weights: the folder's tensors.
+        ignore: prefixes of names in the file that the model left out on purpose.
+
+    Raises:
+        ValueError: naming the first missing, unexpected or misshapen tensor.
+    """
+    expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    found = {n for n in weights.names() if not n.startswith(tuple(ignore) or ('\0',))}
+    shapes = weights.shapes()
+    problems = [f'{n} is missing' for n in sorted(set(expected) - found)]
+    problems += [f'{n} is unexpected' for n in sorted(found - set(expected))]
+    problems += [
+        f'{n} is {shapes[n]} instead of {expected[n]}'
+        for n in sorted(found & set(expected))
+        if shapes[n] != expected[n]
+    ]
+    if problems:
+        raise ValueError(
+            f'weights of {weights.folder} do not fit the model of its {CONFIG}: '
+            f'{problems[0]} ({len(problems)} such tensors); expected the files of '
+            f'one FG-CLIP 2 model'
+        )
+    model.load_state_dict({name: weights[name] for name in expected}, assign=True)
+
+
+def save_folder(
+    folder: str | os.PathLike, config: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> Path:
+    """Write ``config.json`` and ``model.safetensors``, each under a temporary
+    name first, so that an interrupted write never leaves a torn file."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        weights, text = Path(scratch) / WEIGHTS, Path(scratch) / CONFIG
+        save_file(tensors, weights, metadata={'format': 'pt'})
+        text.write_text(json.dumps(config, indent=2) + '\n', encoding='utf-8')
+        os.replace(weights, folder / WEIGHTS)
+        os.replace(text, folder / CONFIG)
+    return folder
+
+
+def stretch_positions(table: Tensor, keep: int = 20, factor: int = 4) -> Tensor:
+    """Long position table from a short one: 64 -> 4 * 64 - 3 * 20 = 196 rows.
+
+    The first ``keep`` rows are copied; between neighbours of the others come
+    ``factor`` evenly spaced steps, and the last step is extrapolated.
+
+    Args:
+        table: (P, D), P > keep + 1.
+
+    Returns:
+        (factor * P - (factor - 1) * keep, D), float32.
+
+    Reference: Long-CLIP (arXiv:2403.15378), section 3.1.
+    """
+    table = table.float()
+    tail = table[keep:]
+    step = torch.cat([tail[1:] - tail[:-1], (tail[-1] - tail[-2])[None]])
+    fractions = torch.arange(factor, device=table.device) / factor
+    stretched = tail[:, None] + fractions[:, None] * step[:, None]
+    return torch.cat([table[:keep], stretched.flatten(0, 1)])
+
+
+def fgclip2_state_from_siglip2(weights: Weights) -> dict[str, Tensor]:
+    """FG-CLIP 2's starting point from SigLIP 2, NaFlex or fixed resolution.
+
+    Shared tensors are taken as they are (a fixed-resolution Conv2d patch
+    embedding is reshaped to the row, column, channel order); both long tables
+    are the stretched short one; the box and long heads copy the text head, the
+    dense head copies the MAP head (spec A.3, B.2).
+    """
+    state = {name: weights[name] for name in weights.names()}
+    patch = 'vision_model.embeddings.patch_embedding.weight'
+    if patch not in state or 'text_model.head.weight' not in state:
+        raise ValueError(f'{weights.folder} holds no SigLIP 2 weights ({patch})')
+    if state[patch].ndim == 4:  # Conv2d (D, 3, 16, 16) -> Linear (D, 16 * 16 * 3)
+        state[patch] = state[patch].permute(0, 2, 3, 1).flatten(1)
+    table = 'text_model.embeddings.position_embedding'
+    stretched = stretch_positions(state[f'{table}.weight'])
+    for name in ('res', 'ori'):
+        state[f'{table}_{name}.weight'] = stretched.clone()
+    copies = dict(
+        longtext_head='text_model.head',
+        boxtext_head='text_model.head',
+        dense_feature_head='vision_model.head',
+    )
+    for target, source in copies.items():
+        for name in [n for n in state if n.startswith(f'{source}.')]:
+            state[target + name.removeprefix(source)] = state[name].clone()
+    return state

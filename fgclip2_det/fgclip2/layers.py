@@ -1,0 +1,165 @@
+"""Transformer parts that both towers share; released parameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None):
+    """Multi-head attention without N x N weights.
+
+    Args:
+        q: (B, L, D); k, v: (B, N, D), projected.
+        mask: (B, 1, 1, N) bool, True = key takes part; None = all do.
+
+    Returns:
+        (B, L, D), before the output projection.
+    """
+    q, k, v = (x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return out.transpose(1, 2).flatten(2)
+
+
+class Attention(nn.Module):
+    """Self-attention with a bias everywhere; scale head_dim ** -0.5."""
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.k_proj = nn.Linear(embed_dims, embed_dims)
+        self.v_proj = nn.Linear(embed_dims, embed_dims)
+        self.q_proj = nn.Linear(embed_dims, embed_dims)
+        self.out_proj = nn.Linear(embed_dims, embed_dims)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        return self.out_proj(attend(q, k, v, self.num_heads, mask))
+
+
+class MLP(nn.Module):
+    """fc1, GELU (tanh form), fc2."""
+
+    def __init__(self, embed_dims: int, hidden_dims: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dims, hidden_dims)
+        self.fc2 = nn.Linear(hidden_dims, embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.fc2(F.gelu(self.fc1(x), approximate='tanh'))
+
+
+class EncoderLayer(nn.Module):
+    """Pre-LN block: x + attention(LN(x)), then x + MLP(LN(x))."""
+
+    def __init__(self, dims: int, hidden_dims: int, num_heads: int, eps: float) -> None:
+        super().__init__()
+        self.layer_norm1 = nn.LayerNorm(dims, eps=eps)
+        self.self_attn = Attention(dims, num_heads)
+        self.layer_norm2 = nn.LayerNorm(dims, eps=eps)
+        self.mlp = MLP(dims, hidden_dims)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        x = x + self.self_attn(self.layer_norm1(x), mask)
+        return x + self.mlp(self.layer_norm2(x))
+
+
+class Encoder(nn.Module):
+    """Stack of blocks; ``gradient_checkpointing`` trades time for memory."""
+
+    def __init__(self, config) -> None:
+        super().__init__()
+        self.gradient_checkpointing = False
+        self.layers = nn.ModuleList(
+            EncoderLayer(
+                config.hidden_size,
+                config.intermediate_size,
+                config.num_attention_heads,
+                config.layer_norm_eps,
+            )
+            for _ in range(config.num_hidden_layers)
+        )
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, out_indices: Sequence[int] = ()
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run all blocks.
+
+        Args:
+            x: (B, N, D).
+            mask: (B, 1, 1, N) bool over keys, or None.
+            out_indices: blocks whose outputs are wanted too.
+
+        Returns:
+            (B, N, D) after the last block, and the outputs of ``out_indices``.
+        """
+        outs = []
+        for i, layer in enumerate(self.layers):
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, mask, use_reentrant=False)
+            else:
+                x = layer(x, mask)
+            if i in out_indices:
+                outs.append(x)
+        return x, outs
+
+
+class PackedAttention(nn.Module):
+    """Parameters of ``nn.MultiheadAttention`` (q; k; v stacked), batch first."""
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dims, embed_dims))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * embed_dims))
+        self.out_proj = nn.Linear(embed_dims, embed_dims)
+
+    def forward(self, query: Tensor | None, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from ``query`` (B, L, D), or from ``x`` itself, to x (B, N, D)."""
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        if query is None:
+            q, k, v = F.linear(x, weight, bias).chunk(3, -1)
+        else:
+            dims = x.shape[-1]
+            q = F.linear(query, weight[:dims], bias[:dims])
+            k, v = F.linear(x, weight[dims:], bias[dims:]).chunk(2, -1)
+        return self.out_proj(attend(q, k, v, self.num_heads, mask))
+
+
+class AttentionPoolingHead(nn.Module):
+    """MAP head. ``pool`` gives one vector an image, ``dense`` one a token.
+
+    The dense path (spec A.4) lets every token be its own query and adds no
+    residual from its input: y = attention(x, x, x); out = y + MLP(LN(y)).
+
+    Example:
+        >>> head = AttentionPoolingHead(64, 128, 4, 1e-6)
+        >>> head.dense(torch.zeros(2, 6, 64)).shape
+        torch.Size([2, 6, 64])
+    """
+
+    def __init__(self, dims: int, hidden_dims: int, num_heads: int, eps: float) -> None:
+        super().__init__()
+        self.probe = nn.Parameter(torch.empty(1, 1, dims))
+        self.attention = PackedAttention(dims, num_heads)
+        self.layernorm = nn.LayerNorm(dims, eps=eps)
+        self.mlp = MLP(dims, hidden_dims)
+
+    def pool(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, D)."""
+        query = self.probe.expand(len(x), -1, -1)
+        return self._finish(self.attention(query, x, mask))[:, 0]
+
+    def dense(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D), not normalised."""
+        return self._finish(self.attention(None, x, mask))
+
+    def _finish(self, y: Tensor) -> Tensor:
+        return y + self.mlp(self.layernorm(y))

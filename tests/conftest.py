@@ -1,0 +1,20 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """Folder with golden outputs and real data kept beside the project.
+
+    ``FGCLIP2_SHARED`` names it; ``../shared`` of the repository by default.
+    """
+    folder = Path(os.environ.get('FGCLIP2_SHARED', ROOT.parent / 'shared'))
+    if not folder.is_dir():
+        pytest.skip(f'needs the reference data in {folder} (set FGCLIP2_SHARED)')
+    return folder
