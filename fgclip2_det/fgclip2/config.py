@@ -143,7 +143,7 @@ class FGCLIP2Config:
         )
 
 
-TINY_VOCAB_SIZE = 2048  # pieces of assets/fgclip2_tiny/tokenizer.model, rounded up
+TINY_VOCAB_SIZE = 2048  # pieces of assets/fgclip2_tiny/tokenizer.model
 _SIZES = {  # width, MLP width, layers, heads (spec A.1)
     'tiny': (128, 512, 4, 4),
     'base': (768, 3072, 12, 12),

@@ -1,0 +1,271 @@
+"""Images to patches, as FG-CLIP 2 was trained to see them.
+
+RGB -> patch budget -> resize to multiples of the patch size (PIL, bilinear) ->
+(x / 255 - 0.5) / 0.5 -> patches. Same numbers as the released processor, with two
+differences: an explicit budget is obeyed, and a batch is padded to its longest
+image only, not to the budget.
+"""
+
+import math
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+ImageLike = str | os.PathLike | Image.Image | np.ndarray | Tensor
+
+BUDGETS = (128, 256, 576, 784, 1024)  # patches per image, as in training
+
+
+@dataclass
+class ImageBatch:
+    """Patches of B images, padded to the longest.
+
+    Attributes:
+        pixel_values: (B, N, 3 * patch * patch), in -1 to 1; padding is 0.
+        patch_mask: (B, N) bool, True = real patch.
+        grid_sizes: (B, 2) int64, (h, w) in patches.
+        image_sizes: (B, 2) int64, (h, w) in pixels of the upright image before
+            any resizing: the image that boxes are given in.
+    """
+
+    pixel_values: Tensor
+    patch_mask: Tensor
+    grid_sizes: Tensor
+    image_sizes: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixel_values)
+
+    def to(
+        self,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> 'ImageBatch':
+        """Batch on a device; ``dtype`` is for the pixel values alone."""
+        return replace(
+            self,
+            pixel_values=self.pixel_values.to(device=device, dtype=dtype),
+            patch_mask=self.patch_mask.to(device=device),
+            grid_sizes=self.grid_sizes.to(device=device),
+            image_sizes=self.image_sizes.to(device=device),
+        )
+
+
+def preprocess(
+    images: ImageLike | Sequence[ImageLike],
+    max_num_patches: int | str = 'auto',
+    patch_size: int = 16,
+) -> ImageBatch:
+    """Batch of patches of one image or of several.
+
+    Args:
+        images: one image or B images, each as :func:`load_image` takes it.
+        max_num_patches: budget per image. Small images are enlarged to fill it.
+            'auto' takes the largest of the images' own (:func:`patch_budget`).
+        patch_size: pixels per patch side.
+
+    Returns:
+        Batch with N = the largest h * w of the batch, so one image, or several of
+        equal grid, carry no padding.
+
+    Raises:
+        ValueError: if there is no image, one cannot be read, or the budget is
+            neither 'auto' nor a positive integer.
+
+    Example:
+        >>> batch = preprocess(Image.new('RGB', (640, 480)))
+        >>> batch.pixel_values.shape, batch.grid_sizes
+        (torch.Size([1, 972, 768]), tensor([[27, 36]]))
+    """
+    single = not isinstance(images, list | tuple)
+    pictures = [load_image(image) for image in ([images] if single else images)]
+    if not pictures:
+        raise ValueError('preprocess needs at least one image, got an empty list')
+    if max_num_patches == 'auto':
+        max_num_patches = max(patch_budget(*picture.size) for picture in pictures)
+    sizes = [(picture.height, picture.width) for picture in pictures]
+    grids = [target_grid(*size, max_num_patches, patch_size) for size in sizes]
+    patches = [
+        _to_patches(picture, grid, patch_size)
+        for picture, grid in zip(pictures, grids, strict=True)
+    ]
+    counts = torch.tensor([len(patch) for patch in patches])  # (B,)
+    return ImageBatch(
+        pixel_values=pad_sequence(patches, batch_first=True),
+        patch_mask=torch.arange(int(counts.max())) < counts[:, None],
+        grid_sizes=torch.tensor(grids),
+        image_sizes=torch.tensor(sizes),
+    )
+
+
+def patch_budget(width: int, height: int) -> int:
+    """Smallest budget that holds an image's whole 16 x 16 patches, or the largest."""
+    num_patches = (width // 16) * (height // 16)
+    return next((b for b in BUDGETS if num_patches <= b), BUDGETS[-1])
+
+
+def target_grid(
+    height: int, width: int, max_num_patches: int, patch_size: int = 16
+) -> tuple[int, int]:
+    """Grid (h, w) that an image is resized to.
+
+    Bisection for the largest scale in 1e-6 to 100, to within 1e-5, whose grid
+    keeps the budget. Its tolerance is part of the model: the exact optimum would
+    now and then be another grid. Every side has at least one patch, which never
+    breaks the budget, because the smallest scale leaves one patch per side.
+
+    Args:
+        height: of the image, in pixels, as ``width``.
+        max_num_patches: the budget, h * w at most.
+
+    Raises:
+        ValueError: if an argument is not a positive integer.
+
+    Reference: NaFlex of SigLIP 2 (arXiv:2502.14786).
+    """
+    values = {'height': height, 'width': width, 'patch_size': patch_size}
+    for name, value in (values | {'max_num_patches': max_num_patches}).items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            hint = " or 'auto'" if name == 'max_num_patches' else ''
+            raise ValueError(f'{name} must be a positive integer{hint}, got {value!r}')
+
+    def grid(scale: float) -> tuple[int, int]:
+        return tuple(
+            max(1, math.ceil(side * scale / patch_size)) for side in (height, width)
+        )
+
+    low, high = 1e-6, 100.0
+    while high - low >= 1e-5:
+        middle = (low + high) / 2
+        if math.prod(grid(middle)) <= max_num_patches:
+            low = middle
+        else:
+            high = middle
+    return grid(low)
+
+
+def load_image(image: ImageLike) -> Image.Image:
+    """Upright 8-bit RGB image.
+
+    EXIF rotation is applied. Transparency is dropped, not blended, as in the
+    released processor. 16-bit and float images are scaled, where PIL would clip:
+    ``I`` and ``I;16`` from 0-65535; ``F`` from 0-1, or from 0-255 if it exceeds 1.
+
+    Args:
+        image: a path, a PIL image, an (h, w, 3) RGB or (h, w) grey uint8 array,
+            or a (3, h, w) uint8 tensor.
+
+    Raises:
+        ValueError: if the image is missing, damaged, empty, larger than PIL's
+            limit on pixels, or of another type or shape.
+    """
+    name = f'image {os.fspath(image)}' if _is_path(image) else 'image'
+    try:
+        if _is_path(image):
+            with Image.open(image) as opened:
+                return _to_rgb(ImageOps.exif_transpose(opened))
+        if isinstance(image, Image.Image):
+            return _to_rgb(ImageOps.exif_transpose(image))
+        return Image.fromarray(_to_array(image)).convert('RGB')
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f'{name} is too large: {error}; raise PIL.Image.MAX_IMAGE_PIXELS if you '
+            'trust it'
+        ) from error
+    except (OSError, SyntaxError, EOFError, ValueError, struct.error) as error:
+        raise ValueError(f'{name} cannot be read: {error}') from error
+
+
+def normalize(pixels: Tensor) -> Tensor:
+    """Map 0-255 to -1 to 1 in float32, whatever the shape."""
+    return (pixels.float() / 255 - 0.5) / 0.5
+
+
+def patchify(pixels: Tensor, patch_size: int = 16) -> Tensor:
+    """Cut (B, C, H, W) into (B, h * w, patch * patch * C), row by row.
+
+    Inside a patch the order is row, column, channel.
+
+    Raises:
+        ValueError: if H or W is no multiple of ``patch_size``.
+    """
+    batch_size, channels, height, width = pixels.shape
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            f'height and width must be multiples of {patch_size}, got {height} x '
+            f'{width}; resize to patch_size * target_grid(...)'
+        )
+    h, w = height // patch_size, width // patch_size
+    x = pixels.reshape(batch_size, channels, h, patch_size, w, patch_size)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(batch_size, h * w, -1)
+
+
+def unpatchify(
+    patches: Tensor, grid_size: tuple[int, int], patch_size: int = 16
+) -> Tensor:
+    """Undo :func:`patchify`: (B, h * w, patch * patch * C) to (B, C, H, W)."""
+    h, w = grid_size
+    x = patches.reshape(len(patches), h, w, patch_size, patch_size, -1)
+    x = x.permute(0, 5, 1, 3, 2, 4)  # (B, C, h, patch, w, patch)
+    return x.reshape(len(patches), -1, h * patch_size, w * patch_size)
+
+
+def _to_patches(
+    picture: Image.Image, grid_size: tuple[int, int], patch_size: int
+) -> Tensor:
+    h, w = grid_size
+    resized = picture.resize(
+        (w * patch_size, h * patch_size), Image.Resampling.BILINEAR
+    )
+    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None]
+    return normalize(patchify(pixels, patch_size))[0]  # (h * w, 3 * patch^2)
+
+
+def _is_path(image: ImageLike) -> bool:
+    return isinstance(image, str | os.PathLike)
+
+
+def _to_array(image: np.ndarray | Tensor) -> np.ndarray:
+    """(h, w, 3) or (h, w) uint8 array of an array or a (3, h, w) tensor."""
+    kind = type(image).__name__
+    if not isinstance(image, np.ndarray | Tensor):
+        raise ValueError(f'expected a path, PIL image, array or tensor, got {kind}')
+    if image.dtype not in (np.uint8, torch.uint8):
+        raise ValueError(f'expected uint8 values of 0-255, got {image.dtype}')
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or len(image) != 3:
+            raise ValueError(f'a tensor must be (3, h, w), got {tuple(image.shape)}')
+        image = image.permute(1, 2, 0).cpu().numpy()
+    if image.shape[2:] not in ((), (3,)) or image.ndim < 2 or image.size == 0:
+        raise ValueError(f'an array must be (h, w, 3) or (h, w), got {image.shape}')
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise ValueError(f'it has {image.width} x {image.height} pixels')
+    if image.mode == 'F' or image.mode.startswith('I'):
+        image = _to_8_bit(image)
+    elif image.mode == 'P' and 'transparency' in image.info:
+        image = image.convert('RGBA')  # PIL warns about the direct way
+    return image.convert('RGB')
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Grey 8-bit image of a 16-bit integer or a float one."""
+    values = np.asarray(image)
+    limit = 65535 if image.mode != 'F' else 1 if values.max() <= 1 else 255
+    if not (values.min() >= 0 and values.max() <= limit):  # also NaN
+        raise ValueError(
+            f'mode {image.mode} holds {values.min()} to {values.max()}, 0 to {limit} '
+            'is the range; scale it to 8 bit first'
+        )
+    return Image.fromarray((values * (255 / limit)).round().astype(np.uint8))
