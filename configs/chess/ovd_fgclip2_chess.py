@@ -1,0 +1,19 @@
+# Real photographs: 12 chess pieces, 9 base and 3 novel. The data root is one option,
+# so is the list of novel classes:
+#   tools/train.py configs/chess/ovd_fgclip2_chess.py --cfg-options data_root=DIR
+#   ... novel_classes="['white-king','black-pawn']"
+_base_ = [
+    '../_base_/models/fgclip2-det_tiny_sfpn.py', '../_base_/datasets/chess.py',
+    '../_base_/schedules/schedule_cpu.py', '../_base_/default_runtime.py'
+]
+max_epochs = 12  # 202 photographs: 101 steps an epoch
+model = dict(
+    rpn_head=dict(anchor_generator=dict(ratios=[1.0, 2.0])))  # pieces stand upright
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(
+        type='CosineAnnealingLR', by_epoch=True, begin=0, end=max_epochs,
+        T_max=max_epochs, eta_min_ratio=0.02, convert_to_iter_based=True),
+]
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(max_keep_ckpts=2))

@@ -1,0 +1,174 @@
+"""Boxes for named objects, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader, load_state_dict
+from torch import Tensor
+
+from fgclip2_det.engine.work_dir import parse_config_text
+from fgclip2_det.fgclip2 import FGCLIP2, load_image
+from fgclip2_det.fgclip2.preprocess import ImageLike
+from fgclip2_det.models.encoders import build_encoder
+from fgclip2_det.vocabulary import Vocabulary
+
+
+@dataclass
+class Detections:
+    """Detections of one image.
+
+    Attributes:
+        bboxes: (n, 4) xyxy in the original image's pixels.
+        scores: (n,), descending.
+        labels: (n,) indices into ``classes``.
+        classes: the vocabulary's names.
+    """
+
+    bboxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.bboxes)
+
+    @property
+    def names(self) -> list[str]:
+        """(n,) class names."""
+        return [self.classes[label] for label in self.labels.tolist()]
+
+
+class OpenVocabInferencer:
+    """A trained detector and any vocabulary.
+
+    Args:
+        weights: checkpoint of ``tools/train.py``.
+        config: its config file; the one saved in the checkpoint when None.
+        device: 'cpu', 'cuda', ...; a GPU when there is one if None.
+
+    Raises:
+        ValueError: no checkpoint, a damaged one, or one of another config.
+
+    Example:
+        >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_12.pth')
+        >>> inferencer(['street.jpg'], 'red circle. 蓝色星形')[0].names
+        ['red circle']
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike,
+        config: str | os.PathLike | Config | None = None,
+        device: str | None = None,
+    ) -> None:
+        init_default_scope('mmdet')
+        if not Path(weights).is_file():
+            raise ValueError(
+                f'no checkpoint at {weights}; train one with tools/train.py'
+            )
+        checkpoint = CheckpointLoader.load_checkpoint(str(weights), 'cpu')
+        meta = checkpoint.get('meta', {}) if isinstance(checkpoint, dict) else {}
+        self.config = _config(config, meta, weights)
+        self.model = MODELS.build(self.config.model)
+        _load(self.model, checkpoint, weights)
+        trained = meta.get('dataset_meta') or {}
+        self.trained_vocabulary = list(trained.get('classes', ()))
+        self.model.trained_classes = tuple(trained.get('base_classes', ()))
+        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        self.model.to(device).eval()
+        self.pipeline = _pipeline(self.config)
+        self._encoder: FGCLIP2 | None = None
+
+    def set_vocabulary(
+        self, texts: Vocabulary | Sequence[str] | str
+    ) -> Vocabulary:
+        """Names to look for from now on; see the detector's method."""
+        if self._encoder is None:  # kept: the next vocabulary is then quick
+            self._encoder = build_encoder(self.model.backbone.encoder, towers='text')
+        return self.model.set_vocabulary(texts, self._encoder)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        texts: Vocabulary | Sequence[str] | str | None = None,
+        score_thr: float = 0.0,
+    ) -> list[Detections]:
+        """Detect.
+
+        Args:
+            images: one or several, as ``fgclip2_det.fgclip2.load_image`` takes them.
+            texts: names, e.g. 'black cat. 白色杯子'; those in force when None, at
+                first the training vocabulary.
+            score_thr: detections below it are left out.
+
+        Returns:
+            One entry an image.
+        """
+        if texts is not None:
+            self.set_vocabulary(texts)
+        elif self.model.vocabulary is None:
+            self.set_vocabulary(self.trained_vocabulary)
+        images = images if isinstance(images, list | tuple) else [images]
+        return [self._detect(image, score_thr) for image in images]
+
+    def _detect(self, image: ImageLike, score_thr: float) -> Detections:
+        bgr = np.asarray(load_image(image))[..., ::-1]
+        data = self.pipeline(dict(img=np.ascontiguousarray(bgr), img_id=0))
+        (sample,) = self.model.test_step(pseudo_collate([data]))
+        found = sample.pred_instances
+        found = found[found.scores >= score_thr].cpu()
+        classes = tuple(self.model.vocabulary.names)
+        return Detections(found.bboxes, found.scores, found.labels, classes)
+
+
+def _config(config, meta: dict, weights) -> Config:
+    if isinstance(config, Config):
+        return config
+    if config is not None:
+        return Config.fromfile(str(config))
+    if not isinstance(meta.get('cfg'), str):
+        raise ValueError(f'{weights} carries no config; pass config=FILE')
+    return Config(parse_config_text(meta['cfg']))  # literals only, nothing runs
+
+
+def _load(model, checkpoint: dict, weights) -> None:
+    if not hasattr(model, 'set_vocabulary'):
+        raise ValueError(
+            f'{type(model).__name__} is no open-vocabulary detector; expected a '
+            'config with OpenVocabTwoStageDetector'
+        )
+    state = checkpoint.get('state_dict', checkpoint)
+    try:
+        load_state_dict(model, state, strict=True)
+    except RuntimeError as error:
+        problem = str(error).strip().splitlines()
+        raise ValueError(
+            f'{weights} does not fit the config: {problem[min(1, len(problem) - 1)]}; '
+            'pass the config it was trained with'
+        ) from error
+
+
+def _pipeline(config: Config) -> Compose:
+    """The test pipeline, fed with arrays instead of files."""
+    loaders = ('Load', 'OpenVocabLoad')
+    steps = [
+        step
+        for step in config.test_dataloader.dataset.pipeline
+        if not step['type'].split('.')[-1].startswith(loaders)
+    ]
+    pack = dict(steps[-1])
+    keys = pack.get('meta_keys', ('img_id', 'img_shape', 'ori_shape', 'scale_factor'))
+    pack['meta_keys'] = tuple(key for key in keys if key != 'img_path')
+    return Compose([dict(type='LoadImageFromNDArray'), *steps[:-1], pack])

@@ -1,0 +1,25 @@
+"""What MMDetection's registry builds."""
+
+from fgclip2_det.models.backbones import FGCLIP2ViT
+from fgclip2_det.models.data_preprocessors import FGCLIP2DetDataPreprocessor
+from fgclip2_det.models.detectors import OpenVocabTwoStageDetector
+from fgclip2_det.models.fusion import OpenVocabFViTFusion
+from fgclip2_det.models.losses import OpenVocabCrossEntropyLoss
+from fgclip2_det.models.necks import FGCLIP2SimpleFPN
+from fgclip2_det.models.roi_heads import (
+    OpenVocabBBoxHead,
+    OpenVocabRoIHead,
+    RegionTextClassifier,
+)
+
+__all__ = [
+    'FGCLIP2DetDataPreprocessor',
+    'FGCLIP2SimpleFPN',
+    'FGCLIP2ViT',
+    'OpenVocabBBoxHead',
+    'OpenVocabCrossEntropyLoss',
+    'OpenVocabFViTFusion',
+    'OpenVocabRoIHead',
+    'OpenVocabTwoStageDetector',
+    'RegionTextClassifier',
+]

@@ -1,0 +1,171 @@
+"""FG-CLIP 2's vision tower as an MMDetection backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2.preprocess import patchify
+from fgclip2_det.models.encoders import build_encoder, encoder_config
+
+OUTPUTS = ('tokens', 'dense', 'both')
+
+
+@MODELS.register_module()
+class FGCLIP2ViT(BaseModule):
+    """Vision tower and dense head, for images of any size.
+
+    Every image is encoded on its own grid of ceil(H / 16) x ceil(W / 16)
+    patches: what batching padded is cut off first and is zero in the output, so
+    it never changes a real pixel's feature. ``FGCLIP2DetDataPreprocessor`` marks
+    padding as NaN for that; without NaN the whole canvas counts as image.
+
+    Args:
+        encoder: ``dict(pretrained='folder or hub id')`` or
+            ``dict(size='base', seed=0)`` (random weights), see ``build_encoder``.
+        output: 'tokens' (last hidden state), 'dense' (comparable with box
+            texts), or 'both', the dense map last.
+        out_indices: blocks whose outputs stand in for the last hidden state.
+        frozen_stages: -1 trains everything; n >= 0 freezes the embeddings and
+            the first n blocks; the number of blocks freezes all, heads included.
+        with_cp: gradient checkpointing.
+        init_cfg: as in every ``BaseModule``.
+
+    Example:
+        >>> backbone = FGCLIP2ViT(encoder=dict(size='tiny'))
+        >>> backbone(torch.zeros(1, 3, 96, 160))[0].shape
+        torch.Size([1, 128, 6, 10])
+    """
+
+    def __init__(
+        self,
+        encoder: str | dict,
+        output: str = 'tokens',
+        out_indices: Sequence[int] = (),
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if output not in OUTPUTS:
+            raise ValueError(f'output must be one of {OUTPUTS}, got {output!r}')
+        self.encoder, self.output, self.frozen_stages = encoder, output, frozen_stages
+        if torch.get_default_device().type == 'meta':  # sizes only
+            model = FGCLIP2(encoder_config(encoder), towers='vision')
+        else:
+            model = build_encoder(encoder, towers='vision')
+        vision = model.config.vision
+        self.embed_dims, self.patch_size = vision.hidden_size, vision.patch_size
+        self.num_layers = vision.num_hidden_layers
+        wrong = [i for i in out_indices if not 0 <= i < self.num_layers]
+        if wrong:
+            raise ValueError(
+                f'out_indices must lie in [0, {self.num_layers}), got {wrong}'
+            )
+        self.out_indices = tuple(out_indices)
+        self.vision_model = model.vision_model
+        del self.vision_model.head  # the global embedding: no detector reads it
+        if output != 'tokens':
+            self.dense_feature_head = model.dense_feature_head
+        self.vision_model.encoder.gradient_checkpointing = with_cp
+        self._freeze()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether no parameter is trained."""
+        return self.frozen_stages >= self.num_layers
+
+    def _freeze(self) -> None:
+        tower = self.vision_model
+        if self.frozen:
+            self.requires_grad_(False)
+        elif self.frozen_stages >= 0:
+            tower.embeddings.requires_grad_(False)
+            tower.encoder.layers[: self.frozen_stages].requires_grad_(False)
+        if self.output != 'tokens':  # the dense path has no probe (spec A.4)
+            self.dense_feature_head.probe.requires_grad_(False)
+        if self.output == 'dense' or self.out_indices:
+            last = max(self.out_indices, default=self.num_layers - 1)
+            if self.output == 'tokens':  # nothing after the last output is used
+                tower.encoder.layers[last + 1 :].requires_grad_(False)
+                tower.post_layernorm.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps at stride 16.
+
+        Args:
+            x: (B, 3, H, W), RGB in -1 to 1, NaN where batching padded.
+
+        Returns:
+            Maps (B, D, ceil(H / 16), ceil(W / 16)), zero where padded.
+        """
+        maps, dense = self.extract(x, with_dense=self.output != 'tokens')
+        if self.output == 'dense':
+            return (dense,)
+        return maps if dense is None else (*maps, dense)
+
+    def extract(
+        self, x: Tensor, with_dense: bool = True
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Like ``forward``: the maps, and the dense map if it is wanted."""
+        grids = self.grid_sizes(x)
+        canvas = tuple(-(-side // self.patch_size) for side in x.shape[-2:])
+        patches, mask = self._patches(x, grids, canvas)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            tokens, outs = self.vision_model(patches, grids, mask, self.out_indices)
+            maps = tuple(self._to_map(y, grids, canvas) for y in outs or [tokens])
+            if not with_dense:
+                return maps, None
+            dense = self.dense_feature_head.dense(tokens, mask)
+        return maps, self._to_map(dense, grids, canvas)
+
+    def grid_sizes(self, x: Tensor) -> list[tuple[int, int]]:
+        """(h, w) in patches of every image, from its first column and row."""
+        heights = x[:, 0, :, 0].isnan().logical_not().sum(-1)
+        widths = x[:, 0, 0, :].isnan().logical_not().sum(-1)
+        sizes = torch.stack([heights, widths], -1).tolist()
+        size = self.patch_size
+        return [(-(-height // size), -(-width // size)) for height, width in sizes]
+
+    def _patches(
+        self, x: Tensor, grids: list[tuple[int, int]], canvas: tuple[int, int]
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, N, 768) patches, each image's own first, and the key mask."""
+        size = self.patch_size
+        height, width = x.shape[-2:]
+        if canvas != (height / size, width / size):
+            x = F.pad(x, (0, canvas[1] * size - width, 0, canvas[0] * size - height))
+        if set(grids) == {canvas}:
+            return patchify(x.nan_to_num(0.0), size), None
+        cropped = [
+            patchify(image[None, :, : h * size, : w * size].nan_to_num(0.0), size)[0]
+            for image, (h, w) in zip(x, grids, strict=True)
+        ]
+        counts = torch.tensor([h * w for h, w in grids], device=x.device)
+        patches = pad_sequence(cropped, batch_first=True)
+        if len(set(counts.tolist())) == 1:
+            return patches, None
+        index = torch.arange(patches.shape[1], device=x.device)
+        return patches, (index < counts[:, None])[:, None, None]
+
+    def _to_map(
+        self, tokens: Tensor, grids: list[tuple[int, int]], canvas: tuple[int, int]
+    ) -> Tensor:
+        """(B, N, D) -> (B, D, *canvas), zero outside each image's grid."""
+        if set(grids) == {canvas}:
+            return tokens.transpose(1, 2).unflatten(2, canvas)
+        maps = [
+            F.pad(
+                image[: h * w].T.unflatten(1, (h, w)),
+                (0, canvas[1] - w, 0, canvas[0] - h),
+            )
+            for image, (h, w) in zip(tokens, grids, strict=True)
+        ]
+        return torch.stack(maps)

@@ -1,0 +1,124 @@
+"""RoI head that asks the encoder, too, what a box shows."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.layers import multiclass_nms
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from fgclip2_det.fgclip2.roi import separable_roi_align
+
+
+class FeaturePyramid(tuple):
+    """Pyramid levels, with the encoder's dense map (B, D, h, w) beside them.
+
+    Attributes:
+        dense: the map at stride 16, or None if nobody asks for it.
+    """
+
+    dense: Tensor | None = None
+
+    @classmethod
+    def of(cls, levels: tuple[Tensor, ...], dense: Tensor | None) -> FeaturePyramid:
+        """Levels and dense map."""
+        pyramid = cls(levels)
+        pyramid.dense = dense
+        return pyramid
+
+
+@MODELS.register_module()
+class OpenVocabRoIHead(StandardRoIHead):
+    """Class scores of the box head, fused with the encoder's region scores.
+
+    Boxes are decoded first; then the dense map is pooled at the final boxes, as
+    FG-CLIP 2 pools regions, and compared with the same texts.
+
+    Args:
+        fusion: how both scores combine, see ``OpenVocabFViTFusion``.
+        region_loss_weight: weight of a cross entropy on the encoder's own
+            region scores at positive boxes. A trained encoder needs it, or its
+            dense map drifts; a frozen one takes 0.
+        kwargs: of ``StandardRoIHead``.
+    """
+
+    patch_size = 16  # pixels a cell of the dense map
+
+    def __init__(
+        self,
+        *args,
+        fusion: dict | None = None,
+        region_loss_weight: float = 0.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.fusion = MODELS.build(fusion or dict(type='OpenVocabFViTFusion'))
+        self.region_loss_weight = region_loss_weight
+
+    def region_cosines(self, dense: Tensor, bboxes: Tensor) -> Tensor:
+        """Cosines (n, C) of one image's regions with the names, in fp32.
+
+        Args:
+            dense: (D, h, w).
+            bboxes: (n, 4) xyxy in the resized image's pixels.
+        """
+        cells = bboxes / self.patch_size
+        embeds = separable_roi_align(dense.permute(1, 2, 0), cells)[:, 0, 0]
+        return F.normalize(embeds.float(), dim=-1) @ self.bbox_head.fc_cls.class_embeds().T
+
+    def bbox_loss(self, x: FeaturePyramid, sampling_results: list[SamplingResult]):
+        """As in ``StandardRoIHead``, plus the encoder's region loss."""
+        results = super().bbox_loss(x, sampling_results)
+        if self.region_loss_weight:
+            results['loss_bbox']['loss_region'] = self._region_loss(
+                x.dense, sampling_results
+            )
+        return results
+
+    def _region_loss(self, dense: Tensor, sampling_results: list) -> Tensor:
+        """Softmax cross entropy of positive boxes over the base names."""
+        cosines = torch.cat(
+            [
+                self.region_cosines(image, result.pos_priors)
+                for image, result in zip(dense, sampling_results, strict=True)
+            ]
+        )
+        labels = torch.cat([result.pos_gt_labels for result in sampling_results])
+        novel = ~self.bbox_head.fc_cls.is_base
+        logits = (cosines / self.fusion.temperature).masked_fill(novel, float('-inf'))
+        loss = F.cross_entropy(logits, labels, reduction='sum')
+        return self.region_loss_weight * loss / max(len(labels), 1)
+
+    def predict_bbox(
+        self,
+        x: FeaturePyramid,
+        batch_img_metas: list[dict],
+        rpn_results_list: list[InstanceData],
+        rcnn_test_cfg: dict,
+        rescale: bool = False,
+    ) -> list[InstanceData]:
+        """Boxes, labels and fused scores of one image (the detector feeds images
+        one by one, so that batching changes nothing)."""
+        (meta,), (proposals,), dense = batch_img_metas, rpn_results_list, x.dense[0]
+        rois = F.pad(proposals.bboxes, (1, 0))  # batch index 0 in front
+        outputs = self._bbox_forward(x, rois)
+        det_scores = self.bbox_head.loss_cls.scores(outputs['cls_score'])
+        bboxes = self.bbox_head.bbox_coder.decode(
+            rois[:, 1:], outputs['bbox_pred'].float(), max_shape=meta['img_shape']
+        )
+        cosines = self.region_cosines(dense, bboxes)
+        scores = self.fusion(det_scores, cosines, self.bbox_head.fc_cls.is_base)
+        if rescale:
+            bboxes = bboxes / bboxes.new_tensor(meta['scale_factor']).repeat(2)
+        dets, labels = multiclass_nms(
+            bboxes,
+            F.pad(scores, (0, 1)),  # its last column is the background
+            rcnn_test_cfg.score_thr,
+            rcnn_test_cfg.nms,
+            rcnn_test_cfg.max_per_img,
+        )
+        return [InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)]

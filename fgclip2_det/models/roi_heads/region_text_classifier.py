@@ -1,0 +1,97 @@
+"""Region embeddings against a vocabulary that can be exchanged."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from fgclip2_det.fgclip2 import FGCLIP2
+
+BUFFERS = ('text_embeds', 'is_base', 'digest')
+
+
+class RegionTextClassifier(BaseModule):
+    """Linear projection, then exp(logit_scale) * cosine + logit_bias per name.
+
+    The text embeddings are buffers, not weights: they are saved with the
+    detector, and loading or setting another vocabulary changes their number.
+
+    Args:
+        in_features: channels of a region feature.
+        embed_dims: D of the text embeddings.
+        background: a text ('background') for what is no object, encoded like a
+            name, or None for a learned embedding.
+        logit_scale: initial log inverse temperature; 'released' copies scale and
+            bias from the encoder when the vocabulary is set first.
+        learn_logits: whether scale and bias are trained.
+        init_cfg: as in every ``BaseModule``.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        embed_dims: int,
+        background: str | None = 'background',
+        logit_scale: float | str = 'released',
+        learn_logits: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.background = background
+        self.project = nn.Linear(in_features, embed_dims)
+        self.released = logit_scale == 'released'
+        scale = 0.0 if self.released else float(logit_scale)
+        self.logit_scale = nn.Parameter(torch.full((1,), scale), learn_logits)
+        self.logit_bias = nn.Parameter(torch.zeros(1), learn_logits)
+        if background is None:
+            self.background_embed = nn.Parameter(torch.randn(1, embed_dims))
+        # all names, then the background text's row when there is one
+        self.register_buffer('text_embeds', torch.zeros(0, embed_dims))
+        self.register_buffer('is_base', torch.zeros(0, dtype=torch.bool))
+        self.register_buffer('digest', torch.zeros(32, dtype=torch.uint8))
+
+    def init_weights(self) -> None:
+        """Small projections, so that training starts from near-equal classes."""
+        nn.init.normal_(self.project.weight, std=0.01)
+        nn.init.zeros_(self.project.bias)
+
+    @torch.no_grad()
+    def set_embeds(self, embeds: Tensor, is_base: Tensor, encoder: FGCLIP2) -> None:
+        """Exchange the names.
+
+        Args:
+            embeds: (C, D), or (C + 1, D) with the background text last.
+            is_base: (C,) bool.
+            encoder: gives scale and bias the first time, if released ones are
+                asked for.
+        """
+        if self.released and not len(self.is_base):
+            self.logit_scale.copy_(encoder.logit_scale)
+            self.logit_bias.copy_(encoder.logit_bias)
+        device = self.project.weight.device
+        self.text_embeds = embeds.detach().to(device)
+        self.is_base = is_base.to(device)
+
+    def class_embeds(self) -> Tensor:
+        """(C, D) text embeddings of the names, normalised."""
+        return self.text_embeds[: len(self.is_base)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(K, in_features) -> logits (K, C + 1) in fp32, the background last."""
+        embeds = self.text_embeds
+        if self.background is None:
+            learned = F.normalize(self.background_embed, dim=-1)
+            embeds = torch.cat([embeds, learned])
+        region_embeds = F.normalize(self.project(x).float(), dim=-1)
+        with torch.autocast(x.device.type, enabled=False):
+            cosines = region_embeds @ embeds.float().T
+        return cosines * self.logit_scale.exp() + self.logit_bias
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        for name in BUFFERS:  # the checkpoint's vocabulary replaces ours
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                setattr(self, name, torch.zeros_like(saved, device=self.digest.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
