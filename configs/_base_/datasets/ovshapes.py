@@ -1,0 +1,53 @@
+# OVShapes: 8 colours x 10 shapes, 48 base and 17 novel classes, generated on first use.
+# OVSHAPES_ROOT in the environment puts it elsewhere.
+data_root = '{{$OVSHAPES_ROOT:data/ovshapes}}'
+language = 'en'  # or 'zh'
+images = dict(num_train=2000, num_val=300, image_size=256, seed=0)  # a folder per choice
+max_num_patches = 256  # 256 px / 16 = 16 patches a side
+
+train_pipeline = [
+    dict(type='OpenVocabLoadImage'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='FGCLIP2Resize', max_num_patches=max_num_patches),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='OpenVocabLoadImage'),
+    dict(type='FGCLIP2Resize', max_num_patches=max_num_patches),
+    dict(type='LoadAnnotations', with_bbox=True),  # after resizing: original pixels
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='OVShapesDataset',
+        data_root=data_root,
+        split='train',
+        language=language,
+        pipeline=train_pipeline,
+        **images))
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='OVShapesDataset',
+        data_root=data_root,
+        split='val',
+        language=language,
+        test_mode=True,
+        pipeline=test_pipeline,
+        **images))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='OpenVocabCocoMetric')  # ground truth of the data samples
+test_evaluator = val_evaluator

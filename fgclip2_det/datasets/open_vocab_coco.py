@@ -1,0 +1,268 @@
+"""COCO files with a base / novel split of their classes."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS
+from mmengine.fileio import exists, get_text, join_path
+from mmengine.logging import MMLogger
+
+from .class_split import resolve_classes
+from .metainfo import CLASS_SPLITS
+from .transforms import UnreadableImageError
+
+
+@DATASETS.register_module()
+class OpenVocabCocoDataset(CocoDataset):
+    """Any COCO annotation file, with base and novel classes.
+
+    Classes come from ``metainfo['classes']`` or else from the file. Label order is
+    base then novel (see :func:`resolve_classes`); all other categories of the file are
+    dropped: from train, from val and from the vocabulary. ``metainfo`` then holds
+    ``classes``, ``base_classes``, ``novel_classes``, ``category_ids`` (per class; None
+    where the file has none) and ``language``, once the annotations are loaded.
+
+    Boxes that cross the image border are clipped to it, and boxes below one pixel are
+    dropped, as in MMDetection. Images without boxes follow ``filter_cfg``.
+
+    Args:
+        base_classes: classes to train on, by any of their names in the file.
+        novel_classes: classes for evaluation; given alone, base is the rest.
+        class_split: instead of the two lists: a name in ``CLASS_SPLITS``
+            ('ov_coco'), or a json file with the keys ``base`` and ``novel`` (below
+            ``data_root`` when relative).
+        language: ``'en'`` (``name_en``, else ``name``) or ``'zh'`` (``name_zh``).
+        only_base: drop novel annotations, for training; their images stay, and novel
+            classes stay in ``metainfo`` even if the file lacks them.
+        on_bad_image: ``'raise'``, or in training ``'skip'``: an unreadable image is
+            reported once and counted in ``num_bad_images``, and the next one takes
+            its place.
+        args, kwargs: as for MMDetection's ``CocoDataset``.
+
+    Raises:
+        ValueError: naming file and annotation: unknown category or image, box that is
+            not four finite numbers, has negative sides or lies outside its image,
+            duplicate names or ids, requested classes that the file lacks.
+
+    Example:
+        >>> dataset = OpenVocabCocoDataset(
+        ...     ann_file='valid.json',
+        ...     data_root='data/chess',
+        ...     novel_classes=['black-king'],
+        ... )
+        >>> len(dataset.metainfo['base_classes'])
+        11
+    """
+
+    METAINFO: ClassVar[dict] = {}
+
+    def __init__(
+        self,
+        *args,
+        base_classes: Sequence[str] | None = None,
+        novel_classes: Sequence[str] | None = None,
+        class_split: str | None = None,
+        language: str = 'en',
+        only_base: bool = False,
+        on_bad_image: str = 'raise',
+        **kwargs,
+    ) -> None:
+        if class_split and (base_classes or novel_classes):
+            raise ValueError(
+                'give class_split, or base_classes and novel_classes, not both'
+            )
+        if on_bad_image not in ('raise', 'skip'):
+            raise ValueError(
+                f"on_bad_image must be 'raise' or 'skip', got {on_bad_image!r}"
+            )
+        if on_bad_image == 'skip' and kwargs.get('test_mode'):
+            raise ValueError(
+                "on_bad_image='skip' is for training; an evaluation needs all images"
+            )
+        self.base_classes, self.novel_classes = base_classes, novel_classes
+        self.class_split, self.language = class_split, language
+        self.only_base, self.on_bad_image = only_base, on_bad_image
+        super().__init__(*args, **({'data_prefix': {'img': ''}} | kwargs))
+
+    def load_data_list(self) -> list[dict]:
+        """Read and check the annotation file; one dictionary per image."""
+        coco = self._read_json(self.ann_file, ('images', 'annotations', 'categories'))
+        images = self._by_id(coco['images'], 'image')
+        categories = self._by_id(coco['categories'], 'category')
+        self._by_id(coco['annotations'], 'annotation')
+        self._set_classes(coco['categories'])
+        annotations = defaultdict(list)
+        self.cat_img_map = defaultdict(set)
+        for annotation in coco['annotations']:
+            fault = _fault(annotation, images, categories)
+            if fault:
+                raise ValueError(
+                    f'{self.ann_file}: annotation {annotation.get("id")}: {fault}'
+                )
+            _, _, width, height = annotation['bbox']
+            annotation.setdefault('area', width * height)
+            annotations[annotation['image_id']].append(annotation)
+            self.cat_img_map[annotation['category_id']].add(annotation['image_id'])
+        return [
+            self.parse_data_info(
+                {
+                    'raw_img_info': {**image, 'img_id': image_id},
+                    'raw_ann_info': annotations[image_id],
+                }
+            )
+            for image_id, image in images.items()
+        ]
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """One image's entry, boxes (x1, y1, x2, y2) clipped to the image."""
+        data_info = super().parse_data_info(raw_data_info)
+        width, height = data_info['width'], data_info['height']
+        for instance in data_info['instances']:
+            x1, y1, x2, y2 = instance['bbox']
+            instance['bbox'] = [max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)]
+        return data_info
+
+    def _set_classes(self, categories: list[dict]) -> None:
+        base, novel = self.base_classes, self.novel_classes
+        if self.class_split:
+            base, novel = self._load_split()
+        split = resolve_classes(
+            categories,
+            self._metainfo.get('classes'),
+            base or self._metainfo.get('base_classes'),
+            novel or self._metainfo.get('novel_classes'),
+            self.language,
+            novel_may_lack=self.only_base,
+        )
+        self._metainfo.update(vars(split), language=self.language)
+        loaded = set(split.base_classes if self.only_base else split.classes)
+        self.cat2label = {
+            category_id: label
+            for label, category_id in enumerate(split.category_ids)
+            if split.classes[label] in loaded
+        }
+        self.cat_ids = list(self.cat2label)
+
+    def _load_split(self) -> tuple[Sequence[str], Sequence[str]]:
+        split = CLASS_SPLITS.get(self.class_split)
+        if split is None:
+            path = join_path(self.data_root or '', self.class_split)
+            split = self._read_json(path, ('base', 'novel'))
+        return split['base'], split['novel']
+
+    def _read_json(self, path: str, keys: tuple[str, ...]) -> dict:
+        if not exists(path, backend_args=self.backend_args):
+            raise ValueError(
+                f'{path} does not exist; check data_root and ann_file (or class_split, '
+                f'which may also be one of {list(CLASS_SPLITS)})'
+            )
+        try:
+            content = json.loads(get_text(path, backend_args=self.backend_args))
+        except ValueError as error:
+            raise ValueError(
+                f'{path} is no complete json file ({error}); get it again'
+            ) from error
+        for key in keys:
+            if not isinstance(content, dict) or key not in content:
+                raise ValueError(f'{path} must be a json object with the key {key!r}')
+        return content
+
+    def _by_id(self, items: list[dict], kind: str) -> dict[int, dict]:
+        """Items of the annotation file by their ids, which must be unique."""
+        needed = {
+            'image': ('id', 'file_name', 'width', 'height'),
+            'category': ('id', 'name'),
+        }.get(kind, ('id',))
+        found = {}
+        for item in items:
+            for key in needed:
+                if key not in item:
+                    raise ValueError(f'{self.ann_file}: {kind} {item} has no {key!r}')
+            if item['id'] in found:
+                raise ValueError(
+                    f'{self.ann_file}: {kind} id {item["id"]} occurs twice; '
+                    'ids must be unique'
+                )
+            found[item['id']] = item
+        return found
+
+    def full_init(self) -> None:
+        """Load the annotations, and make room to mark bad images."""
+        if not self._fully_initialized:
+            super().full_init()
+            self._reset_bad_images()
+
+    def get_subset_(self, indices: Sequence[int] | int) -> None:
+        """Keep a subset, as in MMEngine; bad images are counted anew."""
+        super().get_subset_(indices)
+        self._reset_bad_images()
+
+    def _reset_bad_images(self) -> None:
+        # (len(self),) 1 = could not be read. In shared memory: worker processes write
+        # it. A flag per image needs no lock, and counts no image twice.
+        size = len(self) if self.on_bad_image == 'skip' else 0
+        self.bad_image_flags = torch.zeros(size, dtype=torch.uint8).share_memory_()
+
+    @property
+    def num_bad_images(self) -> int:
+        """Images that were skipped so far, in this process and its workers."""
+        return int(self.bad_image_flags.sum())
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """Pipeline's result for an image, or for the next readable one.
+
+        Raises:
+            UnreadableImageError: naming file and image id, unless bad images are
+                skipped.
+            ValueError: if no image can be read.
+        """
+        for _ in range(len(self)):
+            try:
+                return super().prepare_data(idx)
+            except UnreadableImageError as error:
+                if self.on_bad_image == 'raise':
+                    raise
+                self._report_bad_image(idx, error)
+                idx = (idx + 1) % len(self)
+        raise ValueError(f'{self.ann_file}: none of its {len(self)} images can be read')
+
+    def _report_bad_image(self, index: int, error: UnreadableImageError) -> None:
+        if not self.bad_image_flags[index]:
+            self.bad_image_flags[index] = 1
+            MMLogger.get_current_instance().warning(f'skipped {error}')
+
+
+def _fault(annotation: dict, images: dict, categories: dict) -> str | None:
+    """What is wrong with an annotation, if anything."""
+    if annotation.get('category_id') not in categories:
+        return (
+            f'category {annotation.get("category_id")} is not in the file; '
+            'add it to categories or remove the annotation'
+        )
+    image = images.get(annotation.get('image_id'))
+    if image is None:
+        return f'image {annotation.get("image_id")} is not in the file'
+    bbox = annotation.get('bbox')
+    if not _is_box(bbox):
+        return f'bbox must be x, y, width, height, finite and not negative, got {bbox}'
+    x, y, width, height = bbox
+    if max(-x - width, -y - height, x - image['width'], y - image['height']) > 0:
+        return (
+            f'bbox {bbox} lies outside its image of {image["width"]} x '
+            f'{image["height"]} pixels; correct or remove it'
+        )
+    return None
+
+
+def _is_box(bbox: object) -> bool:
+    return (
+        isinstance(bbox, list)
+        and len(bbox) == 4
+        and all(isinstance(v, int | float) and math.isfinite(v) for v in bbox)
+        and min(bbox[2:]) >= 0
+    )

@@ -1,0 +1,92 @@
+"""The 80 classes of OVShapes: 8 colours x 10 shapes and their fixed split."""
+
+from dataclasses import dataclass
+
+COLORS = {
+    'red': '红色',
+    'orange': '橙色',
+    'yellow': '黄色',
+    'green': '绿色',
+    'blue': '蓝色',
+    'purple': '紫色',
+    'black': '黑色',
+    'white': '白色',
+}
+# Told apart at 28 px and at any rotation: the diamond is a slim rhombus, because a
+# rotated square is a square; an arrow instead of a hexagon, which small and noisy
+# is a circle.
+SHAPES = {
+    'circle': '圆形',
+    'square': '正方形',
+    'triangle': '三角形',
+    'diamond': '菱形',
+    'star': '星形',
+    'heart': '心形',
+    'cross': '十字形',
+    'arrow': '箭头',
+    'crescent': '月牙形',
+    'ring': '圆环',
+}
+# Rows are COLORS, columns are SHAPES: B = base (48), N = novel (17), U = unused (15).
+# Drawn once and kept. Every shape has at least 4 base colours and every colour at
+# least 5 base shapes: with fewer, single novel classes cannot be learned.
+_SPLIT_TABLE = """
+    UBNBBBBBBB
+    BUBBBNUUNB
+    BBBBBNBUBU
+    BNUBBBUNNB
+    BUNBBUNBNB
+    BBUNNUNBBB
+    NNBBBBBBBU
+    UBBBNBBBUN
+"""
+_SPLIT_NAMES = {'B': 'base', 'N': 'novel', 'U': 'unused'}
+
+
+@dataclass(frozen=True)
+class ShapeClass:
+    """One colour x shape pair.
+
+    Args:
+        category_id: 1 to 80, row by row through the table of colours and shapes.
+        color: key of ``COLORS``.
+        shape: key of ``SHAPES``.
+        split: ``'base'``, ``'novel'`` or ``'unused'``.
+    """
+
+    category_id: int
+    color: str
+    shape: str
+    split: str
+
+    @property
+    def name(self) -> str:
+        """English name, ``'red circle'``."""
+        return f'{self.color} {self.shape}'
+
+    @property
+    def name_zh(self) -> str:
+        """Chinese name, ``'红色圆形'``."""
+        return COLORS[self.color] + SHAPES[self.shape]
+
+    def to_category(self) -> dict:
+        """The entry of a COCO file's ``categories``."""
+        return {
+            'id': self.category_id,
+            'name': self.name,
+            'name_zh': self.name_zh,
+            'split': self.split,
+            'supercategory': self.shape,
+        }
+
+
+OVSHAPES_CLASSES = tuple(
+    ShapeClass(row * len(SHAPES) + column + 1, color, shape, _SPLIT_NAMES[cell])
+    for row, (color, cells) in enumerate(zip(COLORS, _SPLIT_TABLE.split(), strict=True))
+    for column, (shape, cell) in enumerate(zip(SHAPES, cells, strict=True))
+)
+
+
+def classes_of(*splits: str) -> list[ShapeClass]:
+    """The classes of the given splits, by category id."""
+    return [c for c in OVSHAPES_CLASSES if c.split in splits]

@@ -1,0 +1,68 @@
+"""Resizes as FG-CLIP 2 was trained: whole patches under a budget."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmdet.datasets.transforms import Resize
+from mmdet.registry import TRANSFORMS
+
+from fgclip2_det.fgclip2.preprocess import patch_budget, target_grid
+
+
+@TRANSFORMS.register_module()
+class FGCLIP2Resize(Resize):
+    """Resize to multiples of the patch size under a patch budget.
+
+    Same pixels as FG-CLIP 2's image processor: PIL, bilinear with antialiasing; small
+    images are enlarged to fill the budget. Boxes, masks and segmentation maps follow
+    as in MMDetection's ``Resize``; ``scale_factor`` is (w, h) and its two values
+    differ slightly, because both sides are rounded to patches.
+
+    Args:
+        max_num_patches: the budget; ``'auto'`` for the one that FG-CLIP 2 chooses by
+            image size (128 to 1024); or a list of budgets, of which each image draws
+            one (numpy's global generator, like MMDetection's random transforms).
+        patch_size: pixels per patch side.
+
+    Raises:
+        ValueError: if a budget is neither a positive integer nor ``'auto'``.
+
+    Example:
+        >>> results = dict(img=np.zeros((480, 640, 3), np.uint8))
+        >>> FGCLIP2Resize(max_num_patches=1024)(results)['img_shape']
+        (432, 576)
+    """
+
+    def __init__(
+        self,
+        max_num_patches: int | str | Sequence[int | str] = 1024,
+        patch_size: int = 16,
+    ) -> None:
+        super().__init__(scale=(patch_size, patch_size), backend='pillow')
+        several = isinstance(max_num_patches, list | tuple)
+        self.budgets = list(max_num_patches) if several else [max_num_patches]
+        self.patch_size = patch_size
+        for budget in self.budgets or [None]:
+            if budget != 'auto' and (not isinstance(budget, int) or budget < 1):
+                raise ValueError(
+                    "max_num_patches must be a positive integer, 'auto' or a list of "
+                    f'these, got {max_num_patches!r}'
+                )
+
+    def transform(self, results: dict) -> dict:
+        """Resize the image and everything that is given in its pixels."""
+        height, width = results['img'].shape[:2]
+        budget = self.budgets[0]
+        if len(self.budgets) > 1:
+            budget = self.budgets[np.random.randint(len(self.budgets))]
+        if budget == 'auto':
+            budget = patch_budget(width, height)
+        rows, columns = target_grid(height, width, budget, self.patch_size)
+        self.scale = (columns * self.patch_size, rows * self.patch_size)  # (w, h)
+        return super().transform(results)
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(max_num_patches={self.budgets}, '
+            f'patch_size={self.patch_size})'
+        )

@@ -1,0 +1,65 @@
+"""Loads any image a person has, and says so when it is damaged."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from mmengine.fileio import get_local_path
+
+from fgclip2_det.fgclip2.preprocess import load_image
+
+
+class UnreadableImageError(ValueError):
+    """An image file is missing, empty, truncated or no image."""
+
+
+@TRANSFORMS.register_module()
+class OpenVocabLoadImage(BaseTransform):
+    """Load ``results['img_path']`` upright, as (h, w, 3) uint8 BGR.
+
+    BGR is what MMDetection's transforms and visualisers expect; the data
+    preprocessor turns it to RGB (``bgr_to_rgb=True``). Unlike OpenCV, which fills the
+    rest of a truncated file with grey, a file that does not decode to its end is an
+    error.
+
+    Required keys: ``img_path``; ``img_id``, ``width`` and ``height`` when known.
+    Added keys: ``img``, ``img_shape``, ``ori_shape``, the shapes as (h, w).
+
+    Args:
+        backend_args: of the file backend, as in MMEngine.
+
+    Raises:
+        UnreadableImageError: naming file and image id.
+        ValueError: if the size is not the one in the annotation file; boxes would be
+            in the wrong place.
+
+    Example:
+        >>> OpenVocabLoadImage()(dict(img_path='cat.jpg'))['img'].shape
+        (480, 640, 3)
+    """
+
+    def __init__(self, backend_args: dict | None = None) -> None:
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Add the image and its shapes."""
+        path = results['img_path']
+        source = f'image id {results.get("img_id", "unknown")}, {path}'
+        try:
+            with get_local_path(path, backend_args=self.backend_args) as local_path:
+                image = load_image(local_path)
+        except (ValueError, OSError) as error:
+            raise UnreadableImageError(
+                f'{source}: {error}; replace the file, or train with '
+                "on_bad_image='skip'"
+            ) from error
+        width, height = image.size
+        expected = results.get('width', width), results.get('height', height)
+        if image.size != expected:
+            raise ValueError(
+                f'{source}: the annotation file says {expected[0]} x {expected[1]} '
+                f'pixels, the image has {width} x {height}; correct '
+                'width, height and boxes in the annotation file'
+            )
+        results['img'] = np.ascontiguousarray(np.asarray(image)[..., ::-1])
+        results['img_shape'] = results['ori_shape'] = (height, width)
+        return results

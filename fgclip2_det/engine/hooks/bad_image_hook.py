@@ -1,0 +1,42 @@
+"""Reports the images that training skipped."""
+
+from collections.abc import Iterator
+
+from mmdet.registry import HOOKS
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+
+@HOOKS.register_module()
+class OpenVocabBadImageHook(Hook):
+    """Log the number of unreadable images after every epoch.
+
+    Counts the images that datasets with ``on_bad_image='skip'`` passed over since the
+    start of training, in all processes; wrapped datasets are found. Silent while
+    there are none.
+    """
+
+    priority = 'LOW'
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Add up the flags of every dataset and write one line each."""
+        for dataset in _open_vocab_datasets(runner.train_dataloader.dataset):
+            flags = dataset.bad_image_flags.clone()
+            all_reduce(flags, op='max')  # every process has its own flags
+            if flags.any():
+                runner.logger.warning(
+                    f'{int(flags.sum())} of {len(dataset)} images of '
+                    f'{dataset.ann_file} could not be read so far and were skipped'
+                )
+
+
+def _open_vocab_datasets(dataset: Dataset) -> Iterator[Dataset]:
+    """Datasets that skip bad images, inside any wrappers."""
+    if getattr(dataset, 'on_bad_image', None) == 'skip':
+        yield dataset
+    inner = getattr(dataset, 'datasets', [getattr(dataset, 'dataset', None)])
+    for child in inner:
+        if child is not None:
+            yield from _open_vocab_datasets(child)
