@@ -1,6 +1,7 @@
 # Any COCO json with novel classes; here chess pieces, {white, black} x 6 pieces:
 #   data/chess/{images/, train.json, valid.json}
-# For data of your own change data_root (or set CHESS_ROOT) and novel_classes.
+# For data of your own: --cfg-options data_root=DIR novel_classes="['a','b']"
+# (top-level variables reach every place they were used), or set CHESS_ROOT.
 data_root = '{{$CHESS_ROOT:data/chess}}'
 novel_classes = ['white-rook', 'black-bishop', 'white-queen']  # base is the rest
 language = 'en'  # 'zh' takes the categories' name_zh

@@ -1,0 +1,166 @@
+"""The same random numbers in a resumed run as in an uninterrupted one."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+
+@HOOKS.register_module()
+class OpenVocabReproducibleHook(Hook):
+    """Make a run's randomness a function of (seed, rank, step), not of its history.
+
+    A checkpoint of MMEngine holds no state of the random generators, and its workers
+    start every epoch from one constant, so augmentations repeat. Here
+
+    * the model's generators are set from (seed, rank, iteration) before each step;
+    * each sample's from (seed, rank, epoch, position in the epoch) where it is
+      loaded, whichever worker does so, persistent ones too. The number of workers
+      does not matter;
+    * a run that resumes where an evaluation is due evaluates first: it may have been
+      killed between the checkpoint and the evaluation.
+
+    Resuming is then exact, bit for bit on a CPU, from checkpoints at the end of an
+    epoch (or at any iteration with an iteration-based loop). An ``IterableDataset``
+    looks after its own samples.
+
+    Example:
+        >>> custom_hooks = [dict(type='OpenVocabReproducibleHook')]
+    """
+
+    priority = 'LOWEST'  # after the CheckpointHook, whose records evaluation reads
+
+    def before_train(self, runner: Runner) -> None:
+        """Let the data loader carry a seed with every index."""
+        self.seed, self.rank = runner.seed, get_rank()
+        loop = runner.train_loop
+        self.counter = _count_draws(loop.dataloader, self.seed, self.rank)
+        if isinstance(loop, IterBasedTrainLoop):  # its iterator knew the old sampler
+            loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
+        if _is_evaluation_due(runner):
+            runner.val_loop.run()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed what draws numbers between the steps, and name the epoch."""
+        seed_everything(self.seed, self.rank, runner.epoch)
+        if self.counter is not None:
+            self.counter.set_epoch(runner.epoch)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Seed the step: dropout, sampling of boxes, stochastic depth."""
+        seed_everything(self.seed, self.rank, runner.iter, 0)
+
+
+class SeededIndex(int):
+    """An index into a dataset that knows which draw of the run it is."""
+
+    draw: tuple[int, ...] = ()
+
+
+class DrawCounter:
+    """A sampler whose indices are numbered; otherwise the sampler it wraps.
+
+    Args:
+        sampler: any sampler; ``skip(n)`` (MMEngine's way to resume) is followed.
+        seed: of the run.
+        rank: of this process.
+    """
+
+    def __init__(self, sampler: Any, seed: int, rank: int) -> None:
+        self.sampler, self.seed, self.rank = sampler, seed, rank
+        self.epoch = self.skipped = 0
+        if hasattr(sampler, 'skip'):
+            self.skip = self._skip
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        for number, index in enumerate(self.sampler, self.skipped):
+            index = SeededIndex(index)
+            index.draw = (self.seed, self.rank, self.epoch, number, 1)
+            yield index
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__['sampler'], name)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Number from zero again, and shuffle as the sampler does."""
+        self.epoch = epoch
+        if hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(epoch)
+
+    def _skip(self, num_samples: int) -> None:
+        self.skipped = num_samples
+        self.sampler.skip(num_samples)
+
+
+class SeededDataset(Dataset):
+    """A dataset that seeds each sample by its :class:`SeededIndex`; otherwise the
+    dataset it wraps, to read from and to assign to."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.__dict__['dataset'] = dataset
+
+    def __getitem__(self, index: int) -> Any:
+        if isinstance(index, SeededIndex):
+            seed_everything(*index.draw)
+        return self.dataset[int(index)]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):  # asked by pickle before there is a dataset
+            raise AttributeError(name)
+        return getattr(self.__dict__['dataset'], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)
+
+
+def seed_everything(*entropy: int) -> None:
+    """Seed Python, NumPy and PyTorch of this process from several integers >= 0."""
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _count_draws(loader: DataLoader, seed: int, rank: int) -> DrawCounter | None:
+    """Wrap a data loader's sampler and dataset in place; None where it has none."""
+    if isinstance(loader.dataset, IterableDataset):
+        return None
+    holder = loader if loader.batch_sampler is None else loader.batch_sampler
+    if isinstance(holder.sampler, DrawCounter):
+        return holder.sampler
+    counter = DrawCounter(holder.sampler, seed, rank)
+    if loader.batch_sampler is not None:
+        loader.batch_sampler.sampler = counter
+    # DataLoader forbids assigning these two once built; no iterator exists yet
+    loader.__dict__.update(sampler=counter, dataset=SeededDataset(loader.dataset))
+    return counter
+
+
+def _is_evaluation_due(runner: Runner) -> bool:
+    """Whether this run resumes at a step that an evaluation follows."""
+    loop = runner.train_loop
+    if isinstance(loop, EpochBasedTrainLoop):
+        step, last = loop.epoch, loop.max_epochs
+    elif isinstance(loop, IterBasedTrainLoop):
+        step, last = loop.iter, loop.max_iters
+    else:
+        return False
+    if step == 0 or step < loop.val_begin or runner.val_loop is None:
+        return False
+    loop._decide_current_val_interval()
+    return step % loop.val_interval == 0 or step == last

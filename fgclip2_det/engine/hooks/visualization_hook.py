@@ -1,0 +1,155 @@
+"""Pictures of what the detector sees, after each evaluation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ...visualization import contact_sheet, draw_detections
+
+
+@HOOKS.register_module()
+class OpenVocabVisualizationHook(Hook):
+    """Write pictures of the first evaluated images, ground truth beside predictions.
+
+    ``vis/*.png`` has one file per image and ``detections.png`` all of them on one
+    sheet, both in the work dir and replaced by each evaluation.
+
+    Args:
+        num_images: how many; -1 for all, 0 to write none.
+        score_thr: predictions that score lower are not drawn.
+        max_boxes: the best predictions drawn per image.
+        out_dir: instead of the work dir.
+
+    Example:
+        >>> custom_hooks = [dict(type='OpenVocabVisualizationHook', num_images=8)]
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(
+        self,
+        num_images: int = 8,
+        score_thr: float = 0.3,
+        max_boxes: int = 20,
+        out_dir: str | None = None,
+    ) -> None:
+        self.num_images, self.score_thr = num_images, score_thr
+        self.max_boxes, self.out_dir = max_boxes, out_dir
+        self.pairs: list[Image.Image] = []
+        self.count = 0
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Start over."""
+        self.pairs, self.count = [], 0
+
+    before_test_epoch = before_val_epoch
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
+        """Draw a batch while pictures are wanted."""
+        dataset = _dataset_meta(runner)
+        for inputs, sample in zip(data_batch['inputs'], outputs, strict=True):
+            wanted = self.num_images < 0 or self.count < self.num_images
+            if not (wanted and is_main_process() and 'pred_instances' in sample):
+                return
+            self._draw(runner, inputs, sample, dataset)
+
+    after_test_iter = after_val_iter
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Lay the pictures out on one sheet."""
+        if self.pairs:
+            path = self._folder(runner) / 'detections.png'
+            contact_sheet(self.pairs, columns=1 + (len(self.pairs) > 3)).save(path)
+            runner.logger.info(f'{self.count} pictures: {path} and {path.parent}/vis')
+        self.pairs = []
+
+    after_test_epoch = after_val_epoch
+
+    def _folder(self, runner: Runner) -> Path:
+        return Path(self.out_dir or runner.work_dir)
+
+    def _draw(
+        self, runner: Runner, inputs: Tensor, sample: DetDataSample, meta: dict
+    ) -> None:
+        image = _load_image(runner, inputs, sample)
+        panes = []
+        if 'gt_instances' in sample:
+            truth = sample.gt_instances
+            names = _names(truth, sample, meta)
+            title = 'ground truth'
+            panes += [
+                draw_detections(image, _boxes(truth), names, min_size=480, title=title)
+            ]
+        found = sample.pred_instances
+        panes += [
+            draw_detections(
+                image,
+                _boxes(found),
+                _names(found, sample, meta),
+                found.scores,
+                score_thr=self.score_thr,
+                max_boxes=self.max_boxes,
+                min_size=480,
+                title=f'prediction, score ≥ {self.score_thr:g}',
+            )
+        ]
+        pair = contact_sheet(panes, columns=2, gap=4)
+        stem = Path(sample.metainfo.get('img_path') or f'image_{self.count}').stem
+        path = self._folder(runner) / 'vis' / f'{self.count:03d}_{stem}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pair.save(path)
+        if self.count < 16:  # a sheet of more would not be read
+            self.pairs.append(pair)
+        self.count += 1
+
+
+def _dataset_meta(runner: Runner) -> dict:
+    """Metainfo of the dataset being evaluated, as MMEngine gives it to visualizers."""
+    return getattr(runner.visualizer, 'dataset_meta', None) or {}
+
+
+def _names(instances, sample: DetDataSample, meta: dict) -> list[str]:
+    """A name per instance: its own, the sample's vocabulary, or the dataset's."""
+    if 'label_names' in instances:
+        return [str(name) for name in instances.label_names]
+    known = sample.metainfo
+    classes = known.get('texts') or known.get('classes') or meta.get('classes', ())
+    labels = instances.labels.tolist()
+    return [str(classes[i]) if i < len(classes) else f'#{i}' for i in labels]
+
+
+def _boxes(instances) -> Tensor:
+    """(N, 4) xyxy, also from MMDetection's box objects."""
+    return getattr(instances.bboxes, 'tensor', instances.bboxes)
+
+
+def _load_image(runner: Runner, inputs: Tensor, sample: DetDataSample) -> Image.Image:
+    """The original image; from the network's input where there is no file."""
+    path = Path(str(sample.metainfo.get('img_path', '')))
+    if path.is_file():
+        with Image.open(path) as file:
+            return ImageOps.exif_transpose(file).convert('RGB')
+    model = getattr(runner.model, 'module', runner.model)
+    height, width = sample.metainfo['img_shape'][:2]
+    pixels = inputs[:, :height, :width]
+    if getattr(model.data_preprocessor, '_channel_conversion', False):
+        pixels = pixels.flip(0)  # loaded as BGR
+    pixels = pixels.clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+    image = Image.fromarray(np.ascontiguousarray(pixels.cpu().numpy()))
+    height, width = sample.metainfo.get('ori_shape', (height, width))[:2]
+    return image.resize((width, height))

@@ -1,0 +1,234 @@
+"""From a config file and command line options to a Runner that is safe to start."""
+
+import difflib
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import RUNNERS
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import Tensor
+
+from .checkpoints import read_checkpoint
+from .hooks.metrics_json_hook import METRICS_FILE
+from .variables import spread_variables
+from .work_dir import (
+    check_checkpoint,
+    check_work_dir,
+    last_checkpoint,
+    write_fingerprint,
+)
+
+HOOKS = (
+    'OpenVocabReproducibleHook',
+    'OpenVocabMetricsJsonHook',
+    'OpenVocabVisualizationHook',
+)
+
+
+def load_config(
+    path: Path | str,
+    options: Mapping[str, Any] | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+) -> Config:
+    """A config with command line options merged in, a work dir and this package's
+    hooks.
+
+    The hooks join ``custom_hooks`` unless the config has them, and a plain
+    ``CheckpointHook`` becomes the one that survives a kill.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        ValueError: if the config cannot be parsed, or an option names a key that it
+            does not know.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'there is no config {path}')
+    try:
+        cfg = Config.fromfile(path)
+    except SyntaxError as error:
+        raise ValueError(f'{path} is no Python config: {error}') from error
+    check_options(cfg, options or {})
+    spread_variables(cfg, options or {})
+    cfg.merge_from_dict(dict(options or {}))
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    cfg.randomness = {'seed': 0, **cfg.get('randomness', {})}
+
+    hooks = list(cfg.get('custom_hooks') or [])
+    present = {str(hook['type']).split('.')[-1] for hook in hooks}
+    hooks += [{'type': f'mmdet.{name}'} for name in HOOKS if name not in present]
+    cfg.custom_hooks = hooks
+    checkpoint = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    if checkpoint.get('type') == 'CheckpointHook':
+        checkpoint.type = 'mmdet.OpenVocabCheckpointHook'
+    return cfg
+
+
+def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Find misspelt ``--cfg-options``, which MMEngine would add as new keys.
+
+    A new key is fine inside a part that exists, unless it looks like a present one.
+
+    Raises:
+        ValueError: naming the key and what it may have meant.
+    """
+    runner = set(inspect.signature(Runner.__init__).parameters)
+    for option in options:
+        part: Any = cfg
+        for depth, key in enumerate(option.split('.')):
+            if not isinstance(part, Mapping | Config) or key in part:
+                known = isinstance(part, Mapping | Config)
+                part = part[key] if known else _item(part, key)
+                continue
+            known = set(part) | (runner if depth == 0 else set())
+            close = difflib.get_close_matches(key, known, 1, 0.6 if depth == 0 else 0.8)
+            if key not in known and (depth == 0 or close):
+                hint = f'; did you mean {close[0]!r}?' if close else ''
+                raise ValueError(
+                    f'--cfg-options {option}: the config has no {key!r}{hint}'
+                )
+            break
+
+
+def _item(part: Any, key: str) -> Any:
+    """An element of a list by its number in a dotted key; None elsewhere."""
+    fits = isinstance(part, list) and key.isdigit() and int(key) < len(part)
+    return part[int(key)] if fits else None
+
+
+def prepare_training(
+    cfg: Config,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    seed: int | None = None,
+) -> None:
+    """Settle how a training starts, and claim its work dir.
+
+    Args:
+        cfg: from :func:`load_config`; changed in place.
+        resume: a checkpoint, ``'auto'`` for the work dir's last one, None to start.
+        amp: automatic mixed precision, bfloat16 unless the config says otherwise
+            (FG-CLIP 2 overflows in float16).
+        auto_scale_lr: scale the learning rate with the total batch size.
+        seed: of all randomness; the config's (0 by default) when None.
+
+    Raises:
+        FileNotFoundError: if the checkpoint to resume is not there.
+        ValueError: if the work dir belongs to another config, the checkpoint is
+            damaged or from another seed, or an option does not fit. Nothing has
+            been written then.
+    """
+    if seed is not None:
+        cfg.randomness.seed = seed
+    if amp:
+        _enable_amp(cfg)
+    if auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError(
+                '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in '
+                'the config'
+            )
+        cfg.auto_scale_lr.enable = True
+
+    check_work_dir(cfg)
+    if resume is not None:
+        path = last_checkpoint(cfg.work_dir) if resume == 'auto' else Path(resume)
+        cfg.resume, cfg.load_from = path is not None, path and str(path)
+        if path is None:
+            print(f'nothing to resume in {cfg.work_dir}: training starts at epoch 0')
+        else:
+            checkpoint = read_checkpoint(path)
+            check_checkpoint(cfg, checkpoint, path)
+            _take_seed(cfg, checkpoint, path, seed)
+    if is_first_process():
+        write_fingerprint(cfg)
+
+
+def prepare_test(
+    cfg: Config, checkpoint: str, show_dir: str | None = None
+) -> Mapping[str, Tensor]:
+    """Settle what is tested and where its pictures go.
+
+    Args:
+        cfg: from :func:`load_config`; changed in place.
+        checkpoint: file to load, of MMEngine or a bare state_dict.
+        show_dir: folder for a picture of every image.
+
+    Returns:
+        The checkpoint's weights, for ``check_weights``.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if it cannot be read.
+    """
+    loaded = read_checkpoint(checkpoint)
+    cfg.load_from = checkpoint
+    if show_dir is not None:
+        for hook in cfg.custom_hooks:
+            if str(hook['type']).endswith('OpenVocabVisualizationHook'):
+                hook.update(num_images=-1, out_dir=show_dir)
+    return loaded.get('state_dict', loaded)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """MMEngine's Runner, or the one that ``runner_type`` names."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def report(work_dir: str, picture_dir: str | None = None) -> None:
+    """Print the metrics of a finished run, and where its files are (rank 0 only)."""
+    metrics = Path(work_dir) / METRICS_FILE
+    if not is_first_process() or not metrics.is_file():
+        return
+    print(f'\n{metrics_table(json.loads(metrics.read_text(encoding="utf-8")))}')
+    print(f'\nmetrics:  {metrics}')
+    sheet = Path(picture_dir or work_dir) / 'detections.png'
+    if sheet.is_file():
+        print(f'pictures: {sheet} and {sheet.parent / "vis"}')
+
+
+def is_first_process() -> bool:
+    """Whether this is rank 0, known before ``torch.distributed`` starts."""
+    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+    return all(os.environ.get(name, '0') == '0' for name in names)
+
+
+def metrics_table(metrics: Mapping[str, float | None]) -> str:
+    """Metrics as two aligned columns, one line each."""
+    width = max(map(len, metrics), default=0)
+    lines = [
+        f'{name:<{width}}  ' + ('    -' if value is None else f'{value:.4f}')
+        for name, value in metrics.items()
+    ]
+    return '\n'.join(lines)
+
+
+def _enable_amp(cfg: Config) -> None:
+    if not torch.cuda.is_available():
+        raise ValueError('--amp needs a GPU and PyTorch sees none; leave it out')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.loss_scale = 'dynamic'
+    cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
+
+
+def _take_seed(cfg: Config, checkpoint: Mapping, path: Path, seed: int | None) -> None:
+    """Go on with the seed that the checkpoint was trained with."""
+    saved = checkpoint.get('meta', {}).get('seed')
+    if saved is None:
+        raise ValueError(
+            f'{path} holds no training state to resume; start from its weights with '
+            f'--cfg-options load_from={path}'
+        )
+    if seed is not None and seed != saved:
+        raise ValueError(
+            f'{path} was trained with seed {saved}, not {seed}; leave --seed out'
+        )
+    cfg.randomness.seed = saved

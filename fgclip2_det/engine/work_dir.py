@@ -1,0 +1,165 @@
+"""One work dir, one model: nothing is resumed or overwritten by another config."""
+
+import ast
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from .checkpoints import newest_checkpoint, read_checkpoint
+from .files import write_atomic
+
+FINGERPRINT_FILE = 'config_fingerprint.json'
+# where weights come from, and how results are cut: neither makes another model
+_PATHS = {'init_cfg', 'checkpoint', 'pretrained', 'cache_dir', 'test_cfg'}
+_LABEL_KEYS = {'type', 'metainfo', 'dataset', 'datasets', 'split', 'vocabulary'}
+
+
+def config_fingerprint(cfg: Mapping) -> dict:
+    """The parts of a config that define the model and its label space, JSON-like.
+
+    ``model``, ``custom_imports`` and of the training data its types and metainfo;
+    neither schedule, logging, paths nor pretrained weights.
+    """
+    data = cfg.get('train_dataloader') or {}
+    parts = {
+        'model': _without(cfg.get('model'), _PATHS),
+        'custom_imports': cfg.get('custom_imports'),
+        'dataset': _only(data.get('dataset'), _LABEL_KEYS),
+    }
+    return json.loads(json.dumps(parts, default=str))  # tuples become lists
+
+
+def last_checkpoint(work_dir: Path | str) -> Path | None:
+    """What ``--resume`` resumes: the file that ``last_checkpoint`` names, looked for
+    in ``work_dir`` (which may have moved); None if nothing was ever saved."""
+    work_dir = Path(work_dir)
+    pointer = work_dir / 'last_checkpoint'
+    name = pointer.read_text().strip() if pointer.is_file() else ''
+    if not name:
+        return newest_checkpoint(work_dir)
+    beside = work_dir / Path(name).name
+    return beside if beside.is_file() else Path(name)
+
+
+def check_work_dir(cfg: Config) -> None:
+    """Refuse a work dir that holds checkpoints of another model; write nothing.
+
+    Args:
+        cfg: resolved config with ``work_dir``.
+
+    Raises:
+        ValueError: naming the first part that differs, with both values.
+    """
+    work_dir = Path(cfg.work_dir)
+    stored = work_dir / FINGERPRINT_FILE
+    path = last_checkpoint(work_dir)
+    if path is not None and stored.is_file():
+        _compare(cfg, _read_json(stored), work_dir)
+    elif path is not None and path.is_file():
+        check_checkpoint(cfg, read_checkpoint(path), path)
+
+
+def check_checkpoint(cfg: Config, checkpoint: Mapping, path: Path) -> None:
+    """Refuse a checkpoint whose own config, where it has one, is another model's.
+
+    Raises:
+        ValueError: naming the first part that differs, with both values.
+    """
+    text = checkpoint.get('meta', {}).get('cfg')
+    if text:
+        _compare(cfg, config_fingerprint(parse_config_text(text)), path)
+
+
+def write_fingerprint(cfg: Config) -> None:
+    """Note in the work dir whose it is."""
+    text = json.dumps(config_fingerprint(cfg), indent=1, ensure_ascii=False)
+    write_atomic(Path(cfg.work_dir) / FINGERPRINT_FILE, text.encode())
+
+
+def parse_config_text(text: str) -> dict:
+    """Read a dumped config, ``name = dict(...)`` lines of literals, without running it.
+
+    Raises:
+        ValueError: if it holds anything but literals.
+    """
+    return {
+        node.targets[0].id: _literal(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict':
+        odd = [_literal(arg) for arg in node.args]  # dict({'no-name': 1})
+        named = {word.arg: _literal(word.value) for word in node.keywords}
+        return {**(odd[0] if odd else {}), **named}
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = map(_literal, node.keys)
+        return dict(zip(keys, map(_literal, node.values), strict=True))
+    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
+        return float(node.id)
+    return ast.literal_eval(node)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path} is no JSON ({error}); delete it') from error
+
+
+def _compare(cfg: Config, theirs: dict, source: Path) -> None:
+    difference = first_difference(config_fingerprint(cfg), theirs)
+    if difference is None:
+        return
+    key, here, there = difference
+    raise ValueError(
+        f'{source} belongs to another config: {key} is {_short(here)} here but '
+        f'{_short(there)} there; choose another --work-dir, or use its own config'
+    )
+
+
+def first_difference(here: Any, there: Any, key: str = '') -> tuple | None:
+    """(dotted key, value here, value there) of the first difference, or None."""
+    if isinstance(here, dict) and isinstance(there, dict):
+        pairs = [(name, here.get(name), there.get(name)) for name in {**here, **there}]
+    elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
+        pairs = [(i, *values) for i, values in enumerate(zip(here, there, strict=True))]
+    else:
+        return None if here == there else (key, here, there)
+    for name, mine, other in pairs:
+        found = first_difference(mine, other, f'{key}.{name}' if key else str(name))
+        if found:
+            return found
+    return None
+
+
+def _short(value: Any) -> str:
+    text = 'absent' if value is None else repr(value)
+    return text if len(text) <= 80 else f'{text[:77]}...'
+
+
+def _without(value: Any, names: set[str]) -> Any:
+    """A copy of nested dicts and lists without some keys."""
+    if isinstance(value, Mapping):
+        return {k: _without(v, names) for k, v in value.items() if k not in names}
+    if isinstance(value, list | tuple):
+        return [_without(item, names) for item in value]
+    return value
+
+
+def _only(value: Any, names: set[str]) -> Any:
+    """A copy of nested datasets with some keys alone; their metainfo in full."""
+    if isinstance(value, Mapping):
+        return {
+            key: item if key == 'metainfo' else _only(item, names)
+            for key, item in value.items()
+            if key in names
+        }
+    return [_only(item, names) for item in value] if isinstance(value, list) else value

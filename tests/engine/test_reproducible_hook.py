@@ -1,0 +1,103 @@
+"""Samples depend on (seed, rank, epoch, position), and on nothing else."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+
+from fgclip2_det.engine.hooks.reproducible_hook import (
+    SeededDataset,
+    _count_draws,
+    seed_everything,
+)
+
+
+class Noise(Dataset):
+    """A sample is its index and one number of each random generator."""
+
+    def __getitem__(self, index):
+        numbers = random.random(), np.random.rand(), torch.rand(()).item()
+        return [index, *numbers]
+
+    def __len__(self):
+        return 6
+
+
+def make_loader(sampler=DefaultSampler, workers=0, **kwargs):
+    data = Noise()
+    if workers:
+        kwargs['persistent_workers'] = True
+    loader = DataLoader(
+        data,
+        batch_size=2,
+        sampler=sampler(data, shuffle=False, seed=0),
+        num_workers=workers,
+        collate_fn=list,
+        **kwargs,
+    )
+    return loader, _count_draws(loader, 7, 0)
+
+
+def read_epoch(loader, counter, epoch):
+    seed_everything(epoch, 99)  # whatever happened before must not matter
+    counter.set_epoch(epoch)
+    return [sample for batch in loader for sample in batch]
+
+
+def test_epochs_differ_and_workers_do_not_matter():
+    loader, counter = make_loader()
+    epochs = [read_epoch(loader, counter, epoch) for epoch in range(3)]
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert [sample[0] for sample in epochs[1]] == list(range(6))
+    workers, their_counter = make_loader(workers=2)
+    for epoch in (0, 1, 2):  # the persistent workers' own generators have moved on
+        assert read_epoch(workers, their_counter, epoch) == epochs[epoch]
+    fresh, counter = make_loader()
+    assert read_epoch(fresh, counter, 2) == epochs[2]
+
+
+def test_an_infinite_sampler_goes_on_where_it_was():
+    loader, _ = make_loader(InfiniteSampler)
+    stream = iter(loader)
+    batches = [next(stream) for _ in range(5)]
+    resumed, counter = make_loader(InfiniteSampler)
+    if not hasattr(counter, 'skip'):
+        pytest.skip('this MMEngine advances its loader batch by batch')
+    counter.skip(3 * 2)
+    stream = iter(resumed)
+    assert [next(stream), next(stream)] == batches[3:]
+    assert batches[0] != batches[3]  # the same images, augmented anew
+
+
+def test_wrapping_twice_and_other_loaders():
+    loader, counter = make_loader()
+    assert _count_draws(loader, 7, 0) is counter
+    assert len(loader) == 3 and loader.sampler is counter
+    data = Noise()
+    batches = BatchSampler(DefaultSampler(data, shuffle=False), 3, drop_last=False)
+    custom = DataLoader(data, batch_sampler=batches, collate_fn=list)
+    assert _count_draws(custom, 7, 0) is batches.sampler
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield from range(3)
+
+    assert _count_draws(DataLoader(Stream()), 7, 0) is None
+
+
+def test_the_dataset_stays_itself():
+    data = Noise()
+    data.pipeline = 'old'
+    seeded = SeededDataset(data)
+    seeded.pipeline = 'new'  # as MMDetection's PipelineSwitchHook does
+    assert data.pipeline == seeded.pipeline == 'new' and len(seeded) == 6
+    assert pickle.loads(pickle.dumps(seeded)).pipeline == 'new'
+    with pytest.raises(AttributeError):
+        _ = seeded.absent

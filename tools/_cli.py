@@ -1,0 +1,68 @@
+"""What the command lines that start a Runner share."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+# a checkout works without being installed
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+
+class KeyValue(argparse.Action):
+    """``key=value`` words, read as MMEngine's DictAction reads them."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        from mmengine.config import DictAction
+
+        wrong = [word for word in values if '=' not in word]
+        if wrong:
+            parser.error(f'{option_string} takes key=value, got {wrong[0]!r}')
+        action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
+        action(parser, namespace, values, option_string)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of train.py and test.py, as MMDetection spells them."""
+    parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=KeyValue,
+        metavar='KEY=VALUE',
+        help='change the config: train_cfg.max_epochs=2 a.list="[1,2]"',
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--verbose', action='store_true', help='show the traceback of an error'
+    )
+
+
+def parse_and_run(
+    parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]
+) -> None:
+    """Call ``main`` with the parsed arguments.
+
+    What a wrong file, option or config raises becomes one sentence on stderr and
+    exit code 1; ``--verbose`` prints its traceback as well.
+    """
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    try:
+        main(args)
+    except Exception as error:
+        if args.verbose:
+            traceback.print_exc()
+        if isinstance(error, ImportError) and error.__cause__:
+            error = error.__cause__  # MMEngine hides why a custom import failed
+        message = error.args[0] if isinstance(error, KeyError) else error
+        sentence = ' '.join(str(message).split()) or 'no message'
+        if not isinstance(error, ValueError | FileNotFoundError | ImportError):
+            sentence = f'{type(error).__name__}: {sentence} (--verbose shows where)'
+        print(f'error: {sentence}', file=sys.stderr)
+        sys.exit(1)
