@@ -52,7 +52,7 @@ setup(
     package_data={'fgclip2_det': ['assets/**/*']},
     cmdclass={'build_py': BuildWithConfigs},
     install_requires=[
-        'torch>=2.4',
+        'torch>=2.6',
         'numpy',
         'pillow>=10.1',
         'safetensors>=0.4',

@@ -1,0 +1,109 @@
+"""Reads MMEngine's checkpoints without unpickling.
+
+A checkpoint of a training run holds more than tensors: log histories and NumPy
+numbers. They are let through by name; any other object is refused, and nothing
+falls back to ``weights_only=False``.
+"""
+
+import contextlib
+import functools
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint
+
+NUMPY_DTYPES = '?bBhHiIlLqQefdFD'  # bool, integers, floats, complex numbers
+
+
+def install() -> None:
+    """Makes MMEngine's loaders use ``load``, in onedl's and the original mmengine."""
+    if torch.__version__ >= (2, 6):  # the first that knows (object, name) pairs
+        torch.serialization.add_safe_globals(_safe_globals())
+    if isinstance(checkpoint.torch, _Torch):
+        return
+    checkpoint.torch = _Torch()
+    checkpoint._safe_torch_load = load  # called by onedl-mmengine
+    checkpoint.load_url = functools.partial(_load_url, checkpoint.load_url)
+
+
+def load(file: str | IO, map_location: Any = None, **kwargs: Any) -> Any:
+    """``torch.load`` with ``weights_only=True``, whatever the caller asks for.
+
+    Args:
+        file: path or open file.
+        map_location: as in ``torch.load``.
+        **kwargs: ignored.
+
+    Raises:
+        ValueError: the file holds an object that is not allowed (nothing of it
+            is executed), is cut short or is no checkpoint.
+    """
+    name = file if isinstance(file, str) else getattr(file, 'name', 'the checkpoint')
+    with _clear_errors(name):
+        return torch.load(file, map_location=map_location, weights_only=True)
+
+
+def _load_url(load_url: Callable, url: str, *args: Any, **kwargs: Any) -> Any:
+    """torch.hub's download, which would unpickle by default."""
+    with _clear_errors(url):
+        return load_url(url, *args, **{**kwargs, 'weights_only': True})
+
+
+@contextlib.contextmanager
+def _clear_errors(name: Any) -> Iterator[None]:
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        refused = re.search(r'(?:GLOBAL|class|function) ([\w.]+)', str(error))
+        if refused is None:
+            raise ValueError(_unreadable(name, error)) from error
+        raise ValueError(
+            f'{name} holds {refused[1]}, which is not loaded because it could run '
+            f'code; if you trust its author, load it once with torch.load('
+            f"weights_only=False) and save only its 'state_dict'"
+        ) from error
+    except (EOFError, KeyError, RuntimeError) as error:
+        if 'deserialize' in str(error) and 'device' in str(error):  # map_location
+            raise
+        raise ValueError(_unreadable(name, error)) from error
+
+
+class _Torch:
+    """``torch`` as ``mmengine.runner.checkpoint`` sees it: ``load`` is ours."""
+
+    load = staticmethod(load)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+def _safe_globals() -> list:
+    """What a Runner's checkpoint may hold beside tensors and plain containers."""
+    core = np._core if hasattr(np, '_core') else np.core
+    allowed = [HistoryBuffer, np.ndarray, np.dtype, slice]
+    allowed += [type(np.dtype(code)) for code in NUMPY_DTYPES]
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed.append((core.multiarray._reconstruct, f'{module}._reconstruct'))
+        allowed.append((core.multiarray.scalar, f'{module}.scalar'))
+    # HistoryBuffer pickles its methods as getattr(HistoryBuffer, 'min')
+    return [*allowed, (_history_method, 'builtins.getattr')]
+
+
+def _history_method(owner: Any, name: str) -> Any:
+    """``getattr``, for the public methods of HistoryBuffer alone."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError('Unsupported function builtins.getattr')
+    return getattr(HistoryBuffer, name)
+
+
+def _unreadable(name: Any, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f'{name} is not a readable checkpoint ({reason}); it may be cut short: '
+        f'copy or download it again'
+    )

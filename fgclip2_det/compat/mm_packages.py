@@ -1,0 +1,77 @@
+"""Imports mmcv and mmdet where they would not import by themselves."""
+
+import importlib
+import importlib.abc
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from fgclip2_det.compat.stack import is_installed
+
+FOLDER = Path(__file__).parent
+NEWEST_MMCV = '2.1.0'  # that mmdet 3.3.0 accepts; 2.2.0 has the same functions
+
+
+class StandIns(importlib.abc.MetaPathFinder):
+    """Serves this package's files for modules that nothing else provides.
+
+    It stands last on ``sys.meta_path``, so the real modules always win, and
+    ``importlib`` sees an ordinary module with a spec.
+
+    Args:
+        files: module name -> file.
+    """
+
+    def __init__(self, files: dict[str, Path]) -> None:
+        self.files = files
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if fullname not in self.files:
+            return None
+        return spec_from_file_location(fullname, self.files[fullname])
+
+
+def prepare_imports() -> None:
+    """Makes ``import mmcv._ext`` and ``import mmdet`` succeed."""
+    files = {'mmcv._ext': FOLDER / 'mmcv_ext.py'}
+    # gone since setuptools 81; the original mmengine asks it where mmdet lies
+    if find_spec('pkg_resources') is None and not is_installed('onedl-mmengine'):
+        files['pkg_resources'] = FOLDER / 'pkg_resources_stand_in.py'
+    sys.meta_path.append(StandIns(files))
+    try:
+        importlib.import_module('mmcv._ext')
+    except ImportError as error:
+        if 'mmcv' not in sys.modules:  # the fault is elsewhere
+            raise
+        warnings.warn(
+            f'the compiled ops of mmcv cannot be loaded ({error}), so slower PyTorch '
+            f'ops are used; install an mmcv built for this torch',
+            stacklevel=4,
+        )
+        sys.meta_path.insert(0, StandIns({'mmcv._ext': files['mmcv._ext']}))
+        importlib.import_module('mmcv._ext')
+    _import_mmdet()
+
+
+def _import_mmdet() -> None:
+    """mmdet 3.3.0 asserts mmcv < 2.2.0, though 2.2.0 works: it sees 2.1.0."""
+    import mmcv
+
+    version = mmcv.__version__
+    try:
+        if version.startswith('2.2.'):
+            mmcv.__version__ = NEWEST_MMCV
+        importlib.import_module('mmdet')
+    except AssertionError as error:
+        raise ImportError(f'the installed mm packages do not fit: {error}') from error
+    finally:
+        mmcv.__version__ = version

@@ -1,0 +1,62 @@
+"""What stands in for ``mmcv._ext`` where mmcv has no compiled ops.
+
+``stand_ins.py`` loads this file under that name. mmcv asks for about 120 ops
+when it is imported; those that detectors need are here, the others raise on
+their first call.
+"""
+
+from collections.abc import Callable
+
+from fgclip2_det.compat.ops.boxes import bbox_overlaps
+from fgclip2_det.compat.ops.deform_attn import (
+    ms_deform_attn_backward,
+    ms_deform_attn_forward,
+)
+from fgclip2_det.compat.ops.focal_loss import (
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_forward,
+    softmax_focal_loss_backward,
+    softmax_focal_loss_forward,
+)
+from fgclip2_det.compat.ops.nms import nms, nms_match, softnms
+from fgclip2_det.compat.ops.roi_align import roi_align_backward, roi_align_forward
+
+__all__ = [
+    'bbox_overlaps',
+    'get_compiler_version',
+    'get_compiling_cuda_version',
+    'ms_deform_attn_backward',
+    'ms_deform_attn_forward',
+    'nms',
+    'nms_match',
+    'roi_align_backward',
+    'roi_align_forward',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
+    'softmax_focal_loss_backward',
+    'softmax_focal_loss_forward',
+    'softnms',
+]
+
+
+def get_compiler_version() -> str:
+    return 'not compiled: PyTorch ops of fgclip2_det'
+
+
+def get_compiling_cuda_version() -> str:
+    return 'not available'
+
+
+def __getattr__(name: str) -> Callable:
+    """An op that is not here, as a function that says so when it is called."""
+    if name.startswith('_'):
+        raise AttributeError(name)
+
+    def missing(*args, **kwargs):
+        raise RuntimeError(
+            f"mmcv's op {name!r} needs compiled ops, which this mmcv lacks; build "
+            f'them with `MMCV_WITH_OPS=1 pip install --no-build-isolation '
+            f'--no-binary :all: --no-deps --force-reinstall onedl-mmcv`'
+        )
+
+    return missing
