@@ -31,8 +31,8 @@ def spread_variables(cfg: MutableMapping, options: Mapping[str, Any]) -> None:
 
 
 def _spread(part: Any, key: str, old: Any, new: Any) -> None:
-    names = part.keys() if isinstance(part, Mapping) else range(len(part))
-    for name in list(names):
+    names = range(len(part)) if isinstance(part, list) else list(part.keys())
+    for name in names:
         value = part[name]
         if name == key and value == old:
             part[name] = new

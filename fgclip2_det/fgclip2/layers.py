@@ -25,16 +25,63 @@ def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None)
     return out.transpose(1, 2).flatten(2)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor, gelu: bool = False) -> Tensor:
+    """x W^T + b, then GELU (tanh form) if asked.
+
+    On a CPU without gradients oneDNN does both in one pass, for the same numbers
+    to rounding: 1.5 times faster than ``F.linear`` and ``F.gelu`` where PyTorch
+    would call MKL (``benchmarks/encoder.py``).
+
+    Args:
+        x: (..., D). weight: (O, D). bias: (O,).
+
+    Returns:
+        (..., O).
+    """
+    if _onednn_serves(x, weight):
+        step = ('gelu', [], 'tanh') if gelu else ('none', [], '')
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *step)
+    x = F.linear(x, weight, bias)
+    return F.gelu(x, approximate='tanh') if gelu else x
+
+
+def _onednn_serves(x: Tensor, weight: Tensor) -> bool:
+    return (
+        x.device.type == 'cpu'
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() > 0
+        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        and not torch.is_autocast_enabled('cpu')
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+        and ONEDNN
+    )
+
+
+# the op is PyTorch's own, made for its compiler; without it F.linear serves
+ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
+    torch.ops.mkldnn, '_linear_pointwise'
+)
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` through ``linear``."""
+
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        """(..., D) -> (..., O)."""
+        return linear(x, self.weight, self.bias, gelu)
+
+
 class Attention(nn.Module):
     """Self-attention with a bias everywhere; scale head_dim ** -0.5."""
 
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.k_proj = nn.Linear(embed_dims, embed_dims)
-        self.v_proj = nn.Linear(embed_dims, embed_dims)
-        self.q_proj = nn.Linear(embed_dims, embed_dims)
-        self.out_proj = nn.Linear(embed_dims, embed_dims)
+        self.k_proj = Linear(embed_dims, embed_dims)
+        self.v_proj = Linear(embed_dims, embed_dims)
+        self.q_proj = Linear(embed_dims, embed_dims)
+        self.out_proj = Linear(embed_dims, embed_dims)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
@@ -47,12 +94,14 @@ class MLP(nn.Module):
 
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(embed_dims, hidden_dims)
-        self.fc2 = nn.Linear(hidden_dims, embed_dims)
+        self.fc1 = Linear(embed_dims, hidden_dims)
+        self.fc2 = Linear(hidden_dims, embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        return self.fc2(F.gelu(self.fc1(x), approximate='tanh'))
+        if isinstance(self.fc1, Linear):
+            return self.fc2(self.fc1(x, gelu=True))
+        return self.fc2(F.gelu(self.fc1(x), approximate='tanh'))  # e.g. with LoRA
 
 
 class EncoderLayer(nn.Module):
@@ -119,17 +168,17 @@ class PackedAttention(nn.Module):
         self.num_heads = num_heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dims, embed_dims))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * embed_dims))
-        self.out_proj = nn.Linear(embed_dims, embed_dims)
+        self.out_proj = Linear(embed_dims, embed_dims)
 
     def forward(self, query: Tensor | None, x: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from ``query`` (B, L, D), or from ``x`` itself, to x (B, N, D)."""
         weight, bias = self.in_proj_weight, self.in_proj_bias
         if query is None:
-            q, k, v = F.linear(x, weight, bias).chunk(3, -1)
+            q, k, v = linear(x, weight, bias).chunk(3, -1)
         else:
             dims = x.shape[-1]
-            q = F.linear(query, weight[:dims], bias[:dims])
-            k, v = F.linear(x, weight[dims:], bias[dims:]).chunk(2, -1)
+            q = linear(query, weight[:dims], bias[:dims])
+            k, v = linear(x, weight[dims:], bias[dims:]).chunk(2, -1)
         return self.out_proj(attend(q, k, v, self.num_heads, mask))
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.fgclip2.config import VisionConfig
-from fgclip2_det.fgclip2.layers import AttentionPoolingHead, Encoder
+from fgclip2_det.fgclip2.layers import AttentionPoolingHead, Encoder, Linear
 
 
 @lru_cache(maxsize=512)
@@ -35,7 +35,7 @@ class VisionEmbeddings(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         dims = config.num_channels * config.patch_size**2
-        self.patch_embedding = nn.Linear(dims, config.hidden_size)
+        self.patch_embedding = Linear(dims, config.hidden_size)
         self.position_embedding = nn.Embedding(config.num_patches, config.hidden_size)
 
     def positions(self, h: int, w: int) -> Tensor:

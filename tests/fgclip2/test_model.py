@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config
+from fgclip2_det.fgclip2.layers import linear
 from fgclip2_det.fgclip2.vision import VisionEmbeddings
 
 
@@ -244,3 +245,26 @@ def test_gradient_checkpointing_changes_nothing():
         weight = model.vision_model.encoder.layers[0].mlp.fc1.weight
         grads.append(weight.grad.clone())
     torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize('gelu', [False, True])
+def test_linear_is_the_same_with_and_without_gradients(gelu):
+    """Without gradients a CPU takes oneDNN's kernel, which autograd cannot."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (
+        torch.randn(shape, generator=generator) for shape in ((2, 7, 48), (96, 48), (96,))
+    )
+    expected = F.linear(x, weight, bias)
+    expected = F.gelu(expected, approximate='tanh') if gelu else expected
+    torch.testing.assert_close(linear(x, weight, bias, gelu), expected)
+    strided = x[:, ::2]
+    torch.testing.assert_close(linear(strided, weight, bias, gelu), expected[:, ::2])
+    assert linear(x[:, :0], weight, bias, gelu).shape == (2, 0, 96)
+    torch.testing.assert_close(
+        linear(x.double(), weight.double(), bias.double(), gelu).float(), expected
+    )
+    weight.requires_grad_()
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x, weight, bias, gelu), expected)
+    linear(x, weight, bias, gelu).sum().backward()
+    assert weight.grad is not None

@@ -1,5 +1,5 @@
 # AdamW, short warm-up, cosine decay over the run; what a CPU trains in minutes
-max_epochs = 3
+max_epochs = 3  # of 250 steps
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
