@@ -23,6 +23,6 @@ if HAS_MM:
         models,
         visualization,
     )
-    from fgclip2_det.apis import OpenVocabInferencer  # noqa: F401
+    from fgclip2_det.apis import OpenVocabInferencer
 
     __all__ += ['OpenVocabInferencer']

@@ -102,6 +102,8 @@ def test_swapped_detector_trains_predicts_saves_and_loads(name, tmp_path):
 
 def test_fvit_constants():
     """CLIPSelf's OV-COCO settings, and the tiny detector's own temperature."""
-    fusion = load('ov_coco/fgclip2-det_b16_sfpn_8xb8-3e_ov-coco.py').model.roi_head.fusion
+    fusion = load(
+        'ov_coco/fgclip2-det_b16_sfpn_8xb8-3e_ov-coco.py'
+    ).model.roi_head.fusion
     assert (fusion.alpha, fusion.beta) == (0.1, 0.8)
     assert fusion.temperature == pytest.approx(1 / 75)

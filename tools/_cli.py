@@ -52,7 +52,7 @@ def parse_and_run(
     exit code 1; ``--verbose`` prints its traceback as well.
     """
     args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
     try:
         main(args)
     except Exception as error:

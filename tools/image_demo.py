@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('images', nargs='+', help='image files, or folders of them')
     parser.add_argument('--texts', required=True, help='names, each ended by a dot')
-    parser.add_argument('--config', help="config of the weights; by default their own")
+    parser.add_argument('--config', help='config of the weights; by default their own')
     parser.add_argument(
         '--weights', help=f'checkpoint; by default the last one in {DEFAULT_WORK_DIR}'
     )
@@ -83,7 +83,11 @@ def main(args: argparse.Namespace) -> None:
                 image=str(file),
                 picture=str(target),
                 detections=[
-                    dict(name=name, score=round(score, 4), bbox=[round(v, 1) for v in box])
+                    dict(
+                        name=name,
+                        score=round(score, 4),
+                        bbox=[round(v, 1) for v in box],
+                    )
                     for name, score, box in zip(
                         found.names,
                         found.scores.tolist(),

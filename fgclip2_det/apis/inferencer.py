@@ -90,9 +90,7 @@ class OpenVocabInferencer:
         self.pipeline = _pipeline(self.config)
         self._encoder: FGCLIP2 | None = None
 
-    def set_vocabulary(
-        self, texts: Vocabulary | Sequence[str] | str
-    ) -> Vocabulary:
+    def set_vocabulary(self, texts: Vocabulary | Sequence[str] | str) -> Vocabulary:
         """Names to look for from now on; see the detector's method."""
         if self._encoder is None:  # kept: the next vocabulary is then quick
             self._encoder = build_encoder(self.model.backbone.encoder, towers='text')

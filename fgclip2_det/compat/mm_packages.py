@@ -1,7 +1,9 @@
 """Imports mmcv and mmdet where they would not import by themselves."""
 
+import contextlib
 import importlib
 import importlib.abc
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -71,6 +73,9 @@ def _import_mmdet() -> None:
         if version.startswith('2.2.'):
             mmcv.__version__ = NEWEST_MMCV
         importlib.import_module('mmdet')
+        # onedl's prints, twice, that an optional store of datasets is absent
+        with contextlib.redirect_stdout(io.StringIO()):
+            importlib.import_module('mmdet.datasets')
     except AssertionError as error:
         raise ImportError(f'the installed mm packages do not fit: {error}') from error
     finally:

@@ -42,7 +42,11 @@ def axis_weights(
     bin_index = torch.arange(bins, device=start.device)
     # (n, bins, most): centres of the sub-intervals of every bin
     offset = (index + 0.5) * (step / points.clamp(min=1))[:, None]
-    x = start[:, None, None] + bin_index[:, None] * step[:, None, None] + offset[:, None]
+    x = (
+        start[:, None, None]
+        + bin_index[:, None] * step[:, None, None]
+        + offset[:, None]
+    )
     inside = (x >= -1) & (x <= size) & (index < points[:, None])[:, None]
     x = x.clamp(0, size - 1)
     low = x.floor()

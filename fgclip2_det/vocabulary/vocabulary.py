@@ -203,9 +203,7 @@ def parse_texts(texts: str) -> list[str]:
         texts = texts.replace(mark, '.')
     names = [name.strip() for name in texts.split('.') if name.strip()]
     if not names:
-        raise ValueError(
-            f"expected names such as 'black cat. 白色杯子', got {texts!r}"
-        )
+        raise ValueError(f"expected names such as 'black cat. 白色杯子', got {texts!r}")
     return names
 
 
@@ -217,7 +215,10 @@ def _embed_prompts(
     length = encoder.text_model.embeddings.length('box')
     ids = encoder.tokenizer(unique, length, truncation=False)
     embeds = torch.cat(
-        [encoder.encode_text(part, 'box', True).float() for part in ids.split(batch_size)]
+        [
+            encoder.encode_text(part, 'box', True).float()
+            for part in ids.split(batch_size)
+        ]
     )
     row = {prompt: i for i, prompt in enumerate(unique)}
     means = [embeds[[row[p] for p in group]].mean(0) for group in prompts]

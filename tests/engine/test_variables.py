@@ -27,7 +27,8 @@ def test_paths_keys_and_nothing_else():
 
 def test_chess_takes_its_data_and_split_as_one_option_each():
     cfg = load_config(
-        CHESS, dict(data_root='/photos', novel_classes=['white-king'], max_num_patches=256)
+        CHESS,
+        dict(data_root='/photos', novel_classes=['white-king'], max_num_patches=256),
     )
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.data_root == '/photos'

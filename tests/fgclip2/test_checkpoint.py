@@ -169,7 +169,10 @@ def test_heads_of_released_widths():
         }.items()
     }
     config = FGCLIP2Config.from_dict({}, shapes)
-    assert (config.vision.num_attention_heads, config.text.num_hidden_layers) == (16, 27)
+    assert (config.vision.num_attention_heads, config.text.num_hidden_layers) == (
+        16,
+        27,
+    )
 
 
 def test_num_patches_follows_the_table(folder):
@@ -237,10 +240,14 @@ def test_start_from_siglip2(model, folder, fixed):
         torch.testing.assert_close(tensor, model.state_dict()[name])
     short = model.text_model.embeddings.position_embedding.weight.detach()
     for table in ('res', 'ori'):
-        long = getattr(start.text_model.embeddings, f'position_embedding_{table}').weight
+        long = getattr(
+            start.text_model.embeddings, f'position_embedding_{table}'
+        ).weight
         torch.testing.assert_close(long[:20], short[:20])
         # row 20 + 4i + j is j quarters from short row 20 + i to the next
-        torch.testing.assert_close(long[20 + 4 * 5 + 3], short[25] / 4 + short[26] * 0.75)
+        torch.testing.assert_close(
+            long[20 + 4 * 5 + 3], short[25] / 4 + short[26] * 0.75
+        )
         torch.testing.assert_close(
             long[195], short[63] + 0.75 * (short[63] - short[62])
         )

@@ -252,7 +252,8 @@ def test_linear_is_the_same_with_and_without_gradients(gelu):
     """Without gradients a CPU takes oneDNN's kernel, which autograd cannot."""
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (
-        torch.randn(shape, generator=generator) for shape in ((2, 7, 48), (96, 48), (96,))
+        torch.randn(shape, generator=generator)
+        for shape in ((2, 7, 48), (96, 48), (96,))
     )
     expected = F.linear(x, weight, bias)
     expected = F.gelu(expected, approximate='tanh') if gelu else expected

@@ -82,7 +82,11 @@ def test_batch_of_two_is_two_of_one(detector):
 @torch.no_grad()
 def test_vocabulary_changes_and_weights_do_not(detector):
     before = {name: p.clone() for name, p in detector.named_parameters()}
-    for names in (['red circle'], ['红色 星形', 'blue ring', 'dog', 'cat', 'cup'], NAMES):
+    for names in (
+        ['red circle'],
+        ['红色 星形', 'blue ring', 'dog', 'cat', 'cup'],
+        NAMES,
+    ):
         vocabulary = detector.set_vocabulary(names)
         (sample,) = detector.test_step(data((96, 160)))
         labels = sample.pred_instances.labels
@@ -148,7 +152,7 @@ def test_region_score_is_the_encoders(detector):
 def test_no_proposals(detector):
     detector.set_vocabulary(NAMES)
     meta = dict(img_shape=(96, 160), scale_factor=(1.0, 1.0))
-    maps, dense = detector.backbone.extract(torch.zeros(1, 3, 96, 160))
+    _, dense = detector.backbone.extract(torch.zeros(1, 3, 96, 160))
     x = detector.extract_feat(torch.zeros(1, 3, 96, 160))
     assert torch.equal(x.dense, dense)
     empty = InstanceData(bboxes=torch.zeros(0, 4))

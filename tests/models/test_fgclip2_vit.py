@@ -40,7 +40,9 @@ def test_maps_equal_the_encoder():
     torch.testing.assert_close(tokens[0], expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize('sizes', [((96, 160), (64, 64)), ((50, 70), (33, 90), (96, 16))])
+@pytest.mark.parametrize(
+    'sizes', [((96, 160), (64, 64)), ((50, 70), (33, 90), (96, 16))]
+)
 def test_padding_changes_nothing_real(sizes):
     backbone = FGCLIP2ViT(TINY, output='both', out_indices=(1, 3))
     pictures = images(*sizes)
@@ -71,9 +73,13 @@ def test_one_map(output):
 
 @pytest.mark.parametrize(
     ('frozen_stages', 'trained'),
-    [(-1, {'embeddings', '0', '1', '2', '3', 'heads'}), (0, {'0', '1', '2', '3', 'heads'}),
-     (2, {'2', '3', 'heads'}), (4, set())],
-)  # fmt: skip
+    [
+        (-1, {'embeddings', '0', '1', '2', '3', 'heads'}),
+        (0, {'0', '1', '2', '3', 'heads'}),
+        (2, {'2', '3', 'heads'}),
+        (4, set()),
+    ],
+)
 def test_frozen_stages(frozen_stages, trained):
     backbone = FGCLIP2ViT(TINY, output='both', frozen_stages=frozen_stages).train()
     maps = backbone(torch.zeros(1, 3, 32, 32))

@@ -56,7 +56,9 @@ def test_loss_ignores_weightless_regions_and_novel_columns(use_sigmoid):
     assert not logits.grad[2].any()
     assert not logits.grad[:, 1].any()
     assert logits.grad[0].any()
-    empty = loss_fn(torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0), 1.0, is_base)
+    empty = loss_fn(
+        torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0), 1.0, is_base
+    )
     assert empty == 0
 
 
@@ -77,9 +79,7 @@ def test_fvit_fusion_by_hand():
         torch.tensor([[0.27, 0.25]]),
         torch.tensor([True, False]),
     )
-    expected = torch.tensor(
-        [[0.5**0.9 * 0.8175745**0.1, 0.3**0.2 * 0.1824255**0.8]]
-    )
+    expected = torch.tensor([[0.5**0.9 * 0.8175745**0.1, 0.3**0.2 * 0.1824255**0.8]])
     torch.testing.assert_close(fused, expected)
 
 

@@ -1,3 +1,5 @@
-from fgclip2_det.models.data_preprocessors.fgclip2_det_data_preprocessor import FGCLIP2DetDataPreprocessor
+from fgclip2_det.models.data_preprocessors.fgclip2_det_data_preprocessor import (
+    FGCLIP2DetDataPreprocessor,
+)
 
 __all__ = ['FGCLIP2DetDataPreprocessor']

@@ -114,7 +114,9 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
         names = parse_texts(names) if isinstance(names, str) else list(names)
         trained = {normalize_name(name) for name in self.trained_classes}
         firsts = [n if isinstance(n, str) or not n else n[0] for n in names]
-        base = [n for n in firsts if isinstance(n, str) and normalize_name(n) in trained]
+        base = [
+            n for n in firsts if isinstance(n, str) and normalize_name(n) in trained
+        ]
         return Vocabulary(names, self.templates, base_classes=base)
 
     def _digest(self, vocabulary: Vocabulary) -> Tensor:
@@ -150,7 +152,7 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
             if len(labels) and int(labels.max()) >= len(is_base):
                 raise ValueError(
                     f'{sample.img_path} has a box of label {int(labels.max())}, the '
-                    f'vocabulary holds {len(is_base)} names; set the data set\'s '
+                    f"vocabulary holds {len(is_base)} names; set the data set's "
                     f'classes as vocabulary'
                 )
             if not is_base[labels].all():

@@ -24,7 +24,10 @@ class OpenVocabCrossEntropyLoss(nn.Module):
     """
 
     def __init__(
-        self, use_sigmoid: bool = False, bg_weight: float = 0.6, loss_weight: float = 1.0
+        self,
+        use_sigmoid: bool = False,
+        bg_weight: float = 0.6,
+        loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.use_sigmoid = use_sigmoid

@@ -68,7 +68,9 @@ class OpenVocabRoIHead(StandardRoIHead):
         """
         cells = bboxes / self.patch_size
         embeds = separable_roi_align(dense.permute(1, 2, 0), cells)[:, 0, 0]
-        return F.normalize(embeds.float(), dim=-1) @ self.bbox_head.fc_cls.class_embeds().T
+        return (
+            F.normalize(embeds.float(), dim=-1) @ self.bbox_head.fc_cls.class_embeds().T
+        )
 
     def bbox_loss(self, x: FeaturePyramid, sampling_results: list[SamplingResult]):
         """As in ``StandardRoIHead``, plus the encoder's region loss."""
