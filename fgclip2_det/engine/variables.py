@@ -12,17 +12,18 @@ def spread_variables(cfg: MutableMapping, options: Mapping[str, Any]) -> None:
     A config says ``data_root = 'data/chess'`` once and uses it in three data sets
     and an annotation path; by the time an option arrives these are plain values.
     So wherever the same key holds the variable's old value it gets the new one,
-    and paths that start with it get the new start.
+    and where the old value is a path, so does every path that is it, starts with
+    it or ends with it.
 
     Args:
         cfg: config before ``options`` are merged; changed in place.
         options: dotted key -> value; only undotted keys of plain values count.
 
     Example:
-        >>> cfg = dict(root='a', train=dict(root='a', file='a/x.json'))
-        >>> spread_variables(cfg, dict(root='b'))
+        >>> cfg = dict(root='a/b', train=dict(root='a/b', file='a/b/x.json'))
+        >>> spread_variables(cfg, dict(root='c'))
         >>> cfg
-        {'root': 'b', 'train': {'root': 'b', 'file': 'b/x.json'}}
+        {'root': 'c', 'train': {'root': 'c', 'file': 'c/x.json'}}
     """
     for key, new in options.items():
         old = cfg.get(key)
@@ -36,11 +37,18 @@ def _spread(part: Any, key: str, old: Any, new: Any) -> None:
         value = part[name]
         if name == key and value == old:
             part[name] = new
-        elif isinstance(value, str) and _starts_with(value, old):
-            part[name] = f'{new}{value[len(old) :]}'
+        elif isinstance(value, str) and isinstance(old, str) and '/' in old:
+            part[name] = _exchange(value, old, str(new))
         elif isinstance(value, Mapping | list):
             _spread(value, key, old, new)
 
 
-def _starts_with(path: str, root: Any) -> bool:
-    return isinstance(root, str) and bool(root) and path.startswith(f'{root}/')
+def _exchange(path: str, old: str, new: str) -> str:
+    """``path`` with a leading or trailing ``old`` exchanged."""
+    if path == old:
+        return new
+    if path.startswith(f'{old}/'):
+        return new + path[len(old) :]
+    if path.endswith(f'/{old}'):
+        return path[: -len(old)] + new
+    return path

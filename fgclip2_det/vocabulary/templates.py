@@ -4,9 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# CLIP's 80 prompts for ImageNet (arXiv:2103.00020, section 3.1.4), by their parts:
+# 38 phrasings come with 'a' and with 'the', four stand alone; their order is free
+_WITH_BOTH_ARTICLES = (
+    *(
+        f'a {kind} of {{article}} {{{{}}}}.'
+        for kind in (
+            'bad photo', 'sculpture', 'low resolution photo', 'rendering',
+            'cropped photo', 'bright photo', 'dark photo', 'drawing',
+            'close-up photo', 'black and white photo', 'painting',
+            'pixelated photo', 'jpeg corrupted photo', 'blurry photo', 'good photo',
+            'doodle', 'sketch', 'rendition', 'tattoo', 'photo',
+        )
+    ),
+    *(
+        f'a photo of {{article}} {kind} {{{{}}}}.'
+        for kind in ('hard to see', 'clean', 'dirty', 'cool', 'large', 'nice',
+                     'weird', 'small')
+    ),
+    *(
+        f'{{article}} {kind} {{{{}}}}.'
+        for kind in ('embroidered', 'plastic', 'origami', 'toy', 'cartoon', 'plushie')
+    ),
+    '{article} {{}} in a video game.', 'graffiti of {article} {{}}.',
+    'art of {article} {{}}.', 'itap of {article} {{}}.',
+)  # fmt: skip
+_ALONE = ('a photo of many {}.', 'a photo of my {}.', 'a photo of one {}.',
+          'itap of my {}.')  # fmt: skip
+
 TEMPLATE_SETS: dict[str, tuple[str, ...]] = {
     'raw': ('{}',),
     'photo': ('a photo of a {}',),
+    'imagenet80': (
+        *(
+            template.format(article=article)
+            for template in _WITH_BOTH_ARTICLES
+            for article in ('a', 'the')
+        ),
+        *_ALONE,
+    ),
 }
 
 

@@ -6,22 +6,36 @@ import fgclip2_det  # noqa: F401
 from fgclip2_det.engine.launch import load_config
 from fgclip2_det.engine.variables import spread_variables
 
-CHESS = Path(__file__).resolve().parents[2] / 'configs/chess/ovd_fgclip2_chess.py'
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+CHESS = CONFIGS / 'chess/ovd_fgclip2_chess.py'
+COCO = CONFIGS / 'ov_coco/fgclip2-det_b16_sfpn_8xb8-3e_ov-coco.py'
 
 
 def test_paths_keys_and_nothing_else():
     cfg = dict(
-        root='a',
+        root='a/b',
         size=3,
-        data=[dict(root='a', file='a/x.json', other='ab/x', size=3, length=3)],
-        elsewhere=dict(root='c', size=4),
+        data=[dict(root='a/b', file='a/b/x.json', other='a/bb', size=3, length=3)],
+        elsewhere=dict(root='c', size=4, path='x/a/b', word='b'),
     )
-    spread_variables(cfg, {'root': 'b', 'size': 5, 'data.0.length': 9, 'new': 1})
+    spread_variables(cfg, {'root': 'd', 'size': 5, 'data.0.length': 9, 'new': 1})
     assert cfg == dict(
-        root='b',
+        root='d',
         size=5,
-        data=[dict(root='b', file='b/x.json', other='ab/x', size=5, length=3)],
-        elsewhere=dict(root='c', size=4),
+        data=[dict(root='d', file='d/x.json', other='a/bb', size=5, length=3)],
+        elsewhere=dict(root='c', size=4, path='x/d', word='b'),
+    )
+
+
+def test_coco_takes_other_files():
+    cfg = load_config(
+        COCO, dict(data_root='/c', val_ann_file='a/val.json', train_images='t/')
+    )
+    assert cfg.val_dataloader.dataset.ann_file == 'a/val.json'
+    assert cfg.val_evaluator.ann_file == '/c/a/val.json'
+    assert cfg.train_dataloader.dataset.data_prefix.img == 't/'
+    assert cfg.train_dataloader.dataset.ann_file == (
+        'annotations/instances_train2017.json'
     )
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.vocabulary import Vocabulary, parse_texts
+from fgclip2_det.vocabulary import TEMPLATE_SETS, Vocabulary, parse_texts
 
 
 @pytest.fixture(scope='module')
@@ -94,3 +94,12 @@ def test_cache(encoder, tmp_path, monkeypatch):
     file.write_bytes(foreign.read_bytes())
     with pytest.raises(ValueError, match='another model or vocabulary'):
         vocabulary.embed(encoder, tmp_path)
+
+
+def test_imagenet_templates():
+    templates = TEMPLATE_SETS['imagenet80']
+    assert len(set(templates)) == 80
+    assert {'a photo of a {}.', 'itap of my {}.', 'the {} in a video game.'} < set(
+        templates
+    )
+    assert len(Vocabulary(['cat'], 'imagenet80').prompts()[0]) == 80

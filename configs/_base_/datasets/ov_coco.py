@@ -5,6 +5,7 @@ data_root = '{{$COCO_ROOT:data/coco}}'
 class_split = 'ov_coco'
 train_ann_file = 'annotations/instances_train2017.json'
 val_ann_file = 'annotations/instances_val2017.json'  # all 5,000 images
+train_images, val_images = 'train2017/', 'val2017/'
 max_num_patches = 1024
 
 train_pipeline = [
@@ -33,7 +34,7 @@ train_dataloader = dict(
         type='OpenVocabCocoDataset',
         data_root=data_root,
         ann_file=train_ann_file,
-        data_prefix=dict(img='train2017/'),
+        data_prefix=dict(img=train_images),
         class_split=class_split,
         only_base=True,
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
@@ -48,7 +49,7 @@ val_dataloader = dict(
         type='OpenVocabCocoDataset',
         data_root=data_root,
         ann_file=val_ann_file,
-        data_prefix=dict(img='val2017/'),
+        data_prefix=dict(img=val_images),
         class_split=class_split,
         test_mode=True,
         pipeline=test_pipeline))

@@ -1,11 +1,11 @@
 # AdamW, short warm-up, cosine decay over the run; what a CPU trains in minutes
-max_epochs = 3  # of 250 steps
+max_epochs = 3
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=7e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=10.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 param_scheduler = [
