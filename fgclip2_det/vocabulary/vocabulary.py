@@ -48,7 +48,8 @@ class Vocabulary:
     Args:
         names: C entries, each one name or a list of aliases (the first is shown).
             English and Chinese may be mixed.
-        templates: a named set ('raw', 'photo', 'imagenet80') or a list of strings with '{}'.
+        templates: a named set ('raw', 'photo', 'imagenet80') or a list of strings
+            with '{}'.
         novel_classes: names without boxes in training; the others are base.
         base_classes: the base names instead, if that is shorter to say.
 

@@ -1,0 +1,112 @@
+"""The README's main job, made small: train, evaluate, kill, resume, test."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+KEYS = {
+    f'open_vocab/{name}'
+    for name in ('base_ap50', 'novel_ap50', 'all_ap50', 'agnostic_ap50')
+}
+
+
+def command(tool: str, work_dir: Path, data_root: Path, *words) -> list[str]:
+    """A tool on eight training and four validation pictures, two epochs."""
+    options = [
+        f'{loader}_dataloader.dataset.{key}={value}'
+        for loader in ('train', 'val', 'test')
+        for key, value in dict(num_train=8, num_val=4, data_root=data_root).items()
+    ]
+    options += ['train_cfg.max_epochs=2', 'train_cfg.val_interval=2']
+    words = ['configs/ovd_fgclip2.py', *words, '--work-dir', work_dir]
+    words += ['--cfg-options', *options]
+    return [sys.executable, f'tools/{tool}.py', *map(str, words)]
+
+
+def run(*arguments) -> str:
+    done = subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def data_root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp('ovshapes')
+
+
+@pytest.fixture(scope='module')
+def trained(data_root, tmp_path_factory) -> Path:
+    work_dir = tmp_path_factory.mktemp('work_dirs') / 'whole'
+    output = run('train', work_dir, data_root)
+    for key in KEYS:
+        assert key in output
+    return work_dir
+
+
+def metrics(work_dir: Path) -> dict:
+    return json.loads((work_dir / 'metrics.json').read_text())
+
+
+def test_leaves_metrics_pictures_and_a_checkpoint(trained):
+    found = metrics(trained)
+    assert set(found) >= KEYS
+    assert all(-1 <= value <= 1 for value in found.values())
+    assert (trained / 'detections.png').stat().st_size > 10_000
+    assert len(list((trained / 'vis').glob('*.png'))) == 4
+    checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)
+    assert len(checkpoint['meta']['dataset_meta']['classes']) == 65
+    state = checkpoint['state_dict']
+    assert state['roi_head.bbox_head.fc_cls.text_embeds'].shape == (66, 128)
+    assert not any(name.startswith('text_model') for name in state)
+
+
+def test_testing_the_checkpoint_gives_the_same_metrics(trained, data_root, tmp_path):
+    run('test', tmp_path, data_root, trained / 'epoch_2.pth')
+    assert metrics(tmp_path) == metrics(trained)
+
+
+def test_chinese_names(trained, data_root, tmp_path):
+    """The same checkpoint with another vocabulary in the same label order."""
+    words = command('test', tmp_path, data_root, trained / 'epoch_2.pth')
+    words.append('test_dataloader.dataset.language=zh')
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    assert set(metrics(tmp_path)) >= KEYS
+
+
+def test_killed_and_resumed_equals_uninterrupted(trained, data_root, tmp_path):
+    work_dir = tmp_path / 'killed'
+    process = subprocess.Popen(
+        command('train', work_dir, data_root),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.time() + 200
+        while not (work_dir / 'epoch_1.pth').exists():
+            assert process.poll() is None
+            assert time.time() < deadline
+            time.sleep(0.02)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (work_dir / 'epoch_2.pth').exists()
+    run('train', work_dir, data_root, '--resume')
+    assert metrics(work_dir) == metrics(trained)
+    final = [
+        torch.load(folder / 'epoch_2.pth', weights_only=False)['state_dict']
+        for folder in (trained, work_dir)
+    ]
+    for name, tensor in final[0].items():
+        assert torch.equal(tensor, final[1][name]), name
