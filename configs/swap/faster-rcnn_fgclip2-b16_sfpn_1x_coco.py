@@ -9,3 +9,6 @@ model = dict(
     neck=dict(
         _delete_=True, type='FGCLIP2SimpleFPN', in_channels=768, out_channels=256,
         num_outs=5))
+optim_wrapper = dict(  # SGD's rates are too high for a transformer
+    optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=0.1),
+    clip_grad=dict(max_norm=1.0))

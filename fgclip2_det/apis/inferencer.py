@@ -18,9 +18,8 @@ from mmengine.runner import CheckpointLoader, load_state_dict
 from torch import Tensor
 
 from fgclip2_det.engine.work_dir import parse_config_text
-from fgclip2_det.fgclip2 import FGCLIP2, load_image
+from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.preprocess import ImageLike
-from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.vocabulary import Vocabulary
 
 
@@ -84,17 +83,15 @@ class OpenVocabInferencer:
         _load(self.model, checkpoint, weights)
         trained = meta.get('dataset_meta') or {}
         self.trained_vocabulary = list(trained.get('classes', ()))
-        self.model.trained_classes = tuple(trained.get('base_classes', ()))
+        self.trained_split = trained.get('base_classes')
         device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         self.model.to(device).eval()
         self.pipeline = _pipeline(self.config)
-        self._encoder: FGCLIP2 | None = None
+        self.model.keep_text_encoder = True
 
     def set_vocabulary(self, texts: Vocabulary | Sequence[str] | str) -> Vocabulary:
         """Names to look for from now on; see the detector's method."""
-        if self._encoder is None:  # kept: the next vocabulary is then quick
-            self._encoder = build_encoder(self.model.backbone.encoder, towers='text')
-        return self.model.set_vocabulary(texts, self._encoder)
+        return self.model.set_vocabulary(texts)
 
     @torch.no_grad()
     def __call__(
@@ -117,7 +114,12 @@ class OpenVocabInferencer:
         if texts is not None:
             self.set_vocabulary(texts)
         elif self.model.vocabulary is None:
-            self.set_vocabulary(self.trained_vocabulary)
+            base = self.trained_split
+            self.set_vocabulary(
+                Vocabulary(
+                    self.trained_vocabulary, self.model.templates, base_classes=base
+                )
+            )
         images = images if isinstance(images, list | tuple) else [images]
         return [self._detect(image, score_thr) for image in images]
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
@@ -56,6 +57,7 @@ def check_weights(
         ValueError: naming the first parameter that is absent or shaped otherwise.
     """
     wrong = []
+    model = model.module if is_model_wrapper(model) else model
     parameters = {name for name, _ in model.named_parameters()}
     for name, own in model.state_dict().items():
         found = weights.get(name)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .checkpoints import read_checkpoint
 from .hooks.metrics_json_hook import METRICS_FILE
-from .variables import spread_variables
+from .variables import spread_variables, stretch_schedule
 from .work_dir import (
     check_checkpoint,
     check_work_dir,
@@ -55,8 +55,10 @@ def load_config(
     except SyntaxError as error:
         raise ValueError(f'{path} is no Python config: {error}') from error
     check_options(cfg, options or {})
+    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     spread_variables(cfg, options or {})
     cfg.merge_from_dict(dict(options or {}))
+    stretch_schedule(cfg, epochs)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     cfg.randomness = {'seed': 0, **cfg.get('randomness', {})}
@@ -179,7 +181,21 @@ def prepare_test(
 
 
 def build_runner(cfg: Config) -> Runner:
-    """MMEngine's Runner, or the one that ``runner_type`` names."""
+    """MMEngine's Runner, or the one that ``runner_type`` names.
+
+    Several processes without a GPU talk through gloo, which MMEngine by itself
+    would not choose.
+    """
+    if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available():
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group('gloo')
+        cfg.model_wrapper_cfg = {
+            'type': 'MMDistributedDataParallel',
+            'broadcast_buffers': False,
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
+            **(cfg.get('model_wrapper_cfg') or {}),
+            'device_ids': None,
+        }
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

@@ -31,24 +31,45 @@ def spread_variables(cfg: MutableMapping, options: Mapping[str, Any]) -> None:
             _spread(cfg, key, old, new)
 
 
+def stretch_schedule(cfg: MutableMapping, old_epochs: int | None) -> None:
+    """Let schedule and validation end with the training, when its length changed.
+
+    Args:
+        cfg: config after options were merged; changed in place.
+        old_epochs: ``train_cfg.max_epochs`` before.
+    """
+    train = cfg.get('train_cfg') or {}
+    new = train.get('max_epochs')
+    if new is None or new == old_epochs:
+        return
+    if train.get('val_interval') == old_epochs:
+        train['val_interval'] = new
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        for key in ('end', 'T_max'):
+            if scheduler.get('by_epoch', True) and scheduler.get(key) == old_epochs:
+                scheduler[key] = new
+
+
 def _spread(part: Any, key: str, old: Any, new: Any) -> None:
     names = range(len(part)) if isinstance(part, list) else list(part.keys())
     for name in names:
         value = part[name]
         if name == key and value == old:
             part[name] = new
-        elif isinstance(value, str) and isinstance(old, str) and '/' in old:
+        elif isinstance(value, str) and isinstance(old, str) and old:
             part[name] = _exchange(value, old, str(new))
         elif isinstance(value, Mapping | list):
             _spread(value, key, old, new)
 
 
 def _exchange(path: str, old: str, new: str) -> str:
-    """``path`` with a leading or trailing ``old`` exchanged."""
-    if path == old:
-        return new
+    """``path`` with a leading or trailing ``old`` exchanged; a word that stands
+    alone or last is no path."""
     if path.startswith(f'{old}/'):
         return new + path[len(old) :]
-    if path.endswith(f'/{old}'):
+    if path == old and '/' in old:
+        return new
+    if path.endswith(f'/{old}') and '/' in old:
         return path[: -len(old)] + new
     return path

@@ -14,7 +14,10 @@ from .files import write_atomic
 FINGERPRINT_FILE = 'config_fingerprint.json'
 # where weights come from, and how results are cut: neither makes another model
 _PATHS = {'init_cfg', 'checkpoint', 'pretrained', 'cache_dir', 'test_cfg'}
-_LABEL_KEYS = {'type', 'metainfo', 'dataset', 'datasets', 'split', 'vocabulary'}
+_LABEL_KEYS = {
+    'type', 'metainfo', 'dataset', 'datasets', 'split', 'vocabulary', 'language',
+    'base_classes', 'novel_classes', 'class_split', 'only_base',
+}  # fmt: skip
 
 
 def config_fingerprint(cfg: Mapping) -> dict:

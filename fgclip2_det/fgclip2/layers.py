@@ -38,23 +38,25 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, gelu: bool = False) -> Tenso
     Returns:
         (..., O).
     """
-    if _onednn_serves(x, weight):
+    if _onednn_serves(x, weight, bias):
         step = ('gelu', [], 'tanh') if gelu else ('none', [], '')
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *step)
     x = F.linear(x, weight, bias)
     return F.gelu(x, approximate='tanh') if gelu else x
 
 
-def _onednn_serves(x: Tensor, weight: Tensor) -> bool:
+def _onednn_serves(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    learns = any(t.requires_grad for t in (x, weight, bias))
     return (
-        x.device.type == 'cpu'
+        ONEDNN
+        and torch.backends.mkldnn.enabled
+        and x.device.type == 'cpu'
         and x.dtype == weight.dtype == torch.float32
         and x.numel() > 0
-        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        and not (learns and torch.is_grad_enabled())
         and not torch.is_autocast_enabled('cpu')
         and not torch.jit.is_tracing()
         and not torch.compiler.is_compiling()
-        and ONEDNN
     )
 
 

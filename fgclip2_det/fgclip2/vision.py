@@ -20,7 +20,7 @@ def _resampling_matrix(source: int, target: int) -> Tensor:
     2-D resampling is separable, so a grid needs two of these and no cache of
     values that a training step would make stale; plain matmuls also export.
     """
-    eye = torch.eye(source)[None, None]
+    eye = torch.eye(source, device='cpu', dtype=torch.float32)[None, None]
     size = (target, source)
     with torch.inference_mode(False), torch.no_grad():
         weights = F.interpolate(

@@ -60,9 +60,15 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
             )
         return TEMPLATE_SETS[templates]
     templates = tuple(templates)
-    wrong = [t for t in templates if not isinstance(t, str) or t.count('{}') != 1]
+    wrong = [t for t in templates if not _has_one_field(t)]
     if wrong or not templates:
         raise ValueError(
             f"templates must be strings with one '{{}}' each, got {wrong or templates}"
         )
     return templates
+
+
+def _has_one_field(template: object) -> bool:
+    """Whether ``template.format(name)`` works and needs the name once."""
+    plain = isinstance(template, str) and template.count('{}') == 1
+    return plain and not set('{}') & set(template.replace('{}', ''))

@@ -50,3 +50,17 @@ def test_chess_takes_its_data_and_split_as_one_option_each():
         assert 256 in [step.get('max_num_patches') for step in loader.dataset.pipeline]
     assert cfg.val_evaluator.ann_file == '/photos/valid.json'
     assert cfg.test_evaluator.ann_file == '/photos/valid.json'
+
+
+def test_schedule_follows_the_epochs():
+    for options in ({'train_cfg.max_epochs': 7}, {'max_epochs': 7}):
+        cfg = load_config(CONFIGS / 'ovd_fgclip2.py', options)
+        assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 7
+        warm_up, cosine = cfg.param_scheduler
+        assert (warm_up.end, cosine.end, cosine.T_max) == (50, 7, 7)
+
+
+def test_ovshapes_size_is_one_option_each():
+    cfg = load_config(CONFIGS / 'ovd_fgclip2.py', dict(num_train=16, num_val=8))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert (loader.dataset.num_train, loader.dataset.num_val) == (16, 8)

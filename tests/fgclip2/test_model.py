@@ -269,3 +269,7 @@ def test_linear_is_the_same_with_and_without_gradients(gelu):
         torch.testing.assert_close(linear(x, weight, bias, gelu), expected)
     linear(x, weight, bias, gelu).sum().backward()
     assert weight.grad is not None
+    weight.requires_grad_(False)
+    bias.requires_grad_()
+    linear(x, weight, bias, gelu).sum().backward()
+    assert bias.grad is not None

@@ -257,3 +257,38 @@ def test_checkpoint_carries_the_embeddings(monkeypatch):
     loaded.set_vocabulary(Vocabulary(NAMES, novel_classes=NAMES[:1]))
     assert torch.equal(loaded.classifier.text_embeds, saved.classifier.text_embeds)
     assert loaded.roi_head.bbox_head.num_classes == 3
+
+
+def test_set_vocabulary_outlives_a_load():
+    """Labels index the names that were set, whatever the checkpoint held."""
+    saved, loaded = build().eval(), build().eval()
+    saved.trained_classes = NAMES[:2]
+    saved.set_vocabulary(NAMES)
+    loaded.set_vocabulary(['dog', 'cat'])
+    loaded.load_state_dict(saved.state_dict())
+    loaded.test_step(data((96, 160)))
+    assert loaded.classifier.class_embeds().shape == (2, 128)
+    assert loaded.trained_classes == tuple(NAMES[:2])
+    assert loaded.set_vocabulary(NAMES).is_base.tolist() == [True, True, False]
+
+
+def test_another_encoder_embeds_again(detector):
+    detector.set_vocabulary(NAMES)
+    other = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(7))
+    before = detector.classifier.text_embeds.clone()
+    detector.set_vocabulary(NAMES, other)
+    assert not torch.allclose(detector.classifier.text_embeds, before)
+    build_again = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(0))
+    detector.set_vocabulary(NAMES, build_again)
+    torch.testing.assert_close(detector.classifier.text_embeds, before)
+
+
+@torch.no_grad()
+def test_bf16_autocast_keeps_cosines_in_fp32(detector):
+    detector.set_vocabulary(NAMES)
+    dense, boxes = torch.randn(128, 6, 10), torch.tensor([[0.0, 0, 160, 96]])
+    expected = detector.roi_head.region_cosines(dense, boxes)
+    with torch.autocast('cpu', torch.bfloat16):
+        cosines = detector.roi_head.region_cosines(dense, boxes)
+    assert cosines.dtype == torch.float32
+    torch.testing.assert_close(cosines, expected)

@@ -2,7 +2,7 @@
 # OVSHAPES_ROOT in the environment puts it elsewhere.
 data_root = '{{$OVSHAPES_ROOT:data/ovshapes}}'
 language = 'en'  # or 'zh'
-images = dict(num_train=2000, num_val=300, image_size=256, seed=0)  # a folder per choice
+num_train, num_val, image_size = 2000, 300, 256  # another choice, another folder
 max_num_patches = 256  # 256 px / 16 = 16 patches a side
 
 train_pipeline = [
@@ -32,7 +32,9 @@ train_dataloader = dict(
         split='train',
         language=language,
         pipeline=train_pipeline,
-        **images))
+        num_train=num_train,
+        num_val=num_val,
+        image_size=image_size))
 val_dataloader = dict(
     batch_size=8,
     num_workers=0,
@@ -46,7 +48,9 @@ val_dataloader = dict(
         language=language,
         test_mode=True,
         pipeline=test_pipeline,
-        **images))
+        num_train=num_train,
+        num_val=num_val,
+        image_size=image_size))
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='OpenVocabCocoMetric')  # ground truth of the data samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from fgclip2_det.vocabulary import Vocabulary
@@ -16,48 +16,54 @@ class OpenVocabVocabularyHook(Hook):
     """Sets the vocabulary from ``metainfo`` before training, validation and test.
 
     So classes are named in one place, the data set, and a label means the same
-    to the detector, the metric and the pictures. Equal vocabularies cost
-    nothing: the embeddings in a checkpoint are kept.
+    to the detector, the metric and the pictures. A vocabulary in the model's
+    config keeps its aliases and templates; its names must be the data set's.
+    Equal vocabularies cost nothing: the embeddings in a checkpoint are kept.
     """
 
     priority = 'VERY_HIGH'
 
+    def before_run(self, runner: Runner) -> None:
+        """Before other hooks copy the model (``EMAHook`` does)."""
+        self._set_for_training(runner)
+
     def before_train(self, runner: Runner) -> None:
         """The training set's classes; its base classes count as trained."""
-        self._set(runner, runner.train_dataloader, trained=True)
-
-    def before_val(self, runner: Runner) -> None:
-        """The validation set's classes."""
-        self._set(runner, runner.val_dataloader)
+        self._set_for_training(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """The validation set's classes, if they differ from training."""
-        self._set(runner, runner.val_dataloader)
+        self._set(runner, runner.val_loop.dataloader)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Back to the training set's classes."""
-        if runner.train_loop is not None and isinstance(
-            runner.train_dataloader, DataLoader
-        ):
-            self._set(runner, runner.train_dataloader, trained=True)
+        self._set_for_training(runner)
 
-    def before_test(self, runner: Runner) -> None:
+    def before_test_epoch(self, runner: Runner) -> None:
         """The test set's classes."""
-        self._set(runner, runner.test_dataloader)
+        self._set(runner, runner.test_loop.dataloader)
+
+    def _set_for_training(self, runner: Runner) -> None:
+        if isinstance(runner._train_loop, BaseLoop):  # built: this run trains
+            self._set(runner, runner._train_loop.dataloader, trained=True)
 
     def _set(self, runner: Runner, loader: DataLoader, trained: bool = False) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not hasattr(model, 'set_vocabulary'):
             return  # a closed-set detector
         meta = loader.dataset.metainfo
-        names = [list(meta[key]) for key in ('base_classes', 'novel_classes')]
+        names = list(meta['classes'])
+        base = list(meta.get('base_classes', names))  # a plain data set: all base
         if trained:
-            model.trained_classes = tuple(names[0])
-        model.set_vocabulary(
-            Vocabulary(
-                list(meta['classes']),
-                model.templates,
-                base_classes=names[0],
-                novel_classes=names[1],
-            )
-        )
+            model.trained_classes = base
+        entries, templates = names, model.templates
+        given = model.configured_vocabulary
+        if given is not None:
+            if given.names != names:
+                raise ValueError(
+                    f"the model's vocabulary ({given}) and the data set's classes "
+                    f'({Vocabulary(names)}) differ; give both the same names in the '
+                    'same order, or leave the vocabulary to the data set'
+                )
+            entries, templates = given.aliases, given.templates
+        model.set_vocabulary(Vocabulary(entries, templates, base_classes=base))

@@ -34,6 +34,10 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
         cache_dir: folder for text embeddings on disk; None keeps no cache.
         kwargs: of ``TwoStageDetector``.
 
+    Attributes:
+        keep_text_encoder: set it where vocabularies change often; the text tower
+            then stays in memory after its first use.
+
     Example:
         >>> detector = MODELS.build(config.model)
         >>> detector.set_vocabulary(['black cat', '白色杯子'])
@@ -54,7 +58,8 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
         super().__init__(*args, **kwargs)
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
-        self.trained_classes: tuple[str, ...] = ()
+        self.keep_text_encoder = False
+        self._text_encoder: list[FGCLIP2] = []  # in a list: no part of the detector
         if not self.backbone.frozen and not self.roi_head.region_loss_weight:
             raise ValueError(
                 'a trained encoder needs roi_head.region_loss_weight > 0, or its '
@@ -63,6 +68,7 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
             )
         if vocabulary is not None:
             self.set_vocabulary(Vocabulary(**{'templates': templates, **vocabulary}))
+        self.configured_vocabulary = self.vocabulary
 
     # ------------------------------------------------------------- vocabulary
     @property
@@ -80,8 +86,8 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
         Args:
             names: a vocabulary, a list of names, or 'black cat. 白色杯子'. In a
                 list, names the detector was trained on are base, others novel.
-            encoder: text tower to use; the backbone's own, loaded for this call,
-                when None.
+            encoder: text tower to use; the backbone's own, loaded only if the
+                names are new, when None.
 
         Returns:
             The vocabulary now in force.
@@ -91,14 +97,16 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
         """
         vocabulary = self._as_vocabulary(names)
         digest = self._digest(vocabulary)
-        if not torch.equal(digest, self.classifier.digest.cpu()):
-            encoder = encoder or build_encoder(self.backbone.encoder, towers='text')
+        known = torch.equal(digest, self.classifier.digest.cpu())
+        if encoder is not None or not known:
+            encoder = encoder or self._own_text_encoder()
             embeds = vocabulary.embed(encoder, self.cache_dir)
             if self.classifier.background is not None:
                 background = Vocabulary([self.classifier.background])
                 embeds = torch.cat([embeds, background.embed(encoder)])
             self.classifier.set_embeds(embeds, vocabulary.is_base, encoder)
             self.classifier.digest.copy_(digest)
+        self.classifier.loaded = False
         self.roi_head.bbox_head.num_classes = len(vocabulary)
         self.vocabulary = vocabulary
         self.dataset_meta = dict(
@@ -107,6 +115,23 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
             novel_classes=tuple(vocabulary.novel_classes),
         )
         return vocabulary
+
+    @property
+    def trained_classes(self) -> tuple[str, ...]:
+        """Names that training had boxes of; they travel with the checkpoint."""
+        return self.classifier.trained_classes
+
+    @trained_classes.setter
+    def trained_classes(self, names: Sequence[str]) -> None:
+        self.classifier.trained_classes = names
+
+    def _own_text_encoder(self) -> FGCLIP2:
+        if self._text_encoder:
+            return self._text_encoder[0]
+        encoder = build_encoder(self.backbone.encoder, towers='text')
+        if self.keep_text_encoder:
+            self._text_encoder.append(encoder)
+        return encoder
 
     def _as_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
         if isinstance(names, Vocabulary):
@@ -189,6 +214,8 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def _check_vocabulary(self) -> None:
+        if self.vocabulary is not None and self.classifier.loaded:
+            self.set_vocabulary(self.vocabulary)  # what was set outlives a load
         if self.vocabulary is None:
             raise ValueError(
                 "the detector has no vocabulary; call set_vocabulary(['cat', '狗']) "

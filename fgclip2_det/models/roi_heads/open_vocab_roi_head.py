@@ -66,11 +66,12 @@ class OpenVocabRoIHead(StandardRoIHead):
             dense: (D, h, w).
             bboxes: (n, 4) xyxy in the resized image's pixels.
         """
-        cells = bboxes / self.patch_size
-        embeds = separable_roi_align(dense.permute(1, 2, 0), cells)[:, 0, 0]
-        return (
-            F.normalize(embeds.float(), dim=-1) @ self.bbox_head.fc_cls.class_embeds().T
-        )
+        cells = bboxes.float() / self.patch_size
+        dense = dense.permute(1, 2, 0).float()
+        embeds = separable_roi_align(dense, cells)[:, 0, 0]
+        names = self.bbox_head.fc_cls.class_embeds().float()
+        with torch.autocast(dense.device.type, enabled=False):
+            return F.normalize(embeds, dim=-1) @ names.T
 
     def bbox_loss(self, x: FeaturePyramid, sampling_results: list[SamplingResult]):
         """As in ``StandardRoIHead``, plus the encoder's region loss."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from fgclip2_det.fgclip2 import FGCLIP2
 
-BUFFERS = ('text_embeds', 'is_base', 'digest')
+BUFFERS = ('text_embeds', 'is_base', 'digest', 'trained_text')
 
 
 class RegionTextClassifier(BaseModule):
@@ -51,6 +53,20 @@ class RegionTextClassifier(BaseModule):
         self.register_buffer('text_embeds', torch.zeros(0, embed_dims))
         self.register_buffer('is_base', torch.zeros(0, dtype=torch.bool))
         self.register_buffer('digest', torch.zeros(32, dtype=torch.uint8))
+        self.register_buffer('trained_text', torch.zeros(0, dtype=torch.uint8))
+        self.loaded = False  # a checkpoint came after the vocabulary was set
+
+    @property
+    def trained_classes(self) -> tuple[str, ...]:
+        """Names that training had boxes of, kept in the checkpoint."""
+        text = bytes(self.trained_text.tolist()).decode()
+        return tuple(text.split('\n')) if text else ()
+
+    @trained_classes.setter
+    def trained_classes(self, names: Sequence[str]) -> None:
+        text = bytearray('\n'.join(names).encode())
+        values = torch.tensor(list(text), dtype=torch.uint8)
+        self.trained_text = values.to(self.digest.device)
 
     def init_weights(self) -> None:
         """Small projections, so that training starts from near-equal classes."""
@@ -94,4 +110,5 @@ class RegionTextClassifier(BaseModule):
             saved = state_dict.get(prefix + name)
             if saved is not None:
                 setattr(self, name, torch.zeros_like(saved, device=self.digest.device))
+                self.loaded = True
         super()._load_from_state_dict(state_dict, prefix, *args)
