@@ -54,12 +54,18 @@ def main(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from fgclip2_det import OpenVocabInferencer
+    from fgclip2_det.engine.files import write_atomic
     from fgclip2_det.engine.work_dir import last_checkpoint
     from fgclip2_det.fgclip2 import load_image
     from fgclip2_det.visualization import draw_detections
     from fgclip2_det.vocabulary import parse_texts
 
     names = parse_texts(args.texts)
+    if not 0 <= args.score_thr <= 1:
+        raise ValueError(f'--score-thr must lie in [0, 1], got {args.score_thr}')
+    out_dir = Path(args.out_dir)
+    if out_dir.exists() and not out_dir.is_dir():
+        raise ValueError(f'--out-dir {out_dir} is a file; name a folder')
     files = find_images(args.images)
     weights = args.weights or last_checkpoint(DEFAULT_WORK_DIR)
     if weights is None:
@@ -69,40 +75,35 @@ def main(args: argparse.Namespace) -> None:
         )
     inferencer = OpenVocabInferencer(weights, args.config, args.device)
     inferencer.set_vocabulary(names)
-    out_dir = Path(args.out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, unreadable = [], []
     for index, file in enumerate(tqdm(files, unit='image', disable=None)):
-        image = load_image(file)
+        try:
+            image = load_image(file)
+        except ValueError as error:
+            unreadable.append(str(error))
+            continue
         (found,) = inferencer(image, score_thr=args.score_thr)
         picture = draw_detections(image, found.bboxes, found.names, found.scores)
         target = out_dir / f'{index:03d}_{file.stem}.png'
         picture.save(target)
-        rows.append(
-            dict(
-                image=str(file),
-                picture=str(target),
-                detections=[
-                    dict(
-                        name=name,
-                        score=round(score, 4),
-                        bbox=[round(v, 1) for v in box],
-                    )
-                    for name, score, box in zip(
-                        found.names,
-                        found.scores.tolist(),
-                        found.bboxes.tolist(),
-                        strict=True,
-                    )
-                ],
-            )
+        boxes = zip(
+            found.names, found.scores.tolist(), found.bboxes.tolist(), strict=True
         )
+        detections = [
+            dict(name=name, score=round(score, 4), bbox=[round(v, 1) for v in bbox])
+            for name, score, bbox in boxes
+        ]
+        rows.append(dict(image=str(file), picture=str(target), detections=detections))
     results = out_dir / 'detections.json'
-    results.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + '\n', 'utf-8')
+    text = json.dumps(rows, indent=1, ensure_ascii=False)
+    write_atomic(results, f'{text}\n'.encode())
     for row in rows:
         best = ', '.join(f'{d["name"]} {d["score"]:.2f}' for d in row['detections'][:5])
         print(f'{row["picture"]}: {best or "nothing above --score-thr"}')
     print(f'boxes: {results}')
+    if unreadable:
+        raise ValueError(f'{len(unreadable)} of {len(files)} images: {unreadable[0]}')
 
 
 if __name__ == '__main__':

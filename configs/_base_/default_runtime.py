@@ -4,4 +4,5 @@ custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
 custom_hooks = [
     dict(type='OpenVocabVocabularyHook'),  # the data set's classes are the vocabulary
     dict(type='OpenVocabBadImageHook'),  # speaks when images were skipped
+    dict(type='CheckInvalidLossHook', interval=10),  # a diverged run stops
 ]

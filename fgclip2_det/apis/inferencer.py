@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader, load_state_dict
+from mmengine.runner import load_state_dict
 from torch import Tensor
 
-from fgclip2_det.engine.work_dir import parse_config_text
+from fgclip2_det.engine.checkpoints import check_weights, read_checkpoint
+from fgclip2_det.engine.embedded_config import embedded_config
+from fgclip2_det.engine.launch import read_config
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.preprocess import ImageLike
 from fgclip2_det.vocabulary import Vocabulary
@@ -57,7 +59,9 @@ class OpenVocabInferencer:
         device: 'cpu', 'cuda', ...; a GPU when there is one if None.
 
     Raises:
-        ValueError: no checkpoint, a damaged one, or one of another config.
+        FileNotFoundError: no checkpoint.
+        ValueError: a damaged one, one of another config, or one whose embedded
+            config names anything but this package's and MMDetection's parts.
 
     Example:
         >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_12.pth')
@@ -72,15 +76,18 @@ class OpenVocabInferencer:
         device: str | None = None,
     ) -> None:
         init_default_scope('mmdet')
-        if not Path(weights).is_file():
-            raise ValueError(
-                f'no checkpoint at {weights}; train one with tools/train.py'
-            )
-        checkpoint = CheckpointLoader.load_checkpoint(str(weights), 'cpu')
-        meta = checkpoint.get('meta', {}) if isinstance(checkpoint, dict) else {}
+        checkpoint = read_checkpoint(Path(weights))
+        meta = checkpoint.get('meta', {})
         self.config = _config(config, meta, weights)
         self.model = MODELS.build(self.config.model)
-        _load(self.model, checkpoint, weights)
+        if not hasattr(self.model, 'set_vocabulary'):
+            raise ValueError(
+                f'{type(self.model).__name__} is no open-vocabulary detector; expected '
+                'a config with OpenVocabTwoStageDetector'
+            )
+        state = checkpoint.get('state_dict', checkpoint)
+        check_weights(self.model, state, weights)
+        load_state_dict(self.model, state)
         trained = meta.get('dataset_meta') or {}
         self.trained_vocabulary = list(trained.get('classes', ()))
         self.trained_split = trained.get('base_classes')
@@ -133,31 +140,14 @@ class OpenVocabInferencer:
         return Detections(found.bboxes, found.scores, found.labels, classes)
 
 
-def _config(config, meta: dict, weights) -> Config:
+def _config(config, meta: Mapping, weights) -> Config:
     if isinstance(config, Config):
         return config
     if config is not None:
-        return Config.fromfile(str(config))
+        return read_config(config)
     if not isinstance(meta.get('cfg'), str):
         raise ValueError(f'{weights} carries no config; pass config=FILE')
-    return Config(parse_config_text(meta['cfg']))  # literals only, nothing runs
-
-
-def _load(model, checkpoint: dict, weights) -> None:
-    if not hasattr(model, 'set_vocabulary'):
-        raise ValueError(
-            f'{type(model).__name__} is no open-vocabulary detector; expected a '
-            'config with OpenVocabTwoStageDetector'
-        )
-    state = checkpoint.get('state_dict', checkpoint)
-    try:
-        load_state_dict(model, state, strict=True)
-    except RuntimeError as error:
-        problem = str(error).strip().splitlines()
-        raise ValueError(
-            f'{weights} does not fit the config: {problem[min(1, len(problem) - 1)]}; '
-            'pass the config it was trained with'
-        ) from error
+    return embedded_config(meta['cfg'], weights)
 
 
 def _pipeline(config: Config) -> Compose:

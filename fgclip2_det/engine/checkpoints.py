@@ -7,6 +7,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from fgclip2_det.fgclip2.checkpoint import check_finite
+
 
 def read_checkpoint(path: Path | str) -> dict:
     """A checkpoint on the CPU; ``compat`` keeps MMEngine from unpickling it.
@@ -27,6 +29,10 @@ def read_checkpoint(path: Path | str) -> dict:
         raise ValueError(
             f'{path} is no checkpoint: expected a dict, found {type(checkpoint)}'
         )
+    if not isinstance(checkpoint.get('state_dict', checkpoint), Mapping):
+        raise ValueError(f'{path} is no checkpoint: its state_dict is no dict')
+    if not isinstance(checkpoint.get('meta', {}), Mapping):
+        raise ValueError(f'{path} is no checkpoint of a training: its meta is no dict')
     return checkpoint
 
 
@@ -56,6 +62,9 @@ def check_weights(
     Raises:
         ValueError: naming the first parameter that is absent or shaped otherwise.
     """
+    if not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f'{source} holds no weights; expected name -> tensor')
+    check_finite(weights, source)
     wrong = []
     model = model.module if is_model_wrapper(model) else model
     parameters = {name for name, _ in model.named_parameters()}

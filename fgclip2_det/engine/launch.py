@@ -51,7 +51,7 @@ def load_config(
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no config {path}')
     try:
-        cfg = Config.fromfile(path)
+        cfg = read_config(path)
     except SyntaxError as error:
         raise ValueError(f'{path} is no Python config: {error}') from error
     check_options(cfg, options or {})
@@ -70,6 +70,26 @@ def load_config(
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if checkpoint.get('type') == 'CheckpointHook':
         checkpoint.type = 'mmdet.OpenVocabCheckpointHook'
+    return cfg
+
+
+def read_config(path: Path | str) -> Config:
+    """A config file; whatever is wrong with it is told with its name.
+
+    Raises:
+        ValueError: if it cannot be read, or is no config of a run.
+    """
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code, and may raise anything
+        raise ValueError(
+            f'{path} cannot be read as a config ({type(error).__name__}: {error})'
+        ) from error
+    if 'model' not in cfg:
+        raise ValueError(f'{path} is no config of a run: it has no model')
+    hooks = cfg.get('custom_hooks') or []
+    if not isinstance(hooks, list) or not all(isinstance(h, Mapping) for h in hooks):
+        raise ValueError(f'{path}: custom_hooks must be a list of dicts, got {hooks!r}')
     return cfg
 
 
@@ -196,7 +216,16 @@ def build_runner(cfg: Config) -> Runner:
             **(cfg.get('model_wrapper_cfg') or {}),
             'device_ids': None,
         }
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if cfg.get('load_from') and not cfg.get('resume'):
+        loaded = read_checkpoint(cfg.load_from)
+        names = {name.removeprefix('module.') for name in runner.model.state_dict()}
+        if not names & set(loaded.get('state_dict', loaded)):
+            raise ValueError(
+                f'load_from {cfg.load_from} has no weight that the model has; use a '
+                'checkpoint of this or a similar config'
+            )
+    return runner
 
 
 def report(work_dir: str, picture_dir: str | None = None) -> None:

@@ -40,11 +40,17 @@ def last_checkpoint(work_dir: Path | str) -> Path | None:
     in ``work_dir`` (which may have moved); None if nothing was ever saved."""
     work_dir = Path(work_dir)
     pointer = work_dir / 'last_checkpoint'
-    name = pointer.read_text().strip() if pointer.is_file() else ''
+    name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
     if not name:
         return newest_checkpoint(work_dir)
-    beside = work_dir / Path(name).name
-    return beside if beside.is_file() else Path(name)
+    for path in (work_dir / Path(name.replace('\0', '?')).name, Path(name)):
+        if '\0' not in name and path.is_file():
+            return path
+    newest = newest_checkpoint(work_dir)
+    remedy = f'--resume {newest}' if newest else 'start in another --work-dir'
+    raise ValueError(
+        f'{pointer} names {name[:80]!r}, which is not there; delete it, or {remedy}'
+    )
 
 
 def check_work_dir(cfg: Config) -> None:
@@ -112,9 +118,12 @@ def _literal(node: ast.expr) -> Any:
 
 def _read_json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except json.JSONDecodeError as error:
+        found = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
         raise ValueError(f'{path} is no JSON ({error}); delete it') from error
+    if not isinstance(found, dict):
+        raise ValueError(f'{path} must hold a JSON object; delete it')
+    return found
 
 
 def _compare(cfg: Config, theirs: dict, source: Path) -> None:

@@ -78,8 +78,15 @@ def _weight_files(folder: Path) -> list[Path]:
             f'{folder} holds no {WEIGHTS} (only safetensors are read: pickled '
             f'weights can run code); download or convert it'
         )
-    weight_map = json.loads(index.read_text(encoding='utf-8'))['weight_map']
-    files = [folder / name for name in sorted(set(weight_map.values()))]
+    try:
+        content = json.loads(index.read_text(encoding='utf-8'))
+        names = set(content['weight_map'].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'{index} is no index of weights: {error!r}') from error
+    outside = [n for n in names if not isinstance(n, str) or Path(n).name != n]
+    if outside or not names:
+        raise ValueError(f'{index} must name files beside it, got {outside or "none"}')
+    files = [folder / name for name in sorted(names)]
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise ValueError(f'{index} names {", ".join(missing)}, absent from {folder}')
@@ -149,22 +156,44 @@ def load_strictly(model: nn.Module, weights: Weights, ignore: Iterable[str] = ()
         ValueError: naming the first missing, unexpected or misshapen tensor.
     """
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    found = {n for n in weights.names() if not n.startswith(tuple(ignore) or ('\0',))}
-    shapes = weights.shapes()
-    problems = [f'{n} is missing' for n in sorted(set(expected) - found)]
-    problems += [f'{n} is unexpected' for n in sorted(found - set(expected))]
+    found = {
+        name: shape
+        for name, shape in weights.shapes().items()
+        if name in weights.names() and not name.startswith(tuple(ignore) or ('\0',))
+    }
+    check_fit(expected, found, weights.folder)
+    state = {name: weights[name] for name in expected}
+    check_finite(state, weights.folder)
+    model.load_state_dict(state, assign=True)
+
+
+def check_fit(
+    expected: Mapping[str, tuple], found: Mapping[str, tuple], source: Path
+) -> None:
+    """ValueError naming the first tensor (name -> shape) that is not as expected."""
+    problems = [f'{n} is missing' for n in sorted(set(expected) - set(found))]
+    problems += [f'{n} is unexpected' for n in sorted(set(found) - set(expected))]
     problems += [
-        f'{n} is {shapes[n]} instead of {expected[n]}'
-        for n in sorted(found & set(expected))
-        if shapes[n] != expected[n]
+        f'{n} is {found[n]} instead of {expected[n]}'
+        for n in sorted(set(found) & set(expected))
+        if found[n] != expected[n]
     ]
     if problems:
         raise ValueError(
-            f'weights of {weights.folder} do not fit the model of its {CONFIG}: '
+            f'weights of {source} do not fit the model of its {CONFIG}: '
             f'{problems[0]} ({len(problems)} such tensors); expected the files of '
-            f'one FG-CLIP 2 model'
+            f'one model'
         )
-    model.load_state_dict({name: weights[name] for name in expected}, assign=True)
+
+
+def check_finite(state: Mapping[str, Tensor], source: str | os.PathLike) -> None:
+    """ValueError naming the first floating tensor with NaN or infinity."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(
+                f'{source}: {name} holds NaN or infinity; the training that wrote '
+                f'it diverged, use other weights'
+            )
 
 
 def save_folder(
@@ -214,13 +243,23 @@ def fgclip2_state_from_siglip2(weights: Weights) -> dict[str, Tensor]:
     are the stretched short one; the box and long heads copy the text head, the
     dense head copies the MAP head (spec A.3, B.2).
     """
+    if 'dense_feature_head.probe' in weights:
+        raise ValueError(
+            f'{weights.folder} holds FG-CLIP 2 weights; use FGCLIP2.from_pretrained'
+        )
     state = {name: weights[name] for name in weights.names()}
     patch = 'vision_model.embeddings.patch_embedding.weight'
-    if patch not in state or 'text_model.head.weight' not in state:
-        raise ValueError(f'{weights.folder} holds no SigLIP 2 weights ({patch})')
+    table = 'text_model.embeddings.position_embedding'
+    for name in (patch, 'text_model.head.weight', f'{table}.weight'):
+        if name not in state:
+            raise ValueError(f'{weights.folder} holds no SigLIP 2 weights: no {name}')
+    if len(state[f'{table}.weight']) < 22:
+        raise ValueError(
+            f'{weights.folder}: {table} must have 64 rows, got '
+            f'{len(state[f"{table}.weight"])}'
+        )
     if state[patch].ndim == 4:  # Conv2d (D, 3, 16, 16) -> Linear (D, 16 * 16 * 3)
         state[patch] = state[patch].permute(0, 2, 3, 1).flatten(1)
-    table = 'text_model.embeddings.position_embedding'
     stretched = stretch_positions(state[f'{table}.weight'])
     for name in ('res', 'ori'):
         state[f'{table}_{name}.weight'] = stretched.clone()

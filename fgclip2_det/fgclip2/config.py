@@ -59,6 +59,12 @@ class FGCLIP2Config:
                 f'({self.text.hidden_size}), got {self.text.projection_size}'
             )
         for tower in (self.text, self.vision):
+            for name, value in asdict(tower).items():
+                whole = isinstance(value, int) and not isinstance(value, bool)
+                if name != 'layer_norm_eps' and not (whole and value > 0):
+                    raise ValueError(
+                        f'{name} must be a positive integer, got {value!r}'
+                    )
             if tower.hidden_size % tower.num_attention_heads:
                 raise ValueError(
                     f'hidden_size {tower.hidden_size} is not divisible by '
@@ -102,7 +108,9 @@ class FGCLIP2Config:
         """
         towers = []
         for key, kind in (('text_config', TextConfig), ('vision_config', VisionConfig)):
-            given = dict(config.get(key) or {})
+            given = config.get(key) or {}
+            if not isinstance(given, Mapping):
+                raise ValueError(f'{key} must be a JSON object, got {given!r}')
             if given.get('hidden_act', ACTIVATION) != ACTIVATION:
                 raise ValueError(
                     f'{key}.hidden_act must be {ACTIVATION!r}, '

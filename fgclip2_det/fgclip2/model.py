@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from fgclip2_det.fgclip2.checkpoint import (
     Weights,
+    check_finite,
+    check_fit,
     fgclip2_state_from_siglip2,
     load_strictly,
     read_config,
@@ -163,6 +165,9 @@ class FGCLIP2(nn.Module):
         config = FGCLIP2Config.from_dict(given, shapes)
         with torch.device('meta'):
             model = cls(config)
+        expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        check_fit(expected, shapes, folder)
+        check_finite(state, folder)
         model.load_state_dict(state, assign=True)
         if _has_tokenizer(folder):
             model.tokenizer = FGCLIP2Tokenizer.from_folder(folder)

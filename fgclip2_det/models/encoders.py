@@ -21,6 +21,8 @@ def _checked(encoder: str | dict) -> dict:
             "encoder must be dict(pretrained='folder or hub id') or "
             f"dict(size='tiny|base|large|so400m', seed=0), got {encoder}"
         )
+    if not isinstance(encoder.get('seed', 0), int):
+        raise ValueError(f'seed must be an integer, got {encoder["seed"]!r}')
     return encoder
 
 

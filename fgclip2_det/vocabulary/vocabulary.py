@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def fingerprint(encoder: FGCLIP2) -> str:
     return digest.hexdigest()
 
 
+def _says_something(name: str) -> bool:
+    """Whether a letter, a digit or a symbol (emoji) is in the name."""
+    return any(unicodedata.category(character)[0] in 'LNS' for character in name)
+
+
 class Vocabulary:
     """Names in label order, with aliases, prompts and the base/novel split.
 
@@ -72,6 +78,9 @@ class Vocabulary:
     ) -> None:
         if isinstance(names, str):
             names = parse_texts(names)
+        for given in (names, base_classes or [], novel_classes or []):
+            if not isinstance(given, Sequence) or isinstance(given, str):
+                raise ValueError(f'expected a list of names, got {given!r}')
         self.aliases = [list(n) if isinstance(n, list | tuple) else [n] for n in names]
         self.templates = resolve_templates(templates)
         self._check()
@@ -88,7 +97,7 @@ class Vocabulary:
             if not aliases:
                 raise ValueError(f'class {index} has an empty list of aliases')
             for name in aliases:
-                if not isinstance(name, str) or not normalize_name(name):
+                if not isinstance(name, str) or not _says_something(name):
                     raise ValueError(
                         f'name of class {index} must be a non-empty string, got '
                         f'{name!r}'
@@ -183,7 +192,8 @@ class Vocabulary:
         ).hexdigest()
         path = Path(cache_dir) / f'{key[:32]}.safetensors'
         if path.exists():
-            return _read_cache(path, key, len(self)).to(device)
+            shape = (len(self), encoder.config.text.hidden_size)
+            return _read_cache(path, key, shape).to(device)
         embeds = _embed_prompts(encoder, prompts, batch_size)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f'.{os.getpid()}.tmp')
@@ -226,7 +236,7 @@ def _embed_prompts(
     return F.normalize(torch.stack(means), dim=-1)
 
 
-def _read_cache(path: Path, key: str, num_classes: int) -> Tensor:
+def _read_cache(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
     try:
         with safe_open(path, framework='pt') as file:
             found = (file.metadata() or {}).get('key')
@@ -235,8 +245,13 @@ def _read_cache(path: Path, key: str, num_classes: int) -> Tensor:
         raise ValueError(f'{path} is cut short or damaged ({error}); delete it') from (
             error
         )
-    if embeds is None or len(embeds) != num_classes:
-        raise ValueError(
-            f'{path} was written for another model or vocabulary; delete it'
-        )
-    return embeds
+    if embeds is not None and tuple(embeds.shape) == shape:
+        if embeds.dtype == torch.float32 and _are_unit(embeds):
+            return embeds
+        raise ValueError(f'{path} is damaged: expected unit vectors; delete it')
+    raise ValueError(f'{path} was written for another model or vocabulary; delete it')
+
+
+def _are_unit(embeds: Tensor) -> bool:
+    ones = torch.ones(len(embeds))
+    return torch.allclose(embeds.norm(dim=-1), ones, atol=1e-3)

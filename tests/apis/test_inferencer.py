@@ -75,7 +75,7 @@ def test_paths_images_and_arrays_agree(inferencer, picture):
 
 
 def test_bad_input(inferencer, weights, tmp_path):
-    with pytest.raises(ValueError, match='no checkpoint at'):
+    with pytest.raises(FileNotFoundError, match='there is no checkpoint'):
         OpenVocabInferencer(tmp_path / 'absent.pth')
     bare = tmp_path / 'bare.pth'
     state = torch.load(weights, weights_only=True)['state_dict']
@@ -85,7 +85,7 @@ def test_bad_input(inferencer, weights, tmp_path):
     other = ROOT / 'configs/ovd_fgclip2.py'
     cfg = Config.fromfile(other)
     cfg.model.neck.out_channels = 32
-    with pytest.raises(ValueError, match='does not fit the config'):
+    with pytest.raises(ValueError, match='holds another model than the config'):
         OpenVocabInferencer(bare, cfg)
     with pytest.raises(ValueError, match=r'absent\.jpg'):
         inferencer(tmp_path / 'absent.jpg', NAMES)
@@ -100,9 +100,40 @@ def test_config_in_a_checkpoint_is_read_not_run(weights, tmp_path):
     checkpoint['meta']['cfg'] += f"\nbad = open({str(marker)!r}, 'w')\n"
     path = tmp_path / 'bad.pth'
     torch.save(checkpoint, path)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match='damaged config'):
+        OpenVocabInferencer(path)
+    called = f"model = dict(type='subprocess.getoutput', cmd='touch {marker}')"
+    checkpoint['meta']['cfg'] = (
+        f'{called}\ntest_dataloader = dict(dataset=dict(pipeline=[]))\n'
+    )
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match=r"'subprocess\.getoutput', which is no"):
         OpenVocabInferencer(path)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        (dict(meta=None), 'meta is no dict'),
+        (dict(state_dict=[1]), 'state_dict is no dict'),
+        (dict(meta=dict(cfg='model = dict(')), 'damaged config'),
+        (dict(meta=dict(cfg='x = 1')), 'damaged config'),
+    ],
+)
+def test_other_checkpoints(weights, tmp_path, change, match):
+    path = tmp_path / 'other.pth'
+    torch.save({**torch.load(weights, weights_only=True), **change}, path)
+    with pytest.raises(ValueError, match=match):
+        OpenVocabInferencer(path)
+
+
+def test_diverged_weights(weights, tmp_path):
+    checkpoint = torch.load(weights, weights_only=True)
+    checkpoint['state_dict']['rpn_head.rpn_conv.bias'][3] = float('nan')
+    torch.save(checkpoint, tmp_path / 'nan.pth')
+    with pytest.raises(ValueError, match=r'rpn_conv\.bias holds NaN'):
+        OpenVocabInferencer(tmp_path / 'nan.pth')
 
 
 def demo(*arguments) -> subprocess.CompletedProcess:
@@ -125,11 +156,29 @@ def test_demo(weights, picture, tmp_path):
 
 
 @pytest.mark.slow
+def test_one_unreadable_picture_loses_nothing(weights, picture, tmp_path):
+    bad = tmp_path / 'bad.jpg'
+    bad.write_bytes(picture.read_bytes()[:500])
+    done = demo(
+        bad, picture, '--texts', 'star', '--weights', weights,
+        '--out-dir', tmp_path / 'out',
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert '1 of 2 images' in done.stderr
+    assert str(bad) in done.stderr
+    (row,) = json.loads((tmp_path / 'out/detections.json').read_text('utf-8'))
+    assert row['image'] == str(picture)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
         (['--texts', ''], 'expected names'),
-        (['--texts', 'cat', '--weights', 'absent.pth'], 'no checkpoint at absent.pth'),
+        (
+            ['--texts', 'cat', '--weights', 'absent.pth'],
+            'there is no checkpoint absent.pth',
+        ),
     ],
 )
 def test_demo_errors_are_one_sentence(picture, change, words):

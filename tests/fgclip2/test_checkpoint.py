@@ -84,6 +84,10 @@ def test_training_extras_are_tolerated(folder):
             'FG-CLIP 1',
         ),
         (lambda s: s.pop('dense_feature_head.probe'), 'from_siglip2'),
+        (
+            lambda s: s['boxtext_head.bias'].fill_(float('nan')),
+            'boxtext_head.bias holds',
+        ),
     ],
 )
 def test_other_weights_are_refused(folder, change, match):
@@ -253,7 +257,63 @@ def test_start_from_siglip2(model, folder, fixed):
         )
 
 
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        (lambda c: c.update(text_config=5), 'text_config must be a JSON object'),
+        (
+            lambda c: c['vision_config'].update(num_attention_heads=0),
+            'num_attention_heads must be a positive integer',
+        ),
+        (
+            lambda c: c['text_config'].update(num_attention_heads='4'),
+            "positive integer, got '4'",
+        ),
+    ],
+)
+def test_bad_configs(folder, change, match):
+    config = json.loads((folder / 'config.json').read_text())
+    change(config)
+    (folder / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=match):
+        FGCLIP2.from_pretrained(folder)
+
+
+@pytest.mark.parametrize('text', ['{', '{}', '{"weight_map": {"a": "../b"}}'])
+def test_bad_index(folder, text):
+    (folder / 'model.safetensors').unlink()
+    (folder / 'model.safetensors.index.json').write_text(text)
+    with pytest.raises(ValueError, match=r'index\.json'):
+        FGCLIP2.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        (lambda s: s.pop('text_model.final_layer_norm.bias'), 'norm.bias is missing'),
+        (lambda s: s.update(other=torch.zeros(1)), 'other is unexpected'),
+        (
+            lambda s: s.update(
+                {'text_model.embeddings.position_embedding.weight': torch.zeros(5, 32)}
+            ),
+            'must have 64 rows, got 5',
+        ),
+    ],
+)
+def test_other_siglip2_weights(folder, change, match):
+    siglip2_folder(folder, fixed=False)
+    rewrite(folder, change)
+    with pytest.raises(ValueError, match=match):
+        FGCLIP2.from_siglip2(folder)
+
+
+def test_siglip2_start_refuses_fgclip2(folder):
+    with pytest.raises(ValueError, match=r'use FGCLIP2\.from_pretrained'):
+        FGCLIP2.from_siglip2(folder)
+
+
 def test_start_from_something_else(folder):
+    siglip2_folder(folder, fixed=False)
     rewrite(folder, lambda state: state.pop('text_model.head.weight'))
     with pytest.raises(ValueError, match='no SigLIP 2 weights'):
         FGCLIP2.from_siglip2(folder)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.vocabulary import TEMPLATE_SETS, Vocabulary, parse_texts
@@ -59,6 +61,14 @@ def test_split():
         (dict(names=['cat'], templates=['a photo']), "one '{}' each"),
         (dict(names=''), 'expected names'),
         (dict(names=' . '), 'expected names'),
+        (dict(names=None), 'expected a list of names, got None'),
+        (
+            dict(names=['cat'], novel_classes='cat'),
+            "expected a list of names, got 'cat'",
+        ),
+        (dict(names=['cat', '...']), 'class 1 must be a non-empty string'),
+        (dict(names=['cat', '\u200b']), 'class 1 must be a non-empty string'),
+        (dict(names=['cat'], templates=['{} {x}']), "one '{}' each"),
     ],
 )
 def test_bad_vocabularies(arguments, match):
@@ -90,6 +100,18 @@ def test_cache(encoder, tmp_path, monkeypatch):
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(ValueError, match='cut short'):
         vocabulary.embed(encoder, tmp_path)
+    for embeds, match in (
+        (torch.full((2, 128), float('nan')), 'unit vectors'),
+        (torch.ones(2, 7), 'another model or vocabulary'),
+    ):
+        with safe_open(next(p for p in tmp_path.iterdir() if p != file), 'pt') as whole:
+            metadata = whole.metadata()
+        other_file = next(p for p in tmp_path.iterdir() if p != file)
+        content = other_file.read_bytes()
+        save_file({'text_embeds': embeds}, other_file, metadata=metadata)
+        with pytest.raises(ValueError, match=match):
+            vocabulary.embed(other, tmp_path)
+        other_file.write_bytes(content)
     foreign = next(path for path in tmp_path.iterdir() if path != file)
     file.write_bytes(foreign.read_bytes())
     with pytest.raises(ValueError, match='another model or vocabulary'):

@@ -64,11 +64,8 @@ class FGCLIP2ViT(BaseModule):
         vision = model.config.vision
         self.embed_dims, self.patch_size = vision.hidden_size, vision.patch_size
         self.num_layers = vision.num_hidden_layers
-        wrong = [i for i in out_indices if not 0 <= i < self.num_layers]
-        if wrong:
-            raise ValueError(
-                f'out_indices must lie in [0, {self.num_layers}), got {wrong}'
-            )
+        _check_whole('frozen_stages', [frozen_stages], -1, self.num_layers)
+        _check_whole('out_indices', out_indices, 0, self.num_layers - 1)
         self.out_indices = tuple(out_indices)
         self.vision_model = model.vision_model
         del self.vision_model.head  # the global embedding: no detector reads it
@@ -169,3 +166,10 @@ class FGCLIP2ViT(BaseModule):
             for image, (h, w) in zip(tokens, grids, strict=True)
         ]
         return torch.stack(maps)
+
+
+def _check_whole(name: str, values: object, low: int, high: int) -> None:
+    """ValueError unless ``values`` lists integers from low to high."""
+    listed = isinstance(values, list | tuple)
+    if not listed or not all(type(v) is int and low <= v <= high for v in values):
+        raise ValueError(f'{name} must be whole, {low} to {high}, got {values!r}')

@@ -60,6 +60,8 @@ class OpenVocabTwoStageDetector(TwoStageDetector):
         self.vocabulary: Vocabulary | None = None
         self.keep_text_encoder = False
         self._text_encoder: list[FGCLIP2] = []  # in a list: no part of the detector
+        if getattr(self.backbone, 'output', None) != 'both':
+            raise ValueError("backbone must be an FGCLIP2ViT with output='both'")
         if not self.backbone.frozen and not self.roi_head.region_loss_weight:
             raise ValueError(
                 'a trained encoder needs roi_head.region_loss_weight > 0, or its '
