@@ -1,10 +1,12 @@
 """Which categories of a COCO file make the vocabulary, and in which order."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 _NAME_KEYS = ('name', 'name_en', 'name_zh')
+_SPLITS = ('base', 'novel', 'unused')
 _LANGUAGE_KEYS = {'en': ('name_en', 'name'), 'zh': ('name_zh',)}
 
 
@@ -56,8 +58,8 @@ def resolve_classes(
 
     - ``novel`` alone: base is the rest, in file order;
     - ``base`` alone: there is no novel class;
-    - neither: the categories' own ``split`` key ('base' or 'novel') decides where all
-      have one, and else every class is base.
+    - neither: the categories' own ``split`` key ('base', 'novel' or 'unused') decides
+      where all have one, and else every class is base.
 
     Lists may write a class by any of its names (``name``, ``name_en``, ``name_zh``).
 
@@ -67,26 +69,41 @@ def resolve_classes(
         base: base classes, or None.
         novel: novel classes, or None.
         language: ``'en'`` or ``'zh'``, of the names returned.
-        novel_may_lack: accept novel classes that are no category of the file.
+        novel_may_lack: accept novel classes that are no category of the file, unless
+            they look like a misspelt category that is in no list.
 
     Raises:
-        ValueError: on duplicate names, names in both lists or in none, and names that
-            the file lacks; the first offender is named.
+        ValueError: on lists that are none, an unknown ``split``, duplicate names, names
+            in both lists or in none, and names that the file lacks; the first offender
+            is named.
     """
     if language not in _LANGUAGE_KEYS:
         raise ValueError(f"language must be 'en' or 'zh', got {language!r}")
+    for title, names in (
+        ('classes', classes),
+        ('base_classes', base),
+        ('novel_classes', novel),
+    ):
+        _check_list(title, names)
     for title, names in (
         ('classes', classes),
         ('base and novel classes', [*(base or ()), *(novel or ())]),
     ):
         _check_unique(title, names or ())
     if classes is base is novel is None and all('split' in c for c in categories):
+        _check_split_keys(categories)
         base = [c['name'] for c in categories if c['split'] == 'base']
         novel = [c['name'] for c in categories if c['split'] == 'novel']
     by_name = _index(categories)
+    listed_names = {*(classes or ()), *(base or ()), *(novel or ())}
+    unlisted = [
+        name
+        for name, found in by_name.items()
+        if not any(c.get(key) in listed_names for c in found for key in _NAME_KEYS)
+    ]
 
     def find(names: Sequence[str] | None, may_lack: bool = False) -> list[dict]:
-        return [_find(by_name, name, may_lack) for name in names or ()]
+        return [_find(by_name, name, may_lack, unlisted) for name in names or ()]
 
     def rest(pool: Sequence[dict], taken: list[dict]) -> list[dict]:
         ids = {c['id'] for c in taken}
@@ -118,6 +135,32 @@ def resolve_classes(
     )
 
 
+def _check_list(title: str, names: object) -> None:
+    if names is None:
+        return
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        kind = 'a string' if isinstance(names, str) else type(names).__name__
+        raise ValueError(
+            f'{title}: expected a list, got {kind}: {names!r}; write [{names!r}]'
+        )
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f'{title}: expected a list of names, got {name!r} in it; '
+                'write each name as a string'
+            )
+
+
+def _check_split_keys(categories: Sequence[dict]) -> None:
+    for category in categories:
+        if category['split'] not in _SPLITS:
+            raise ValueError(
+                f'category {category["id"]} ({category["name"]!r}) has the split '
+                f'{category["split"]!r}, expected one of {_SPLITS}; correct it, or '
+                'give base_classes and novel_classes'
+            )
+
+
 def _check_unique(title: str, names: Sequence[str]) -> None:
     name, count = max(Counter(names).items(), key=lambda x: x[1], default=('', 0))
     if count > 1:
@@ -133,17 +176,30 @@ def _index(categories: Sequence[dict]) -> dict[str, list[dict]]:
     return index
 
 
-def _find(by_name: dict[str, list[dict]], name: str, may_lack: bool) -> dict:
+def _find(
+    by_name: dict[str, list[dict]], name: str, may_lack: bool, unlisted: Sequence[str]
+) -> dict:
     found = by_name.get(name, [])
     if len(found) > 1:
         raise ValueError(
             f'class {name!r} is the name of categories '
             f'{[c["id"] for c in found]}; names must be unique'
         )
-    if not found and not may_lack:
-        known = ', '.join(by_name)
+    if found:
+        return found[0]
+    # A category of another list is no misspelling: 'white king' beside 'white ring'.
+    lowered = {other.lower(): other for other in unlisted}
+    cutoff = 0.8 if may_lack else 0.6
+    close = get_close_matches(name.lower(), lowered, 1, cutoff)
+    if close or not may_lack:
+        meant = f'; did you mean {lowered[close[0]]!r}?' if close else '.'
+        other = (
+            f' If not, list {lowered[close[0]]!r} in base_classes.' if may_lack else ''
+        )
+        first = ', '.join(list(by_name)[:5]) + (', ...' if len(by_name) > 5 else '')
         raise ValueError(
-            f'class {name!r} is no category of the annotation file, which has: {known}'
+            f'class {name!r} is no category of the annotation file{meant}{other} '
+            f'The {len(by_name)} names of the file: {first}'
         )
     # a class without category carries its name in every language
-    return found[0] if found else {'id': None, 'name': name, 'name_zh': name}
+    return {'id': None, 'name': name, 'name_zh': name}

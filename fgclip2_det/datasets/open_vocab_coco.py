@@ -1,7 +1,6 @@
 """COCO files with a base / novel split of their classes."""
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,6 +12,7 @@ from mmengine.fileio import exists, get_text, join_path
 from mmengine.logging import MMLogger
 
 from .class_split import resolve_classes
+from .coco_checks import annotation_fault, index_entries
 from .metainfo import CLASS_SPLITS
 from .transforms import UnreadableImageError
 
@@ -45,9 +45,10 @@ class OpenVocabCocoDataset(CocoDataset):
         args, kwargs: as for MMDetection's ``CocoDataset``.
 
     Raises:
-        ValueError: naming file and annotation: unknown category or image, box that is
-            not four finite numbers, has negative sides or lies outside its image,
-            duplicate names or ids, requested classes that the file lacks.
+        ValueError: naming file and entry: value of another type, unknown category or
+            image, box that is not four finite numbers, has negative sides or lies
+            outside its image, duplicate names or ids, requested classes that the file
+            lacks. Also when filtering leaves no image to train on.
 
     Example:
         >>> dataset = OpenVocabCocoDataset(
@@ -92,14 +93,14 @@ class OpenVocabCocoDataset(CocoDataset):
     def load_data_list(self) -> list[dict]:
         """Read and check the annotation file; one dictionary per image."""
         coco = self._read_json(self.ann_file, ('images', 'annotations', 'categories'))
-        images = self._by_id(coco['images'], 'image')
-        categories = self._by_id(coco['categories'], 'category')
-        self._by_id(coco['annotations'], 'annotation')
+        images = index_entries(self.ann_file, 'image', coco['images'])
+        categories = index_entries(self.ann_file, 'category', coco['categories'])
+        index_entries(self.ann_file, 'annotation', coco['annotations'])
         self._set_classes(coco['categories'])
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(set)
         for annotation in coco['annotations']:
-            fault = _fault(annotation, images, categories)
+            fault = annotation_fault(annotation, images, categories)
             if fault:
                 raise ValueError(
                     f'{self.ann_file}: annotation {annotation.get("id")}: {fault}'
@@ -131,14 +132,18 @@ class OpenVocabCocoDataset(CocoDataset):
         base, novel = self.base_classes, self.novel_classes
         if self.class_split:
             base, novel = self._load_split()
-        split = resolve_classes(
-            categories,
-            self._metainfo.get('classes'),
-            base or self._metainfo.get('base_classes'),
-            novel or self._metainfo.get('novel_classes'),
-            self.language,
-            novel_may_lack=self.only_base,
-        )
+        try:
+            split = resolve_classes(
+                categories,
+                self._metainfo.get('classes'),
+                base or self._metainfo.get('base_classes'),
+                novel or self._metainfo.get('novel_classes'),
+                self.language,
+                novel_may_lack=self.only_base,
+            )
+        except ValueError as error:
+            source = f' (class_split {self.class_split})' if self.class_split else ''
+            raise ValueError(f'{self.ann_file}{source}: {error}') from error
         self._metainfo.update(vars(split), language=self.language)
         loaded = set(split.base_classes if self.only_base else split.classes)
         self.cat2label = {
@@ -163,7 +168,7 @@ class OpenVocabCocoDataset(CocoDataset):
             )
         try:
             content = json.loads(get_text(path, backend_args=self.backend_args))
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f'{path} is no complete json file ({error}); get it again'
             ) from error
@@ -172,24 +177,15 @@ class OpenVocabCocoDataset(CocoDataset):
                 raise ValueError(f'{path} must be a json object with the key {key!r}')
         return content
 
-    def _by_id(self, items: list[dict], kind: str) -> dict[int, dict]:
-        """Items of the annotation file by their ids, which must be unique."""
-        needed = {
-            'image': ('id', 'file_name', 'width', 'height'),
-            'category': ('id', 'name'),
-        }.get(kind, ('id',))
-        found = {}
-        for item in items:
-            for key in needed:
-                if key not in item:
-                    raise ValueError(f'{self.ann_file}: {kind} {item} has no {key!r}')
-            if item['id'] in found:
-                raise ValueError(
-                    f'{self.ann_file}: {kind} id {item["id"]} occurs twice; '
-                    'ids must be unique'
-                )
-            found[item['id']] = item
-        return found
+    def filter_data(self) -> list[dict]:
+        """Images that ``filter_cfg`` keeps, at least one."""
+        kept = super().filter_data()
+        if not kept and not self.test_mode:
+            raise ValueError(
+                f'{self.ann_file}: no image with boxes of base classes is left; '
+                'check class names and filter_cfg'
+            )
+        return kept
 
     def full_init(self) -> None:
         """Load the annotations, and make room to mark bad images."""
@@ -235,34 +231,3 @@ class OpenVocabCocoDataset(CocoDataset):
         if not self.bad_image_flags[index]:
             self.bad_image_flags[index] = 1
             MMLogger.get_current_instance().warning(f'skipped {error}')
-
-
-def _fault(annotation: dict, images: dict, categories: dict) -> str | None:
-    """What is wrong with an annotation, if anything."""
-    if annotation.get('category_id') not in categories:
-        return (
-            f'category {annotation.get("category_id")} is not in the file; '
-            'add it to categories or remove the annotation'
-        )
-    image = images.get(annotation.get('image_id'))
-    if image is None:
-        return f'image {annotation.get("image_id")} is not in the file'
-    bbox = annotation.get('bbox')
-    if not _is_box(bbox):
-        return f'bbox must be x, y, width, height, finite and not negative, got {bbox}'
-    x, y, width, height = bbox
-    if max(-x - width, -y - height, x - image['width'], y - image['height']) > 0:
-        return (
-            f'bbox {bbox} lies outside its image of {image["width"]} x '
-            f'{image["height"]} pixels; correct or remove it'
-        )
-    return None
-
-
-def _is_box(bbox: object) -> bool:
-    return (
-        isinstance(bbox, list)
-        and len(bbox) == 4
-        and all(isinstance(v, int | float) and math.isfinite(v) for v in bbox)
-        and min(bbox[2:]) >= 0
-    )

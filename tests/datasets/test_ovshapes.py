@@ -156,37 +156,6 @@ def test_existing_folder_is_reused(tmp_path):
     assert (folder / 'manifest.json').stat().st_mtime_ns == before
 
 
-def _remove_image(folder):
-    (folder / 'val/000001.jpg').unlink()
-
-
-def _cut_image(folder):
-    os.truncate(folder / 'train/000002.jpg', 100)
-
-
-def _edit_boxes(folder):
-    path = folder / 'val.json'
-    path.write_text(path.read_text(encoding='utf-8') + ' ', encoding='utf-8')
-
-
-def _cut_manifest(folder):
-    os.truncate(folder / 'manifest.json', 20)
-
-
-def _remove_json(folder):
-    (folder / 'train.json').unlink()
-
-
-@pytest.mark.parametrize(
-    'damage', [_remove_image, _cut_image, _edit_boxes, _cut_manifest, _remove_json]
-)
-def test_damage_is_found(tmp_path, damage):
-    folder = generate_ovshapes(tmp_path, **SMALL)
-    damage(folder)
-    with pytest.raises(ValueError, match=r'delete .* generated again'):
-        generate_ovshapes(tmp_path, **SMALL)
-
-
 def test_two_processes_at_once_give_one_folder(tmp_path):
     context = multiprocessing.get_context('fork')
     processes = [

@@ -1,0 +1,130 @@
+"""Checks of the entries of a COCO annotation file."""
+
+import math
+from reprlib import repr as short_repr
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) or _is_number(value)
+
+
+def _is_side(value: object) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_null(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return _is_number(value) and value in (0, 1)
+
+
+_EXPECTED = {
+    _is_number: 'a finite number',
+    _is_id: 'a number or a string',
+    _is_side: 'a positive number',
+    _is_text: 'a string',
+    _is_text_or_null: 'a string',
+    _is_flag: '0 or 1',
+}
+_NEEDED = {
+    'image': {
+        'id': _is_id,
+        'file_name': _is_text,
+        'width': _is_side,
+        'height': _is_side,
+    },
+    'category': {'id': _is_id, 'name': _is_text},
+    'annotation': {'id': _is_id},
+}
+_OPTIONAL = {
+    'image': {},
+    'category': {'name_en': _is_text_or_null, 'name_zh': _is_text_or_null},
+    'annotation': {
+        'image_id': _is_id,
+        'category_id': _is_id,
+        'area': _is_number,
+        'iscrowd': _is_flag,
+    },
+}
+
+
+def index_entries(path: str, kind: str, entries: object) -> dict:
+    """Entries of an annotation file by their ids; their types are checked.
+
+    Args:
+        path: of the file, for the messages.
+        kind: ``'image'``, ``'category'`` or ``'annotation'``.
+        entries: what the file holds under the plural of ``kind``.
+
+    Raises:
+        ValueError: naming file and entry.
+    """
+    if not isinstance(entries, list):
+        raise ValueError(
+            f'{path}: the {kind} entries must be a list, got {short_repr(entries)}; '
+            'correct the file'
+        )
+    needed, checks = _NEEDED[kind], _NEEDED[kind] | _OPTIONAL[kind]
+    found = {}
+    for i, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise ValueError(
+                f'{path}: {kind} entry {i} (from 0) must be an object, got '
+                f'{short_repr(entry)}; correct or remove it'
+            )
+        for key, check in checks.items():
+            if key not in entry:
+                if key in needed:
+                    raise ValueError(f'{path}: {kind} {entry} has no {key!r}')
+            elif not check(entry[key]):
+                raise ValueError(
+                    f'{path}: {kind} {short_repr(entry.get("id"))}: {key} must be '
+                    f'{_EXPECTED[check]}, got {short_repr(entry[key])}; correct it'
+                )
+        if entry['id'] in found:
+            raise ValueError(
+                f'{path}: {kind} id {entry["id"]} occurs twice; ids must be unique'
+            )
+        found[entry['id']] = entry
+    return found
+
+
+def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | None:
+    """What is wrong with an annotation, if anything."""
+    if annotation.get('category_id') not in categories:
+        return (
+            f'category {annotation.get("category_id")} is not in the file; '
+            'add it to categories or remove the annotation'
+        )
+    image = images.get(annotation.get('image_id'))
+    if image is None:
+        return f'image {annotation.get("image_id")} is not in the file'
+    bbox = annotation.get('bbox')
+    if not _is_box(bbox):
+        return f'bbox must be x, y, width, height, finite and not negative, got {bbox}'
+    x, y, width, height = bbox
+    if max(-x - width, -y - height, x - image['width'], y - image['height']) > 0:
+        return (
+            f'bbox {bbox} lies outside its image of {image["width"]} x '
+            f'{image["height"]} pixels; correct or remove it'
+        )
+    return None
+
+
+def _is_box(bbox: object) -> bool:
+    return (
+        isinstance(bbox, list)
+        and len(bbox) == 4
+        and all(_is_number(v) for v in bbox)
+        and min(bbox[2:]) >= 0
+    )
