@@ -95,7 +95,9 @@ def test_cv2_without_libgl(tmp_path: Path):
 @needs_mm
 def test_prepare_twice_and_the_real_ops_win(tmp_path: Path):
     """A finder stands in for an mmcv with compiled ops, and our file for none."""
-    (tmp_path / 'real.py').write_text('nms = "compiled"')
+    (tmp_path / 'real.py').write_text(
+        'nms = "compiled"\ndef __getattr__(name): return name'  # any other op
+    )
     code = """
 from importlib.util import spec_from_file_location
 class Finder:
