@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,8 @@ from fgclip2_det.fgclip2.checkpoint import (
 from fgclip2_det.fgclip2.config import FGCLIP2Config
 from fgclip2_det.fgclip2.layers import AttentionPoolingHead
 from fgclip2_det.fgclip2.preprocess import ImageBatch, preprocess
-from fgclip2_det.fgclip2.roi import separable_roi_align
+from fgclip2_det.fgclip2.random_weights import init_random
+from fgclip2_det.fgclip2.roi import check_bboxes, separable_roi_align
 from fgclip2_det.fgclip2.text import TextTower, check_mode
 from fgclip2_det.fgclip2.tokenizer import FGCLIP2Tokenizer
 from fgclip2_det.fgclip2.vision import VisionTower
@@ -104,7 +104,7 @@ class FGCLIP2(nn.Module):
         if str(device) == 'meta':
             return model
         model.to_empty(device=device or 'cpu')
-        return model.init_weights(generator)
+        return init_random(model, generator)
 
     @classmethod
     def from_pretrained(
@@ -182,34 +182,6 @@ class FGCLIP2(nn.Module):
             self.tokenizer.save(folder)
         return folder
 
-    @torch.no_grad()
-    def init_weights(self, generator: torch.Generator | None = None) -> FGCLIP2:
-        """Random values, each tensor from a stream of its own name.
-
-        So one seed gives a tower the same weights with or without the other.
-        """
-        device = generator.device if generator is not None else 'cpu'
-        seed = int(torch.randint(2**31, (), generator=generator, device=device))
-        norms = (nn.LayerNorm,)
-        scales = {
-            f'{name}.weight' for name, m in self.named_modules() if isinstance(m, norms)
-        }
-        for name, parameter in self.named_parameters():
-            if name == 'logit_scale':
-                parameter.fill_(4.6052)  # ln 100, where SigLIP 2 training ends
-            elif name == 'logit_bias':
-                parameter.fill_(-10.0)  # SigLIP (arXiv:2303.15343), section 3.2
-            elif name in scales:
-                parameter.fill_(1.0)
-            elif parameter.ndim == 1:
-                parameter.zero_()
-            else:
-                stream = torch.Generator().manual_seed(seed ^ zlib.crc32(name.encode()))
-                std = parameter.shape[-1] ** -0.5  # LeCun: unit variance stays unit
-                values = torch.empty(parameter.shape)
-                parameter.copy_(values.normal_(0, std, generator=stream))
-        return self.eval()
-
     # ------------------------------------------------------------------ images
     @staticmethod
     def preprocess(images, max_num_patches: int | str = 'auto') -> ImageBatch:
@@ -262,7 +234,7 @@ class FGCLIP2(nn.Module):
             )
         sizes = batch.image_sizes.tolist()
         checked = [
-            _check_bboxes(boxes, size, i)
+            check_bboxes(boxes, size, i)
             for i, (boxes, size) in enumerate(zip(bboxes, sizes, strict=True))
         ]
         outs = []
@@ -327,26 +299,3 @@ def _maybe_normalize(x: Tensor, normalize: bool) -> Tensor:
 def _has_tokenizer(folder: Path) -> bool:
     return any((folder / f'tokenizer.{ending}').is_file() for ending in
                ('json', 'model'))  # fmt: skip
-
-
-def _check_bboxes(bboxes, size: Sequence[int], index: int) -> Tensor:
-    """(n, 4) float32 boxes; ValueError for what cannot be pooled."""
-    boxes = torch.as_tensor(bboxes, dtype=torch.float32)
-    if boxes.numel() == 0:
-        return boxes.new_zeros(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(
-            f'boxes of image {index} must be (n, 4) xyxy, got {tuple(boxes.shape)}'
-        )
-    x1, y1, x2, y2 = boxes.unbind(1)
-    height, width = size
-    bad = ~boxes.isfinite().all(1) | (x2 < x1) | (y2 < y1)
-    bad |= (x2 < 0) | (y2 < 0) | (x1 > width) | (y1 > height)
-    if bad.any():
-        worst = int(bad.nonzero()[0])
-        raise ValueError(
-            f'box {worst} of image {index} is {boxes[worst].tolist()}: expected '
-            f'finite xyxy with x1 <= x2, y1 <= y2, touching the image of '
-            f'{width} x {height} pixels'
-        )
-    return boxes

@@ -8,6 +8,8 @@ features, exportable, and one matmul for all boxes of an image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -89,3 +91,26 @@ def separable_roi_align(
             outs.append(weights.flatten(3).flatten(0, 2) @ flat)
     pooled = torch.cat(outs) if outs else flat.new_zeros(0, dims)
     return pooled.view(-1, k, k, dims).to(features.dtype)
+
+
+def check_bboxes(bboxes: object, size: Sequence[int], index: int) -> Tensor:
+    """(n, 4) float32 boxes; ValueError for what cannot be pooled."""
+    boxes = torch.as_tensor(bboxes, dtype=torch.float32)
+    if boxes.numel() == 0:
+        return boxes.new_zeros(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(
+            f'boxes of image {index} must be (n, 4) xyxy, got {tuple(boxes.shape)}'
+        )
+    x1, y1, x2, y2 = boxes.unbind(1)
+    height, width = size
+    bad = ~boxes.isfinite().all(1) | (x2 < x1) | (y2 < y1)
+    bad |= (x2 < 0) | (y2 < 0) | (x1 > width) | (y1 > height)
+    if bad.any():
+        worst = int(bad.nonzero()[0])
+        raise ValueError(
+            f'box {worst} of image {index} is {boxes[worst].tolist()}: expected '
+            f'finite xyxy with x1 <= x2, y1 <= y2, touching the image of '
+            f'{width} x {height} pixels'
+        )
+    return boxes

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config, TextConfig, VisionConfig
+from fgclip2_det.fgclip2.random_weights import init_random
 
 
 def small_config(width: int = 32) -> FGCLIP2Config:
@@ -19,7 +20,7 @@ def small_config(width: int = 32) -> FGCLIP2Config:
 def model() -> FGCLIP2:
     tiny = FGCLIP2.from_size('tiny', device='meta')
     model = FGCLIP2(small_config(), tiny.tokenizer)
-    return model.init_weights(torch.Generator().manual_seed(0))
+    return init_random(model, torch.Generator().manual_seed(0))
 
 
 @pytest.fixture

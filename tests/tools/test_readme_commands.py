@@ -59,3 +59,19 @@ def test_ci_runs_the_second_block(tmp_path):
     subprocess.run(['bash', str(script)], check=True, input=b'x', timeout=20)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {'.ci', 'README.md', 'second'}
+
+
+def test_quick_start_runs(capsys):
+    """The encoder's five lines, as a reader would paste them."""
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    blocks = re.findall(r'^```python\n(.*?)^```', readme, re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        compile(block, 'README.md', 'exec')
+    exec(blocks[0], {})
+    assert 'torch.Size([1, 3])' in capsys.readouterr().out
+
+
+def test_files_that_the_readme_names_exist():
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    for path in re.findall(r'(?:tools|configs|benchmarks)/[\w/.-]+\.py', readme):
+        assert (ROOT / path).is_file(), path
