@@ -85,10 +85,14 @@ class Attention(nn.Module):
         self.q_proj = Linear(embed_dims, embed_dims)
         self.out_proj = Linear(embed_dims, embed_dims)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
-        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
-        return self.out_proj(attend(q, k, v, self.num_heads, mask))
+    def forward(
+        self, x: Tensor, mask: Tensor | None, query: Tensor | None = None
+    ) -> Tensor:
+        """(B, N, D) -> (B, N, D), or (B, L, D) for ``query`` (B, L, D)."""
+        q = self.q_proj(x if query is None else query)
+        return self.out_proj(
+            attend(q, self.k_proj(x), self.v_proj(x), self.num_heads, mask)
+        )
 
 
 class MLP(nn.Module):
@@ -116,9 +120,15 @@ class EncoderLayer(nn.Module):
         self.layer_norm2 = nn.LayerNorm(dims, eps=eps)
         self.mlp = MLP(dims, hidden_dims)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
-        x = x + self.self_attn(self.layer_norm1(x), mask)
+    def forward(
+        self, x: Tensor, mask: Tensor | None, only_last: bool = False
+    ) -> Tensor:
+        """(B, N, D) -> (B, N, D), or only its last position (B, 1, D)."""
+        normed = self.layer_norm1(x)
+        if only_last:
+            x = x[:, -1:] + self.self_attn(normed, mask, normed[:, -1:])
+        else:
+            x = x + self.self_attn(normed, mask)
         return x + self.mlp(self.layer_norm2(x))
 
 
@@ -139,7 +149,11 @@ class Encoder(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, out_indices: Sequence[int] = ()
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        out_indices: Sequence[int] = (),
+        only_last: bool = False,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all blocks.
 
@@ -147,16 +161,20 @@ class Encoder(nn.Module):
             x: (B, N, D).
             mask: (B, 1, 1, N) bool over keys, or None.
             out_indices: blocks whose outputs are wanted too.
+            only_last: the last block computes its last position alone, for towers
+                that read nothing else: the same numbers, and most of a block saved.
 
         Returns:
-            (B, N, D) after the last block, and the outputs of ``out_indices``.
+            (B, N, D) after the last block, or (B, 1, D) with ``only_last``, and the
+            outputs of ``out_indices``.
         """
         outs = []
         for i, layer in enumerate(self.layers):
+            args = (x, mask, only_last and i == len(self.layers) - 1)
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, mask, use_reentrant=False)
+                x = checkpoint(layer, *args, use_reentrant=False)
             else:
-                x = layer(x, mask)
+                x = layer(*args)
             if i in out_indices:
                 outs.append(x)
         return x, outs

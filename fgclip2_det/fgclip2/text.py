@@ -89,5 +89,5 @@ class TextTower(nn.Module):
                 f'token ids must lie in [0, {vocab_size}), got up to {int(ids.max())}; '
                 f'the tokenizer belongs to another model'
             )
-        x, _ = self.encoder(self.embeddings(ids, mode))
+        x, _ = self.encoder(self.embeddings(ids, mode), only_last=True)
         return self.final_layer_norm(x[:, -1])
