@@ -1,0 +1,215 @@
+"""Images and texts to unit vectors, each encoded once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from fgclip2_det.fgclip2 import FGCLIP2, ImageBatch, load_image, separable_roi_align
+from fgclip2_det.fgclip2.preprocess import patch_budget
+
+from .images import ImageItem
+
+
+class Embedder:
+    """An encoder with what an evaluation needs around it.
+
+    An image gets its own patch budget, whichever images share its batch, so results
+    depend on no order. Nothing is skipped: what cannot be encoded is an error.
+
+    Args:
+        encoder: with both towers and a tokenizer.
+        max_num_patches: patches per image; 'auto' as in training.
+        image_batch: images at once.
+        text_batch: texts at once.
+        progress: show bars on a terminal.
+
+    Example:
+        >>> embedder = Embedder(FGCLIP2.from_size('tiny'))
+        >>> embedder.texts(['red circle', '红色圆形', 'Red circle'], 'box').shape
+        torch.Size([3, 128])
+    """
+
+    def __init__(
+        self,
+        encoder: FGCLIP2,
+        max_num_patches: int | str = 'auto',
+        image_batch: int = 16,
+        text_batch: int = 256,
+        progress: bool = True,
+    ) -> None:
+        self.encoder, self.max_num_patches = encoder, max_num_patches
+        self.image_batch, self.text_batch = image_batch, text_batch
+        self.progress = progress
+        self.num_truncated: Counter[str] = Counter()  # texts that were cut, by mode
+
+    # ------------------------------------------------------------------- texts
+    @torch.no_grad()
+    def texts(self, texts: Sequence[str], mode: str) -> Tensor:
+        """Text embeddings; texts equal but for case are encoded once.
+
+        Args:
+            texts: T texts.
+            mode: 'short', 'box' or 'long'. Longer texts are cut, and counted in
+                ``num_truncated``.
+
+        Returns:
+            (T, D) float32, L2-normalised, on the encoder's device.
+
+        Raises:
+            ValueError: if an embedding is not finite.
+        """
+        rows: dict[str, int] = {}
+        index = [rows.setdefault(text.lower(), len(rows)) for text in texts]
+        unique = list(rows)
+        embeds = []
+        with self._bar(f'{mode} texts', len(unique)) as bar:
+            for start in range(0, len(unique), self.text_batch):
+                part = unique[start : start + self.text_batch]
+                embeds.append(self._encode_texts(part, mode))
+                bar.update(len(part))
+        dims = self.encoder.config.text.hidden_size
+        device = self.encoder.logit_scale.device
+        table = torch.cat(embeds) if embeds else torch.zeros(0, dims, device=device)
+        return table[torch.tensor(index, dtype=torch.long, device=table.device)]
+
+    def _encode_texts(self, texts: Sequence[str], mode: str) -> Tensor:
+        ids = self.encoder.tokenize(texts, mode)  # (T, L)
+        tokenizer, length = self.encoder.tokenizer, ids.shape[1]
+        # only a text without padding may have been cut
+        full = (ids[:, -1] == tokenizer.eos_id).nonzero()[:, 0].tolist()
+        self.num_truncated[mode] += sum(
+            tokenizer.count(texts[i]) > length for i in full
+        )
+        embeds = _unit(self.encoder.encode_text(ids, mode))
+        _check_finite(embeds, [f'text {text!r}' for text in texts])
+        return embeds
+
+    # ------------------------------------------------------------------ images
+    @torch.no_grad()
+    def images(
+        self, items: Sequence[ImageItem], whole: bool = True, regions: bool = True
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Embeddings of images and of the boxes in them, in one pass of the tower.
+
+        Args:
+            items: B images with K boxes in all.
+            whole: compute the global embeddings.
+            regions: compute the region embeddings.
+
+        Returns:
+            (B, D) global and (K, D) region embeddings in the order of the items,
+            float32, L2-normalised, on the encoder's device; None for what is not
+            wanted.
+
+        Raises:
+            ValueError: naming the file: unreadable, of another size than stated, or
+                with an embedding that is not finite.
+        """
+        parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+        with self._bar('images', len(items)) as bar:
+            for group, pictures, budget in self._batches(items):
+                batch = self.encoder.preprocess(pictures, budget)
+                found = self._encode_images(group, batch, whole, regions)
+                for part, embeds in zip(parts, found, strict=True):
+                    part.extend(embeds)
+                bar.update(len(group))
+        dims = self.encoder.config.text.hidden_size
+        empty = torch.zeros(0, dims, device=self.encoder.logit_scale.device)
+        return tuple(
+            torch.cat([empty, *part]) if wanted else None
+            for part, wanted in zip(parts, (whole, regions), strict=True)
+        )
+
+    def _batches(
+        self, items: Sequence[ImageItem]
+    ) -> Iterator[tuple[list[ImageItem], list[Image.Image], int]]:
+        """Neighbours of equal budget, at most ``image_batch`` of them."""
+        group, pictures, current = [], [], None
+        for item in items:
+            picture = _load(item)
+            budget = self.max_num_patches
+            if budget == 'auto':
+                budget = patch_budget(*picture.size)
+            if group and (budget != current or len(group) == self.image_batch):
+                yield group, pictures, current
+                group, pictures = [], []
+            current = budget
+            group.append(item)
+            pictures.append(picture)
+        if group:
+            yield group, pictures, current
+
+    def _encode_images(
+        self, items: Sequence[ImageItem], batch: ImageBatch, whole: bool, regions: bool
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Global (1, D) and region (n, D) embeddings per image.
+
+        The same as ``encode_image`` and ``region_features``, but the tower runs once.
+        """
+        encoder = self.encoder
+        tokens, mask = encoder.encode_tokens(batch)
+        globals_, pooled = [], []
+        if whole:
+            embeds = _unit(encoder.vision_model.head.pool(tokens, mask))
+            _check_finite(embeds, [f'image {item.path}' for item in items])
+            globals_ = list(embeds.split(1))
+        if regions:
+            dense = encoder.dense_feature_head.dense(tokens, mask)  # (B, N, D)
+            grids = batch.grid_sizes.tolist()
+            sizes = batch.image_sizes.tolist()
+            for item, features, grid, size in zip(
+                items, dense, grids, sizes, strict=True
+            ):
+                pooled.append(_pool(item, features, grid, size))
+        return globals_, pooled
+
+    def _bar(self, title: str, total: int) -> tqdm:
+        hidden = None if self.progress else True  # None: shown on a terminal alone
+        return tqdm(desc=title, total=total, disable=hidden, leave=False)
+
+
+def _load(item: ImageItem) -> Image.Image:
+    picture = load_image(item.path)
+    if item.size is not None and picture.size != tuple(item.size):
+        raise ValueError(
+            f'image {item.path} has {picture.width} x {picture.height} pixels, its '
+            f'annotations say {item.size[0]} x {item.size[1]}; boxes would be in the '
+            'wrong place'
+        )
+    return picture
+
+
+def _pool(
+    item: ImageItem, features: Tensor, grid: Sequence[int], size: Sequence[int]
+) -> Tensor:
+    """(n, D) unit region embeddings of one image's padded dense tokens (N, D)."""
+    (h, w), (height, width) = grid, size
+    numbers = [float(v) for v in chain(*item.bboxes)]
+    bboxes = torch.tensor(numbers, device=features.device)
+    scale = bboxes.new_tensor([w / width, h / height] * 2)
+    dense = features[: h * w].unflatten(0, (h, w))  # (h, w, D)
+    pooled = separable_roi_align(dense, bboxes.reshape(-1, 4) * scale)[:, 0, 0]
+    embeds = _unit(pooled)
+    _check_finite(embeds, [f'box {list(b)} of image {item.path}' for b in item.bboxes])
+    return embeds
+
+
+def _unit(embeds: Tensor) -> Tensor:
+    return F.normalize(embeds.float(), dim=-1)
+
+
+def _check_finite(embeds: Tensor, names: Sequence[str]) -> None:
+    bad = ~embeds.isfinite().all(1)
+    if bad.any():
+        raise ValueError(
+            f'the embedding of {names[int(bad.nonzero()[0])]} is not finite; the '
+            'checkpoint is damaged or its training diverged'
+        )

@@ -1,0 +1,191 @@
+"""FG-OVD: the true caption of a box before captions with other attributes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fgclip2_det.fgclip2 import FGCLIP2
+
+from .embedder import Embedder
+from .images import ImageItem, check_images_exist, take_first, to_xyxy
+from .metrics import hard_negative_ranks
+from .report import Report
+
+
+@dataclass(frozen=True)
+class CaptionedBox:
+    """One line of an FG-OVD file.
+
+    Args:
+        img_path: below the image folder, such as 'val2017/000000000139.jpg'.
+        size: (w, h) of the image in pixels.
+        bbox: (x1, y1, x2, y2) in pixels.
+        positive: the true caption.
+        negatives: at least one other caption.
+    """
+
+    img_path: str
+    size: tuple[int, int]
+    bbox: tuple[float, ...]
+    positive: str
+    negatives: tuple[str, ...]
+
+
+def evaluate_fgovd(
+    encoder: FGCLIP2,
+    ann_files: str | os.PathLike | Sequence[str | os.PathLike],
+    image_root: str | os.PathLike,
+    num_images: int | None = None,
+    max_num_patches: int | str = 'auto',
+    progress: bool = True,
+) -> dict[str, dict]:
+    """Share of boxes whose true caption comes first, in percent.
+
+    Key ``fgovd_top1/STEM`` per file (Hard, Medium, Easy, Trivial are four). Captions
+    in 'box' mode; most boxes have 10 negatives, some have fewer. An image is encoded
+    once for all files. A tie is wrong; the released evaluation counts it as right.
+    Where a file lists the true caption among the negatives, too, its box cannot be
+    right; such boxes are counted as ``contradictory/STEM``.
+
+    Args:
+        encoder: with both towers and a tokenizer.
+        ann_files: jsonl, one file or several with different names.
+        image_root: folder that ``img_path`` starts from.
+        num_images: the first n images alone; None takes all.
+        max_num_patches: patches per image; 'auto' as in training.
+        progress: show bars on a terminal.
+
+    Returns:
+        ``{'metrics': ..., 'denominators': ..., 'counts': ...}``; see :class:`Report`.
+
+    Raises:
+        ValueError: naming file and line, or the missing images.
+
+    Reference: FG-OVD (arXiv:2311.17518); FG-CLIP 2 (arXiv:2510.10921), Table 1.
+    """
+    single = isinstance(ann_files, str | os.PathLike)
+    files = _by_stem([ann_files] if single else ann_files)
+    boxes = {stem: list(read_fgovd(path)) for stem, path in files.items()}
+    paths = dict.fromkeys(box.img_path for group in boxes.values() for box in group)
+    kept = set(take_first(list(paths), num_images))
+    boxes = {s: [b for b in group if b.img_path in kept] for s, group in boxes.items()}
+    items, rows = _group(boxes, Path(image_root))
+    check_images_exist(items, Path(image_root))
+    embedder = Embedder(encoder, max_num_patches, progress=progress)
+    _, region_embeds = embedder.images(items, whole=False)
+    report = Report()
+    report.counts['images'] = len(items)
+    report.counts['distinct_boxes'] = len(rows)
+    for stem, group in boxes.items():
+        chosen = [rows[box.img_path, box.bbox] for box in group]
+        _add_group(report, stem, embedder, region_embeds[chosen], group)
+    report.counts['truncated_texts/box'] = embedder.num_truncated['box']
+    return report.to_dict()
+
+
+def _add_group(
+    report: Report,
+    stem: str,
+    embedder: Embedder,
+    region_embeds: torch.Tensor,
+    boxes: Sequence[CaptionedBox],
+) -> None:
+    rows: dict[str, int] = {}
+    width = 1 + max((len(box.negatives) for box in boxes), default=1)
+    index = torch.full((len(boxes), width), -1)
+    for row, box in zip(index, boxes, strict=True):
+        texts = [text.lower() for text in (box.positive, *box.negatives)]
+        found = [rows.setdefault(text, len(rows)) for text in texts]
+        row[: len(found)] = torch.tensor(found)
+    text_embeds = embedder.texts(list(rows), 'box')
+    ranks = hard_negative_ranks(region_embeds, text_embeds, index)
+    report.add(f'fgovd_top1/{stem}', ranks)
+    repeated = (index[:, 1:] == index[:, :1]).any(1)
+    report.counts[f'contradictory/{stem}'] = int(repeated.sum())
+
+
+def read_fgovd(path: str | os.PathLike) -> Iterator[CaptionedBox]:
+    """Boxes of an FG-OVD file, checked.
+
+    Raises:
+        ValueError: naming the line: no json, a missing key, a value of another type,
+            a box that is empty or outside its image; or if the file has no line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding='utf-8').split('\n')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} cannot be read as UTF-8 text: {error}') from error
+    if not any(map(str.strip, lines)):
+        raise ValueError(f'{path} is empty; expected one json object a line')
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _parse(line, f'{path} line {number}')
+
+
+def _parse(line: str, name: str) -> CaptionedBox:
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f'{name} is no json: {error}') from error
+    if not isinstance(entry, dict):
+        raise ValueError(f'{name} must be a json object, got {line[:80]!r}')
+    size = entry.get('width'), entry.get('height')
+    if not all(isinstance(side, int) and side > 0 for side in size):
+        raise ValueError(f'{name}: width and height must be pixels, got {size}')
+    img_path = entry.get('img_path')
+    if not isinstance(img_path, str) or not img_path:
+        raise ValueError(f'{name}: img_path must be a string, got {img_path!r}')
+    positive = _texts(entry.get('pos_expression'), 'pos_expression', name)
+    if len(positive) != 1:
+        raise ValueError(f'{name}: pos_expression must be one text, got {positive}')
+    negatives = _texts(entry.get('neg_expression'), 'neg_expression', name)
+    bbox = to_xyxy(entry.get('bbox'), size, name)
+    return CaptionedBox(img_path, size, bbox, positive[0], tuple(negatives))
+
+
+def _texts(value: object, key: str, name: str) -> list[str]:
+    texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
+    if not (texts and value and all(v.strip() for v in value)):
+        raise ValueError(f'{name}: {key} must be a list of texts, got {value!r:.80}')
+    return value
+
+
+def _by_stem(paths: Sequence[str | os.PathLike]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in map(Path, paths):
+        if path.stem in files:
+            raise ValueError(
+                f'{files[path.stem]} and {path} would share the name {path.stem!r} '
+                'in the results; rename one'
+            )
+        files[path.stem] = path
+    return files
+
+
+def _group(
+    boxes: dict[str, list[CaptionedBox]], image_root: Path
+) -> tuple[list[ImageItem], dict[tuple, int]]:
+    """Images with their distinct boxes, and the row of (img_path, bbox) among all."""
+    by_image: dict[str, dict[tuple, None]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for box in (box for group in boxes.values() for box in group):
+        size = sizes.setdefault(box.img_path, box.size)
+        if size != box.size:
+            raise ValueError(
+                f'{box.img_path} has {size[0]} x {size[1]} pixels in one line and '
+                f'{box.size[0]} x {box.size[1]} in another; correct the file'
+            )
+        by_image.setdefault(box.img_path, {})[box.bbox] = None
+    items, rows = [], {}
+    for img_path, found in by_image.items():
+        items.append(ImageItem(image_root / img_path, list(found), sizes[img_path]))
+        for bbox in found:
+            rows[img_path, bbox] = len(rows)
+    return items, rows
