@@ -1,6 +1,7 @@
 """What OVShapes says about its pictures, in English and Chinese."""
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,9 +52,7 @@ def hard_negatives(
     if allowed is not None:
         named = {(c.color, c.shape) for c in allowed}
         pairs = [pair for pair in pairs if pair in named]
-    texts = [
-        _phrase(found.texture, *p, language) for p in pairs if p != (color, shape)
-    ]
+    texts = [_phrase(found.texture, *p, language) for p in pairs if p != (color, shape)]
     texts += [
         _phrase(t, color, shape, language) for t in TEXTURES if t != found.texture
     ]
@@ -87,7 +86,7 @@ def describe(
     phrases = [region_phrases(o, language)[1] for o in ordered]
     relations = [
         _relation(*(pair if rng.random() < 0.5 else pair[::-1]), language)
-        for pair in zip(ordered, ordered[1:], strict=False)
+        for pair in pairwise(ordered)
     ]
     if language == 'zh':
         long = '。'.join([f'从左到右：{_join(phrases, language)}', *relations]) + '。'

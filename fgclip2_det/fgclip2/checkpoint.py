@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+# the small model that comes with the package, and its tokenizer
+ASSETS = Path(__file__).resolve().parents[1] / 'assets' / 'fgclip2_tiny'
 WEIGHTS, INDEX, CONFIG = (
     'model.safetensors',
     'model.safetensors.index.json',
@@ -25,7 +27,8 @@ TOLERATED_SUFFIX = '.embeddings.position_ids'
 
 
 def resolve_folder(name: str | os.PathLike) -> Path:
-    """A local folder, or the snapshot of a hub id such as 'qihoo360/fg-clip2-base'.
+    """A local folder, 'fgclip2_tiny' for the model in this package, or the snapshot of
+    a hub id such as 'qihoo360/fg-clip2-base'.
 
     Raises:
         ValueError: if it is neither, or the hub cannot be reached.
@@ -33,10 +36,12 @@ def resolve_folder(name: str | os.PathLike) -> Path:
     folder = Path(name)
     if folder.is_dir():
         return folder
+    if str(name) == ASSETS.name:
+        return ASSETS
     if folder.exists() or str(name).count('/') != 1 or folder.is_absolute():
         raise ValueError(
-            f'expected a folder with {CONFIG} and {WEIGHTS}, or a hub id '
-            f"'owner/name'; found neither at {name}"
+            f'expected a folder with {CONFIG} and {WEIGHTS}, {ASSETS.name!r}, or a hub '
+            f"id 'owner/name'; found neither at {name}"
         )
     try:
         from huggingface_hub import snapshot_download

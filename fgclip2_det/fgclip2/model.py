@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.fgclip2.checkpoint import (
+    ASSETS,
     Weights,
     check_finite,
     check_fit,
@@ -29,7 +30,6 @@ from fgclip2_det.fgclip2.text import TextTower, check_mode
 from fgclip2_det.fgclip2.tokenizer import FGCLIP2Tokenizer
 from fgclip2_det.fgclip2.vision import VisionTower
 
-ASSETS = Path(__file__).resolve().parents[1] / 'assets' / 'fgclip2_tiny'
 TOWERS = ('both', 'vision', 'text')
 
 

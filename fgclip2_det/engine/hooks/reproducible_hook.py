@@ -1,16 +1,15 @@
 """The same random numbers in a resumed run as in an uninterrupted one."""
 
-import random
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from fgclip2_det.datasets.seeding import SeededIndex, seed_everything
 
 
 @HOOKS.register_module()
@@ -58,12 +57,6 @@ class OpenVocabReproducibleHook(Hook):
     ) -> None:
         """Seed the step: dropout, sampling of boxes, stochastic depth."""
         seed_everything(self.seed, self.rank, runner.iter, 0)
-
-
-class SeededIndex(int):
-    """An index into a dataset that knows which draw of the run it is."""
-
-    draw: tuple[int, ...] = ()
 
 
 class DrawCounter:
@@ -126,14 +119,6 @@ class SeededDataset(Dataset):
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.dataset, name, value)
-
-
-def seed_everything(*entropy: int) -> None:
-    """Seed Python, NumPy and PyTorch of this process from several integers >= 0."""
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def _count_draws(loader: DataLoader, seed: int, rank: int) -> DrawCounter | None:

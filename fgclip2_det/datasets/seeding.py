@@ -1,0 +1,20 @@
+"""Random numbers that belong to one draw of a data set, whoever makes it."""
+
+import random
+
+import numpy as np
+import torch
+
+
+class SeededIndex(int):
+    """An index into a dataset that knows which draw of the run it is."""
+
+    draw: tuple[int, ...] = ()
+
+
+def seed_everything(*entropy: int) -> None:
+    """Seed Python, NumPy and PyTorch of this process from several integers >= 0."""
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

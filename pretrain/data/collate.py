@@ -1,0 +1,285 @@
+"""Samples to a batch of tensors."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from mmengine.dist import get_world_size
+from mmengine.registry import FUNCTIONS
+from torch import Tensor
+
+from fgclip2_det.fgclip2 import FGCLIP2Tokenizer, ImageBatch, preprocess
+from fgclip2_det.fgclip2.model import ASSETS
+from fgclip2_det.fgclip2.preprocess import BUDGETS, patch_budget
+from pretrain.data.records import Sample
+
+ABSENT = -1
+_CACHED_IDS = 4_000_000  # token ids remembered per length, 32 MB
+# set by torchrun and by MMEngine's launchers, also in workers that are spawned
+_WORLD_SIZES = ('WORLD_SIZE', 'OMPI_COMM_WORLD_SIZE', 'SLURM_NTASKS')
+
+
+@dataclass
+class AlignmentBatch:
+    """B images with their captions and K regions; T distinct region texts.
+
+    Attributes:
+        images: patches of the images.
+        short_ids: (B, 64) int64, of the short captions.
+        long_ids: (B, 196) int64, of the long captions.
+        short_keys: (B,) int64; equal keys are equal texts, in every process. -1
+            where an image has no such caption; its ids are those of no text.
+        long_keys: (B,) int64, likewise.
+        bboxes: B tensors (n, 4), float32 xyxy in pixels of the original images; K
+            regions in all, in this order.
+        box_ids: (T, 64) int64: phrases, hard positives and negatives, each once.
+        box_keys: (T,) int64.
+        phrase_index: (K,) int64 into T.
+        hard_index: (H, 1 + M) int64 into T: a positive and its negatives, -1 where
+            there are fewer than M.
+        hard_region: (H,) int64 into K, the region of each row.
+        true_index: (K, 2) int64 into T: the short and the long expression of the
+            region, -1 where it is missing or nobody's phrase or negative here.
+        true_keys: (K, 2) int64: keys of the same, -1 where missing. Unlike
+            ``true_index`` they also find texts that only other processes hold.
+        languages: B of 'en', 'zh'.
+        num_bad: records left out in drawing this batch; behind
+            ``AlignmentDataPreprocessor`` those of the whole run so far.
+        budget: patches per image that the batch was resized to.
+        pictures: all original images, flat uint8 (their sizes are in ``images``),
+            or None where they are not needed.
+    """
+
+    images: ImageBatch
+    short_ids: Tensor
+    long_ids: Tensor
+    short_keys: Tensor
+    long_keys: Tensor
+    bboxes: list[Tensor]
+    box_ids: Tensor
+    box_keys: Tensor
+    phrase_index: Tensor
+    hard_index: Tensor
+    hard_region: Tensor
+    true_index: Tensor | None = None
+    true_keys: Tensor | None = None
+    languages: list[str] | None = None
+    num_bad: int = 0
+    budget: int = BUDGETS[-1]
+    pictures: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.short_ids)
+
+    def to(
+        self, device: str | torch.device, non_blocking: bool = False
+    ) -> 'AlignmentBatch':
+        """Batch on a device; the original pictures stay where they are."""
+        moved = self._map(lambda x: x.to(device, non_blocking=non_blocking))
+        return replace(moved, pictures=self.pictures)
+
+    def pin_memory(self) -> 'AlignmentBatch':
+        """Batch in page-locked memory, as the DataLoader asks for it."""
+        return replace(self._map(Tensor.pin_memory), pictures=self.pictures)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> 'AlignmentBatch':
+        boxes = function(torch.cat(self.bboxes)).split([len(b) for b in self.bboxes])
+        changes = _map_fields(self, function) | dict(bboxes=list(boxes))
+        images = replace(self.images, **_map_fields(self.images, function))
+        return replace(self, **changes, images=images)
+
+    # A worker hands over each tensor through a file descriptor of its own, and B
+    # lists of boxes would use them up: they travel as one.
+    def __getstate__(self) -> dict:
+        counts = [len(boxes) for boxes in self.bboxes]
+        return self.__dict__ | dict(bboxes=(torch.cat(self.bboxes), counts))
+
+    def __setstate__(self, state: dict) -> None:
+        boxes, counts = state['bboxes']
+        self.__dict__.update(state, bboxes=list(boxes.split(counts)))
+
+
+class AlignmentCollate:
+    """Makes an :class:`AlignmentBatch` of samples.
+
+    With ``max_num_patches='auto'`` all images of a batch are resized to the budget of
+    the largest one (FG-CLIP 2, section 3.1). Other processes may hold a larger one, so
+    the original pictures travel along, and ``AlignmentDataPreprocessor`` resizes again
+    where that is so.
+
+    Args:
+        tokenizer: folder with ``tokenizer.json`` or ``tokenizer.model``; the package's
+            small one when None.
+        max_num_patches: 'auto', or patches per image.
+        short_length: ids of short captions and of region texts.
+        long_length: ids of long captions.
+        keep_pictures: whether original pictures travel along; None: where there are
+            several processes and the budget could still grow.
+
+    In a config, ``collate_fn=dict(type='AlignmentCollate', tokenizer=...)``.
+
+    Example:
+        >>> batch = AlignmentCollate()([data[0], data[1]])
+        >>> batch.images.pixel_values.shape, batch.box_ids.shape
+        (torch.Size([2, 256, 768]), torch.Size([23, 64]))
+    """
+
+    def __init__(
+        self,
+        tokenizer: str | os.PathLike | None = None,
+        max_num_patches: int | str = 'auto',
+        short_length: int = 64,
+        long_length: int = 196,
+        keep_pictures: bool | None = None,
+    ) -> None:
+        whole = isinstance(max_num_patches, int) and not isinstance(
+            max_num_patches, bool
+        )
+        if max_num_patches != 'auto' and not (whole and max_num_patches > 0):
+            raise ValueError(
+                "max_num_patches must be 'auto' or a positive integer, got "
+                f'{max_num_patches!r}'
+            )
+        engine = FGCLIP2Tokenizer.from_folder(tokenizer or ASSETS)
+        self.short_ids = _CachedIds(engine, short_length)
+        self.long_ids = _CachedIds(engine, long_length)
+        self.max_num_patches, self.keep_pictures = max_num_patches, keep_pictures
+
+    def __call__(
+        self, samples: Sequence[Sample] | Sequence[Sequence[Sample]]
+    ) -> AlignmentBatch:
+        """Batch of samples, or of lists of samples, which are joined."""
+        samples = list(_flatten(samples))
+        if not samples:
+            raise ValueError('a batch needs at least one sample, got an empty list')
+        budget = self.max_num_patches
+        if budget == 'auto':
+            budget = max(patch_budget(*sample.image.size) for sample in samples)
+        return AlignmentBatch(
+            images=preprocess([sample.image for sample in samples], budget),
+            short_ids=self.short_ids([sample.short or '' for sample in samples]),
+            long_ids=self.long_ids([sample.long or '' for sample in samples]),
+            short_keys=_keys(sample.short for sample in samples),
+            long_keys=_keys(sample.long for sample in samples),
+            bboxes=[torch.from_numpy(sample.bboxes) for sample in samples],
+            **self._region_texts(samples),
+            languages=[sample.language for sample in samples],
+            num_bad=sum(sample.num_bad for sample in samples),
+            budget=budget,
+            pictures=_pack(samples) if self._keeps_pictures(budget) else None,
+        )
+
+    def _region_texts(self, samples: list[Sample]) -> dict[str, Tensor]:
+        """The distinct texts of all regions, and who refers to which."""
+        rows = [
+            (phrase, positive, negatives, truths)
+            for s in samples
+            for phrase, positive, negatives, truths in zip(
+                s.phrases, s.hard_positives, s.hard_negatives, s.true_texts, strict=True
+            )
+        ]
+        hard = [
+            (region, [row[1], *row[2]]) for region, row in enumerate(rows) if row[1]
+        ]
+        phrases, truths = [row[0] for row in rows], [row[3] for row in rows]
+        texts = dict.fromkeys(
+            [*phrases, *(text for _, group in hard for text in group)]
+        )
+        places = {text: place for place, text in enumerate(texts)}
+        width = max((len(group) for _, group in hard), default=1)
+        hard_index = torch.full((len(hard), width), ABSENT)
+        for row, (_, group) in zip(hard_index, hard, strict=True):
+            row[: len(group)] = torch.tensor([places[text] for text in group])
+        true_index = [[places.get(text, ABSENT) for text in pair] for pair in truths]
+        return dict(
+            box_ids=self.short_ids(list(texts)),
+            box_keys=_keys(texts),
+            phrase_index=_index(places[phrase] for phrase in phrases),
+            hard_index=hard_index,
+            hard_region=_index(region for region, _ in hard),
+            true_index=_index(true_index).reshape(-1, 2),
+            true_keys=_keys(text for pair in truths for text in pair).reshape(-1, 2),
+        )
+
+    def _keeps_pictures(self, budget: int) -> bool:
+        if self.max_num_patches != 'auto' or budget >= BUDGETS[-1]:
+            return False
+        if self.keep_pictures is not None:
+            return self.keep_pictures
+        sizes = [int(os.environ.get(name) or 1) for name in _WORLD_SIZES]
+        return max(get_world_size(), *sizes) > 1
+
+
+@FUNCTIONS.register_module(name='AlignmentCollate')
+def alignment_collate(samples: Sequence, **options) -> AlignmentBatch:
+    """:class:`AlignmentCollate` with these options, which a config names.
+
+    MMEngine calls the registered object once per batch with samples and options, so
+    it must be a function; each process makes one collate object of it.
+    """
+    return _collate_with(**options)(samples)
+
+
+@lru_cache(maxsize=8)
+def _collate_with(**options) -> AlignmentCollate:
+    return AlignmentCollate(**options)
+
+
+def text_key(text: str | None) -> int:
+    """63-bit hash of a text, the same in every process; -1 of None."""
+    if text is None:
+        return ABSENT
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), 'big') >> 1
+
+
+class _CachedIds:
+    """Token ids (T, length) of texts, each text tokenized once while it lasts."""
+
+    def __init__(self, tokenizer: FGCLIP2Tokenizer, length: int) -> None:
+        self.tokenizer, self.length = tokenizer, length
+        self.rows: dict[str, Tensor] = {}
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        if not texts:
+            return torch.zeros(0, self.length, dtype=torch.long)
+        if (len(self.rows) + len(texts)) * self.length > _CACHED_IDS:
+            self.rows.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in self.rows]
+        if new:
+            self.rows.update(zip(new, self.tokenizer(new, self.length), strict=True))
+        return torch.stack([self.rows[text] for text in texts])
+
+
+def _flatten(samples: Iterable) -> Iterable[Sample]:
+    for item in samples:
+        if isinstance(item, Sample):
+            yield item
+        else:
+            yield from item
+
+
+def _keys(texts: Iterable[str | None]) -> Tensor:
+    return _index(text_key(text) for text in texts)
+
+
+def _index(values: Iterable) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.long)
+
+
+def _pack(samples: list[Sample]) -> Tensor:
+    """The pictures' (h, w, 3) bytes, one behind the other."""
+    flat = [np.asarray(sample.image).reshape(-1) for sample in samples]
+    return torch.from_numpy(np.concatenate(flat))
+
+
+def _map_fields(data, function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    values = {field.name: getattr(data, field.name) for field in fields(data)}
+    return {
+        name: function(value)
+        for name, value in values.items()
+        if isinstance(value, Tensor) and name != 'pictures'
+    }

@@ -1,0 +1,240 @@
+"""Records as a data set: pictures with their captions, boxes and phrases."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+from PIL import Image
+from torch.utils.data import Dataset
+
+from fgclip2_det.fgclip2.preprocess import load_image
+from pretrain.data.crops import object_samples
+from pretrain.data.record_files import PathLike, read_records
+from pretrain.data.records import Sample, check_options, image_path, to_sample
+
+VIEWS = ('image', 'objects')
+BAD_RECORDS = ('raise', 'skip')
+MOST_IN_A_ROW = 100  # bad records; then it is not the records that are wrong
+_MOST_LOGGED = 10
+
+
+class SampleMaker:
+    """Turns a record and its picture into samples, as one set of options says.
+
+    Args:
+        expr, max_anns, ann_choice, short_prefix: see
+            :func:`pretrain.data.records.to_sample`.
+        view: 'image' makes one sample of the whole picture, 'objects' one per box
+            (:func:`pretrain.data.crops.object_samples`).
+        image_size: with 'image' the picture is resized to this, a side or (h, w) in
+            pixels; None leaves it as it is. With 'objects' it is the longer side of
+            a view.
+        context, jitter: of 'objects'.
+
+    Raises:
+        ValueError: for an option that is not one of these.
+    """
+
+    def __init__(
+        self,
+        expr: str = 'random',
+        max_anns: int | None = 4,
+        ann_choice: str = 'random',
+        short_prefix: str = '',
+        view: str = 'image',
+        image_size: int | Sequence[int] | None = None,
+        context: float = 1.25,
+        jitter: float = 0.1,
+    ) -> None:
+        self.options = check_options(expr, max_anns, ann_choice, short_prefix)
+        if view not in VIEWS:
+            raise ValueError(f'view must be one of {VIEWS}, got {view!r}')
+        if view == 'objects' and not isinstance(image_size, int):
+            raise ValueError(
+                "view='objects' needs image_size, the side of a view in pixels, got "
+                f'{image_size!r}'
+            )
+        sizes = list(image_size) if isinstance(image_size, list | tuple) else [
+            image_size
+        ] * 2  # fmt: skip
+        whole = len(sizes) == 2 and all(isinstance(s, int) and s > 0 for s in sizes)
+        if image_size is not None and not whole:
+            raise ValueError(
+                f'image_size must be a side or (h, w) in pixels, got {image_size!r}'
+            )
+        if context < 1 or not 0 <= jitter < 1:
+            raise ValueError(
+                f'context must be 1 or more and jitter in [0, 1), got {context} and '
+                f'{jitter}'
+            )
+        self.view, self.sizes, self.image_size = view, sizes, image_size
+        self.crop = dict(context=context, jitter=jitter)
+
+    def __call__(
+        self, record: dict, image: Image.Image, rng: np.random.Generator, name: str
+    ) -> list[Sample]:
+        """Samples of a record; ValueError naming it if it is not usable."""
+        if self.view == 'image' and self.image_size is not None:
+            height, width = self.sizes
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.BILINEAR)
+        sample = to_sample(record, image, rng, name=name, **self.options)
+        if self.view == 'image':
+            return [sample]
+        views = object_samples(sample, self.image_size, rng, **self.crop)
+        if not views:
+            raise ValueError(f"{name} has no boxes, and view='objects' needs them")
+        return views
+
+
+class BadRecords:
+    """What to do with a record that cannot be used: raise, or leave out and count.
+
+    Args:
+        policy: 'raise' or 'skip'.
+
+    Attributes:
+        count: records left out by this process so far.
+    """
+
+    def __init__(self, policy: str = 'raise') -> None:
+        if policy not in BAD_RECORDS:
+            raise ValueError(
+                f'bad_records must be one of {BAD_RECORDS}, got {policy!r}'
+            )
+        self.policy, self.count, self._in_a_row = policy, 0, 0
+
+    def add(self, error: ValueError) -> None:
+        """Raise the error, or note it; many in a row are an error in any case."""
+        if self.policy == 'raise':
+            raise error
+        self.count += 1
+        self._in_a_row += 1
+        if self.count <= _MOST_LOGGED:
+            last = '; more are counted, not told' if self.count == _MOST_LOGGED else ''
+            print_log(
+                f'left out a bad record: {error}{last}', 'current', logging.WARNING
+            )
+        if self._in_a_row >= MOST_IN_A_ROW:
+            raise ValueError(
+                f'{self._in_a_row} records in a row cannot be used, the last one: '
+                f'{error}; is image_root right?'
+            ) from error
+
+    def add_good(self) -> None:
+        """Note a record that was fine."""
+        self._in_a_row = 0
+
+
+@DATASETS.register_module()
+class AlignmentDataset(Dataset):
+    """Records of images with bilingual texts, read when they are asked for.
+
+    An item depends on the record and on the draw alone, not on which process or
+    worker makes it: an index of :class:`~pretrain.data.sampler.BilingualSampler`
+    knows its (seed, epoch); for any other index numpy's global generator decides.
+
+    Args:
+        ann: record files, see :func:`pretrain.data.record_files.read_records`.
+        image_root: folder that ``f_path`` is relative to; or one for each of
+            several ``ann``.
+        bad_records: 'raise' a ValueError naming file and record; or 'skip': the
+            next record of the same language takes its place and is counted
+            (``Sample.num_bad``). A picture is never made up.
+        **options: of :class:`SampleMaker`: ``expr``, ``max_anns``, ``ann_choice``,
+            ``short_prefix``, ``view``, ``image_size``, ``context``, ``jitter``.
+
+    Raises:
+        ValueError: for a wrong option, or record files that cannot be read.
+
+    Example:
+        >>> data = AlignmentDataset('train.json', 'images', view='image')
+        >>> [sample] = data[0]
+        >>> sample.language, sample.bboxes.shape
+        ('en', (4, 4))
+    """
+
+    def __init__(
+        self,
+        ann: PathLike | Sequence[PathLike],
+        image_root: PathLike | Sequence[PathLike],
+        bad_records: str = 'raise',
+        **options,
+    ) -> None:
+        self.make, self.bad = SampleMaker(**options), BadRecords(bad_records)
+        self.records = read_records(ann)
+        several = isinstance(image_root, list | tuple)
+        self.roots = [Path(r) for r in (image_root if several else [image_root])]
+        num_given = len(ann) if isinstance(ann, list | tuple) else 1
+        if several and len(self.roots) != num_given:
+            raise ValueError(
+                f'image_root must be one folder, or one for each of the {num_given} '
+                f'ann, got {len(self.roots)}'
+            )
+        for root in self.roots:
+            if not root.is_dir():
+                raise ValueError(f'there is no folder {root} (image_root)')
+
+    @property
+    def metainfo(self) -> dict:
+        """What MMEngine shows of a data set."""
+        return dict(dataset_type=type(self).__name__)
+
+    @property
+    def languages(self) -> np.ndarray:
+        """(N,) array of 'en' and 'zh'."""
+        return self.records.languages
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> list[Sample]:
+        """Samples of a record: one, or with view='objects' one per box."""
+        rng, num_bad = item_rng(index), 0
+        for number in self._candidates(range(len(self))[int(index)]):
+            try:
+                samples = self._read(number, rng)
+            except ValueError as error:
+                self.bad.add(error)
+                num_bad += 1
+                continue
+            self.bad.add_good()
+            samples[0].num_bad = num_bad
+            return samples
+        raise ValueError(f'none of the {num_bad} records of its language is usable')
+
+    def _candidates(self, index: int) -> Iterator[int]:
+        """The record, then those of its language behind it, and around."""
+        language = self.records.language(index)
+        for step in range(len(self)):
+            number = (index + step) % len(self)
+            if self.records.language(number) == language:
+                yield number
+
+    def _read(self, number: int, rng: np.random.Generator) -> list[Sample]:
+        record, name = self.records[number], self.records.name(number)
+        root = self.roots[self.records.source(number) if len(self.roots) > 1 else 0]
+        path = os.path.join(root, image_path(record, name))
+        try:
+            image = load_image(path)
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from error
+        return self.make(record, image, rng, name)
+
+
+def item_rng(index: int) -> np.random.Generator:
+    """Generator of one item.
+
+    Where :class:`~fgclip2_det.engine.hooks.reproducible_hook.OpenVocabReproducibleHook`
+    seeds items it takes the numbered index away and leaves its seed in numpy's
+    global generator; without it the index still has its numbers. Both give the same.
+    """
+    draw = getattr(index, 'draw', ())
+    if not draw:
+        return np.random.default_rng(np.random.randint(2**31))
+    seed = int(np.random.SeedSequence(draw).generate_state(1)[0])
+    return np.random.default_rng(np.random.RandomState(seed).randint(2**31))

@@ -1,0 +1,85 @@
+"""Boxes of a COCO file as training records, base classes only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from fgclip2_det.datasets.class_split import category_name
+from pretrain.data.record_files import LANGUAGE_KEY
+
+
+def coco_to_records(
+    coco: dict, language: str, novel: Collection[str] = ()
+) -> Iterator[dict]:
+    """One record per image with a box of a base class (spec D.2's form).
+
+    A box's phrase is its category's name. Its hard negatives are the base names that
+    differ from it in one word ('white pawn': 'black pawn', 'white king'); the English
+    names decide, in every language. Boxes of novel classes are left out and their
+    names are written nowhere.
+
+    Args:
+        coco: categories with ``name`` (and ``name_zh`` for Chinese), images,
+            annotations; crowd boxes are left out.
+        language: 'en' or 'zh'.
+        novel: names, as in ``name``, that training must not see.
+
+    Raises:
+        ValueError: for a novel name that is no category, or a category without a
+            name in this language.
+    """
+    categories = {c['id']: c for c in coco['categories']}
+    known = {c['name'] for c in categories.values()}
+    if unknown := sorted(set(novel) - known):
+        raise ValueError(
+            f'novel classes {unknown} are no categories; there are {sorted(known)}'
+        )
+    base = {i: c for i, c in categories.items() if c['name'] not in novel}
+    names = {i: _spoken(category_name(c, language)) for i, c in base.items()}
+    negatives = {i: [names[k] for k in _one_word_off(i, base)] for i in base}
+    boxes: dict[int, list[dict]] = {}
+    for ann in coco['annotations']:
+        if ann['category_id'] in base and not ann.get('iscrowd'):
+            boxes.setdefault(ann['image_id'], []).append(ann)
+    for image in coco['images']:
+        found = boxes.get(image['id'])
+        if not found:
+            continue
+        infos = [_box(ann, image, names, negatives) for ann in found]
+        record = {'f_path': image['file_name'], 'bbox_info': infos}
+        yield record | ({LANGUAGE_KEY: True} if language == 'zh' else {})
+
+
+def _box(ann: dict, image: dict, names: dict, negatives: dict) -> dict:
+    x, y, w, h = ann['bbox']
+    width, height = image['width'], image['height']
+    kind = ann['category_id']
+    info = {
+        'bbox': [x / width, y / height, (x + w) / width, (y + h) / height],
+        'short_expr': names[kind],
+    }
+    if negatives[kind]:
+        texts = {str(i): text for i, text in enumerate(negatives[kind])}
+        info |= {'flag_short_neg': 1, 'short_expr_negs': texts}
+    return info
+
+
+def _one_word_off(kind: int, categories: dict[int, dict]) -> list[int]:
+    own = _words(categories[kind]['name'])
+    return [
+        other
+        for other, category in categories.items()
+        if len(_words(category['name'])) == len(own)
+        and sum(a != b for a, b in zip(own, _words(category['name']), strict=True)) == 1
+        and len(own) > 1
+    ]
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r'[\s_-]+', name.lower().strip())
+
+
+def _spoken(name: str) -> str:
+    """'white-rook' and 'white_rook' as people write them."""
+    return re.sub(r'[_-]+', ' ', name).strip()

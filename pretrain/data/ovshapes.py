@@ -1,0 +1,136 @@
+"""OVShapes as training records: captions, region phrases, hard negatives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import barrier, get_rank
+from mmengine.registry import DATASETS
+
+from fgclip2_det.datasets import (
+    OVSHAPES_CLASSES,
+    ShapeObject,
+    classes_of,
+    generate_ovshapes,
+)
+from fgclip2_det.datasets.ovshapes_captions import (
+    LANGUAGES,
+    describe,
+    hard_negatives,
+    region_phrases,
+)
+from pretrain.data.dataset import AlignmentDataset
+
+VERSION = 1  # of the texts; another version gets other files
+_BY_ID = {c.category_id: c for c in OVSHAPES_CLASSES}
+
+
+@DATASETS.register_module()
+class OVShapesAlignmentDataset(AlignmentDataset):
+    """OVShapes' train images, each once in English and once in Chinese.
+
+    Only base classes are in the pictures, and no text names another pair. The
+    records are FineHARD's (spec D.2) and lie beside the images, so they serve as an
+    example of the format, too.
+
+    Args:
+        data_root: where :func:`~fgclip2_det.datasets.generate_ovshapes` keeps its
+            folders.
+        num_images: of the train split.
+        image_size: side in pixels of what is drawn; ``resize_to`` scales it.
+        seed: of images and texts.
+        resize_to: side in pixels that training sees, see
+            :class:`~pretrain.data.dataset.SampleMaker`.
+        **options: of :class:`AlignmentDataset`.
+
+    Example:
+        >>> data = OVShapesAlignmentDataset(num_images=100, seed=1)
+        >>> len(data), data[0][0].phrases[0]
+        (200, 'striped red circle')
+    """
+
+    def __init__(
+        self,
+        data_root: str = 'data/ovshapes',
+        num_images: int = 2000,
+        image_size: int = 256,
+        seed: int = 0,
+        resize_to: int | None = None,
+        **options,
+    ) -> None:
+        if get_rank() > 0:
+            barrier()  # the first process draws, the others find the result
+        folder = generate_ovshapes(data_root, num_images, 1, image_size, seed)
+        files = [write_records(folder, language, seed) for language in LANGUAGES]
+        if get_rank() == 0:
+            barrier()
+        super().__init__(files, folder / 'train', image_size=resize_to, **options)
+
+
+def write_records(folder: Path, language: str, seed: int) -> Path:
+    """Records of an OVShapes folder's train images; reused when they are there."""
+    path = folder / f'train_records_v{VERSION}_{language}.json'
+    if not path.exists():
+        coco = json.loads((folder / 'train.json').read_text(encoding='utf-8'))
+        records = list(make_records(coco, language, seed))
+        partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+        partial.write_text(json.dumps(records, ensure_ascii=False), encoding='utf-8')
+        partial.replace(path)
+    return path
+
+
+def make_records(coco: dict, language: str, seed: int) -> Iterator[dict]:
+    """Records of the images of an OVShapes COCO dictionary.
+
+    Args:
+        coco: as :func:`~fgclip2_det.datasets.generate_ovshapes` writes it.
+        language: 'en' or 'zh'.
+        seed: of choices; each image has a stream of its own.
+    """
+    objects: dict[int, list[ShapeObject]] = {}
+    for ann in coco['annotations']:
+        objects.setdefault(ann['image_id'], []).append(to_object(ann))
+    base = classes_of('base')
+    for image in coco['images']:
+        stream = [seed, image['id'], LANGUAGES.index(language)]
+        rng = np.random.default_rng(stream)
+        found = objects[image['id']]
+        texts = describe(found, language, rng)
+        sides = [image['width'], image['height']] * 2
+        boxes = []
+        for o in found:
+            short, long = region_phrases(o, language)
+            negatives = hard_negatives(o, language, rng, base)
+            boxes.append(
+                {
+                    'bbox': [
+                        round(v / s, 6) for v, s in zip(o.bbox, sides, strict=True)
+                    ],
+                    'short_expr': short,
+                    'long_expr': long,
+                    'long_expr_negs': {str(i): n for i, n in enumerate(negatives)},
+                }
+            )
+        record = {
+            'f_path': image['file_name'],
+            'caption': texts['long'],
+            'short_caption': texts['short'],
+            'bbox_info': boxes,
+        }
+        yield record | ({'is_cn': True} if language == 'zh' else {})
+
+
+def to_object(ann: dict) -> ShapeObject:
+    """The drawn object of a COCO annotation of OVShapes."""
+    x, y, w, h = ann['bbox']
+    return ShapeObject(
+        shape_class=_BY_ID[ann['category_id']],
+        texture=ann['texture'],
+        bbox=(x, y, x + w, y + h),
+        angle=float('nan'),
+        visible=ann['visible'],
+    )

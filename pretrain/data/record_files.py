@@ -1,0 +1,248 @@
+"""Files of records: found, indexed once, read one record at a time.
+
+Twelve million records as dicts would take 100 GB in every worker. Here a record
+stays in its file and 17 bytes of index stay in memory: where it starts and ends,
+and its language. Processes share the files through the page cache.
+"""
+
+import json
+import os
+import re
+from array import array
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+PathLike = str | os.PathLike
+LANGUAGES = ('en', 'zh')
+LANGUAGE_KEY = 'is_cn'
+_SPACE = re.compile(r'[ \t\n\r]*')
+_MARK = f'"{LANGUAGE_KEY}"'.encode()
+
+
+def language_of(record: dict) -> str:
+    """'zh' where the key ``is_cn`` is present, else 'en' (spec D.2).
+
+    The released reader asks for the key alone; here an explicit false is a no.
+    """
+    return 'en' if record.get(LANGUAGE_KEY) in (None, False) else 'zh'
+
+
+def read_records(paths: PathLike | Sequence[PathLike]) -> 'RecordStore':
+    """Index the records of files.
+
+    Args:
+        paths: one or several of: a ``.json`` with a list of records; a ``.jsonl``
+            with one record per line; a ``.txt`` with one such path per line,
+            relative to the ``.txt`` (blank lines and lines with # are left out);
+            a folder, whose ``.json`` and ``.jsonl`` files are taken in order of
+            their names. A file that is named twice counts twice.
+
+    Raises:
+        ValueError: naming the file (and the record) if one is missing, is of
+            another kind, is no JSON, or if there are no records at all.
+
+    Example:
+        >>> records = read_records('data/finehard/jsonfiles')
+        >>> len(records), records[0]['short_caption']
+    """
+    given = list(paths) if isinstance(paths, list | tuple) else [paths]
+    files = [
+        (file, source)
+        for source, path in enumerate(given)
+        for file in _find_files(Path(path))
+    ]
+    return RecordStore(files)
+
+
+class RecordStore(Sequence):
+    """Records of several files, in order; each is parsed when it is asked for.
+
+    Args:
+        files: (path, number of the given path it was found under).
+
+    Attributes:
+        languages: (N,) array of 'en' and 'zh'.
+    """
+
+    def __init__(self, files: Sequence[tuple[Path, int]]) -> None:
+        self.files = [path for path, _ in files]
+        tables = [_index_file(path) for path in self.files]
+        self._stamps = [stamp for stamp, _ in tables]
+        parts = [table for _, table in tables]
+        counts = [len(part) for part in parts]
+        self._firsts = np.cumsum([0, *counts])  # first record of each file
+        if not self._firsts[-1]:
+            names = ', '.join(map(str, self.files)) or 'no files'
+            raise ValueError(f'there are no records in {names}')
+        table = np.concatenate(parts)  # (N, 3): start, end, language
+        self._spans, self._codes = table[:, :2].copy(), table[:, 2].astype(np.uint8)
+        self._file_sources = np.array([source for _, source in files])
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __getitem__(self, index: int) -> dict:
+        """A record as its file has it.
+
+        Raises:
+            ValueError: naming file and record, if it is no JSON object, or the
+                file is not the one that was indexed.
+        """
+        index = range(len(self))[index]
+        number = self._file_of(index)
+        start, end = self._spans[index].tolist()
+        try:
+            with open(self.files[number], 'rb') as file:
+                changed = _stamp(file.fileno()) != self._stamps[number]
+                file.seek(start)
+                data = file.read(end - start)
+        except OSError as error:
+            raise ValueError(f'{self.name(index)} cannot be read: {error}') from error
+        if changed:
+            raise ValueError(
+                f'{self.files[number]} has changed since this run read it; start again'
+            )
+        try:
+            record = json.loads(data.decode())
+        except ValueError as error:
+            raise ValueError(f'{self.name(index)} is no JSON: {error}') from error
+        if not isinstance(record, dict):
+            kind = type(record).__name__
+            raise ValueError(f'{self.name(index)} must be an object, got {kind}')
+        return record
+
+    @property
+    def languages(self) -> np.ndarray:
+        return np.array(LANGUAGES)[self._codes]
+
+    def language(self, index: int) -> str:
+        """'en' or 'zh', without reading the record."""
+        return LANGUAGES[self._codes[index]]
+
+    def source(self, index: int) -> int:
+        """Which of the given paths a record is from."""
+        return int(self._file_sources[self._file_of(index)])
+
+    def name(self, index: int) -> str:
+        """'file, record n' for messages; n counts from 0, as in a Python list."""
+        number = self._file_of(index)
+        return f'{self.files[number]}, record {index - self._firsts[number]}'
+
+    def _file_of(self, index: int) -> int:
+        return int(np.searchsorted(self._firsts, index, side='right')) - 1
+
+
+def _find_files(path: Path, parents: tuple[Path, ...] = ()) -> list[Path]:
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix in ('.json', '.jsonl'))
+        if not found:
+            raise ValueError(f'folder {path} holds no .json or .jsonl file')
+        return found
+    if not path.is_file():
+        where = f' (listed in {parents[-1]})' if parents else ''
+        raise ValueError(f'there is no record file {path}{where}')
+    if path.suffix in ('.json', '.jsonl'):
+        return [path]
+    if path.suffix != '.txt':
+        raise ValueError(
+            f'{path} is no record file; expected .json, .jsonl, .txt or a folder'
+        )
+    if path in parents:
+        raise ValueError(f'{path} lists itself')
+    lines = [line.strip() for line in _read_text(path).splitlines()]
+    listed = [path.parent / line for line in lines if line and line[0] != '#']
+    if not listed:
+        raise ValueError(f'{path} lists no files')
+    return list(chain.from_iterable(_find_files(p, (*parents, path)) for p in listed))
+
+
+def _index_file(path: Path) -> tuple[tuple[int, int], np.ndarray]:
+    """Stamp of a file and the (n, 3) int64 table of its records."""
+    try:
+        with open(path, 'rb') as file:
+            stamp = _stamp(file.fileno())
+            scan = _scan_lines if path.suffix == '.jsonl' else _scan_list
+            rows = scan(file, path)
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error}') from error
+    return stamp, np.array(rows, np.int64).reshape(-1, 3)
+
+
+def _stamp(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns
+
+
+def _scan_lines(file, path: Path) -> array:
+    """One record per line; only those that mention the language are parsed here."""
+    rows, at = array('q'), 0
+    for line in file:
+        start, at = at, at + len(line)
+        if start == 0 and line.startswith(b'\xef\xbb\xbf'):
+            start, line = 3, line[3:]
+        if not line.strip():
+            continue
+        code = 0
+        if _MARK in line:
+            try:
+                record = json.loads(line.decode())
+            except ValueError as error:
+                raise ValueError(
+                    f'{path}, record {len(rows) // 3} is no JSON: {error}'
+                ) from error
+            code = isinstance(record, dict) and language_of(record) == 'zh'
+        rows.extend((start, at, int(code)))
+    return rows
+
+
+def _scan_list(file, path: Path) -> array:
+    """A list of records, decoded one after the other and dropped again."""
+    data = file.read()
+    shift = 3 if data.startswith(b'\xef\xbb\xbf') else 0
+    try:
+        text = data[shift:].decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is no UTF-8 text: {error}') from error
+    del data
+    at = _SPACE.match(text).end()
+    if text[at : at + 1] != '[':
+        raise ValueError(f'{path} must hold a list of records, [{{...}}, ...]')
+    rows, decode = array('q'), json.JSONDecoder().raw_decode
+    done, size = 0, shift  # characters counted so far, and their bytes
+    at = _SPACE.match(text, at + 1).end()
+    more = text[at : at + 1] != ']'
+    while more:
+        try:
+            record, end = decode(text, at)
+        except ValueError as error:
+            raise ValueError(
+                f'{path}, record {len(rows) // 3} is no JSON: {error}'
+            ) from error
+        start = size + _num_bytes(text, done, at)
+        done, size = end, start + _num_bytes(text, at, end)
+        zh = isinstance(record, dict) and language_of(record) == 'zh'
+        rows.extend((start, size, int(zh)))
+        at = _SPACE.match(text, end).end()
+        more = text[at : at + 1] == ','
+        if more:
+            at = _SPACE.match(text, at + 1).end()
+    if text[at : at + 1] != ']' or _SPACE.match(text, at + 1).end() != len(text):
+        raise ValueError(
+            f'{path} is cut short or damaged behind record {len(rows) // 3 - 1}: '
+            "expected ',' or ']' and then the end of the file"
+        )
+    return rows
+
+
+def _num_bytes(text: str, start: int, end: int) -> int:
+    return len(text[start:end].encode())
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} cannot be read: {error}') from error
