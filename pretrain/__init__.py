@@ -1,6 +1,10 @@
-"""Home of the two-stage alignment training (FG-CLIP 2, arXiv:2510.10921, section 3).
+"""Two-stage alignment training of FG-CLIP 2: data, losses, model, evaluation.
 
-Nothing but this name is here yet: data readers, losses, model and evaluation follow,
-as MMEngine parts that configs in ``configs/pretrain`` name. It builds on the encoder
-of ``fgclip2_det.fgclip2`` and knows nothing of detectors.
+Configs in ``configs/pretrain/`` name it in ``custom_imports`` and are started by
+``tools/train.py``; results are evaluated by ``python -m pretrain.evaluate``.
 """
+
+from pretrain import data, hooks, model, optim
+from pretrain.data import ovshapes, sampler
+
+__all__ = ['data', 'hooks', 'model', 'optim', 'ovshapes', 'sampler']

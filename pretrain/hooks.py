@@ -1,0 +1,139 @@
+"""Hooks of alignment training: the start, the log line, the result."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from fgclip2_det.datasets.seeding import SeededIndex
+from fgclip2_det.fgclip2 import FGCLIP2
+from pretrain.export import export_encoder
+from pretrain.initialise import whiten_patches
+
+
+def encoder_of(runner: Runner) -> FGCLIP2:
+    """The encoder in a runner's model, wrapped or not."""
+    model = runner.model
+    return (model.module if is_model_wrapper(model) else model).encoder
+
+
+@HOOKS.register_module()
+class WhitenedPatchesHook(Hook):
+    """Start the patch embedding from the training images, when weights are random.
+
+    Every process takes the same images, so all start alike. A resumed run, or one
+    that starts from weights, is left as it is.
+
+    Args:
+        num_batches: batches of the training data that patches are taken from.
+    """
+
+    def __init__(self, num_batches: int = 8) -> None:
+        self.num_batches = num_batches
+
+    def before_train(self, runner: Runner) -> None:
+        """Whiten, before the first step only."""
+        if runner.iter > 0:
+            return
+        loader = runner.train_dataloader
+        dataset, size = loader.dataset, 64
+        stride = max(1, len(dataset) // (self.num_batches * size))
+        patches = []
+        for start in range(self.num_batches):
+            first = start * size * stride
+            last = min(first + size * stride, len(dataset))
+            items = [_seeded_item(dataset, i) for i in range(first, last, stride)]
+            if items:
+                images = loader.collate_fn(items).images
+                patches.append(images.pixel_values[images.patch_mask])
+        embedding = encoder_of(runner).vision_model.embeddings.patch_embedding
+        whiten_patches(embedding, torch.cat(patches).to(embedding.weight.device))
+
+
+@HOOKS.register_module()
+class AlignmentThroughputHook(Hook):
+    """Write images/s and tokens/s, of all processes, into the training log.
+
+    Tokens are image patches and text positions that went through a tower, padding
+    included.
+
+    Args:
+        interval: steps that a rate is taken over.
+    """
+
+    priority = 'ABOVE_NORMAL'  # before the LoggerHook reads
+
+    def __init__(self, interval: int = 10) -> None:
+        self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self._restart()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Count this step; every logging interval, tell."""
+        images = data_batch.images
+        tokens = images.pixel_values.shape[:2].numel()
+        for ids in (data_batch.short_ids, data_batch.long_ids, data_batch.box_ids):
+            tokens += ids.numel()
+        self.counts += torch.tensor([len(images), tokens], dtype=torch.float64)
+        if self.every_n_train_iters(runner, self.interval):
+            counts = self.counts.clone().to(encoder_of(runner).logit_scale.device)
+            all_reduce(counts)
+            rates = counts / (time.perf_counter() - self.start)
+            hub = runner.message_hub
+            hub.update_scalar('train/images_per_s', float(rates[0]))
+            hub.update_scalar('train/tokens_per_s', float(rates[1]))
+            self._restart()
+
+    def _restart(self) -> None:
+        self.counts = torch.zeros(2, dtype=torch.float64)
+        self.start = time.perf_counter()
+
+
+@HOOKS.register_module()
+class ExportFGCLIP2Hook(Hook):
+    """Write the trained encoder as a folder in the released layout.
+
+    ``FGCLIP2.from_pretrained`` and the reference's loader read it.
+
+    Args:
+        folder: where; ``model`` in the work dir by default.
+        dtype: of the stored weights, such as 'bfloat16'; as trained when None.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, folder: str | None = None, dtype: str | None = None) -> None:
+        if dtype not in (None, 'float32', 'bfloat16', 'float16'):
+            raise ValueError(f'dtype must be a float type or None, got {dtype!r}')
+        self.folder, self.dtype = folder, dtype
+
+    def after_train(self, runner: Runner) -> None:
+        """Write once, from the first process."""
+        if not is_main_process():
+            return
+        folder = Path(self.folder or Path(runner.work_dir) / 'model')
+        export_encoder(encoder_of(runner), folder, self.dtype)
+        runner.logger.info(f'encoder in the released layout: {folder}')
+
+
+def _seeded_item(dataset: Any, index: int) -> Any:
+    """An item drawn by its own index, whatever was drawn before."""
+    index = SeededIndex(index)
+    index.draw = (int(index),)
+    return dataset[index]

@@ -1,0 +1,270 @@
+"""The encoder in training: embeddings of a batch, and the losses between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from fgclip2_det.fgclip2 import ImageBatch
+from fgclip2_det.fgclip2.roi import check_bboxes, separable_roi_align
+from pretrain import losses
+from pretrain.data.collate import AlignmentBatch
+from pretrain.initialise import build_for_training
+from pretrain.presets import loss_preset
+
+
+@MODELS.register_module()
+class FGCLIP2Alignment(BaseModel):
+    """Two-stage alignment of FG-CLIP 2 (arXiv:2510.10921, section 3.2).
+
+    L = short L_sig + long L_sig + fgv L_FGV + fgt L_FGT + tic L_TIC + cmr L_CMR
+    (+ itc, the released code's extra term); weights and forms are a preset's.
+
+    The CMR threshold is a buffer, so a checkpoint holds it beside the optimizer.
+
+    Args:
+        encoder: where the weights come from, see
+            :func:`pretrain.initialise.build_for_training`.
+        losses: ``preset`` ('paper', 'released', 'default'), ``stage`` (1: global
+            losses alone) and changes of single weights and forms, see
+            :func:`pretrain.presets.loss_preset`.
+        region_logit_scale: initial log temperature of FGV; learned.
+        hard_logit_scale: initial log temperature of FGT; learned.
+        gradient_checkpointing: recompute each block in backward.
+        micro_batch_size: images, and texts, that are in the encoder at once. The
+            contrastive batch stays whole: embeddings of all parts meet in one loss,
+            and backward recomputes part by part. None: all at once.
+        data_preprocessor: a config; moves batches to the device.
+
+    Example:
+        >>> model = FGCLIP2Alignment(dict(size='tiny'), dict(preset='paper'))
+        >>> sorted(model(batch, mode='loss'))[:2]
+        ['cmr_threshold', 'loss_cmr']
+    """
+
+    def __init__(
+        self,
+        encoder: dict,
+        losses: dict | None = None,
+        region_logit_scale: float = 4.6052,  # ln 100, as released
+        hard_logit_scale: float = 4.6052,
+        gradient_checkpointing: bool = False,
+        micro_batch_size: int | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or dict(type='AlignmentDataPreprocessor'))
+        if micro_batch_size is not None and micro_batch_size < 1:
+            raise ValueError(
+                f'micro_batch_size must be at least 1 or None, got {micro_batch_size}'
+            )
+        self.preset = loss_preset(**(losses or {}))
+        self.micro_batch_size = micro_batch_size
+        self.encoder = build_for_training(**encoder)
+        # Names of the released training code's checkpoints
+        self.logit_scale_finegraind = nn.Parameter(torch.tensor(region_logit_scale))
+        self.logit_scale_hardneg = nn.Parameter(torch.tensor(hard_logit_scale))
+        self.register_buffer('cmr_threshold', torch.zeros(()))
+        for tower in (self.encoder.vision_model, self.encoder.text_model):
+            tower.encoder.gradient_checkpointing = gradient_checkpointing
+        self._freeze_unused()
+
+    def forward(self, batch: AlignmentBatch, mode: str = 'loss') -> dict[str, Tensor]:
+        """Losses of a batch: ``loss_*`` with their weights, and what to log.
+
+        Raises:
+            ValueError: for another mode; this model only trains. Predictions come
+                from the exported :class:`FGCLIP2`.
+        """
+        if mode != 'loss':
+            raise ValueError(f"mode must be 'loss', got {mode!r}")
+        preset, terms = self.preset, {}
+        image_embeds, maps = self._embed_images(batch.images)
+        for name in ('short', 'long'):
+            if getattr(preset, name):
+                terms[name] = self._global_loss(image_embeds, batch, name)
+        if preset.regions:
+            terms |= self._region_losses(self._pool(maps, batch), batch)
+        outputs = {f'loss_{k}': v * getattr(preset, k) for k, v in terms.items()}
+        if preset.cmr:
+            outputs['cmr_threshold'] = self.cmr_threshold.mean()
+        return outputs
+
+    # ---------------------------------------------------------------- embeddings
+    def _embed_images(self, images: ImageBatch) -> tuple[Tensor, Tensor | None]:
+        """Global embeddings (B, D), normalised, and dense tokens (B, N, D)."""
+        parts = [
+            self._recomputed(self._encode_images, part)
+            for part in _image_parts(images, self.micro_batch_size)
+        ]
+        embeds, dense = zip(*parts, strict=True)
+        num_patches = images.pixel_values.shape[1]
+        if dense[0] is not None:
+            dense = [F.pad(d, (0, 0, 0, num_patches - d.shape[1])) for d in dense]
+        return torch.cat(embeds), None if dense[0] is None else torch.cat(dense)
+
+    def _encode_images(self, images: ImageBatch) -> tuple[Tensor, Tensor | None]:
+        tokens, mask = self.encoder.encode_tokens(images)
+        embeds = F.normalize(self.encoder.vision_model.head.pool(tokens, mask), dim=-1)
+        if not self.preset.regions:
+            return embeds, None
+        return embeds, self.encoder.dense_feature_head.dense(tokens, mask)
+
+    def _embed_texts(self, ids: Tensor, mode: str) -> Tensor:
+        """(T, D), normalised; T may be 0."""
+        if not len(ids):  # a step without texts still reaches every weight
+            return self._encode_texts(ids.new_zeros(1, ids.shape[1]), mode)[:0]
+        parts = ids.split(self.micro_batch_size or len(ids))
+        return torch.cat(
+            [self._recomputed(self._encode_texts, part, mode) for part in parts]
+        )
+
+    def _encode_texts(self, ids: Tensor, mode: str) -> Tensor:
+        return self.encoder.encode_text(ids, mode, normalize=True)
+
+    def _recomputed(self, function: Callable, *args):
+        """Call, keeping only the inputs for backward if there are micro-batches."""
+        if self.micro_batch_size is None or not torch.is_grad_enabled():
+            return function(*args)
+        return checkpoint(function, *args, use_reentrant=False)
+
+    def _pool(self, maps: Tensor, batch: AlignmentBatch) -> Tensor:
+        """Region embeddings (K, D), float32, normalised (spec A.5, D.2)."""
+        sizes = batch.images.image_sizes.tolist()
+        grids = batch.images.grid_sizes.tolist()
+        pooled = []
+        for i, (boxes, (h, w)) in enumerate(zip(batch.bboxes, grids, strict=True)):
+            height, width = sizes[i]
+            scale = boxes.new_tensor([w / width, h / height] * 2)
+            cells = check_bboxes(boxes, sizes[i], i) * scale
+            features = maps[i, : h * w].float().unflatten(0, (h, w))
+            pooled.append(separable_roi_align(features, cells)[:, 0, 0])
+        return F.normalize(torch.cat(pooled), dim=-1)
+
+    # -------------------------------------------------------------------- losses
+    def _global_loss(
+        self, image_embeds: Tensor, batch: AlignmentBatch, mode: str
+    ) -> Tensor:
+        keys = getattr(batch, f'{mode}_keys')
+        ids, index = _distinct(getattr(batch, f'{mode}_ids'), keys)
+        text_embeds = self._embed_texts(ids, mode)[index]
+        return losses.sigmoid_loss(
+            image_embeds,
+            text_embeds,
+            self.encoder.logit_scale,
+            self.encoder.logit_bias,
+            text_keys=keys,
+            same_text=self.preset.same_text,
+        )
+
+    def _region_losses(
+        self, region_embeds: Tensor, batch: AlignmentBatch
+    ) -> dict[str, Tensor]:
+        preset, terms = self.preset, {}
+        text_embeds = self._embed_texts(batch.box_ids, 'box')
+        if preset.fgv:
+            terms['fgv'] = losses.region_text_loss(
+                region_embeds,
+                text_embeds,
+                batch.phrase_index,
+                batch.box_keys,
+                self.logit_scale_finegraind,
+                true_keys=batch.true_keys,
+                form=preset.fgv_form,
+            )
+        if preset.tic:
+            terms['tic'] = losses.tic_loss(
+                text_embeds[batch.phrase_index],
+                text_keys=batch.box_keys[batch.phrase_index],
+                similar=preset.tic_similar,
+                reduction=preset.tic_reduction,
+            )
+        hard = (region_embeds, text_embeds, batch.hard_region, batch.hard_index)
+        scale = self.logit_scale_hardneg
+        if preset.fgt:
+            terms['fgt'] = losses.hard_negative_loss(*hard, scale, form=preset.fgt_form)
+        if preset.itc:
+            terms['itc'] = losses.hard_contrastive_loss(*hard, scale)
+        if preset.cmr:
+            terms['cmr'] = self._cmr(*losses.hard_cosines(*hard))
+        return terms
+
+    def _cmr(self, positive: Tensor, negative: Tensor, valid: Tensor) -> Tensor:
+        """Rank loss with the last step's threshold; notes the next step's."""
+        preset = self.preset
+        if preset.cmr_scaled:
+            scale = self.logit_scale_hardneg.exp()
+            positive, negative = positive * scale, negative * scale
+        loss = losses.cmr_loss(positive, negative, valid, self.cmr_threshold)
+        if self.training:
+            self.cmr_threshold = losses.next_threshold(
+                positive,
+                negative,
+                valid,
+                per_negative=preset.cmr_per_negative,
+                clamp=preset.cmr_clamp,
+                previous=self.cmr_threshold,
+            )
+        return loss
+
+    # --------------------------------------------------------------------- state
+    def _freeze_unused(self) -> None:
+        """Weights that no term reaches get no gradient, hence no weight decay."""
+        preset, encoder = self.preset, self.encoder
+        encoder.dense_feature_head.probe.requires_grad_(False)  # no path leads there
+        unused = []
+        if not preset.regions:
+            unused += [encoder.dense_feature_head, encoder.boxtext_head]
+        if not preset.long:
+            unused += [
+                encoder.longtext_head,
+                encoder.text_model.embeddings.position_embedding_ori,
+                encoder.text_model.embeddings.position_embedding_res,
+            ]
+        if not preset.short:
+            unused.append(encoder.text_model.head)
+        for module in unused:
+            module.requires_grad_(False)
+        self.logit_scale_finegraind.requires_grad_(bool(preset.fgv))
+        hard = preset.fgt or preset.itc or (preset.cmr and preset.cmr_scaled)
+        self.logit_scale_hardneg.requires_grad_(bool(hard))
+
+    def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args) -> None:
+        """The threshold's length is the data's: take it as it was saved."""
+        saved = state_dict.get(f'{prefix}cmr_threshold')
+        if saved is not None and saved.shape != self.cmr_threshold.shape:
+            self.cmr_threshold = torch.zeros_like(saved)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _distinct(ids: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of distinct texts, and for every row its place among them."""
+    found, index = keys.unique(return_inverse=True)
+    first = index.new_full((len(found),), len(keys))
+    first.scatter_reduce_(0, index, torch.arange(len(keys), device=ids.device), 'amin')
+    return ids[first], index
+
+
+def _image_parts(images: ImageBatch, size: int | None) -> list[ImageBatch]:
+    """Slices of a batch, without the padding that a slice does not need."""
+    if size is None:
+        return [images]
+    parts = []
+    for start in range(0, len(images), size):
+        part = slice(start, start + size)
+        grids = images.grid_sizes[part]
+        longest = int(grids.prod(1).max())
+        parts.append(
+            ImageBatch(
+                images.pixel_values[part, :longest],
+                images.patch_mask[part, :longest],
+                grids,
+                images.image_sizes[part],
+            )
+        )
+    return parts

@@ -1,0 +1,89 @@
+"""Run several training configs in a row, each from the model that the last one made."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from _cli import KeyValue, parse_and_run
+
+EXAMPLE = """example (makes the tiny model in fgclip2_det/assets):
+  python tools/train_stages.py configs/pretrain/fgclip2_tiny_stage1-crops_ovshapes.py \\
+      configs/pretrain/fgclip2_tiny_stage1_ovshapes.py \\
+      configs/pretrain/fgclip2_tiny_stage2_ovshapes.py \\
+      --work-dir work_dirs/fgclip2_tiny --out my_tiny --dtype bfloat16
+
+Started again, it goes on where it was stopped."""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('configs', nargs='+', type=Path, help='in this order')
+    parser.add_argument(
+        '--work-dir', type=Path, required=True, help='gets a folder per config'
+    )
+    parser.add_argument('--out', type=Path, help='folder for the last model, exported')
+    parser.add_argument(
+        '--dtype',
+        choices=['float32', 'bfloat16', 'float16'],
+        help='of the weights in --out; as trained by default',
+    )
+    parser.add_argument('--seed', type=int, help='of all stages')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=KeyValue,
+        default={},
+        metavar='KEY=VALUE',
+        help='for every config',
+    )
+    parser.add_argument(
+        '--verbose', action='store_true', help='show the traceback of an error'
+    )
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from fgclip2_det import FGCLIP2
+    from pretrain.curves import draw_curves
+    from pretrain.export import export_encoder
+
+    for config in args.configs:
+        if not config.is_file():
+            raise FileNotFoundError(f'there is no config {config}')
+    model = None
+    for number, config in enumerate(args.configs, 1):
+        work_dir = args.work_dir / config.stem
+        print(f'stage {number} of {len(args.configs)}: {config}', flush=True)
+        if not (work_dir / 'model' / 'config.json').is_file():
+            _train(args, config, work_dir, model)
+        model = work_dir / 'model'
+    folders = [args.work_dir / config.stem for config in args.configs]
+    curves = draw_curves(folders, args.work_dir / 'curves.png')
+    if args.out is not None:
+        export_encoder(FGCLIP2.from_pretrained(model), args.out, args.dtype)
+    print(f'model: {args.out or model}\ncurves: {curves}')
+
+
+def _train(args: argparse.Namespace, config: Path, work_dir: Path, start) -> None:
+    """tools/train.py in a process of its own."""
+    options = {key: str(value) for key, value in args.cfg_options.items()}
+    if start is not None:
+        options['model.encoder.pretrained'] = str(start)
+    command = [sys.executable, Path(__file__).with_name('train.py'), config]
+    command += ['--work-dir', work_dir, '--resume']
+    if args.seed is not None:
+        command += ['--seed', str(args.seed)]
+    if options:
+        command += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]
+    code = subprocess.run([str(word) for word in command]).returncode
+    if code:
+        raise ValueError(f'{config} ended with exit code {code}; see its output above')
+
+
+if __name__ == '__main__':
+    parse_and_run(parser(), main)
