@@ -35,7 +35,13 @@ def main(args: argparse.Namespace) -> None:
 
     if not args.ann.is_file():
         raise FileNotFoundError(f'there is no annotation file {args.ann}')
-    coco = json.loads(args.ann.read_text(encoding='utf-8'))
+    try:
+        coco = json.loads(args.ann.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{args.ann} is no JSON: {error}') from error
+    missing = [k for k in ('images', 'annotations', 'categories') if k not in coco]
+    if missing:
+        raise ValueError(f'{args.ann} is no COCO file: it has no {missing}')
     args.out.mkdir(parents=True, exist_ok=True)
     for language in args.languages:
         records = list(coco_to_records(coco, language, args.novel))

@@ -1,0 +1,64 @@
+"""COCO boxes as training records: base classes alone, one-word-off negatives."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pretrain.data import to_sample
+from pretrain.data.from_coco import coco_to_records
+
+NAMES = ('white-pawn', 'white-rook', 'black-pawn', 'black-rook', 'board')
+COCO = {
+    'categories': [
+        {'id': i, 'name': name, 'name_zh': f'名{i}'} for i, name in enumerate(NAMES)
+    ],
+    'images': [
+        {'id': 1, 'file_name': 'a.jpg', 'width': 100, 'height': 50},
+        {'id': 2, 'file_name': 'b.jpg', 'width': 10, 'height': 10},
+    ],
+    'annotations': [
+        {'image_id': 1, 'category_id': 0, 'bbox': [10, 5, 20, 10]},
+        {'image_id': 1, 'category_id': 3, 'bbox': [0, 0, 100, 50]},
+        {'image_id': 1, 'category_id': 4, 'bbox': [0, 0, 5, 5]},
+        {'image_id': 1, 'category_id': 4, 'bbox': [0, 0, 5, 5], 'iscrowd': 1},
+        {'image_id': 2, 'category_id': 1, 'bbox': [0, 0, 5, 5]},
+    ],
+}
+
+
+def test_records_hold_base_boxes_and_never_a_novel_name():
+    """white-rook is novel: its box, its image without others and its name are gone."""
+    [record] = coco_to_records(COCO, 'en', ['white-rook'])
+    assert record['f_path'] == 'a.jpg' and 'is_cn' not in record
+    pawn, rook, board = record['bbox_info']
+    assert pawn['bbox'] == pytest.approx([0.1, 0.1, 0.3, 0.3])
+    assert pawn['short_expr'] == 'white pawn'
+    assert list(pawn['short_expr_negs'].values()) == ['black pawn']
+    assert list(rook['short_expr_negs'].values()) == ['black pawn']
+    assert 'short_expr_negs' not in board  # one word: nothing is one word off
+    assert 'white rook' not in str(record)
+
+
+def test_chinese_negatives_are_those_of_the_english_names():
+    records = list(coco_to_records(COCO, 'zh'))
+    assert [len(record['bbox_info']) for record in records] == [3, 1]
+    assert all(record['is_cn'] for record in records)
+    pawn = records[0]['bbox_info'][0]
+    assert pawn['short_expr'] == '名0'
+    assert set(pawn['short_expr_negs'].values()) == {'名1', '名2'}
+
+
+def test_records_become_samples():
+    [record, _] = coco_to_records(COCO, 'en')
+    image = Image.new('RGB', (100, 50))
+    sample = to_sample(record, image, np.random.default_rng(0), max_anns=None)
+    assert sample.bboxes.tolist()[0] == pytest.approx([10, 5, 30, 15])
+    assert sample.hard_positives == ['white pawn', 'black rook', None]
+
+
+def test_errors_name_what_is_wrong():
+    with pytest.raises(ValueError, match=r"\['dragon'\] are no categories"):
+        list(coco_to_records(COCO, 'en', ['dragon']))
+    nameless = COCO | {'categories': [{'id': 0, 'name': 'a'}]}
+    with pytest.raises(ValueError, match='name_zh'):
+        list(coco_to_records(nameless, 'zh'))
