@@ -25,7 +25,7 @@ from fgclip2_det.fgclip2.config import FGCLIP2Config
 from fgclip2_det.fgclip2.layers import AttentionPoolingHead
 from fgclip2_det.fgclip2.preprocess import ImageBatch, preprocess
 from fgclip2_det.fgclip2.random_weights import init_random
-from fgclip2_det.fgclip2.roi import check_bboxes, separable_roi_align
+from fgclip2_det.fgclip2.roi import pool_regions
 from fgclip2_det.fgclip2.text import TextTower, check_mode
 from fgclip2_det.fgclip2.tokenizer import FGCLIP2Tokenizer
 from fgclip2_det.fgclip2.vision import VisionTower
@@ -194,7 +194,9 @@ class FGCLIP2(nn.Module):
         batch = batch.to(self.logit_scale.device)
         mask = None if bool(batch.patch_mask.all()) else batch.patch_mask[:, None, None]
         grids = batch.grid_sizes.tolist()
-        return self.vision_model(batch.pixel_values, grids, mask)[0], mask
+        windows = None if batch.windows is None else batch.windows.tolist()
+        tokens, _ = self.vision_model(batch.pixel_values, grids, mask, windows=windows)
+        return tokens, mask
 
     def encode_image(self, batch: ImageBatch, normalize: bool = False) -> Tensor:
         """Global image embeddings (B, D) from the MAP head."""
@@ -232,21 +234,9 @@ class FGCLIP2(nn.Module):
                 f'expected one box list per image ({len(batch.grid_sizes)}), '
                 f'got {len(bboxes)}'
             )
-        sizes = batch.image_sizes.tolist()
-        checked = [
-            check_bboxes(boxes, size, i)
-            for i, (boxes, size) in enumerate(zip(bboxes, sizes, strict=True))
-        ]
-        outs = []
-        for features, boxes, (height, width) in zip(
-            self.dense_features(batch), checked, sizes, strict=True
-        ):
-            _, h, w = features.shape
-            scale = boxes.new_tensor([w / width, h / height] * 2)
-            cells = (boxes * scale).to(features.device)
-            pooled = separable_roi_align(features.permute(1, 2, 0), cells)[:, 0, 0]
-            outs.append(_maybe_normalize(pooled, normalize))
-        return outs
+        maps = [features.permute(1, 2, 0) for features in self.dense_features(batch)]
+        pooled = pool_regions(maps, batch.image_sizes.tolist(), bboxes)
+        return [_maybe_normalize(embeds, normalize) for embeds in pooled]
 
     # ------------------------------------------------------------------- texts
     def tokenize(self, texts: str | Sequence[str], mode: str = 'box') -> Tensor:

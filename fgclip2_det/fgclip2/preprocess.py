@@ -34,12 +34,16 @@ class ImageBatch:
         grid_sizes: (B, 2) int64, (h, w) in patches.
         image_sizes: (B, 2) int64, (h, w) in pixels of the upright image before
             any resizing: the image that boxes are given in.
+        windows: (B, 4) int64, (top, left, H, W): the patches are the part of an
+            H x W grid that starts there, and get that part's positions. None: each
+            image is its whole grid.
     """
 
     pixel_values: Tensor
     patch_mask: Tensor
     grid_sizes: Tensor
     image_sizes: Tensor
+    windows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pixel_values)
@@ -56,6 +60,7 @@ class ImageBatch:
             patch_mask=self.patch_mask.to(device=device),
             grid_sizes=self.grid_sizes.to(device=device),
             image_sizes=self.image_sizes.to(device=device),
+            windows=None if self.windows is None else self.windows.to(device=device),
         )
 
 

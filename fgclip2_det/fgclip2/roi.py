@@ -93,6 +93,37 @@ def separable_roi_align(
     return pooled.view(-1, k, k, dims).to(features.dtype)
 
 
+def pool_regions(
+    maps: Sequence[Tensor], image_sizes: Sequence[Sequence[int]], bboxes: Sequence
+) -> list[Tensor]:
+    """Region features of B images: one vector a box (spec A.5).
+
+    Args:
+        maps: B dense maps (h, w, D), any strides; grids may differ.
+        image_sizes: B pairs (height, width) in the pixels that boxes are given in.
+        bboxes: B entries of (n, 4) xyxy, n >= 0.
+
+    Returns:
+        List of (n, D), not normalised.
+
+    Raises:
+        ValueError: NaN or infinite boxes, negative sizes, boxes wholly outside their
+            image, another shape than (n, 4). Nothing has been pooled then.
+    """
+    sizes = [tuple(size) for size in image_sizes]
+    checked = [
+        check_bboxes(boxes, size, i)
+        for i, (boxes, size) in enumerate(zip(bboxes, sizes, strict=True))
+    ]
+    pooled = []
+    for features, boxes, (height, width) in zip(maps, checked, sizes, strict=True):
+        h, w, _ = features.shape
+        scale = boxes.new_tensor([w / width, h / height] * 2)
+        cells = (boxes * scale).to(features.device)
+        pooled.append(separable_roi_align(features, cells)[:, 0, 0])
+    return pooled
+
+
 def check_bboxes(bboxes: object, size: Sequence[int], index: int) -> Tensor:
     """(n, 4) float32 boxes; ValueError for what cannot be pooled."""
     boxes = torch.as_tensor(bboxes, dtype=torch.float32)

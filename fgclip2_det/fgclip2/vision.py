@@ -51,19 +51,35 @@ class VisionEmbeddings(nn.Module):
             grid = torch.einsum('wj,hjd->hwd', columns, grid)
         return grid.flatten(0, 1).to(table.dtype)
 
-    def forward(self, pixel_values: Tensor, grid_sizes: Sequence[Sequence[int]]):
+    def forward(
+        self,
+        pixel_values: Tensor,
+        grid_sizes: Sequence[Sequence[int]],
+        windows: Sequence[Sequence[int]] | None = None,
+    ) -> Tensor:
         """(B, N, 768) patches with grids (h, w) -> (B, N, D); padding stays 0."""
         x = self.patch_embedding(pixel_values.to(self.patch_embedding.weight.dtype))
         grids = [tuple(int(n) for n in grid) for grid in grid_sizes]
-        if len(set(grids)) == 1:
-            h, w = grids[0]
-            return x + F.pad(self.positions(h, w), (0, 0, 0, x.shape[1] - h * w))
-        tables = {(h, w): self.positions(h, w) for h, w in set(grids)}
-        positions = [
-            F.pad(tables[grid], (0, 0, 0, x.shape[1] - grid[0] * grid[1]))
-            for grid in grids
-        ]
-        return x + torch.stack(positions)
+        windows = windows or [(0, 0, *grid) for grid in grids]
+        places = [(*grid, *map(int, w)) for grid, w in zip(grids, windows, strict=True)]
+        tables = {size: self.positions(*size) for size in {p[4:] for p in places}}
+        parts = {place: _part(tables[place[4:]], *place) for place in set(places)}
+        num_patches = x.shape[1]
+        parts = {
+            place: F.pad(part, (0, 0, 0, num_patches - len(part)))
+            for place, part in parts.items()
+        }
+        if len(parts) == 1:
+            return x + parts[places[0]]
+        return x + torch.stack([parts[place] for place in places])
+
+
+def _part(table: Tensor, h: int, w: int, top: int, left: int, rows: int, columns: int):
+    """The (h * w, D) part of a (rows * columns, D) table that starts at (top, left)."""
+    if (h, w) == (rows, columns):
+        return table
+    grid = table.unflatten(0, (rows, columns))
+    return grid[top : top + h, left : left + w].flatten(0, 1)
 
 
 class VisionTower(nn.Module):
@@ -94,6 +110,7 @@ class VisionTower(nn.Module):
         grid_sizes: Sequence[Sequence[int]],
         mask: Tensor | None = None,
         out_indices: Sequence[int] = (),
+        windows: Sequence[Sequence[int]] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Encode patches.
 
@@ -102,11 +119,12 @@ class VisionTower(nn.Module):
             grid_sizes: B pairs (h, w) with h * w <= N.
             mask: (B, 1, 1, N) bool, True = real patch; None when all are.
             out_indices: blocks whose outputs are wanted too.
+            windows: B times (top, left, H, W), see ``ImageBatch.windows``.
 
         Returns:
             Last hidden state (B, N, D) after ``post_layernorm``, and the
             outputs of ``out_indices`` (before any norm).
         """
-        x = self.embeddings(pixel_values, grid_sizes)
+        x = self.embeddings(pixel_values, grid_sizes, windows)
         x, outs = self.encoder(x, mask, out_indices)
         return self.post_layernorm(x), outs

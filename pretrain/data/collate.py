@@ -13,6 +13,7 @@ from mmengine.registry import FUNCTIONS
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2Tokenizer, ImageBatch, preprocess
+from fgclip2_det.fgclip2.checkpoint import resolve_folder
 from fgclip2_det.fgclip2.model import ASSETS
 from fgclip2_det.fgclip2.preprocess import BUDGETS, patch_budget
 from pretrain.data.records import Sample
@@ -112,8 +113,8 @@ class AlignmentCollate:
     where that is so.
 
     Args:
-        tokenizer: folder with ``tokenizer.json`` or ``tokenizer.model``; the package's
-            small one when None.
+        tokenizer: folder with ``tokenizer.json`` or ``tokenizer.model``, or hub id; the
+            package's small one when None.
         max_num_patches: 'auto', or patches per image.
         short_length: ids of short captions and of region texts.
         long_length: ids of long captions.
@@ -144,7 +145,8 @@ class AlignmentCollate:
                 "max_num_patches must be 'auto' or a positive integer, got "
                 f'{max_num_patches!r}'
             )
-        engine = FGCLIP2Tokenizer.from_folder(tokenizer or ASSETS)
+        folder = ASSETS if tokenizer is None else resolve_folder(tokenizer)
+        engine = FGCLIP2Tokenizer.from_folder(folder)
         self.short_ids = _CachedIds(engine, short_length)
         self.long_ids = _CachedIds(engine, long_length)
         self.max_num_patches, self.keep_pictures = max_num_patches, keep_pictures
@@ -160,7 +162,9 @@ class AlignmentCollate:
         if budget == 'auto':
             budget = max(patch_budget(*sample.image.size) for sample in samples)
         return AlignmentBatch(
-            images=preprocess([sample.image for sample in samples], budget),
+            images=_with_windows(
+                preprocess([sample.image for sample in samples], budget), samples
+            ),
             short_ids=self.short_ids([sample.short or '' for sample in samples]),
             long_ids=self.long_ids([sample.long or '' for sample in samples]),
             short_keys=_keys(sample.short for sample in samples),
@@ -252,6 +256,20 @@ class _CachedIds:
         if new:
             self.rows.update(zip(new, self.tokenizer(new, self.length), strict=True))
         return torch.stack([self.rows[text] for text in texts])
+
+
+def _with_windows(images: ImageBatch, samples: list[Sample]) -> ImageBatch:
+    """Where the samples that are parts of a scene lie in it."""
+    if not any(sample.window for sample in samples):
+        return images
+    windows = []
+    for sample, (h, w) in zip(samples, images.grid_sizes.tolist(), strict=True):
+        side, u, v = sample.window or (0, 0.0, 0.0)
+        rows, columns = max(side, h), max(side, w)
+        windows.append(
+            (int(u * (rows - h + 1)), int(v * (columns - w + 1)), rows, columns)
+        )
+    return replace(images, windows=torch.tensor(windows))
 
 
 def _flatten(samples: Iterable) -> Iterable[Sample]:

@@ -14,6 +14,7 @@ def object_samples(
     rng: np.random.Generator,
     context: float = 1.25,
     jitter: float = 0.1,
+    position_grid: int | None = None,
 ) -> list[Sample]:
     """A sample per box, whose picture shows the box and a little around it.
 
@@ -27,6 +28,10 @@ def object_samples(
         rng: of the jitter.
         context: side of the square over the longer side of the box, 1 or more.
         jitter: the square's side and its place vary by up to this share of it.
+        position_grid: patches a side of the scene that a view counts as a part of,
+            at a random place: its patches get the positions they have there, so that
+            what is learned from views serves whole scenes. None: the view is a
+            picture by itself.
 
     Returns:
         n samples with one box each: the object in the view's pixels. The phrase is
@@ -55,6 +60,7 @@ def object_samples(
                 hard_positives=[sample.hard_positives[number]],
                 hard_negatives=[sample.hard_negatives[number]],
                 true_texts=[truths],
+                window=position_grid and (position_grid, *rng.random(2).tolist()),
             )
         )
     return views

@@ -33,7 +33,7 @@ class SampleMaker:
         image_size: with 'image' the picture is resized to this, a side or (h, w) in
             pixels; None leaves it as it is. With 'objects' it is the longer side of
             a view.
-        context, jitter: of 'objects'.
+        context, jitter, position_grid: of 'objects'.
 
     Raises:
         ValueError: for an option that is not one of these.
@@ -49,6 +49,7 @@ class SampleMaker:
         image_size: int | Sequence[int] | None = None,
         context: float = 1.25,
         jitter: float = 0.1,
+        position_grid: int | None = None,
     ) -> None:
         self.options = check_options(expr, max_anns, ann_choice, short_prefix)
         if view not in VIEWS:
@@ -72,7 +73,7 @@ class SampleMaker:
                 f'{jitter}'
             )
         self.view, self.sizes, self.image_size = view, sizes, image_size
-        self.crop = dict(context=context, jitter=jitter)
+        self.crop = dict(context=context, jitter=jitter, position_grid=position_grid)
 
     def __call__(
         self, record: dict, image: Image.Image, rng: np.random.Generator, name: str
@@ -146,7 +147,8 @@ class AlignmentDataset(Dataset):
             next record of the same language takes its place and is counted
             (``Sample.num_bad``). A picture is never made up.
         **options: of :class:`SampleMaker`: ``expr``, ``max_anns``, ``ann_choice``,
-            ``short_prefix``, ``view``, ``image_size``, ``context``, ``jitter``.
+            ``short_prefix``, ``view``, ``image_size``, ``context``, ``jitter``,
+            ``position_grid``.
 
     Raises:
         ValueError: for a wrong option, or record files that cannot be read.

@@ -38,6 +38,9 @@ class Sample:
         hard_negatives: n lists of texts, each false of the box in one attribute.
         true_texts: n pairs (short_expr, long_expr), None where one is missing.
         num_bad: records that were left out before this one was found.
+        window: (side, u, v): the image counts as a part of a side x side grid of
+            patches, u of the free rows and v of the free columns from its top left
+            corner, both in [0, 1); None: it is the whole grid.
     """
 
     image: Image.Image
@@ -50,6 +53,7 @@ class Sample:
     hard_negatives: list[list[str]]
     true_texts: list[tuple[str | None, str | None]]
     num_bad: int = 0
+    window: tuple[int, float, float] | None = None
 
 
 @dataclass

@@ -1,11 +1,13 @@
 """Rules of spec A that hold for every FG-CLIP 2."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config
+from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config, ImageBatch
 from fgclip2_det.fgclip2.layers import linear
 from fgclip2_det.fgclip2.vision import VisionEmbeddings
 
@@ -113,6 +115,33 @@ def test_position_table_gets_gradients_after_a_first_pass():
             table -= 0.1 * table.grad
             table.grad = None
         assert not torch.equal(embeddings.positions(3, 5), before), step
+
+
+def test_a_window_is_the_picture_with_everything_else_masked(encoder):
+    """The 2 x 3 patches at row 1, column 2 of a 4 x 6 picture, once alone as a window
+    of it, once in place with all other patches masked away."""
+    whole = encoder.preprocess(picture(96, 64), max_num_patches=24)
+    inside = torch.zeros(4, 6, dtype=torch.bool)
+    inside[1:3, 2:5] = True
+    patches = whole.pixel_values[:, inside.flatten()]
+    part = ImageBatch(
+        pixel_values=patches,
+        patch_mask=torch.ones(1, 6, dtype=torch.bool),
+        grid_sizes=torch.tensor([[2, 3]]),
+        image_sizes=torch.tensor([[32, 48]]),
+        windows=torch.tensor([[1, 2, 4, 6]]),
+    )
+    with torch.no_grad():
+        tokens, mask = encoder.encode_tokens(part)
+        masked, _ = encoder.vision_model(
+            whole.pixel_values, [(4, 6)], inside.flatten()[None, None, None]
+        )
+    assert mask is None
+    torch.testing.assert_close(
+        tokens, masked[:, inside.flatten()], atol=2e-5, rtol=1e-4
+    )
+    alone = replace(part, windows=None)
+    assert not torch.allclose(encoder.encode_tokens(alone)[0], tokens, atol=1e-3)
 
 
 def test_text_pools_the_last_position(encoder):

@@ -111,7 +111,7 @@ def test_remembered_texts_stay_right(monkeypatch):
     [
         (dict(max_num_patches='all'), "must be 'auto' or a positive integer"),
         (dict(max_num_patches=0), "must be 'auto' or a positive integer"),
-        (dict(tokenizer='nowhere'), 'nowhere holds neither tokenizer.json'),
+        (dict(tokenizer='nowhere'), 'found neither at nowhere'),
     ],
 )
 def test_wrong_options(options, message):
@@ -166,6 +166,18 @@ def test_transport_keeps_a_batch(monkeypatch):
 
 # -------------------------------------------------------- one resolution per step
 SMALL, LARGE = (100, 60), (500, 300)  # 18 and 558 patches: budgets 128 and 576
+
+
+def test_views_get_a_place_in_their_scene():
+    """64 x 48 pixels are 3 x 4 patches. In a 16 x 16 scene 14 rows and 13 columns are
+    free: u = 0.5 and v = 0.99 choose row 7 and column 12."""
+    view, whole = make_sample(), make_sample()
+    view.window = (16, 0.5, 0.99)
+    batch = AlignmentCollate(max_num_patches=12)([view, whole])
+    assert batch.images.grid_sizes.tolist() == [[3, 4], [3, 4]]
+    assert batch.images.windows.tolist() == [[7, 12, 16, 16], [0, 0, 3, 4]]
+    assert batch.to('cpu').images.windows is not None
+    assert AlignmentCollate(max_num_patches=12)([whole]).images.windows is None
 
 
 def test_pictures_travel_only_where_they_may_be_needed(monkeypatch):

@@ -145,6 +145,16 @@ def test_jittered_views_hold_the_whole_box_and_stay_inside():
     assert len(seen) > 100
 
 
+def test_views_may_be_parts_of_a_scene():
+    rng = np.random.default_rng(0)
+    views = object_samples(
+        make_sample([(10, 20, 30, 60)] * 50), 64, rng, position_grid=9
+    )
+    sides, u, v = np.array([view.window for view in views]).T
+    assert set(sides) == {9} and 0 <= min(u) < 0.2 and 0.8 < max(v) < 1
+    assert object_samples(make_sample([(10, 20, 30, 60)]), 64, rng)[0].window is None
+
+
 def test_object_items(write_data, tmp_path, record, write):
     folder = write_data('e', num_boxes=6)
     data = AlignmentDataset(folder, folder, view='objects', image_size=32, max_anns=3)
