@@ -38,7 +38,8 @@ def read_checkpoint(path: Path | str) -> dict:
 
 def newest_checkpoint(folder: Path | str) -> Path | None:
     """The newest checkpoint in a folder that can be resumed, None without any."""
-    saved = sorted(Path(folder).glob('*.pth'), key=lambda p: p.stat().st_mtime)
+    files = [path for path in Path(folder).glob('*.pth') if path.is_file()]
+    saved = sorted(files, key=lambda p: p.stat().st_mtime)
     for path in reversed(saved):
         try:
             checkpoint = _load(path)

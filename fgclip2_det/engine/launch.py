@@ -166,7 +166,7 @@ def prepare_training(
         cfg.resume, cfg.load_from = path is not None, path and str(path)
         if path is None:
             print(f'nothing to resume in {cfg.work_dir}: training starts at epoch 0')
-        else:
+        elif not path.is_dir():  # DeepSpeed's folder is DeepSpeed's to read
             checkpoint = read_checkpoint(path)
             check_checkpoint(cfg, checkpoint, path)
             _take_seed(cfg, checkpoint, path, seed)
@@ -217,7 +217,8 @@ def build_runner(cfg: Config) -> Runner:
             'device_ids': None,
         }
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    if cfg.get('load_from') and not cfg.get('resume'):
+    built = isinstance(runner.model, torch.nn.Module)  # FlexibleRunner's is a config
+    if built and cfg.get('load_from') and not cfg.get('resume'):
         loaded = read_checkpoint(cfg.load_from)
         names = {name.removeprefix('module.') for name in runner.model.state_dict()}
         if not names & set(loaded.get('state_dict', loaded)):
@@ -259,6 +260,8 @@ def metrics_table(metrics: Mapping[str, float | None]) -> str:
 def _enable_amp(cfg: Config) -> None:
     if not torch.cuda.is_available():
         raise ValueError('--amp needs a GPU and PyTorch sees none; leave it out')
+    if cfg.optim_wrapper.get('type') == 'DeepSpeedOptimWrapper':
+        raise ValueError('--amp is not for DeepSpeed; use strategy.bf16 in the config')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.loss_scale = 'dynamic'
     cfg.optim_wrapper.setdefault('dtype', 'bfloat16')

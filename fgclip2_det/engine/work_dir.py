@@ -44,7 +44,7 @@ def last_checkpoint(work_dir: Path | str) -> Path | None:
     if not name:
         return newest_checkpoint(work_dir)
     for path in (work_dir / Path(name.replace('\0', '?')).name, Path(name)):
-        if '\0' not in name and path.is_file():
+        if '\0' not in name and path.exists():  # a folder if DeepSpeed wrote it
             return path
     newest = newest_checkpoint(work_dir)
     remedy = f'--resume {newest}' if newest else 'start in another --work-dir'

@@ -19,9 +19,17 @@ class OpenVocabVocabularyHook(Hook):
     to the detector, the metric and the pictures. A vocabulary in the model's
     config keeps its aliases and templates; its names must be the data set's.
     Equal vocabularies cost nothing: the embeddings in a checkpoint are kept.
+
+    Args:
+        shift_novel: a control for tests. Novel class i answers to the name of novel
+            class i + shift_novel, around; a detector that reads names must then fail
+            on novel classes. 0 leaves the names where they belong.
     """
 
     priority = 'VERY_HIGH'
+
+    def __init__(self, shift_novel: int = 0) -> None:
+        self.shift_novel = shift_novel
 
     def before_run(self, runner: Runner) -> None:
         """Before other hooks copy the model (``EMAHook`` does)."""
@@ -41,13 +49,19 @@ class OpenVocabVocabularyHook(Hook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         """The test set's classes."""
-        self._set(runner, runner.test_loop.dataloader)
+        self._set(runner, runner.test_loop.dataloader, shift=self.shift_novel)
 
     def _set_for_training(self, runner: Runner) -> None:
         if isinstance(runner._train_loop, BaseLoop):  # built: this run trains
             self._set(runner, runner._train_loop.dataloader, trained=True)
 
-    def _set(self, runner: Runner, loader: DataLoader, trained: bool = False) -> None:
+    def _set(
+        self,
+        runner: Runner,
+        loader: DataLoader,
+        trained: bool = False,
+        shift: int = 0,
+    ) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not hasattr(model, 'set_vocabulary'):
             return  # a closed-set detector
@@ -66,4 +80,21 @@ class OpenVocabVocabularyHook(Hook):
                     'same order, or leave the vocabulary to the data set'
                 )
             entries, templates = given.aliases, given.templates
+        if shift:
+            entries = _shift_novel(names, entries, set(base), shift)
         model.set_vocabulary(Vocabulary(entries, templates, base_classes=base))
+
+
+def _shift_novel(names: list, entries: list, base: set, shift: int) -> list:
+    """Entries with those of the novel names moved along by ``shift`` places."""
+    novel = [i for i, name in enumerate(names) if name not in base]
+    if not novel or shift % len(novel) == 0:
+        raise ValueError(
+            f'shift_novel={shift} moves none of the {len(novel)} novel names; choose '
+            'one that is no multiple of their number'
+        )
+    entries = list(entries)
+    moved = [entries[i] for i in novel]
+    for place, i in enumerate(novel):
+        entries[i] = moved[(place + shift) % len(novel)]
+    return entries

@@ -1,0 +1,50 @@
+"""The data set's classes, or for a control the wrong ones, as vocabulary."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from fgclip2_det.engine.hooks.vocabulary_hook import OpenVocabVocabularyHook
+
+META = {'classes': ('cat', 'dog', 'cow', 'pig', 'hen'), 'base_classes': ('dog', 'hen')}
+
+
+class Detector:
+    templates, configured_vocabulary = 'raw', None
+
+    def set_vocabulary(self, vocabulary):
+        self.vocabulary = vocabulary
+
+
+def run_test_epoch(hook: OpenVocabVocabularyHook) -> Detector:
+    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=META))
+    runner = SimpleNamespace(
+        model=Detector(), test_loop=SimpleNamespace(dataloader=loader)
+    )
+    hook.before_test_epoch(runner)
+    return runner.model
+
+
+def test_the_vocabulary_is_the_data_sets():
+    vocabulary = run_test_epoch(OpenVocabVocabularyHook()).vocabulary
+    assert vocabulary.names == list(META['classes'])
+    assert vocabulary.base_classes == ['dog', 'hen']
+
+
+@pytest.mark.parametrize(
+    ('shift', 'names'),
+    [
+        (1, ['cow', 'dog', 'pig', 'cat', 'hen']),
+        (2, ['pig', 'dog', 'cat', 'cow', 'hen']),
+    ],
+)
+def test_the_control_moves_novel_names_alone(shift, names):
+    hook = OpenVocabVocabularyHook(shift_novel=shift)
+    assert run_test_epoch(hook).vocabulary.names == names
+
+
+def test_a_control_that_changes_nothing_is_refused():
+    with pytest.raises(ValueError, match='moves none of the 3 novel names'):
+        run_test_epoch(OpenVocabVocabularyHook(shift_novel=3))
