@@ -4,7 +4,7 @@ Configs in ``configs/pretrain/`` name it in ``custom_imports`` and are started b
 ``tools/train.py``; results are evaluated by ``python -m pretrain.evaluate``.
 """
 
-from pretrain import data, hooks, model, optim
+from pretrain import averaging, data, hooks, model, optim
 from pretrain.data import ovshapes, sampler
 
-__all__ = ['data', 'hooks', 'model', 'optim', 'ovshapes', 'sampler']
+__all__ = ['averaging', 'data', 'hooks', 'model', 'optim', 'ovshapes', 'sampler']

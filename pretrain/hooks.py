@@ -7,22 +7,47 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, is_main_process
-from mmengine.hooks import Hook
+from mmengine.dist import all_reduce, broadcast, is_main_process
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.utils.data import IterableDataset
 
 from fgclip2_det.datasets.seeding import SeededIndex
 from fgclip2_det.fgclip2 import FGCLIP2
+from pretrain.data.collate import AlignmentBatch
 from pretrain.export import export_encoder
 from pretrain.initialise import whiten_patches
+from pretrain.model import FGCLIP2Alignment
+from pretrain.presets import LossPreset
+from pretrain.sharding import gathered_encoder
+
+
+def model_of(runner: Runner) -> FGCLIP2Alignment:
+    """A runner's model without its wrapper."""
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
 
 
 def encoder_of(runner: Runner) -> FGCLIP2:
     """The encoder in a runner's model, wrapped or not."""
-    model = runner.model
-    return (model.module if is_model_wrapper(model) else model).encoder
+    return model_of(runner).encoder
+
+
+def trained_encoder(runner: Runner) -> FGCLIP2 | None:
+    """What a run made: the average that an EMAHook keeps, else the weights themselves.
+
+    All processes have to call it; where weights lie in shards, only the first one gets
+    the encoder and the others None.
+    """
+    if isinstance(runner.model, FullyShardedDataParallel):
+        return gathered_encoder(runner.model)
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            return hook.ema_model.module.encoder
+    return encoder_of(runner)
 
 
 @HOOKS.register_module()
@@ -41,10 +66,16 @@ class WhitenedPatchesHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Whiten, before the first step only."""
-        if runner.iter > 0:
+        if runner._has_loaded or not model_of(runner).starts_random:
+            runner.logger.info('the patch embedding has weights: it is not whitened')
             return
         loader = runner.train_dataloader
         dataset, size = loader.dataset, 64
+        if isinstance(dataset, IterableDataset):  # it inherits a __getitem__
+            raise ValueError(
+                'WhitenedPatchesHook needs a data set with indices; start from a '
+                'model that has been trained, or from records in place of shards'
+            )
         stride = max(1, len(dataset) // (self.num_batches * size))
         patches = []
         for start in range(self.num_batches):
@@ -56,6 +87,8 @@ class WhitenedPatchesHook(Hook):
                 patches.append(images.pixel_values[images.patch_mask])
         embedding = encoder_of(runner).vision_model.embeddings.patch_embedding
         whiten_patches(embedding, torch.cat(patches).to(embedding.weight.device))
+        for parameter in embedding.parameters():  # rounding differs between machines
+            broadcast(parameter.data)
 
 
 @HOOKS.register_module()
@@ -63,7 +96,7 @@ class AlignmentThroughputHook(Hook):
     """Write images/s and tokens/s, of all processes, into the training log.
 
     Tokens are image patches and text positions that went through a tower, padding
-    included.
+    included and every text of a kind once.
 
     Args:
         interval: steps that a rate is taken over.
@@ -74,8 +107,8 @@ class AlignmentThroughputHook(Hook):
     def __init__(self, interval: int = 10) -> None:
         self.interval = interval
 
-    def before_train(self, runner: Runner) -> None:
-        """Start the clock."""
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start the clock, behind what other hooks prepare."""
         self._restart()
 
     def after_train_iter(
@@ -86,11 +119,8 @@ class AlignmentThroughputHook(Hook):
         outputs: Any = None,
     ) -> None:
         """Count this step; every logging interval, tell."""
-        images = data_batch.images
-        tokens = images.pixel_values.shape[:2].numel()
-        for ids in (data_batch.short_ids, data_batch.long_ids, data_batch.box_ids):
-            tokens += ids.numel()
-        self.counts += torch.tensor([len(images), tokens], dtype=torch.float64)
+        counts = [len(data_batch), _num_tokens(data_batch, model_of(runner).preset)]
+        self.counts += torch.tensor(counts, dtype=torch.float64)
         if self.every_n_train_iters(runner, self.interval):
             counts = self.counts.clone().to(encoder_of(runner).logit_scale.device)
             all_reduce(counts)
@@ -109,7 +139,8 @@ class AlignmentThroughputHook(Hook):
 class ExportFGCLIP2Hook(Hook):
     """Write the trained encoder as a folder in the released layout.
 
-    ``FGCLIP2.from_pretrained`` and the reference's loader read it.
+    ``FGCLIP2.from_pretrained`` and the reference's loader read it. Where an EMAHook
+    keeps an average of the weights, that is what is written, as in its checkpoints.
 
     Args:
         folder: where; ``model`` in the work dir by default.
@@ -125,11 +156,22 @@ class ExportFGCLIP2Hook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Write once, from the first process."""
+        encoder = trained_encoder(runner)
         if not is_main_process():
             return
         folder = Path(self.folder or Path(runner.work_dir) / 'model')
-        export_encoder(encoder_of(runner), folder, self.dtype)
+        export_encoder(encoder, folder, self.dtype)
         runner.logger.info(f'encoder in the released layout: {folder}')
+
+
+def _num_tokens(batch: AlignmentBatch, preset: LossPreset) -> int:
+    """Patches and text positions that a step with these losses encodes."""
+    count = batch.images.pixel_values.shape[:2].numel()
+    for mode in ('short', 'long'):
+        if getattr(preset, mode):
+            num_texts = len(getattr(batch, f'{mode}_keys').unique())
+            count += num_texts * getattr(batch, f'{mode}_ids').shape[1]
+    return count + (batch.box_ids.numel() if preset.regions else 0)
 
 
 def _seeded_item(dataset: Any, index: int) -> Any:

@@ -114,8 +114,9 @@ def whiten_patches(projection: nn.Linear, patches: Tensor) -> None:
     mean = patches.mean(0)
     centred = patches - mean
     variances, directions = torch.linalg.eigh(centred.T @ centred / len(patches))
-    variances, directions = variances.flip(0)[:half], directions.flip(1)[:, :half]
-    ridge = 1e-3 * variances[0]
+    variances = variances.flip(0)[:half].clamp(min=0)
+    directions = directions.flip(1)[:, :half]
+    ridge = (1e-3 * variances[0]).clamp(min=1e-12)  # where all patches are alike
     weight = 0.5 * directions / (variances + ridge).sqrt()
     weight = torch.cat([weight.T, -weight.T])
     projection.weight.copy_(weight)

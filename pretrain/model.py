@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce_dict
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fgclip2_det.fgclip2 import ImageBatch
-from fgclip2_det.fgclip2.roi import check_bboxes, separable_roi_align
+from fgclip2_det.fgclip2.roi import pool_regions
 from pretrain import losses
 from pretrain.data.collate import AlignmentBatch
 from pretrain.initialise import build_for_training
@@ -66,9 +67,10 @@ class FGCLIP2Alignment(BaseModel):
         self.preset = loss_preset(**(losses or {}))
         self.micro_batch_size = micro_batch_size
         self.encoder = build_for_training(**encoder)
+        self.starts_random = encoder.get('size') is not None
         # Names of the released training code's checkpoints
-        self.logit_scale_finegraind = nn.Parameter(torch.tensor(region_logit_scale))
-        self.logit_scale_hardneg = nn.Parameter(torch.tensor(hard_logit_scale))
+        self.logit_scale_finegraind = nn.Parameter(torch.tensor([region_logit_scale]))
+        self.logit_scale_hardneg = nn.Parameter(torch.tensor([hard_logit_scale]))
         self.register_buffer('cmr_threshold', torch.zeros(()))
         for tower in (self.encoder.vision_model, self.encoder.text_model):
             tower.encoder.gradient_checkpointing = gradient_checkpointing
@@ -95,6 +97,13 @@ class FGCLIP2Alignment(BaseModel):
             outputs['cmr_threshold'] = self.cmr_threshold.mean()
         return outputs
 
+    def parse_losses(self, losses: dict) -> tuple[Tensor, dict[str, Tensor]]:
+        """This process's total for backward; means over processes for the log."""
+        total, terms = super().parse_losses(losses)
+        terms = {name: value.detach().float() for name, value in terms.items()}
+        all_reduce_dict(terms, 'mean')
+        return total, terms
+
     # ---------------------------------------------------------------- embeddings
     def _embed_images(self, images: ImageBatch) -> tuple[Tensor, Tensor | None]:
         """Global embeddings (B, D), normalised, and dense tokens (B, N, D)."""
@@ -110,7 +119,8 @@ class FGCLIP2Alignment(BaseModel):
 
     def _encode_images(self, images: ImageBatch) -> tuple[Tensor, Tensor | None]:
         tokens, mask = self.encoder.encode_tokens(images)
-        embeds = F.normalize(self.encoder.vision_model.head.pool(tokens, mask), dim=-1)
+        embeds = self.encoder.vision_model.head.pool(tokens, mask)
+        embeds = F.normalize(embeds.float(), dim=-1)  # bfloat16 would round cosines
         if not self.preset.regions:
             return embeds, None
         return embeds, self.encoder.dense_feature_head.dense(tokens, mask)
@@ -125,7 +135,7 @@ class FGCLIP2Alignment(BaseModel):
         )
 
     def _encode_texts(self, ids: Tensor, mode: str) -> Tensor:
-        return self.encoder.encode_text(ids, mode, normalize=True)
+        return F.normalize(self.encoder.encode_text(ids, mode).float(), dim=-1)
 
     def _recomputed(self, function: Callable, *args):
         """Call, keeping only the inputs for backward if there are micro-batches."""
@@ -135,15 +145,13 @@ class FGCLIP2Alignment(BaseModel):
 
     def _pool(self, maps: Tensor, batch: AlignmentBatch) -> Tensor:
         """Region embeddings (K, D), float32, normalised (spec A.5, D.2)."""
-        sizes = batch.images.image_sizes.tolist()
         grids = batch.images.grid_sizes.tolist()
-        pooled = []
-        for i, (boxes, (h, w)) in enumerate(zip(batch.bboxes, grids, strict=True)):
-            height, width = sizes[i]
-            scale = boxes.new_tensor([w / width, h / height] * 2)
-            cells = check_bboxes(boxes, sizes[i], i) * scale
-            features = maps[i, : h * w].float().unflatten(0, (h, w))
-            pooled.append(separable_roi_align(features, cells)[:, 0, 0])
+        maps = [
+            tokens[: h * w].float().unflatten(0, (h, w))
+            for tokens, (h, w) in zip(maps, grids, strict=True)
+        ]
+        sizes = batch.images.image_sizes.tolist()
+        pooled = pool_regions(maps, sizes, batch.bboxes)
         return F.normalize(torch.cat(pooled), dim=-1)
 
     # -------------------------------------------------------------------- losses
@@ -216,29 +224,37 @@ class FGCLIP2Alignment(BaseModel):
     def _freeze_unused(self) -> None:
         """Weights that no term reaches get no gradient, hence no weight decay."""
         preset, encoder = self.preset, self.encoder
-        encoder.dense_feature_head.probe.requires_grad_(False)  # no path leads there
-        unused = []
-        if not preset.regions:
-            unused += [encoder.dense_feature_head, encoder.boxtext_head]
-        if not preset.long:
-            unused += [
-                encoder.longtext_head,
-                encoder.text_model.embeddings.position_embedding_ori,
-                encoder.text_model.embeddings.position_embedding_res,
-            ]
-        if not preset.short:
-            unused.append(encoder.text_model.head)
-        for module in unused:
-            module.requires_grad_(False)
-        self.logit_scale_finegraind.requires_grad_(bool(preset.fgv))
-        hard = preset.fgt or preset.itc or (preset.cmr and preset.cmr_scaled)
-        self.logit_scale_hardneg.requires_grad_(bool(hard))
+        tables = encoder.text_model.embeddings
+        captions = preset.short or preset.long
+        pooled = preset.fgv or preset.fgt or preset.itc or preset.cmr
+        used = [
+            (encoder.vision_model, captions or pooled),
+            (encoder.vision_model.head, captions),
+            (encoder.logit_scale, captions),
+            (encoder.logit_bias, captions),
+            (encoder.dense_feature_head, pooled),
+            (encoder.dense_feature_head.probe, False),  # no path leads there
+            (encoder.boxtext_head, preset.regions),
+            (encoder.text_model.head, preset.short),
+            (encoder.longtext_head, preset.long),
+            (tables.position_embedding, preset.short or preset.regions),
+            (tables.position_embedding_ori, preset.long),
+            (tables.position_embedding_res, preset.long),
+            (self.logit_scale_finegraind, preset.fgv),
+            (
+                self.logit_scale_hardneg,
+                preset.fgt or preset.itc or (preset.cmr and preset.cmr_scaled),
+            ),
+        ]
+        for part, is_used in used:
+            if not is_used:
+                part.requires_grad_(False)
 
     def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args) -> None:
         """The threshold's length is the data's: take it as it was saved."""
         saved = state_dict.get(f'{prefix}cmr_threshold')
         if saved is not None and saved.shape != self.cmr_threshold.shape:
-            self.cmr_threshold = torch.zeros_like(saved)
+            self.cmr_threshold = self.cmr_threshold.new_zeros(saved.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -265,6 +281,7 @@ def _image_parts(images: ImageBatch, size: int | None) -> list[ImageBatch]:
                 images.patch_mask[part, :longest],
                 grids,
                 images.image_sizes[part],
+                None if images.windows is None else images.windows[part],
             )
         )
     return parts

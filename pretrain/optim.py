@@ -26,7 +26,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
     Args:
         params: groups; the mark is per group.
-        lr: of AdamW, and of Muon unless ``muon_lr`` is given in its groups.
+        lr: of groups that name none, AdamW's or Muon's.
         betas: of AdamW.
         eps: of AdamW.
         weight_decay: decoupled, of both.
@@ -136,6 +136,11 @@ class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             for key, parameters in groups.items()
         ]
         built = OPTIMIZERS.build(optimizer)
+        if muon and not isinstance(built, MuonAdamW):
+            raise ValueError(
+                f'paramwise_cfg: muon=True needs optimizer type MuonAdamW, got '
+                f'{type(built).__name__}'
+            )
         wrapper = dict(self.optim_wrapper_cfg)
         wrapper.setdefault('type', 'OptimWrapper')
         return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=built))

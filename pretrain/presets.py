@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from pretrain.losses import hard_negatives, region_text, tic
+from pretrain.losses.sigmoid import SAME_TEXT
+
 
 @dataclass(frozen=True)
 class LossPreset:
@@ -82,6 +85,13 @@ PRESETS = {
         tic_reduction='mean',
     ),
 }
+_FORMS = {
+    'same_text': SAME_TEXT,
+    'fgv_form': region_text.FORMS,
+    'fgt_form': hard_negatives.FORMS,
+    'tic_similar': tic.SIMILAR,
+    'tic_reduction': tic.REDUCTIONS,
+}
 # Stage 1 is the global loss alone (FG-CLIP 2, section 3.2)
 STAGE_1 = dict(fgv=0.0, fgt=0.0, itc=0.0, tic=0.0, cmr=0.0)
 
@@ -118,6 +128,8 @@ def loss_preset(preset: str = 'default', **changes: Any) -> LossPreset:
         changes['cmr_clamp'] = tuple(changes['cmr_clamp'])
     chosen = replace(PRESETS[preset], **changes)
     _check(asdict(chosen))
+    if not (chosen.short or chosen.long or chosen.regions):
+        raise ValueError('losses: all weights are 0; nothing would be learned')
     return chosen
 
 
@@ -128,3 +140,8 @@ def _check(values: Mapping[str, Any]) -> None:
             not 0 <= weight < float('inf')
         ):  # fmt: skip
             raise ValueError(f'losses: {name} must be a weight >= 0, got {weight!r}')
+    for name, forms in _FORMS.items():
+        if values[name] not in forms:
+            raise ValueError(
+                f'losses: {name} must be one of {forms}, got {values[name]!r}'
+            )

@@ -10,6 +10,8 @@ from _cli import KeyValue, parse_and_run
 EXAMPLE = """example (makes the tiny model in fgclip2_det/assets):
   python tools/train_stages.py configs/pretrain/fgclip2_tiny_stage1-crops_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage1_ovshapes.py \\
+      configs/pretrain/fgclip2_tiny_stage2-crops_ovshapes.py \\
+      configs/pretrain/fgclip2_tiny_stage2-windows_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage2_ovshapes.py \\
       --work-dir work_dirs/fgclip2_tiny --out my_tiny --dtype bfloat16
 
@@ -55,17 +57,20 @@ def main(args: argparse.Namespace) -> None:
     for config in args.configs:
         if not config.is_file():
             raise FileNotFoundError(f'there is no config {config}')
+    folders = [args.work_dir / config.stem for config in args.configs]
+    if len(set(folders)) < len(folders):
+        names = ', '.join(config.stem for config in args.configs)
+        raise ValueError(f'configs must have different file names, got {names}')
     model = None
-    for number, config in enumerate(args.configs, 1):
-        work_dir = args.work_dir / config.stem
+    stages = zip(args.configs, folders, strict=True)
+    for number, (config, work_dir) in enumerate(stages, 1):
         print(f'stage {number} of {len(args.configs)}: {config}', flush=True)
         if not (work_dir / 'model' / 'config.json').is_file():
             _train(args, config, work_dir, model)
         model = work_dir / 'model'
-    folders = [args.work_dir / config.stem for config in args.configs]
-    curves = draw_curves(folders, args.work_dir / 'curves.png')
     if args.out is not None:
         export_encoder(FGCLIP2.from_pretrained(model), args.out, args.dtype)
+    curves = draw_curves(folders, args.work_dir / 'curves.png')
     print(f'model: {args.out or model}\ncurves: {curves}')
 
 

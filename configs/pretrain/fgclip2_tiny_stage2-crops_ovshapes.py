@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/fgclip2-align_tiny.py', '../_base_/datasets/ovshapes_alignment.py',
     '../_base_/schedules/align_cpu.py', '../_base_/align_runtime.py'
 ]
-max_iters, decay_from = 1200, 800
+max_iters = 800
 model = dict(
     encoder=dict(
         _delete_=True,
@@ -15,9 +15,6 @@ train_dataloader = dict(
     collate_fn=dict(max_num_patches=16),
     dataset=dict(view='objects', resize_to=64, max_anns=4))
 train_cfg = dict(max_iters=max_iters)
-param_scheduler = [
+param_scheduler = [  # no decay: the next stage goes on
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(
-        type='LinearLR', start_factor=1.0, end_factor=0.5, by_epoch=False,
-        begin=decay_from, end=max_iters),
 ]

@@ -1,15 +1,15 @@
 # Stage 2 for a tiny model, second half: whole scenes at 256 px with their captions, regions
 # and hard negatives.
-#   --cfg-options model.encoder.pretrained=work_dirs/fgclip2_tiny_stage2-crops_ovshapes/model
+#   --cfg-options model.encoder.pretrained=work_dirs/fgclip2_tiny_stage2-windows_ovshapes/model
 _base_ = [
     '../_base_/models/fgclip2-align_tiny.py', '../_base_/datasets/ovshapes_alignment.py',
     '../_base_/schedules/align_cpu.py', '../_base_/align_runtime.py'
 ]
-max_iters, decay_from = 1800, 600
+max_iters, decay_from = 800, 200
 model = dict(
     encoder=dict(
         _delete_=True,
-        pretrained='work_dirs/fgclip2_tiny_stage2-crops_ovshapes/model'))
+        pretrained='work_dirs/fgclip2_tiny_stage2-windows_ovshapes/model'))
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),

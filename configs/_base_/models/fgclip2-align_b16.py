@@ -7,12 +7,12 @@ model = dict(
     losses=dict(preset='paper'),
     region_logit_scale=4.6052,  # ln 100, as released
     hard_logit_scale=4.6052,
-    # Two ways to need less memory, each for one more forward pass in four (forward 1,
-    # backward 2): blocks keep their inputs alone, and are computed again in backward;
+    # A step costs a forward (1) and a backward (2); either of these adds a forward (1).
+    # Blocks keep their inputs alone, and are computed again in backward:
     gradient_checkpointing=True,
-    # and a process puts only so many images, and texts, through a tower at once. The
-    # losses still see all embeddings of all processes: parts meet before the losses, and
-    # backward computes part by part again. optim_wrapper.accumulative_counts is no
+    # A process puts only so many images, and texts, through a tower at once; None: all.
+    # The losses still see all embeddings of all processes: parts meet before the losses,
+    # and backward computes part by part again. optim_wrapper.accumulative_counts is no
     # substitute, for it makes several small contrastive batches of a large one.
     micro_batch_size=128,
     data_preprocessor=dict(type='AlignmentDataPreprocessor', non_blocking=True))

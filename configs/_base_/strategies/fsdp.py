@@ -2,7 +2,7 @@
 # has the weights in shards, too. PyTorch's own; nothing to install.
 runner_type = 'FlexibleRunner'
 strategy = dict(
-    type='FSDPStrategy',
+    type='AlignmentFSDPStrategy',
     model_wrapper=dict(
         type='MMFullyShardedDataParallel',
         sharding_strategy='SHARD_GRAD_OP',

@@ -1,0 +1,246 @@
+"""A training step of stage 2 against the released arrangement of the same step.
+
+Both work on one set of weights with one optimizer, and their losses are compared
+before anything is timed. Steps are taken in turn, round after round, so that a machine
+whose speed drifts slows both alike; the ratio is the median of per-round ratios. Peak
+memory is measured in processes of their own, and so is the sigmoid loss's at a global
+batch of 32,768.
+
+    python benchmarks/pretrain.py --rounds 5 --out pretrain.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+# in front of this folder, where `pretrain` is this file
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import fgclip2_det  # noqa: F401, fills in what mmcv lacks
+from benchmarks.plain_alignment import NUM_TEXTS, plain_losses
+from pretrain.data import AlignmentBatch, AlignmentCollate, Sample
+from pretrain.losses import sigmoid_loss
+from pretrain.model import FGCLIP2Alignment
+
+NUM_IMAGES, NUM_BOXES, NUM_PATCHES, SIDE = 4, 4, 256, 256
+PAIRS, DIMS = 32_768, 768  # of the sigmoid loss
+STEPS = 'ours', 'released'
+
+
+def make_sample(number: int) -> Sample:
+    """A noise picture with four boxes; half of the phrases are the short expression,
+    which is the hard positive too."""
+    draw = np.random.default_rng(number)
+    pixels = draw.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    start = draw.uniform(0, SIDE / 2, (NUM_BOXES, 2))
+    bboxes = np.concatenate([start, start + draw.uniform(32, 120, start.shape)], 1)
+    names = [f'red cup no. {number}{k}' for k in range(NUM_BOXES)]
+    pairs = [(name, f'the {name} on the table') for name in names]
+    return Sample(
+        image=Image.fromarray(pixels),
+        language='en',
+        short=f'a table with cups, no. {number}',
+        long=f'on the table of room {number} there are ' + ', '.join(names),
+        bboxes=bboxes.astype(np.float32),
+        phrases=[pair[k % 2] for k, pair in enumerate(pairs)],
+        hard_positives=names,
+        hard_negatives=[
+            [f'{name} of kind {i}' for i in range(NUM_TEXTS - 1)] for name in names
+        ],
+        true_texts=pairs,
+    )
+
+
+def setup(size: str) -> tuple[FGCLIP2Alignment, AlignmentBatch, torch.optim.Optimizer]:
+    """Random weights, a batch, and the released optimizer settings."""
+    batch = AlignmentCollate(max_num_patches=NUM_PATCHES)(
+        [make_sample(number) for number in range(NUM_IMAGES)]
+    )
+    model = FGCLIP2Alignment(dict(size=size), dict(preset='released')).train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trained, lr=1e-6, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.001
+    )
+    return model, batch, optimizer
+
+
+def our_losses(model: FGCLIP2Alignment, batch: AlignmentBatch) -> dict[str, Tensor]:
+    """Weighted terms, with the first step's threshold."""
+    model.cmr_threshold = torch.zeros(())
+    return {k: v for k, v in model(batch).items() if k.startswith('loss')}
+
+
+LOSSES = dict(zip(STEPS, (our_losses, plain_losses), strict=True))
+
+
+def step(
+    losses: Callable,
+    model: FGCLIP2Alignment,
+    batch: AlignmentBatch,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Forward, backward, update."""
+    optimizer.zero_grad(set_to_none=True)
+    sum(losses(model, batch).values()).backward()
+    optimizer.step()
+
+
+@torch.no_grad()
+def check_equal(model: FGCLIP2Alignment, batch: AlignmentBatch) -> float:
+    """Largest difference between the terms, absolute or relative; an error if it
+    exceeds 1e-4."""
+    ours, plain = (losses(model, batch) for losses in LOSSES.values())
+    if ours.keys() != plain.keys():
+        raise ValueError(f'terms differ: {sorted(ours)} and {sorted(plain)}')
+    worst = 0.0
+    for name, value in ours.items():
+        difference = abs(value.item() - plain[name].item()) / max(1, abs(value.item()))
+        if difference > 1e-4:
+            raise ValueError(f'{name}: {value.item()} and {plain[name].item()}')
+        worst = max(worst, difference)
+    return worst
+
+
+def compare(rounds: int, size: str) -> dict:
+    """Images/s of both steps, and ratios round by round."""
+    model, batch, optimizer = setup(size)
+    result = dict(size=size, rounds=rounds, images=NUM_IMAGES, patches=NUM_PATCHES)
+    result |= dict(regions=len(batch.phrase_index), distinct_texts=len(batch.box_ids))
+    result['largest_difference'] = check_equal(model, batch)
+    steps = {
+        name: partial(step, losses, model, batch, optimizer)
+        for name, losses in LOSSES.items()
+    }
+    for parameter in optimizer.param_groups[0]['params']:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # makes the optimizer's state; the losses above were the warm-up
+    seconds = {name: [] for name in steps}
+    for number in range(rounds):
+        for name in list(steps)[:: (-1) ** number]:
+            start = time.perf_counter()
+            steps[name]()
+            seconds[name].append(time.perf_counter() - start)
+        print(f'round {number + 1}/{rounds}', file=sys.stderr)
+    ratios = [a / b for a, b in zip(*(seconds[name] for name in STEPS), strict=True)]
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        result[name] = dict(seconds=median, images_per_s=NUM_IMAGES / median)
+    result['ours_over_released'] = statistics.median(ratios)
+    result['spread'] = [min(ratios), max(ratios)]
+    return result
+
+
+def peak_gb() -> float:
+    """Highest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def resident_gb() -> float:
+    """Present resident memory of this process."""
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * os.sysconf('SC_PAGE_SIZE') / 1e9
+
+
+def step_peak(name: str, size: str) -> dict:
+    """Memory of one step: all of it, and what is beyond weights and batch."""
+    model, batch, optimizer = setup(size)
+    before = resident_gb()
+    step(LOSSES[name], model, batch, optimizer)
+    return dict(peak_gb=peak_gb(), above_weights_gb=peak_gb() - before)
+
+
+def sigmoid_peak() -> dict:
+    """Memory above the inputs, and seconds, of the sigmoid loss and its gradients."""
+    draw = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(PAIRS, DIMS, generator=draw) for _ in range(2)]
+    for x in inputs:
+        for rows in x.split(1024):  # in place and in parts: no peak of its own
+            rows.div_(rows.norm(dim=1, keepdim=True))
+    numbers = [torch.tensor([2.3]), torch.tensor([-10.0])]
+    leaves = [x.requires_grad_() for x in (*inputs, *numbers)]
+    sigmoid_loss(*(leaf[:8] if leaf.ndim > 1 else leaf for leaf in leaves)).backward()
+    for leaf in leaves:
+        leaf.grad = None
+    before, start = resident_gb(), time.perf_counter()
+    sigmoid_loss(*leaves).backward()
+    seconds = time.perf_counter() - start
+    above = max(peak_gb() - before, 0)
+    return dict(pairs=PAIRS, dims=DIMS, above_inputs_gb=above, seconds=seconds)
+
+
+def in_own_process(args: argparse.Namespace, what: str) -> dict:
+    """A measurement of memory, made by a fresh process."""
+    command = [sys.executable, __file__, '--measure', what, '--size', args.size]
+    command += ['--threads', str(args.threads)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(result: dict) -> None:
+    print(
+        f'stage 2, {result["size"]}, fp32, {NUM_IMAGES} images of {NUM_PATCHES} '
+        f'patches, {result["regions"]} regions with ten negatives '
+        f'({result["distinct_texts"]} distinct texts), {result["threads"]} threads'
+    )
+    for name in STEPS:
+        row = result[name]
+        print(
+            f'  {name:<9}{row["seconds"]:7.2f} s  {row["images_per_s"]:6.3f} images/s  '
+            f'peak {row["peak_gb"]:.2f} GB, {row["above_weights_gb"]:.2f} above weights'
+        )
+    low, high = result['spread']
+    print(
+        f'  ours / released = {result["ours_over_released"]:.3f}  ({low:.3f} to '
+        f'{high:.3f}); losses differ by {result["largest_difference"]:.1e} at most'
+    )
+    row = result['sigmoid']
+    print(
+        f'  sigmoid loss of {row["pairs"]:,} pairs, {row["dims"]} dims: '
+        f'{row["above_inputs_gb"]:.2f} GB above its inputs, {row["seconds"]:.1f} s'
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--size', default='base', choices=['tiny', 'base', 'large'])
+    parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    parser.add_argument(
+        '--measure', choices=[*STEPS, 'sigmoid'], help=argparse.SUPPRESS
+    )
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.measure:
+        is_step = args.measure in STEPS
+        found = step_peak(args.measure, args.size) if is_step else sigmoid_peak()
+        print(json.dumps(found))
+        return
+    result = compare(args.rounds, args.size)
+    for name in STEPS:
+        result[name] |= in_own_process(args, name)
+    result['sigmoid'] = in_own_process(args, 'sigmoid')
+    result |= dict(threads=args.threads, torch=torch.__version__)
+    report(result)
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()

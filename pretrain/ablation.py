@@ -1,0 +1,161 @@
+"""What stage 2's losses are each good for: variants, their table and their picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from fgclip2_det.datasets.ovshapes_captions import LANGUAGES
+
+# Variant -> changes of the config's losses; None is not trained at all. The losses of
+# captions stay throughout, as in table 8 of the paper (arXiv:2510.10921).
+VARIANTS: dict[str, dict[str, Any] | None] = {
+    'full': {},
+    'w/o FGV': dict(fgv=0.0),
+    'w/o FGT': dict(fgt=0.0),
+    'w/o TIC': dict(tic=0.0),
+    'w/o CMR': dict(cmr=0.0),
+    'w/o CMR, TIC': dict(cmr=0.0, tic=0.0),
+    'paper': dict(preset='paper'),
+    'released': dict(preset='released'),
+    'stage 1 only': None,
+}
+# Column -> metrics of evaluate_ovshapes, {} for the language
+COLUMNS = {
+    'box base': 'box_top1/base/{}',
+    'box novel': 'box_top1/novel/{}',
+    'hard base': 'hard11_base/{}',
+    'hard novel': 'hard11/{}',
+    'short i2t': 'retrieval/short/{}/i2t',
+    'short t2i': 'retrieval/short/{}/t2i',
+    'long i2t': 'retrieval/long/{}/i2t',
+    'long t2i': 'retrieval/long/{}/t2i',
+}
+Table = dict[str, dict[str, list[float]]]  # variant -> column -> percent of each seed
+
+
+def slug(variant: str) -> str:
+    """Name of a variant's files.
+
+    Example:
+        >>> slug('w/o CMR, TIC')
+        'wo-cmr-tic'
+    """
+    return '-'.join(variant.lower().replace('/', '').replace(',', '').split())
+
+
+def find_variant(name: str) -> str:
+    """A variant by its name or its files' name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for variant in VARIANTS:
+        if name in (variant, slug(variant)):
+            return variant
+    raise ValueError(f'there is no variant {name!r}; there are {", ".join(VARIANTS)}')
+
+
+def schedule_options(cfg: Mapping[str, Any], length: float) -> dict[str, int]:
+    """Dotted options that make an iteration-based training shorter, or longer.
+
+    Args:
+        cfg: config with ``train_cfg.max_iters`` and ``param_scheduler``.
+        length: factor of all its iterations.
+
+    Raises:
+        ValueError: if the config counts epochs, or the factor is not positive.
+    """
+    iters = (cfg.get('train_cfg') or {}).get('max_iters')
+    if iters is None:
+        raise ValueError('the length of a config without train_cfg.max_iters is fixed')
+    if not length > 0:
+        raise ValueError(f'length must be more than 0, got {length}')
+    if length == 1:
+        return {}
+    options = {'train_cfg.max_iters': max(1, round(iters * length))}
+    for number, scheduler in enumerate(cfg.get('param_scheduler') or []):
+        begin = round(scheduler.get('begin', 0) * length)
+        values = {'begin': begin}
+        if 'end' in scheduler:  # else it ends with the training
+            values['end'] = max(begin + 1, round(scheduler['end'] * length))
+        options |= {f'param_scheduler.{number}.{k}': v for k, v in values.items()}
+    return options
+
+
+def read_columns(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Percent by column: the mean of English and Chinese.
+
+    Raises:
+        ValueError: naming the metric that is not there.
+    """
+    columns = {}
+    for column, name in COLUMNS.items():
+        names = [name.format(language) for language in LANGUAGES]
+        if missing := [name for name in names if name not in metrics]:
+            raise ValueError(f'a result lacks the metric {missing[0]}')
+        columns[column] = mean(metrics[name] for name in names)
+    return columns
+
+
+def collect(results: Sequence[Mapping[str, Any]]) -> Table:
+    """Results of single runs by variant, in the order of :data:`VARIANTS`.
+
+    Args:
+        results: each with ``variant`` and ``metrics``.
+    """
+    table: Table = {}
+    for variant in VARIANTS:
+        rows = [
+            read_columns(result['metrics'])
+            for result in results
+            if result['variant'] == variant
+        ]
+        if rows:
+            table[variant] = {name: [row[name] for row in rows] for name in COLUMNS}
+    return table
+
+
+def format_markdown(table: Table) -> str:
+    """Mean and sample standard deviation over seeds, as a Markdown table."""
+    lines = [
+        f'| losses | seeds | {" | ".join(COLUMNS)} |',
+        f'|---|---{"|---" * len(COLUMNS)}|',
+    ]
+    for variant, columns in table.items():
+        count = len(next(iter(columns.values())))
+        cells = ' | '.join(_cell(columns[name]) for name in COLUMNS)
+        lines.append(f'| {variant} | {count} | {cells} |')
+    return '\n'.join(lines)
+
+
+def draw_table(table: Table, out: str | os.PathLike) -> Path:
+    """A panel per column, a bar per variant, a line for the spread over seeds."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(table)
+    figure = Figure(figsize=(12, 1.6 + 0.5 * len(names)), layout='constrained')
+    panels = figure.subplots(2, 4, sharey=True)
+    for panel, column in zip(panels.flat, COLUMNS, strict=True):
+        values = [table[name][column] for name in names]
+        spread = [stdev(v) if len(v) > 1 else 0.0 for v in values]
+        panel.barh(range(len(names)), [mean(v) for v in values], xerr=spread, capsize=2)
+        panel.set_title(f'{column} (%)', fontsize=9)
+        panel.tick_params(labelsize=7)
+        panel.set_xlim(0, 100)
+    panels[0, 0].set_yticks(range(len(names)), names)
+    panels[0, 0].invert_yaxis()
+    out = Path(out)
+    partial = out.with_name(f'{out.stem}.{os.getpid()}.tmp.png')
+    FigureCanvasAgg(figure).print_png(partial)
+    partial.replace(out)
+    return out
+
+
+def _cell(values: Sequence[float]) -> str:
+    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
+    return f'{mean(values):.1f}{spread}'

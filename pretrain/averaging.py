@@ -1,0 +1,25 @@
+"""An average of the weights for MMEngine's EMAHook."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import ExponentialMovingAverage
+from mmengine.registry import MODELS
+from torch import nn
+
+
+@MODELS.register_module()
+class AlignmentEMA(ExponentialMovingAverage):
+    """MMEngine's average, for a model whose CMR threshold takes its length from data.
+
+    The threshold is a buffer, so it is copied and not averaged.
+
+    Example:
+        >>> custom_hooks = [dict(type='EMAHook', ema_type='AlignmentEMA')]
+    """
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move towards the weights of ``model``."""
+        if self.module.cmr_threshold.shape != model.cmr_threshold.shape:
+            self.module.cmr_threshold = torch.zeros_like(model.cmr_threshold)
+        super().update_parameters(model)

@@ -1,0 +1,112 @@
+"""tools/train_stages.py on eight pictures, two steps a stage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from fgclip2_det import FGCLIP2
+from fgclip2_det.datasets import generate_ovshapes
+from pretrain.curves import read_scalars
+from pretrain.data.ovshapes import write_records
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = [
+    ROOT / 'configs' / 'pretrain' / f'fgclip2_tiny_{stage}_ovshapes.py'
+    for stage in ('stage1-crops', 'stage1')
+]
+NUM = 8
+
+
+@pytest.fixture
+def run_stages(run_tool, tmp_path):
+    def run(*words: object) -> tuple[int, str, str]:
+        options = [
+            *(f'data_root={tmp_path}/ovshapes', f'num_images={NUM}', 'max_iters=2'),
+            'default_hooks.logger.interval=1',
+        ]
+        work_dir = ['--work-dir', tmp_path / 'stages']
+        return run_tool('train_stages', *words, *work_dir, '--cfg-options', *options)
+
+    return run
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
+
+
+@pytest.mark.slow
+def test_stages_follow_each_other(run_stages, tmp_path):
+    """The second starts from the first one's model; started again, nothing is trained
+    and only what is made of the models is made anew."""
+    words = [*CONFIGS, '--out', tmp_path / 'out', '--dtype', 'bfloat16', '--seed', 5]
+    code, out, err = run_stages(*words)
+    assert code == 0, err
+    assert f'stage 2 of 2: {CONFIGS[1]}' in out
+    assert f'model: {tmp_path}/out' in out
+    folders = [tmp_path / 'stages' / config.stem for config in CONFIGS]
+    assert (tmp_path / 'stages' / 'curves.png').stat().st_size > 5000
+    for folder in folders:
+        assert [step for step, _ in read_scalars(folder)['loss']] == [1, 2]
+
+    first, second = (FGCLIP2.from_pretrained(folder / 'model') for folder in folders)
+    frozen = 'boxtext_head.weight'  # of both stages: it went through the folder
+    assert torch.equal(first.state_dict()[frozen], second.state_dict()[frozen])
+    trained = 'vision_model.head.probe'
+    change = second.state_dict()[trained] - first.state_dict()[trained]
+    assert 0 < change.abs().max() < 0.01
+    result = FGCLIP2.from_pretrained(tmp_path / 'out')
+    for name, value in second.state_dict().items():
+        assert torch.equal(result.state_dict()[name], value.bfloat16().float()), name
+    assert result.encode_text(['红色圆形']).shape == (1, 128)
+
+    before = [times(folder) for folder in folders]
+    code, _, err = run_stages(*words)
+    assert code == 0, err
+    assert [times(folder) for folder in folders] == before
+    check_records(tmp_path / 'ovshapes', tmp_path / 'again')
+
+
+def check_records(root: Path, other: Path) -> None:
+    """What the stages' process wrote is what this process writes: no text depends on
+    hashes or on the state of a generator."""
+    [folder] = root.iterdir()
+    again = generate_ovshapes(other, NUM, 1, 256, 1)
+    assert again.name == folder.name
+    for language in ('en', 'zh'):
+        path = write_records(again, language, 1)
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_ends_the_chain(run_stages, tmp_path):
+    broken = tmp_path / 'broken.py'
+    broken.write_text("model = dict(type='NoSuchModel')\n")
+    code, out, err = run_stages(broken, CONFIGS[0])
+    assert code == 1
+    last = err.splitlines()[-1]
+    assert last == f'error: {broken} ended with exit code 1; see its output above'
+    assert 'Traceback' not in err
+    assert 'stage 1 of 2' in out and 'stage 2 of 2' not in out
+    assert not (tmp_path / 'stages' / CONFIGS[0].stem).exists()
+
+
+def test_bad_input_is_one_sentence(run_stages, run_tool, tmp_path):
+    for words, message in (
+        (['nowhere.py'], 'there is no config nowhere.py'),
+        ([CONFIGS[0], CONFIGS[0]], 'configs must have different file names, got fgcl'),
+    ):
+        code, _, err = run_stages(*words)
+        assert (code, err.count('error: ')) == (1, 1)
+        assert message in err
+    assert not (tmp_path / 'stages').exists()
+    code, _, err = run_tool('train_stages', CONFIGS[0])
+    assert code == 2 and '--work-dir' in err
+
+
+def test_help_shows_an_example(run_tool):
+    code, out, _ = run_tool('train_stages', '--help')
+    assert code == 0
+    assert 'python tools/train_stages.py configs/pretrain/fgclip2_tiny_stage1' in out
