@@ -2,9 +2,10 @@
 
 Both work on one set of weights with one optimizer, and their losses are compared
 before anything is timed. Steps are taken in turn, round after round, so that a machine
-whose speed drifts slows both alike; the ratio is the median of per-round ratios. Peak
-memory is measured in processes of their own, and so is the sigmoid loss's at a global
-batch of 32,768.
+whose speed drifts slows both alike; the ratio is the median of per-round ratios. Where
+seconds times threads are far above the CPU seconds, others were at work. Peak memory is
+measured in processes of their own, and so is the sigmoid loss's at a global batch of
+32,768.
 
     python benchmarks/pretrain.py --rounds 5 --out pretrain.json
 """
@@ -13,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -128,31 +127,33 @@ def compare(rounds: int, size: str) -> dict:
     for parameter in optimizer.param_groups[0]['params']:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()  # makes the optimizer's state; the losses above were the warm-up
-    seconds = {name: [] for name in steps}
+    seconds, cpu_seconds = ({name: [] for name in steps} for _ in range(2))
     for number in range(rounds):
         for name in list(steps)[:: (-1) ** number]:
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             steps[name]()
             seconds[name].append(time.perf_counter() - start)
+            cpu_seconds[name].append(time.process_time() - cpu_start)
         print(f'round {number + 1}/{rounds}', file=sys.stderr)
     ratios = [a / b for a, b in zip(*(seconds[name] for name in STEPS), strict=True)]
     for name, values in seconds.items():
         median = statistics.median(values)
         result[name] = dict(seconds=median, images_per_s=NUM_IMAGES / median)
+        result[name]['cpu_seconds'] = statistics.median(cpu_seconds[name])
     result['ours_over_released'] = statistics.median(ratios)
     result['spread'] = [min(ratios), max(ratios)]
     return result
 
 
-def peak_gb() -> float:
-    """Highest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+def resident_gb(field: str = 'VmRSS') -> float:
+    """Resident memory of this process: at present, or with 'VmHWM' at its highest.
 
-
-def resident_gb() -> float:
-    """Present resident memory of this process."""
-    pages = int(Path('/proc/self/statm').read_text().split()[1])
-    return pages * os.sysconf('SC_PAGE_SIZE') / 1e9
+    Linux. ``getrusage`` will not do: its maximum is that of the process which started
+    this one, where that was larger.
+    """
+    lines = Path('/proc/self/status').read_text().splitlines()
+    values = dict(line.split(':', 1) for line in lines)
+    return int(values[field].split()[0]) * 1024 / 1e9  # in kB
 
 
 def step_peak(name: str, size: str) -> dict:
@@ -160,7 +161,8 @@ def step_peak(name: str, size: str) -> dict:
     model, batch, optimizer = setup(size)
     before = resident_gb()
     step(LOSSES[name], model, batch, optimizer)
-    return dict(peak_gb=peak_gb(), above_weights_gb=peak_gb() - before)
+    peak = resident_gb('VmHWM')
+    return dict(peak_gb=peak, above_weights_gb=peak - before)
 
 
 def sigmoid_peak() -> dict:
@@ -178,7 +180,7 @@ def sigmoid_peak() -> dict:
     before, start = resident_gb(), time.perf_counter()
     sigmoid_loss(*leaves).backward()
     seconds = time.perf_counter() - start
-    above = max(peak_gb() - before, 0)
+    above = resident_gb('VmHWM') - before
     return dict(pairs=PAIRS, dims=DIMS, above_inputs_gb=above, seconds=seconds)
 
 
@@ -199,7 +201,8 @@ def report(result: dict) -> None:
     for name in STEPS:
         row = result[name]
         print(
-            f'  {name:<9}{row["seconds"]:7.2f} s  {row["images_per_s"]:6.3f} images/s  '
+            f'  {name:<9}{row["seconds"]:7.2f} s ({row["cpu_seconds"]:.2f} s of all '
+            f'CPUs)  {row["images_per_s"]:6.3f} images/s  '
             f'peak {row["peak_gb"]:.2f} GB, {row["above_weights_gb"]:.2f} above weights'
         )
     low, high = result['spread']
