@@ -8,5 +8,5 @@ model = dict(
         frozen_stages=4),
     roi_head=dict(
         region_loss_weight=0.0,
-        fusion=dict(temperature=0.05),
+        fusion=dict(beta=0.3, temperature=0.05),
         bbox_head=dict(classifier=dict(logit_scale=3.0))))

@@ -16,7 +16,7 @@ model = dict(
         region_loss_weight=1.0,
         # texts of a random tower are close, cosines 0.987 to 0.9997, so scores need a
         # sharper scale than the released model's 1 / 75
-        fusion=dict(temperature=0.004),
+        fusion=dict(beta=0.8, temperature=0.004),
         bbox_head=dict(classifier=dict(logit_scale=5.5))))  # 1 / exp(5.5) = 0.004
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [

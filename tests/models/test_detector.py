@@ -21,6 +21,10 @@ NAMES = ['red circle', 'blue square', '绿色星形']
 def build(**options):
     init_default_scope('mmdet')
     cfg = Config.fromfile(ROOT / 'configs/_base_/models/fgclip2-det_tiny_sfpn.py')
+    # random weights that are trained along: everything has gradients
+    cfg.model.backbone.encoder = dict(size='tiny', seed=0)
+    cfg.model.backbone.frozen_stages = -1
+    cfg.model.roi_head.region_loss_weight = 1.0
     cfg.merge_from_dict(options)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)

@@ -96,12 +96,11 @@ def test_schedulers_move_both_parts():
     """At rate 0 nothing moves, whichever part it belongs to; then both do."""
     parameters = make_parameters()
     optimizer = make_optimizer(parameters)
-    schedule = LinearLR(
-        OptimWrapper(optimizer), start_factor=1e-9, by_epoch=False, begin=0, end=2
-    )
+    wrapper = OptimWrapper(optimizer)
+    schedule = LinearLR(wrapper, start_factor=1e-9, by_epoch=False, begin=0, end=2)
     start = make_parameters()
     set_gradients(parameters, 0)
-    optimizer.step()
+    wrapper.step()
     for name, parameter in parameters.items():
         torch.testing.assert_close(parameter, start[name], rtol=0, atol=1e-6)
     schedule.step()
