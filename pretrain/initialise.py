@@ -125,8 +125,8 @@ def whiten_patches(projection: nn.Linear, patches: Tensor) -> None:
 
 @torch.no_grad()
 def _soften_tokens(encoder: FGCLIP2) -> None:
-    """Random token embeddings large, text positions small: from the start two texts
-    differ by their words more than they agree by their padding."""
+    """Random token embeddings larger, text positions smaller: words count for more
+    against padding and place."""
     embeddings = encoder.text_model.embeddings
     dims = embeddings.token_embedding.embedding_dim
     embeddings.token_embedding.weight.mul_(0.5 * dims**0.5)

@@ -19,7 +19,7 @@ from _cli import KeyValue, parse_and_run
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = [
     ROOT / f'configs/pretrain/fgclip2_tiny_{name}_ovshapes.py'
-    for name in ('stage2-crops', 'stage2-windows', 'stage2')
+    for name in ('stage2-crops', 'stage2')
 ]
 EXAMPLE = """example:
   python tools/ablate_pretrain.py --work-dir work_dirs/ablation \\

@@ -67,8 +67,10 @@ def test_quick_start_runs(capsys):
     blocks = re.findall(r'^```python\n(.*?)^```', readme, re.MULTILINE | re.DOTALL)
     for block in blocks:
         compile(block, 'README.md', 'exec')
-    exec(blocks[0], {})
-    assert 'torch.Size([1, 3])' in capsys.readouterr().out
+    found = {}
+    exec(blocks[0], found)
+    assert 'tensor([[' in capsys.readouterr().out
+    assert (found['regions'] @ found['names'].T).argmax() == 0  # the red circle
 
 
 def test_files_that_the_readme_names_exist():
