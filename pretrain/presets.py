@@ -70,8 +70,9 @@ PRESETS = {
         cmr_per_negative=False,
         cmr_clamp=(0.0, 10.0),
     ),
-    # What suits a small model on data whose texts repeat: a phrase that two regions
-    # share is right for both. Measured on OVShapes; the README has the table.
+    # For a small model on data whose texts repeat: a phrase that two regions share is
+    # right for both. From single runs on OVShapes; tools/ablate_pretrain.py has yet to
+    # measure it against the others.
     'default': LossPreset(
         short=0.1,
         long=0.1,
