@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from fgclip2_det.models import (
     FGCLIP2SimpleFPN,
     OpenVocabCrossEntropyLoss,
-    OpenVocabFViTFusion,
     RegionTextClassifier,
 )
 
@@ -68,32 +67,6 @@ def test_scores():
     torch.testing.assert_close(softmax, torch.full((1, 2), 1 / 3))
     sigmoid = OpenVocabCrossEntropyLoss(use_sigmoid=True).scores(logits)
     torch.testing.assert_close(sigmoid, torch.full((1, 2), 0.5))
-
-
-def test_fvit_fusion_by_hand():
-    """F-ViT's OV-COCO constants: 0.1 / 0.8, T = 75. Cosines 0.02 apart: softmax
-    of (1.5, 0) = 0.8175745, 0.1824255. Base 0.5^0.9 * 0.8175745^0.1 = 0.5251928;
-    novel 0.3^0.2 * 0.1824255^0.8 = 0.2015046."""
-    fused = OpenVocabFViTFusion()(
-        torch.tensor([[0.5, 0.3]]),
-        torch.tensor([[0.27, 0.25]]),
-        torch.tensor([True, False]),
-    )
-    expected = torch.tensor([[0.5**0.9 * 0.8175745**0.1, 0.3**0.2 * 0.1824255**0.8]])
-    torch.testing.assert_close(fused, expected)
-
-
-def test_fusion_limits():
-    det = torch.tensor([[0.5, 0.3]])
-    cosines, novel = torch.tensor([[0.3, 0.1]]), torch.tensor([False, False])
-    only_det = OpenVocabFViTFusion(0.0, 0.0)
-    torch.testing.assert_close(only_det(det, cosines, novel), det)
-    only_sim = OpenVocabFViTFusion(1.0, 1.0, temperature=0.1)
-    expected = (cosines * 10).softmax(-1)
-    torch.testing.assert_close(only_sim(det, cosines, novel), expected)
-    for options in (dict(alpha=1.5), dict(beta=-0.1), dict(temperature=0)):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            OpenVocabFViTFusion(**options)
 
 
 class Released:

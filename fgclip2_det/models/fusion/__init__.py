@@ -1,3 +1,27 @@
-from fgclip2_det.models.fusion.open_vocab_fvit_fusion import OpenVocabFViTFusion
+"""Rules that combine a detector's scores with the encoder's."""
 
-__all__ = ['OpenVocabFViTFusion']
+from fgclip2_det.models.fusion.additive import (
+    OpenVocabArithmeticFusion,
+    OpenVocabDetRefinerFusion,
+    OpenVocabLogitFusion,
+)
+from fgclip2_det.models.fusion.geometric import (
+    OpenVocabFViTFusion,
+    OpenVocabFVLMFusion,
+    OpenVocabGeometricFusion,
+    OpenVocabLaMIFusion,
+    OpenVocabViLDFusion,
+)
+from fgclip2_det.models.fusion.score_fusion import ScoreFusion
+
+__all__ = [
+    'OpenVocabArithmeticFusion',
+    'OpenVocabDetRefinerFusion',
+    'OpenVocabFVLMFusion',
+    'OpenVocabFViTFusion',
+    'OpenVocabGeometricFusion',
+    'OpenVocabLaMIFusion',
+    'OpenVocabLogitFusion',
+    'OpenVocabViLDFusion',
+    'ScoreFusion',
+]

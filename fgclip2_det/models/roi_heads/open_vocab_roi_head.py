@@ -39,7 +39,8 @@ class OpenVocabRoIHead(StandardRoIHead):
     FG-CLIP 2 pools regions, and compared with the same texts.
 
     Args:
-        fusion: how both scores combine, see ``OpenVocabFViTFusion``.
+        fusion: how both scores combine: a rule of :mod:`fgclip2_det.models.fusion`,
+            ``OpenVocabFViTFusion`` by default.
         region_loss_weight: weight of a cross entropy on the encoder's own
             region scores at positive boxes. A trained encoder needs it, or its
             dense map drifts; a frozen one takes 0.

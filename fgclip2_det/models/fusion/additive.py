@@ -1,0 +1,123 @@
+"""Sums of scores, of probabilities of several sources, and of logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from fgclip2_det.models.fusion.score_fusion import ScoreFusion
+
+
+@MODELS.register_module()
+class OpenVocabArithmeticFusion(ScoreFusion):
+    """(1 - a) d + a w, with a the class's weight.
+
+    As the vocabulary grows w shrinks and d does not, so the best weight depends on the
+    number of names.
+
+    Args:
+        alpha, beta, temperature: see :class:`ScoreFusion`.
+    """
+
+    def __init__(
+        self,
+        alpha: float | Sequence[float] = 0.5,
+        beta: float | None = None,
+        temperature: float = 0.01,
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+
+    def combine(
+        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
+        return (1 - weights) * det + weights * self.similarity(cosines)
+
+
+@MODELS.register_module()
+class OpenVocabLogitFusion(ScoreFusion):
+    """sigmoid((1 - a) logit(d) + a (cos / temperature + bias)).
+
+    The similarity is a class's own, without a softmax: adding names changes no score.
+
+    Args:
+        alpha, beta, temperature: see :class:`ScoreFusion`. 1 / exp(logit_scale) of the
+            encoder makes the logit that of its sigmoid loss,
+        bias: with its logit_bias.
+    """
+
+    def __init__(
+        self,
+        alpha: float | Sequence[float] = 0.5,
+        beta: float | None = None,
+        temperature: float = 0.01,
+        bias: float = 0.0,
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+        self.bias = bias
+
+    def combine(
+        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
+        sim = cosines / self.temperature + self.bias
+        return ((1 - weights) * det.logit(eps=1e-6) + weights * sim).sigmoid()
+
+
+@MODELS.register_module()
+class OpenVocabDetRefinerFusion(ScoreFusion):
+    """Weighted sum of the detector, of the box and of the whole image.
+
+    det_weight d + image_weight sigmoid(cos(image) / T) + alpha sigmoid(cos(box) / T)
+
+    Args:
+        alpha: weight of the box.
+        det_weight: of the detector's scores.
+        image_weight: of the whole image's similarity to the names.
+        temperature: T.
+
+    Reference: DetRefiner's published constants 0.8, 0.1, 0.1 and 0.03. It expects a
+    detector without a score threshold.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.1,
+        det_weight: float = 0.8,
+        image_weight: float = 0.1,
+        temperature: float = 0.03,
+    ) -> None:
+        super().__init__(alpha, None, temperature)
+        for name, value in dict(
+            det_weight=det_weight, image_weight=image_weight
+        ).items():
+            if not 0 <= value <= 1:
+                raise ValueError(f'{name} must lie in [0, 1], got {value}')
+        self.det_weight, self.image_weight = det_weight, image_weight
+
+    def forward(
+        self,
+        det_scores: Tensor,
+        cosines: Tensor,
+        is_base: Tensor | None = None,
+        image_cosines: Tensor | None = None,
+    ) -> Tensor:
+        """As in :class:`ScoreFusion`; ``image_cosines`` (C,) of the whole image with
+        the names is needed unless its weight is 0."""
+        scores = super().forward(det_scores, cosines, is_base)
+        if not self.image_weight:
+            return scores
+        if image_cosines is None or image_cosines.shape != cosines.shape[1:]:
+            found = None if image_cosines is None else tuple(image_cosines.shape)
+            raise ValueError(
+                f'image_cosines must be ({cosines.shape[1]},), got {found}; without '
+                'them, set image_weight=0'
+            )
+        image = (image_cosines.float() / self.temperature).sigmoid()
+        return scores + self.image_weight * image
+
+    def combine(
+        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
+        sim = (cosines / self.temperature).sigmoid()
+        return self.det_weight * det + weights * sim

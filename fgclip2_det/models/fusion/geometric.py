@@ -1,0 +1,139 @@
+"""Weighted geometric means, and the published rules that are such means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from fgclip2_det.models.fusion.score_fusion import ScoreFusion
+
+
+@MODELS.register_module()
+class OpenVocabGeometricFusion(ScoreFusion):
+    """d ** (1 - a) * w ** a, with a the class's weight.
+
+    The order of one box's classes does not depend on how many names there are: the
+    softmax's sum is a common factor. The scores themselves do, and they are no
+    probabilities.
+
+    Args:
+        alpha, beta, temperature: see :class:`ScoreFusion`. 1/2 on all classes is
+            FG-CLIP 2's geometric averaging.
+
+    Example:
+        >>> fusion = OpenVocabGeometricFusion(temperature=1.0)
+        >>> fusion(torch.tensor([[0.9, 0.1]]), torch.zeros(1, 2))
+        tensor([[0.6708, 0.2236]])
+
+    Reference: FG-CLIP 2 (arXiv:2510.10921), section 4.2.3 and appendix B.
+    """
+
+    def __init__(
+        self,
+        alpha: float | Sequence[float] = 0.5,
+        beta: float | None = None,
+        temperature: float = 0.01,
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+
+    def combine(
+        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
+        return det ** (1 - weights) * self.similarity(cosines) ** weights
+
+
+@MODELS.register_module()
+class OpenVocabViLDFusion(OpenVocabGeometricFusion):
+    """A third of the weight for the similarity on base classes, two on novel ones.
+
+    Reference: ViLD (arXiv:2104.13921), section 3.4.
+    """
+
+    def __init__(
+        self, alpha: float = 1 / 3, beta: float = 2 / 3, temperature: float = 0.01
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+
+
+@MODELS.register_module()
+class OpenVocabFViTFusion(OpenVocabGeometricFusion):
+    """Little of the similarity on base classes, much on novel ones.
+
+    Nothing is renormalised. The defaults are those of OV-COCO; OV-LVIS has beta 0.6
+    (base size) or 0.4 (large) at temperature 1 / 50.
+
+    Example:
+        >>> fusion = OpenVocabFViTFusion(alpha=0.0, beta=1.0, temperature=1.0)
+        >>> cosines, is_base = torch.zeros(1, 2), torch.tensor([True, False])
+        >>> fusion(torch.tensor([[0.9, 0.1]]), cosines, is_base)
+        tensor([[0.9000, 0.5000]])
+
+    Reference: CLIPSelf (arXiv:2310.01403), F-ViT.
+    """
+
+    def __init__(
+        self, alpha: float = 0.1, beta: float = 0.8, temperature: float = 1 / 75
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+
+
+@MODELS.register_module()
+class OpenVocabFVLMFusion(OpenVocabGeometricFusion):
+    """The weighted geometric mean, made a distribution with the background again.
+
+    The background is what a softmax detector leaves, 1 - sum d; it takes no part in
+    the mean and does in the sum. Independent (sigmoid) scores may sum to more than 1:
+    then the background is 0.
+
+    Reference: F-VLM (arXiv:2209.15639), equation 3; defaults as in its code, the
+    paper's OV-COCO has 0.2 and 0.45.
+    """
+
+    def __init__(
+        self, alpha: float = 0.35, beta: float = 0.65, temperature: float = 0.01
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+
+    def combine(
+        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
+        fused = super().combine(det, cosines, weights, is_base)
+        background = (1 - det.sum(-1, keepdim=True)).clamp(min=0)
+        total = fused.sum(-1, keepdim=True) + background
+        return fused / total.clamp(min=torch.finfo(total.dtype).tiny)
+
+
+@MODELS.register_module()
+class OpenVocabLaMIFusion(OpenVocabGeometricFusion):
+    """Base scores are the detector's; novel ones are fused, then multiplied.
+
+    A multiplier needs to know which classes are novel, and lets scores exceed 1.
+
+    Args:
+        alpha, beta, temperature: see :class:`ScoreFusion`.
+        novel_scale: multiplies the scores of novel classes.
+
+    Reference: LaMI-DETR (arXiv:2407.11335); defaults of its OV-LVIS, for detectors
+    with independent (sigmoid) scores.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.0,
+        beta: float = 0.4,
+        temperature: float = 0.01,
+        novel_scale: float = 5.0,
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+        if not novel_scale > 0:
+            raise ValueError(f'novel_scale must be positive, got {novel_scale}')
+        self.novel_scale = novel_scale
+
+    def combine(
+        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
+        fused = super().combine(det, cosines, weights, is_base)
+        return fused * torch.where(is_base, 1.0, self.novel_scale)

@@ -1,0 +1,106 @@
+"""What all fusion rules share: similarities, weights, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ScoreFusion(nn.Module):
+    """Detector scores d and region-text cosines -> fused scores, box by class.
+
+    A rule is a subclass with ``combine``. The similarity is w = softmax(cos /
+    temperature) over all C names, so it shrinks as the vocabulary grows.
+
+    Args:
+        alpha: weight of w, in [0, 1]: on base classes, or on all where ``beta`` is
+            None. A sequence gives each class its own.
+        beta: weight of w on novel classes.
+        temperature: cosines are divided by it. 0.01 is what the released evaluation
+            of regions uses.
+
+    Raises:
+        ValueError: for weights outside [0, 1], a temperature that is not positive, or
+            ``beta`` beside a sequence.
+    """
+
+    def __init__(
+        self,
+        alpha: float | Sequence[float],
+        beta: float | None = None,
+        temperature: float = 0.01,
+    ) -> None:
+        super().__init__()
+        per_class = isinstance(alpha, Sequence)
+        if per_class and beta is not None:
+            raise ValueError(
+                f'beta must be None where alpha has a weight for each class, got {beta}'
+            )
+        alphas = alpha if per_class else [alpha]
+        betas = [] if beta is None else [beta]
+        for name, values in dict(alpha=alphas, beta=betas).items():
+            for value in values:
+                if not 0 <= value <= 1:
+                    raise ValueError(f'{name} must lie in [0, 1], got {value}')
+        if not temperature > 0:
+            raise ValueError(f'temperature must be positive, got {temperature}')
+        self.alpha, self.beta, self.temperature = alpha, beta, temperature
+
+    def forward(
+        self, det_scores: Tensor, cosines: Tensor, is_base: Tensor | None = None
+    ) -> Tensor:
+        """Fused scores.
+
+        Args:
+            det_scores: (n, C) class probabilities of the detector, or (n, 1) where it
+                has one score a box.
+            cosines: (n, C) of region embeddings with the vocabulary.
+            is_base: (C,) bool; needed if there is a ``beta``.
+
+        Returns:
+            (n, C), float32.
+
+        Raises:
+            ValueError: if shapes do not fit, or ``is_base`` is missing.
+        """
+        n, num_classes = cosines.shape
+        if det_scores.shape not in {(n, num_classes), (n, 1)}:
+            raise ValueError(
+                f'det_scores must be ({n}, {num_classes}) like the cosines, or '
+                f'({n}, 1), got {tuple(det_scores.shape)}'
+            )
+        weights = self.weights(num_classes, is_base).to(cosines.device)
+        return self.combine(
+            det_scores.float().expand(n, num_classes), cosines.float(), weights, is_base
+        )
+
+    def combine(
+        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
+        """The rule: (n, C), (n, C), (C,), (C,) -> (n, C)."""
+        raise NotImplementedError
+
+    def similarity(self, cosines: Tensor) -> Tensor:
+        """w: (n, C) cosines -> (n, C), rows of sum 1."""
+        return (cosines / self.temperature).softmax(-1)
+
+    def weights(self, num_classes: int, is_base: Tensor | None) -> Tensor:
+        """Weight of the similarity for each class, (C,)."""
+        if isinstance(self.alpha, Sequence):
+            if len(self.alpha) != num_classes:
+                raise ValueError(
+                    f'alpha has {len(self.alpha)} weights, but there are {num_classes} '
+                    'classes'
+                )
+            return torch.tensor(self.alpha, dtype=torch.float32)
+        if self.beta is None:
+            return torch.full((num_classes,), float(self.alpha))
+        if is_base is None or is_base.shape != (num_classes,):
+            found = None if is_base is None else tuple(is_base.shape)
+            raise ValueError(
+                f'alpha and beta need is_base ({num_classes},), got {found}; without '
+                'a split, set beta=None'
+            )
+        return torch.where(is_base, self.alpha, self.beta)

@@ -1,0 +1,166 @@
+"""Fusion rules against numbers worked out by hand, and their common checks."""
+
+import math
+
+import pytest
+import torch
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from mmdet.registry import MODELS
+
+from fgclip2_det.models import fusion
+from fgclip2_det.models.fusion import ScoreFusion
+
+RULES = [name for name in fusion.__all__ if name != 'ScoreFusion']
+DET = torch.tensor([[0.5, 0.3]])
+COSINES = torch.tensor([[0.27, 0.25]])  # softmax at 0.01: (2, 0) -> 0.880797, 0.119203
+SPLIT = torch.tensor([True, False])  # base, novel
+A, B = 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(2))
+
+
+def build(name: str, **options) -> ScoreFusion:
+    return MODELS.build(dict(type=f'OpenVocab{name}Fusion', **options))
+
+
+def test_the_hand_has_the_right_softmax():
+    assert pytest.approx(0.880797, abs=1e-6) == A
+    assert pytest.approx(0.119203, abs=1e-6) == B
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'expected'),
+    [
+        ('Geometric', {}, [0.663625, 0.189106]),  # roots of 0.4403985, 0.0357609
+        ('Geometric', dict(alpha=0.0), [0.5, 0.3]),
+        ('Geometric', dict(alpha=1.0), [A, B]),
+        ('Geometric', dict(alpha=[1.0, 0.0]), [A, 0.3]),
+        ('Geometric', dict(alpha=0.0, beta=0.5), [0.5, 0.189106]),
+        ('Arithmetic', {}, [0.690399, 0.209602]),
+        ('Arithmetic', dict(alpha=0.25), [0.595199, 0.254801]),
+        ('ViLD', {}, [0.25 ** (1 / 3) * A ** (1 / 3), 0.3 ** (1 / 3) * B ** (2 / 3)]),
+        ('LaMI', {}, [0.5, 5 * 0.3**0.6 * B**0.4]),
+        ('LaMI', dict(novel_scale=1.0, beta=0.25), [0.5, 0.3**0.75 * B**0.25]),
+        # logit(0.5) = 0, logit(0.3) = -0.847298; cos / 0.1 = 2.7 and 2.5
+        (
+            'Logit',
+            dict(temperature=0.1),
+            [1 / (1 + math.exp(-1.35)), 1 / (1 + math.exp(-0.826351))],
+        ),
+        (
+            'Logit',
+            dict(temperature=0.1, alpha=1.0, bias=-2.5),
+            [1 / (1 + math.exp(-0.2)), 0.5],
+        ),
+        # sigmoid(0.27 / 0.03 = 9) = 0.999877, sigmoid(25 / 3) = 0.999760
+        ('DetRefiner', dict(image_weight=0.0), [0.4999877, 0.339976]),
+    ],
+)
+def test_by_hand(name, options, expected):
+    fused = build(name, **options)(DET, COSINES, SPLIT)
+    torch.testing.assert_close(
+        fused, torch.tensor([expected], dtype=torch.float32), atol=2e-6, rtol=0
+    )
+
+
+def test_fvit_fusion_by_hand():
+    """F-ViT's OV-COCO constants: 0.1 / 0.8, T = 75. Cosines 0.02 apart: softmax
+    of (1.5, 0) = 0.8175745, 0.1824255. Base 0.5^0.9 * 0.8175745^0.1 = 0.5251928;
+    novel 0.3^0.2 * 0.1824255^0.8 = 0.2015046."""
+    fused = build('FViT')(
+        torch.tensor([[0.5, 0.3]]),
+        torch.tensor([[0.27, 0.25]]),
+        torch.tensor([True, False]),
+    )
+    expected = torch.tensor([[0.5**0.9 * 0.8175745**0.1, 0.3**0.2 * 0.1824255**0.8]])
+    torch.testing.assert_close(fused, expected)
+
+
+def test_fvit_limits():
+    det = torch.tensor([[0.5, 0.3]])
+    cosines, novel = torch.tensor([[0.3, 0.1]]), torch.tensor([False, False])
+    only_det = build('FViT', alpha=0.0, beta=0.0)
+    torch.testing.assert_close(only_det(det, cosines, novel), det)
+    only_sim = build('FViT', alpha=1.0, beta=1.0, temperature=0.1)
+    expected = (cosines * 10).softmax(-1)
+    torch.testing.assert_close(only_sim(det, cosines, novel), expected)
+
+
+def test_fvlm_gives_a_distribution_with_the_background():
+    """Base 0.5^0.65 A^0.35, novel 0.3^0.35 B^0.65, background 0.2; over their sum."""
+    base, novel = 0.5**0.65 * A**0.35, 0.3**0.35 * B**0.65
+    total = base + novel + 0.2
+    fused = build('FVLM')(DET, COSINES, SPLIT)
+    expected = torch.tensor([[base / total, novel / total]])
+    torch.testing.assert_close(fused, expected)
+    assert fused.sum() < 1
+    crowded = build('FVLM')(torch.tensor([[0.9, 0.8]]), COSINES, SPLIT)
+    torch.testing.assert_close(crowded.sum(), torch.tensor(1.0))
+    nothing = build('FVLM', alpha=0.0, beta=0.0)(
+        torch.tensor([[0.0, 0.0]]), COSINES, SPLIT
+    )
+    assert torch.equal(nothing, torch.zeros(1, 2))
+
+
+def test_detrefiner_adds_the_image():
+    """0.1 sigmoid(0.3) and 0.1 sigmoid(-0.6) with cosines of 0.009 and -0.018."""
+    rule, image = build('DetRefiner'), torch.tensor([0.009, -0.018])
+    without = build('DetRefiner', image_weight=0.0)(DET, COSINES)
+    expected = without + torch.tensor([[0.0574443, 0.0354344]])
+    torch.testing.assert_close(rule(DET, COSINES, None, image), expected)
+    for found in (None, torch.zeros(3)):
+        with pytest.raises(ValueError, match=r'image_cosines must be \(2,\)'):
+            rule(DET, COSINES, None, found)
+
+
+def test_geometric_order_does_not_depend_on_other_names():
+    """More names make all of a box's scores smaller by one factor."""
+    generator = torch.Generator().manual_seed(0)
+    det = torch.rand(5, 40, generator=generator)
+    cosines = torch.rand(5, 40, generator=generator) / 5
+    rule = build('Geometric')
+    few, many = rule(det[:, :7], cosines[:, :7]), rule(det, cosines)[:, :7]
+    ratio = few / many
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
+    logit = build('Logit')
+    torch.testing.assert_close(
+        logit(det[:, :7], cosines[:, :7]), logit(det, cosines)[:, :7]
+    )
+
+
+@pytest.mark.parametrize('rule', RULES)
+def test_every_rule(rule):
+    """One score a box serves all classes; no boxes and half precision are fine; the
+    rules are registered."""
+    options = dict(image_weight=0.0) if 'DetRefiner' in rule else {}
+    fuse = MODELS.build(dict(type=rule, **options))
+    assert isinstance(fuse, ScoreFusion)
+    generator = torch.Generator().manual_seed(1)
+    det, cosines = torch.rand(4, 1, generator=generator), COSINES.expand(4, 2)
+    fused = fuse(det, cosines, SPLIT)
+    torch.testing.assert_close(fused, fuse(det.expand(4, 2), cosines, SPLIT))
+    assert fused.shape == (4, 2) and fused.dtype == torch.float32
+    assert fuse(det.half(), cosines.bfloat16(), SPLIT).dtype == torch.float32
+    assert fuse(det[:0], cosines[:0], SPLIT).shape == (0, 2)
+    for alpha in (-0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match='alpha must lie in'):
+            MODELS.build(dict(type=rule, alpha=alpha))
+    with pytest.raises(ValueError, match='temperature must be positive, got 0'):
+        MODELS.build(dict(type=rule, temperature=0))
+    with pytest.raises(ValueError, match=r'must be \(4, 2\) like the cosines'):
+        fuse(torch.rand(4, 3), cosines, SPLIT)
+
+
+def test_bad_weights():
+    with pytest.raises(ValueError, match=r'beta must lie in .* got 2'):
+        build('ViLD', beta=2)
+    with pytest.raises(ValueError, match='beta must be None where alpha has a weight'):
+        build('Arithmetic', alpha=[0.5, 0.5], beta=0.1)
+    with pytest.raises(ValueError, match='alpha has 3 weights, but there are 2 cl'):
+        build('Geometric', alpha=[0.1, 0.2, 0.3])(DET, COSINES)
+    with pytest.raises(ValueError, match=r'need is_base \(2,\), got None'):
+        build('FViT')(DET, COSINES)
+    with pytest.raises(ValueError, match='novel_scale must be positive, got 0'):
+        build('LaMI', novel_scale=0)
+    with pytest.raises(ValueError, match='det_weight must lie in'):
+        build('DetRefiner', det_weight=1.1)
