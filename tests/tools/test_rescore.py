@@ -1,0 +1,66 @@
+"""tools/rescore.py from files to files."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+
+@pytest.fixture
+def words(tmp_path) -> list:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    coco = dict(
+        images=[dict(id=1, file_name='a.png', width=96, height=64)],
+        categories=[dict(id=k, name=n) for k, n in ((4, 'red star'), (2, 'ring'))],
+    )
+    rows = [
+        dict(image_id=1, category_id=k, bbox=[8, 8, 30, 40], score=s)
+        for k, s in ((4, 0.8), (2, 0.4))
+    ]
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    (tmp_path / 'rows.json').write_text(json.dumps(rows))
+    return [
+        '--predictions', tmp_path / 'rows.json', '--ann', tmp_path / 'ann.json',
+        '--images', tmp_path, '--encoder', 'fgclip2_tiny',
+    ]  # fmt: skip
+
+
+def test_keep_then_box(run_tool, words, tmp_path):
+    """With sqrt(d p): the squares over d are the two names' shares."""
+    out = tmp_path / 'made' / 'out.json'
+    options = ['--alpha', 0.5, '--temperature', 0.1, '--out', out]
+    code, text, err = run_tool('rescore', *words, *options)
+    assert code == 0, err
+    assert text == f'2 rows of 1 images -> 2 rows: {out}\n'
+    rows = json.loads(out.read_text())
+    assert [row['category_id'] for row in rows] == [4, 2]
+    assert [row['det_score'] for row in rows] == pytest.approx([0.8, 0.4])
+    shares = [row['score'] ** 2 / row['det_score'] for row in rows]
+    assert sum(shares) == pytest.approx(1, abs=1e-5)
+    code, text, err = run_tool('rescore', *words, *options, '--mode', 'box')
+    assert code == 0, err
+    assert '-> 1 rows' in text and '--nms 0.7' in text
+    [row] = json.loads(out.read_text())
+    assert row['category_id'] == (4 if shares[0] > shares[1] else 2)
+    assert row['score'] == pytest.approx((0.8 * max(shares)) ** 0.5, abs=1e-5)
+
+
+def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
+    out = tmp_path / 'out.json'
+    for options, message in (
+        (['--alpha', 2], 'alpha must lie in [0, 1], got 2.0'),
+        (['--nms', 0.5], "mode 'keep' keeps every row"),
+        (['--novel', 'zebra'], "'zebra'"),
+        (['--predictions', 'nowhere.json'], 'nowhere.json cannot be read'),
+    ):
+        code, _, err = run_tool('rescore', *words, '--out', out, *options)
+        assert code == 1, options
+        assert err.startswith('error: ') and message in err
+        assert 'Traceback' not in err
+    assert not out.exists()
+    code, text, _ = run_tool('rescore', '--help')
+    assert code == 0 and 'python tools/rescore.py --predictions' in text
