@@ -13,6 +13,7 @@ EXAMPLE = """example (makes the tiny model in fgclip2_det/assets):
       configs/pretrain/fgclip2_tiny_stage2-crops_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage2-windows_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage2_ovshapes.py \\
+      configs/pretrain/fgclip2_tiny_stage2-colors_ovshapes.py \\
       --work-dir work_dirs/fgclip2_tiny --out my_tiny --dtype bfloat16
 
 Started again, it goes on where it was stopped."""
@@ -34,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
         choices=['float32', 'bfloat16', 'float16'],
         help='of the weights in --out; as trained by default',
     )
+    parser.add_argument(
+        '--processes',
+        type=int,
+        default=1,
+        help="that share each config's batch",
+    )
     parser.add_argument('--seed', type=int, help='of all stages')
     parser.add_argument(
         '--cfg-options',
@@ -54,6 +61,8 @@ def main(args: argparse.Namespace) -> None:
     from pretrain.curves import draw_curves
     from pretrain.export import export_encoder
 
+    if args.processes < 1:
+        raise ValueError(f'--processes must be at least 1, got {args.processes}')
     for config in args.configs:
         if not config.is_file():
             raise FileNotFoundError(f'there is no config {config}')
@@ -79,8 +88,15 @@ def _train(args: argparse.Namespace, config: Path, work_dir: Path, start) -> Non
     options = {key: str(value) for key, value in args.cfg_options.items()}
     if start is not None:
         options['model.encoder.pretrained'] = str(start)
-    command = [sys.executable, Path(__file__).with_name('train.py'), config]
+    command = [sys.executable]
+    if args.processes > 1:
+        options |= _batch_share(config, args.cfg_options, args.processes)
+        command += ['-m', 'torch.distributed.run', '--standalone']
+        command += ['--nproc-per-node', args.processes]
+    command += [Path(__file__).with_name('train.py'), config]
     command += ['--work-dir', work_dir, '--resume']
+    if args.processes > 1:
+        command += ['--launcher', 'pytorch']
     if args.seed is not None:
         command += ['--seed', str(args.seed)]
     if options:
@@ -88,6 +104,21 @@ def _train(args: argparse.Namespace, config: Path, work_dir: Path, start) -> Non
     code = subprocess.run([str(word) for word in command]).returncode
     if code:
         raise ValueError(f'{config} ended with exit code {code}; see its output above')
+
+
+def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, str]:
+    """The option that gives each process its share of a config's batch."""
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(changes)
+    batch_size = cfg.train_dataloader.batch_size
+    if batch_size % processes:
+        raise ValueError(
+            f'{config}: batch_size {batch_size} is not divisible by --processes '
+            f'{processes}'
+        )
+    return {'train_dataloader.batch_size': str(batch_size // processes)}
 
 
 if __name__ == '__main__':

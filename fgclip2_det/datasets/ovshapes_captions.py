@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .ovshapes_classes import COLORS, SHAPES, ShapeClass
+from .ovshapes_classes import COLORS, EXTRA_COLORS, OVSHAPES_CLASSES, SHAPES, ShapeClass
 from .ovshapes_render import TEXTURES, ShapeObject
 
 LANGUAGES = ('en', 'zh')
@@ -48,10 +48,10 @@ def hard_negatives(
     least nine), the count is changed: 'two striped red circles'.
     """
     color, shape = found.shape_class.color, found.shape_class.shape
-    pairs = [(c, shape) for c in COLORS] + [(color, s) for s in SHAPES]
-    if allowed is not None:
-        named = {(c.color, c.shape) for c in allowed}
-        pairs = [pair for pair in pairs if pair in named]
+    named = OVSHAPES_CLASSES if allowed is None else allowed
+    named = {(c.color, c.shape) for c in named}
+    pairs = [(c, shape) for c in COLORS | EXTRA_COLORS] + [(color, s) for s in SHAPES]
+    pairs = [pair for pair in pairs if pair in named]
     texts = [_phrase(found.texture, *p, language) for p in pairs if p != (color, shape)]
     texts += [
         _phrase(t, color, shape, language) for t in TEXTURES if t != found.texture
@@ -112,7 +112,7 @@ def _relation(one: ShapeObject, other: ShapeObject, language: str) -> str:
 
 def _name(color: str, shape: str, language: str) -> str:
     if language == 'zh':
-        return COLORS[color] + SHAPES[shape]
+        return (COLORS | EXTRA_COLORS)[color] + SHAPES[shape]
     if language == 'en':
         return f'{color} {shape}'
     raise ValueError(f'language must be one of {LANGUAGES}, got {language!r}')

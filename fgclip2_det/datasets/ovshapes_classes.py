@@ -1,6 +1,7 @@
 """The 80 classes of OVShapes: 8 colours x 10 shapes and their fixed split."""
 
 from dataclasses import dataclass
+from itertools import product
 
 COLORS = {
     'red': '红色',
@@ -11,6 +12,23 @@ COLORS = {
     'purple': '紫色',
     'black': '黑色',
     'white': '白色',
+}
+# Colours of none of the 80 classes, for alignment training, on both sides of each of
+# theirs: with all shapes in them, a shape is learned whatever its colour. Without them
+# it is learned in the few colours that the base classes show it in, and in no other.
+EXTRA_COLORS = {
+    'brown': '棕色',
+    'vermilion': '朱色',
+    'amber': '琥珀色',
+    'lime': '青柠色',
+    'teal': '湖色',
+    'cyan': '青色',
+    'azure': '碧色',
+    'indigo': '靛色',
+    'magenta': '玫瑰色',
+    'pink': '粉色',
+    'charcoal': '炭色',
+    'cream': '米色',
 }
 # Told apart at 28 px and at any rotation: the diamond is a slim rhombus, because a
 # rotated square is a square; an arrow instead of a hexagon, which small and noisy
@@ -48,10 +66,11 @@ class ShapeClass:
     """One colour x shape pair.
 
     Args:
-        category_id: 1 to 80, row by row through the table of colours and shapes.
-        color: key of ``COLORS``.
+        category_id: 1 to 80, row by row through the table of colours and shapes;
+            from 81 on with extra colours.
+        color: key of ``COLORS`` or ``EXTRA_COLORS``.
         shape: key of ``SHAPES``.
-        split: ``'base'``, ``'novel'`` or ``'unused'``.
+        split: ``'base'``, ``'novel'``, ``'unused'`` or ``'extra'``.
     """
 
     category_id: int
@@ -67,7 +86,7 @@ class ShapeClass:
     @property
     def name_zh(self) -> str:
         """Chinese name, ``'红色圆形'``."""
-        return COLORS[self.color] + SHAPES[self.shape]
+        return (COLORS | EXTRA_COLORS)[self.color] + SHAPES[self.shape]
 
     def to_category(self) -> dict:
         """The entry of a COCO file's ``categories``."""
@@ -84,6 +103,11 @@ OVSHAPES_CLASSES = tuple(
     ShapeClass(row * len(SHAPES) + column + 1, color, shape, _SPLIT_NAMES[cell])
     for row, (color, cells) in enumerate(zip(COLORS, _SPLIT_TABLE.split(), strict=True))
     for column, (shape, cell) in enumerate(zip(SHAPES, cells, strict=True))
+)
+
+EXTRA_CLASSES = tuple(
+    ShapeClass(len(OVSHAPES_CLASSES) + number, color, shape, 'extra')
+    for number, (color, shape) in enumerate(product(EXTRA_COLORS, SHAPES), 1)
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from .ovshapes_classes import classes_of
+from .ovshapes_classes import EXTRA_CLASSES, ShapeClass, classes_of
 from .ovshapes_render import ShapeObject, render_image
 
 VERSION = 1  # of the drawing code; another version gets another folder
@@ -33,6 +33,7 @@ def generate_ovshapes(
     num_val: int = 300,
     image_size: int = 256,
     seed: int = 0,
+    extra_colors: bool = False,
     num_workers: int | None = None,
 ) -> Path:
     """Write OVShapes below ``root``, or reuse it when it is there.
@@ -52,6 +53,7 @@ def generate_ovshapes(
         num_val: images of the val split.
         image_size: side in pixels, at least 64.
         seed: of all randomness, not negative.
+        extra_colors: train images hold the 120 pairs of ``EXTRA_COLORS``, too.
         num_workers: threads; None takes the CPUs of the machine, at most 8.
 
     Returns:
@@ -75,9 +77,10 @@ def generate_ovshapes(
         'seed': seed,
     }
     _check_parameters(params)
-    folder = Path(root) / (
-        f'v{VERSION}_{num_train}train_{num_val}val_{image_size}px_seed{seed}'
-    )
+    name = f'v{VERSION}_{num_train}train_{num_val}val_{image_size}px_seed{seed}'
+    if extra_colors:
+        params['extra_colors'], name = True, f'{name}_extra'
+    folder = Path(root) / name
     if not os.path.exists(folder):  # False, too, where the parent may not be read
         work = _make_work_folder(folder.parent)
         try:
@@ -123,12 +126,17 @@ def _write(work: Path, params: dict, num_workers: int) -> None:
     for split in SPLITS:
         (work / split).mkdir()
         jobs += [(split, i) for i in range(params[f'num_{split}'])]
-    draw = partial(_write_image, work, params['seed'], params['image_size'])
+    extra = list(EXTRA_CLASSES) if 'extra_colors' in params else []
+    classes = {split: classes_of(*names) for split, names in SPLITS.items()}
+    if extra:  # near half of the objects
+        classes['train'] = classes['train'] * 2 + extra
+    categories = [c.to_category() for c in classes_of('base', 'novel') + extra]
+    draw = partial(_write_image, work, params['seed'], params['image_size'], classes)
     with ThreadPoolExecutor(num_workers) as pool:  # Pillow and numpy drop the GIL
         drawn = list(tqdm(pool.map(draw, jobs), 'OVShapes', len(jobs), disable=None))
     for split, start in (('train', 0), ('val', params['num_train'])):
         objects = drawn[start : start + params[f'num_{split}']]
-        coco = _to_coco(split, objects, params['image_size'])
+        coco = _to_coco(split, objects, params['image_size'], categories)
         text = json.dumps(coco, ensure_ascii=False)
         (work / f'{split}.json').write_text(text, encoding='utf-8')
     files = _fingerprints(work, with_content=True)
@@ -141,11 +149,15 @@ def _file_name(index: int) -> str:
 
 
 def _write_image(
-    work: Path, seed: int, image_size: int, job: tuple[str, int]
+    work: Path,
+    seed: int,
+    image_size: int,
+    classes: dict[str, list[ShapeClass]],
+    job: tuple[str, int],
 ) -> list[ShapeObject]:
     split, index = job
     rng = np.random.default_rng([seed, list(SPLITS).index(split), index])
-    image, objects = render_image(rng, classes_of(*SPLITS[split]), image_size)
+    image, objects = render_image(rng, classes[split], image_size)
     # 0.5 ms and 23 KB at 256 px; PNG takes 5 ms and 94 KB. Full chroma resolution
     # keeps the edges of small coloured objects.
     path = work / split / _file_name(index)
@@ -154,7 +166,10 @@ def _write_image(
 
 
 def _to_coco(
-    split: str, objects: Sequence[Sequence[ShapeObject]], image_size: int
+    split: str,
+    objects: Sequence[Sequence[ShapeObject]],
+    image_size: int,
+    categories: list[dict],
 ) -> dict:
     """COCO dictionary of a split; ids count from 1 in file order."""
     images = [
@@ -183,7 +198,6 @@ def _to_coco(
                     'visible': round(o.visible, 3),
                 }
             )
-    categories = [c.to_category() for c in classes_of('base', 'novel')]
     info = {'description': f'OVShapes {split}, version {VERSION}'}
     return {
         'info': info,

@@ -1,5 +1,7 @@
 """Object-centred views: one square picture per box of a sample."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ def object_samples(
     sample: Sample,
     image_size: int,
     rng: np.random.Generator,
-    context: float = 1.25,
+    context: float | Sequence[float] = 1.25,
     jitter: float = 0.1,
     position_grid: int | None = None,
 ) -> list[Sample]:
@@ -26,7 +28,9 @@ def object_samples(
         sample: n boxes.
         image_size: pixels of the longer side of each view.
         rng: of the jitter.
-        context: side of the square over the longer side of the box, 1 or more.
+        context: side of the square over the longer side of the box, 1 or more; of two
+            numbers, anything between them, log-uniform. A range shows objects at many
+            sizes, without which what is learned holds for one size alone.
         jitter: the square's side and its place vary by up to this share of it.
         position_grid: patches a side of the scene that a view counts as a part of,
             at a random place: its patches get the positions they have there, so that
@@ -70,11 +74,13 @@ def _region(
     bbox: np.ndarray,
     image_size: tuple[int, int],
     rng: np.random.Generator,
-    context: float,
+    context: float | Sequence[float],
     jitter: float,
 ) -> np.ndarray:
     """xyxy of the region around a box, in pixels of the image."""
     low, high = bbox[:2], bbox[2:]
+    if isinstance(context, Sequence):
+        context = math.exp(rng.uniform(*np.log(context)))
     factors = 1 + jitter * rng.uniform(-1, 1, 3)  # of the side, and of the place
     side = (high - low).max() * max(context * factors[0], 1)
     size = np.minimum(side, image_size)  # (w, h)

@@ -47,7 +47,7 @@ class SampleMaker:
         short_prefix: str = '',
         view: str = 'image',
         image_size: int | Sequence[int] | None = None,
-        context: float = 1.25,
+        context: float | Sequence[float] = 1.25,
         jitter: float = 0.1,
         position_grid: int | None = None,
     ) -> None:
@@ -67,10 +67,11 @@ class SampleMaker:
             raise ValueError(
                 f'image_size must be a side or (h, w) in pixels, got {image_size!r}'
             )
-        if context < 1 or not 0 <= jitter < 1:
+        low, high = context if isinstance(context, list | tuple) else [context] * 2
+        if not 1 <= low <= high or not 0 <= jitter < 1:
             raise ValueError(
-                f'context must be 1 or more and jitter in [0, 1), got {context} and '
-                f'{jitter}'
+                'context must be 1 or more, or a range, and jitter in [0, 1), got '
+                f'{context} and {jitter}'
             )
         self.view, self.sizes, self.image_size = view, sizes, image_size
         self.crop = dict(context=context, jitter=jitter, position_grid=position_grid)

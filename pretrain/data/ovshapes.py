@@ -12,6 +12,7 @@ from mmengine.dist import barrier, get_rank
 from mmengine.registry import DATASETS
 
 from fgclip2_det.datasets import (
+    EXTRA_CLASSES,
     OVSHAPES_CLASSES,
     ShapeObject,
     classes_of,
@@ -26,7 +27,7 @@ from fgclip2_det.datasets.ovshapes_captions import (
 from pretrain.data.dataset import AlignmentDataset
 
 VERSION = 1  # of the texts; another version gets other files
-_BY_ID = {c.category_id: c for c in OVSHAPES_CLASSES}
+_BY_ID = {c.category_id: c for c in OVSHAPES_CLASSES + EXTRA_CLASSES}
 
 
 @DATASETS.register_module()
@@ -43,6 +44,8 @@ class OVShapesAlignmentDataset(AlignmentDataset):
         num_images: of the train split.
         image_size: side in pixels of what is drawn; ``resize_to`` scales it.
         seed: of images and texts.
+        extra_colors: draw and name the 120 pairs of twelve more colours, too; see
+            ``EXTRA_COLORS``.
         resize_to: side in pixels that training sees, see
             :class:`~pretrain.data.dataset.SampleMaker`.
         **options: of :class:`AlignmentDataset`.
@@ -59,12 +62,15 @@ class OVShapesAlignmentDataset(AlignmentDataset):
         num_images: int = 2000,
         image_size: int = 256,
         seed: int = 0,
+        extra_colors: bool = False,
         resize_to: int | None = None,
         **options,
     ) -> None:
         if get_rank() > 0:
             barrier()  # the first process draws, the others find the result
-        folder = generate_ovshapes(data_root, num_images, 1, image_size, seed)
+        folder = generate_ovshapes(
+            data_root, num_images, 1, image_size, seed, extra_colors
+        )
         files = [write_records(folder, language, seed) for language in LANGUAGES]
         if get_rank() == 0:
             barrier()
@@ -94,7 +100,9 @@ def make_records(coco: dict, language: str, seed: int) -> Iterator[dict]:
     objects: dict[int, list[ShapeObject]] = {}
     for ann in coco['annotations']:
         objects.setdefault(ann['image_id'], []).append(to_object(ann))
-    base = classes_of('base')
+    allowed = classes_of('base')
+    if any(c['split'] == 'extra' for c in coco['categories']):
+        allowed += EXTRA_CLASSES
     for image in coco['images']:
         stream = [seed, image['id'], LANGUAGES.index(language)]
         rng = np.random.default_rng(stream)
@@ -104,7 +112,7 @@ def make_records(coco: dict, language: str, seed: int) -> Iterator[dict]:
         boxes = []
         for o in found:
             short, long = region_phrases(o, language)
-            negatives = hard_negatives(o, language, rng, base)
+            negatives = hard_negatives(o, language, rng, allowed)
             boxes.append(
                 {
                     'bbox': [

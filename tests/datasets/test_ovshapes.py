@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from fgclip2_det.datasets import (
+    EXTRA_CLASSES,
     OVSHAPES_CLASSES,
     OVShapesDataset,
     classes_of,
@@ -104,9 +105,13 @@ def test_colours_are_what_the_names_say():
         'green': 128,
         'blue': 220,
         'purple': 285,
+        'brown': 23,
+        'lime': 84,
+        'cyan': 176,
+        'pink': 327,
     }
     rng = np.random.default_rng(0)
-    for c in OVSHAPES_CLASSES:
+    for c in OVSHAPES_CLASSES + EXTRA_CLASSES:
         image, objects = render_image(rng, [c], 256)
         for o in objects:
             if o.texture != 'solid' or o.visible < 1 or c.shape in ('ring', 'crescent'):
@@ -116,7 +121,11 @@ def test_colours_are_what_the_names_say():
             hue, saturation, value = colorsys.rgb_to_hsv(*(rgb / 255))
             if c.color in hues:
                 distance = (hue * 360 - hues[c.color] + 180) % 360 - 180
-                assert abs(distance) < 25 and saturation > 0.45, c.name
+                least = 0.35 if c.color == 'pink' else 0.45
+                assert abs(distance) < 25 and saturation > least, c.name
+                assert (value < 0.62) == (c.color == 'brown') or c.color in (
+                    'green', 'blue', 'purple', 'red', 'cyan'
+                ), c.name  # fmt: skip
             else:
                 assert (value > 0.65) == (c.color == 'white'), c.name
                 assert value > 0.65 or value < 0.25, c.name
@@ -136,6 +145,28 @@ def test_files_follow_the_protocol(tmp_path):
                 assert picture.size == (image['width'], image['height']) == (64, 64)
     assert seen == {'train': {'base'}, 'val': {'base', 'novel'}}
     assert not list(tmp_path.glob('.tmp-*'))
+
+
+def test_extra_colors_are_in_train_images_alone(tmp_path):
+    plain = generate_ovshapes(tmp_path, **SMALL)
+    folder = generate_ovshapes(tmp_path, **SMALL, extra_colors=True)
+    assert folder.name == f'{plain.name}_extra'
+    assert generate_ovshapes(tmp_path, **SMALL, extra_colors=True) == folder
+    assert [c.name for c in EXTRA_CLASSES][::10] == [
+        'brown circle', 'lime circle', 'cyan circle', 'pink circle'
+    ]  # fmt: skip
+    assert EXTRA_CLASSES[13].name_zh == '青柠色菱形'
+    splits = {c.category_id: c.split for c in OVSHAPES_CLASSES + EXTRA_CLASSES}
+    assert len(splits) == 120
+    found = []
+    for split in ('train', 'val'):
+        coco = json.loads((folder / f'{split}.json').read_text(encoding='utf-8'))
+        assert len(coco['categories']) == 105
+        found.append({splits[a['category_id']] for a in coco['annotations']})
+    assert found == [{'base', 'extra'}, {'base', 'novel'}]
+    assert (folder / 'val.json').read_bytes() != (plain / 'val.json').read_bytes()
+    name = 'val/000001.jpg'
+    assert (folder / name).read_bytes() == (plain / name).read_bytes()
 
 
 def test_image_does_not_depend_on_threads_or_number(tmp_path):

@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgclip2_det.datasets import OVSHAPES_CLASSES, classes_of, generate_ovshapes
+from fgclip2_det.datasets import (
+    EXTRA_CLASSES,
+    OVSHAPES_CLASSES,
+    classes_of,
+    generate_ovshapes,
+)
 from pretrain.data import read_records
 from pretrain.data.ovshapes import OVShapesAlignmentDataset, write_records
 
@@ -64,6 +69,29 @@ def test_no_text_names_a_pair_outside_the_base_classes(records, language):
         assert (counts[each] > 0) == (each.split == 'base'), each.name
 
 
+@pytest.mark.parametrize('language', ['en', 'zh'])
+def test_texts_of_extra_colors(tmp_path, language):
+    """They are named and are negatives; no novel or unused pair is, still."""
+    data = OVShapesAlignmentDataset(str(tmp_path), NUM, 96, SEED, extra_colors=True)
+    found = [data[i][0] for i in np.flatnonzero(data.languages == language)]
+    negatives = ' | '.join(n for s in found for each in s.hard_negatives for n in each)
+    rest = ' | '.join(t for s in found for t in (s.short, s.long, *s.phrases))
+    drawn = 0
+    for each in EXTRA_CLASSES:
+        name = each.name_zh if language == 'zh' else each.name
+        assert name in negatives
+        drawn += name in rest
+    assert drawn > 20
+    for each in classes_of('novel', 'unused'):
+        name = each.name_zh if language == 'zh' else each.name
+        assert name not in negatives + rest
+    for sample in found:
+        for positive, each in zip(
+            sample.hard_positives, sample.hard_negatives, strict=True
+        ):
+            assert len(set(each)) == 10 and positive not in each
+
+
 def test_both_languages_describe_the_same_boxes(records, folder):
     coco = json.loads((folder / 'train.json').read_text())
     names = {c['id']: (c['name'], c['name_zh']) for c in coco['categories']}
@@ -83,8 +111,9 @@ def test_both_languages_describe_the_same_boxes(records, folder):
                 assert list(box['long_expr_negs']) == [str(i) for i in range(10)]
 
 
-def test_samples(data, records):
+def test_samples(root, records):
     """Each image in both languages; the hard positive is the long phrase."""
+    data = OVShapesAlignmentDataset(str(root), NUM, 96, SEED, max_anns=None)
     assert len(data) == 2 * NUM
     assert [(data.languages == name).sum() for name in ('en', 'zh')] == [NUM, NUM]
     [sample], box = data[NUM + 1], records['zh'][1]['bbox_info'][0]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
@@ -81,6 +82,17 @@ def check_records(root: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
+def test_processes_share_the_batch(run_stages, tmp_path):
+    code, out, err = run_stages(CONFIGS[0], '--processes', 2)
+    assert code == 0, err
+    folder = tmp_path / 'stages' / CONFIGS[0].stem
+    assert [step for step, _ in read_scalars(folder)['loss']] == [1, 2]
+    shared = Config.fromfile(folder / CONFIGS[0].name)
+    assert shared.train_dataloader.batch_size == 32
+    assert 'GPU number: 2' in out + err
+
+
+@pytest.mark.slow
 def test_a_stage_that_fails_ends_the_chain(run_stages, tmp_path):
     broken = tmp_path / 'broken.py'
     broken.write_text("model = dict(type='NoSuchModel')\n")
@@ -97,6 +109,8 @@ def test_bad_input_is_one_sentence(run_stages, run_tool, tmp_path):
     for words, message in (
         (['nowhere.py'], 'there is no config nowhere.py'),
         ([CONFIGS[0], CONFIGS[0]], 'configs must have different file names, got fgcl'),
+        ([CONFIGS[0], '--processes', 3], 'batch_size 64 is not divisible by --proc'),
+        ([CONFIGS[0], '--processes', 0], '--processes must be at least 1, got 0'),
     ):
         code, _, err = run_stages(*words)
         assert (code, err.count('error: ')) == (1, 1)

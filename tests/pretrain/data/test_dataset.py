@@ -123,6 +123,18 @@ def test_an_object_view_by_hand():
     np.testing.assert_allclose(second.bboxes, [[0, 0, 80, 80]], atol=1e-4)
 
 
+def test_context_of_a_range_shows_objects_at_all_sizes():
+    """Sides over that of the box, log-uniform: half of them below sqrt(1.2 * 3)."""
+    rng, sample = np.random.default_rng(0), make_sample([[90, 40, 110, 60]])
+    views = [
+        object_samples(sample, 60, rng, context=(1.2, 3.0), jitter=0)[0]
+        for _ in range(400)
+    ]
+    shares = [60 / (view.bboxes[0, 2] - view.bboxes[0, 0]) for view in views]
+    assert 1.2 <= min(shares) < 1.25 and 2.9 < max(shares) <= 3.0001
+    assert 170 < sum(share < 3.6**0.5 for share in shares) < 230
+
+
 def test_a_view_is_not_stretched_where_the_image_is_too_low():
     """A box as large as the image: 125 px would be needed, 100 are there."""
     rng = np.random.default_rng(0)
@@ -226,6 +238,7 @@ def test_skipping_has_an_end(write_data):
         (dict(ann_choice='last'), 'ann_choice must be one of'),
         (dict(short_prefix=None), 'short_prefix must be a string'),
         (dict(context=0.5), 'context must be 1 or more'),
+        (dict(context=(2.0, 1.5)), r'or a range, .* got \(2.0, 1.5\)'),
         (dict(jitter=1), 'jitter in'),
         (dict(bad_records='ignore'), 'bad_records must be one of'),
         (dict(image_root='nowhere'), 'there is no folder nowhere'),
