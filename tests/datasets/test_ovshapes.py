@@ -106,9 +106,15 @@ def test_colours_are_what_the_names_say():
         'blue': 220,
         'purple': 285,
         'brown': 23,
+        'vermilion': 15,
+        'amber': 43,
         'lime': 84,
-        'cyan': 176,
-        'pink': 327,
+        'teal': 160,
+        'cyan': 181,
+        'azure': 197,
+        'indigo': 253,
+        'magenta': 309,
+        'pink': 330,
     }
     rng = np.random.default_rng(0)
     for c in OVSHAPES_CLASSES + EXTRA_CLASSES:
@@ -123,12 +129,12 @@ def test_colours_are_what_the_names_say():
                 distance = (hue * 360 - hues[c.color] + 180) % 360 - 180
                 least = 0.35 if c.color == 'pink' else 0.45
                 assert abs(distance) < 25 and saturation > least, c.name
-                assert (value < 0.62) == (c.color == 'brown') or c.color in (
-                    'green', 'blue', 'purple', 'red', 'cyan'
-                ), c.name  # fmt: skip
+                assert value < 0.62 or c.color != 'brown', c.name
             else:
-                assert (value > 0.65) == (c.color == 'white'), c.name
-                assert value > 0.65 or value < 0.25, c.name
+                light = c.color in ('white', 'cream')
+                assert (value > 0.65) == light, c.name
+                assert light or value < (0.25 if c.color == 'black' else 0.32), c.name
+                assert saturation > 0.03 or c.color != 'cream', c.name
 
 
 def test_files_follow_the_protocol(tmp_path):
@@ -152,16 +158,16 @@ def test_extra_colors_are_in_train_images_alone(tmp_path):
     folder = generate_ovshapes(tmp_path, **SMALL, extra_colors=True)
     assert folder.name == f'{plain.name}_extra'
     assert generate_ovshapes(tmp_path, **SMALL, extra_colors=True) == folder
-    assert [c.name for c in EXTRA_CLASSES][::10] == [
-        'brown circle', 'lime circle', 'cyan circle', 'pink circle'
+    assert [c.name for c in EXTRA_CLASSES][9:21] == [
+        'brown ring', *(f'vermilion {shape}' for shape in SHAPES), 'amber circle'
     ]  # fmt: skip
-    assert EXTRA_CLASSES[13].name_zh == '青柠色菱形'
+    assert EXTRA_CLASSES[33].name_zh == '青柠色菱形'
     splits = {c.category_id: c.split for c in OVSHAPES_CLASSES + EXTRA_CLASSES}
-    assert len(splits) == 120
+    assert len(splits) == 200
     found = []
     for split in ('train', 'val'):
         coco = json.loads((folder / f'{split}.json').read_text(encoding='utf-8'))
-        assert len(coco['categories']) == 105
+        assert len(coco['categories']) == 185
         found.append({splits[a['category_id']] for a in coco['annotations']})
     assert found == [{'base', 'extra'}, {'base', 'novel'}]
     assert (folder / 'val.json').read_bytes() != (plain / 'val.json').read_bytes()
