@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     add('--floor', type=float, default=0.0,
         help='joint: score of labels that a box was not given; default 0')  # fmt: skip
     add('--nms', type=float, help='IoU of class-wise NMS of box and joint; none')
+    add('--merge', type=float,
+        help='IoU of boxes that box and joint count as one; none')  # fmt: skip
     add('--max-per-image', type=int, help='rows of box and joint; all')
     add('--max-num-patches', default='auto', help='of an image; default auto')
     add('--cache-dir', help='folder that keeps text embeddings')
@@ -60,7 +62,7 @@ def main(args: argparse.Namespace) -> None:
 
     from fgclip2_det import FGCLIP2, Vocabulary
     from fgclip2_det.apis.predictions import read_predictions, rescore_predictions
-    from fgclip2_det.apis.rescorer import PredictionRescorer
+    from fgclip2_det.models.prediction_rescorer import PredictionRescorer
     from fgclip2_det.engine.files import write_atomic
 
     options = {
@@ -87,6 +89,7 @@ def main(args: argparse.Namespace) -> None:
         args.labels_per_box,
         args.floor,
         args.nms,
+        args.merge,
         args.max_per_image,
         int(patches) if patches.isdecimal() else patches,
     )

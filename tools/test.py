@@ -16,7 +16,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'checkpoint', nargs='?',
+        help='checkpoint file; none for a model whose config names its weights')  # fmt: skip
     add_common_arguments(parser)
     parser.add_argument('--show-dir', help='folder for a picture of every image')
     return parser
@@ -34,7 +36,8 @@ def main(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     weights = prepare_test(cfg, args.checkpoint, args.show_dir)
     runner = build_runner(cfg)
-    check_weights(runner.model, weights, args.checkpoint)
+    if weights is not None:
+        check_weights(runner.model, weights, args.checkpoint)
     runner.test()
     report(cfg.work_dir, args.show_dir)
 

@@ -12,7 +12,7 @@ from reprlib import repr as short_repr
 
 from tqdm import tqdm
 
-from fgclip2_det.apis.rescorer import PredictionRescorer
+from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.datasets.class_split import ClassSplit, resolve_classes
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
 

@@ -175,29 +175,45 @@ def prepare_training(
 
 
 def prepare_test(
-    cfg: Config, checkpoint: str, show_dir: str | None = None
-) -> Mapping[str, Tensor]:
+    cfg: Config, checkpoint: str | None, show_dir: str | None = None
+) -> Mapping[str, Tensor] | None:
     """Settle what is tested and where its pictures go.
 
     Args:
         cfg: from :func:`load_config`; changed in place.
-        checkpoint: file to load, of MMEngine or a bare state_dict.
+        checkpoint: file to load, of MMEngine or a bare state_dict; None for a
+            re-scorer, whose config names all weights, or one with ``load_from``.
         show_dir: folder for a picture of every image.
 
     Returns:
-        The checkpoint's weights, for ``check_weights``.
+        The checkpoint's weights, for ``check_weights``; None without one.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it cannot be read.
+        ValueError: if it cannot be read, or a model that was trained has none.
     """
-    loaded = read_checkpoint(checkpoint)
-    cfg.load_from = checkpoint
+    checkpoint = checkpoint or cfg.get('load_from')
+    weights = None
+    if checkpoint:
+        loaded = read_checkpoint(checkpoint)
+        weights = loaded.get('state_dict', loaded)
+        cfg.load_from = checkpoint
+    elif cfg.model.type != 'FGCLIP2Rescorer' or not _has_own_weights(cfg.model):
+        raise ValueError(
+            'a checkpoint is needed: tools/test.py CONFIG CHECKPOINT; only a re-scorer '
+            'whose config names the weights of its detector does without'
+        )
     if show_dir is not None:
         for hook in cfg.custom_hooks:
             if str(hook['type']).endswith('OpenVocabVisualizationHook'):
                 hook.update(num_images=-1, out_dir=show_dir)
-    return loaded.get('state_dict', loaded)
+    return weights
+
+
+def _has_own_weights(rescorer: Mapping[str, Any]) -> bool:
+    detector = rescorer['detector']
+    own = isinstance(detector, Mapping) and detector.get('type')
+    return bool(rescorer.get('checkpoint')) or own == 'HuggingFaceDetector'
 
 
 def build_runner(cfg: Config) -> Runner:

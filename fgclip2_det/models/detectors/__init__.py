@@ -1,5 +1,13 @@
+from fgclip2_det.models.detectors.fgclip2_rescorer import FGCLIP2Rescorer
+from fgclip2_det.models.detectors.huggingface_detector import HuggingFaceDetector
+from fgclip2_det.models.detectors.open_vocab_faster_rcnn import OpenVocabFasterRCNN
 from fgclip2_det.models.detectors.open_vocab_two_stage_detector import (
     OpenVocabTwoStageDetector,
 )
 
-__all__ = ['OpenVocabTwoStageDetector']
+__all__ = [
+    'FGCLIP2Rescorer',
+    'HuggingFaceDetector',
+    'OpenVocabFasterRCNN',
+    'OpenVocabTwoStageDetector',
+]

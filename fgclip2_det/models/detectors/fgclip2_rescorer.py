@@ -1,0 +1,283 @@
+"""Any detector, its scores made anew with FG-CLIP 2, without training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmengine.config import Config
+from mmengine.runner import load_state_dict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from fgclip2_det.engine.checkpoints import check_weights, read_checkpoint
+from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
+from fgclip2_det.models.encoders import build_encoder
+from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+from fgclip2_det.vocabulary import Vocabulary, normalize_name
+
+
+@MODELS.register_module()
+class FGCLIP2Rescorer(BaseDetector):
+    """Wraps a detector: its boxes, FG-CLIP 2's opinion on their names.
+
+    The detector runs as it is. Then the picture is read from ``img_path`` in its own
+    size, encoded once, and all boxes are compared with all names; see
+    :class:`PredictionRescorer`. Results have the detector's scores as ``det_scores``.
+
+    The weights of this model are the detector's, under their own names:
+    ``tools/test.py CONFIG CHECKPOINT`` takes the detector's checkpoint. The encoder's
+    come from ``encoder``.
+
+    The default mode 'keep' changes the order of results and nothing else: it needs no
+    NMS, cannot make duplicates, and is right for any detector. 'joint' can correct a
+    wrong name, where the detector gives a box several names or ``floor`` is set.
+
+    Args:
+        detector: a model config, or the path of a config file whose ``model`` is
+            meant; anything in the registry whose ``predict`` gives boxes, labels and
+            scores in [0, 1].
+        encoder: ``dict(pretrained=folder or hub id)`` or ``dict(size='base')``.
+        checkpoint: of the detector; None leaves it to ``load_from`` and tools/test.py.
+        fusion: a rule of :mod:`fgclip2_det.models.fusion`; FG-CLIP 2's geometric mean.
+        mode, labels_per_box, floor, nms_iou, merge_iou, max_per_image,
+            max_num_patches: of :class:`PredictionRescorer`.
+        one_by_one: give the detector one image at a time, as MM-GDINO and LLMDet need
+            with a vocabulary in chunks.
+        vocabulary: options of ``Vocabulary``; None leaves it to
+            ``OpenVocabVocabularyHook``, which reads the data set's classes.
+        templates: prompt templates of FG-CLIP 2.
+        cache_dir: folder for text embeddings on disk; None keeps no cache.
+
+    Attributes:
+        detector: the wrapped one.
+        vocabulary: the one in force, or None.
+
+    Example:
+        >>> rescorer = MODELS.build(dict(
+        ...     type='FGCLIP2Rescorer', detector='faster-rcnn.py',
+        ...     checkpoint='faster-rcnn.pth', encoder=dict(pretrained='fgclip2_tiny')))
+        >>> rescorer.set_vocabulary(['red circle', '蓝色星形'])
+
+    Reference: FG-CLIP 2 (arXiv:2510.10921), section 4.2.3 and appendix B.
+    """
+
+    def __init__(
+        self,
+        detector: dict | str | os.PathLike,
+        encoder: str | dict,
+        checkpoint: str | None = None,
+        fusion: dict | None = None,
+        mode: str = 'keep',
+        labels_per_box: int = 1,
+        floor: float = 0.0,
+        nms_iou: float | None = None,
+        merge_iou: float | None = None,
+        max_per_image: int | None = None,
+        max_num_patches: int | str = 'auto',
+        one_by_one: bool = False,
+        vocabulary: dict | None = None,
+        templates: str | Sequence[str] = 'raw',
+        cache_dir: str | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.detector = MODELS.build(_model_config(detector))
+        if data_preprocessor is not None:
+            raise ValueError("data_preprocessor belongs into the detector's config")
+        self.data_preprocessor = self.detector.data_preprocessor
+        self.encoder_config, self.one_by_one = encoder, one_by_one
+        # in a list: no submodule, so that checkpoints are the detector's
+        self._encoder = [build_encoder(encoder, towers='vision').eval()]
+        self._options = dict(
+            fusion=MODELS.build(fusion or dict(type='OpenVocabGeometricFusion')),
+            mode=mode, labels_per_box=labels_per_box, floor=floor, nms_iou=nms_iou,
+            merge_iou=merge_iou, max_per_image=max_per_image,
+            max_num_patches=max_num_patches,
+        )  # fmt: skip
+        self._rescorer: PredictionRescorer | None = None
+        self.templates, self.cache_dir = templates, cache_dir
+        self.vocabulary: Vocabulary | None = None
+        self.trained_classes: Sequence[str] = ()
+        self.keep_text_encoder = False
+        self._text_encoder: list = []
+        self._register_load_state_dict_pre_hook(self._load_detector)
+        if checkpoint is not None:
+            self._load_checkpoint(checkpoint)
+        if vocabulary is not None:
+            self.set_vocabulary(Vocabulary(**{'templates': templates, **vocabulary}))
+        self.configured_vocabulary = self.vocabulary
+
+    @property
+    def encoder(self):
+        """The image tower that scores the boxes."""
+        return self._encoder[0]
+
+    def set_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
+        """Change the classes of the re-scorer, and of a detector that can.
+
+        Args:
+            names: a vocabulary, a list of names, or 'black cat. 白色杯子'. In a list,
+                names the detector was trained on are base, others novel.
+
+        Returns:
+            The vocabulary now in force.
+
+        Raises:
+            ValueError: names that no vocabulary has, or, for a detector with classes
+                of its own, other names than those or another order.
+        """
+        trained = self.trained_classes or getattr(self.detector, 'trained_classes', ())
+        vocabulary = as_vocabulary(names, self.templates, trained)
+        self._check_classes(vocabulary)
+        if self.vocabulary is None or _key(vocabulary) != _key(self.vocabulary):
+            embeds = vocabulary.embed(self._text_tower(), self.cache_dir)
+            self._rescorer = PredictionRescorer(
+                self.encoder, embeds, is_base=vocabulary.is_base, **self._options
+            )
+        if hasattr(self.detector, 'set_vocabulary'):
+            templates = getattr(self.detector, 'templates', 'raw')
+            own = Vocabulary(
+                vocabulary.aliases, templates, base_classes=vocabulary.base_classes
+            )
+            if self.trained_classes:
+                self.detector.trained_classes = self.trained_classes
+            self.detector.set_vocabulary(own)
+        self.vocabulary = vocabulary
+        self.dataset_meta = dict(
+            classes=tuple(vocabulary.names),
+            base_classes=tuple(vocabulary.base_classes),
+            novel_classes=tuple(vocabulary.novel_classes),
+        )
+        return vocabulary
+
+    def predict(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: SampleList,
+        rescale: bool = True,
+    ) -> SampleList:
+        """The detector's results with fused scores.
+
+        Raises:
+            ValueError: without a vocabulary, for data samples without ``img_path``,
+                and what :class:`PredictionRescorer` refuses, naming the image.
+        """
+        if self._rescorer is None:
+            raise ValueError(
+                "the re-scorer has no vocabulary; call set_vocabulary(['cat', '狗']) "
+                'or add OpenVocabVocabularyHook to custom_hooks'
+            )
+        if not rescale:
+            raise ValueError('boxes must be in the pixels of the picture: rescale=True')
+        self.encoder.to(next(self.detector.parameters()).device)
+        samples = self._detect(batch_inputs, batch_data_samples)
+        for sample in samples:
+            sample.pred_instances = self._rescore(sample)
+        return samples
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """Raises ``NotImplementedError``: there is nothing to train."""
+        raise NotImplementedError(
+            'a re-scorer is not trained; train its detector with its own config'
+        )
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples=None):
+        return self.detector._forward(batch_inputs, batch_data_samples)
+
+    def extract_feat(self, batch_inputs: Tensor):
+        """Features of the detector."""
+        return self.detector.extract_feat(batch_inputs)
+
+    def state_dict(self, *args, **kwargs) -> dict:
+        """Weights of the detector, by their names in it."""
+        return self.detector.state_dict(*args, **kwargs)
+
+    def _detect(self, inputs: Tensor, samples: SampleList) -> SampleList:
+        if not self.one_by_one:
+            return self.detector.predict(inputs, samples, rescale=True)
+        return [
+            self.detector.predict(inputs[i : i + 1], [sample], rescale=True)[0]
+            for i, sample in enumerate(samples)
+        ]
+
+    def _rescore(self, sample) -> InstanceData:
+        path = sample.get('img_path')
+        if not path:
+            raise ValueError(
+                'a data sample has no img_path, which the picture is read from; add it '
+                "to PackDetInputs' meta_keys"
+            )
+        found = sample.pred_instances
+        height, width = sample.ori_shape[:2]
+        limit = found.bboxes.new_tensor([width, height, width, height])
+        bboxes = found.bboxes.clamp(min=0).minimum(limit).cpu()
+        try:
+            fused = self._rescorer(path, bboxes, found.scores.cpu(), found.labels.cpu())
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
+        device = found.bboxes.device
+        result = found.cpu()[fused.source].to(device)
+        result.labels, result.scores = fused.labels.to(device), fused.scores.to(device)
+        result.det_scores = fused.det_scores.to(device)
+        return result
+
+    def _text_tower(self):
+        if self._text_encoder:
+            return self._text_encoder[0]
+        encoder = build_encoder(self.encoder_config, towers='text')
+        if self.keep_text_encoder:
+            self._text_encoder.append(encoder)
+        return encoder
+
+    def _check_classes(self, vocabulary: Vocabulary) -> None:
+        """A detector with labels of its own must mean the same by them."""
+        own = (getattr(self.detector, 'dataset_meta', None) or {}).get('classes')
+        if own is None or hasattr(self.detector, 'set_vocabulary'):
+            return
+        own = [normalize_name(name) for name in own]
+        found = [normalize_name(name) for name in vocabulary.names]
+        if own != found:
+            place = next(
+                (i for i, pair in enumerate(zip(own, found, strict=False))
+                 if pair[0] != pair[1]), min(len(own), len(found)))  # fmt: skip
+            raise ValueError(
+                f"the detector's {len(own)} classes and the vocabulary's {len(found)} "
+                f'differ at label {place}: {own[place : place + 1]} there, '
+                f'{found[place : place + 1]} here; give the names in the order of the '
+                'training'
+            )
+
+    def _load_checkpoint(self, path: str) -> None:
+        checkpoint = read_checkpoint(Path(path))
+        weights = checkpoint.get('state_dict', checkpoint)
+        check_weights(self.detector, weights, path)
+        load_state_dict(self.detector, weights)
+        meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
+        if 'classes' in meta and not hasattr(self.detector, 'set_vocabulary'):
+            self.detector.dataset_meta = meta
+
+    def _load_detector(self, state_dict: dict, prefix: str, *args) -> None:
+        """Weights by the detector's names become ours, before they are loaded."""
+        own = {name: state_dict.pop(name) for name in list(state_dict)
+               if name.startswith(prefix)}  # fmt: skip
+        own = {name.removeprefix(prefix): value for name, value in own.items()}
+        check_weights(self.detector, own, 'the checkpoint')
+        state_dict.update({f'{prefix}detector.{k}': v for k, v in own.items()})
+
+
+def _key(vocabulary: Vocabulary) -> tuple:
+    return vocabulary.prompts(), vocabulary.is_base.tolist()
+
+
+def _model_config(detector: dict | str | os.PathLike) -> dict:
+    if isinstance(detector, dict):
+        return detector
+    if not Path(detector).is_file():
+        raise FileNotFoundError(f'there is no config {detector} of a detector')
+    return Config.fromfile(detector).model

@@ -1,0 +1,62 @@
+"""Faster R-CNN on any backbone, with text in place of its classifier's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmdet.models.detectors import FasterRCNN
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from torch import Tensor
+
+from fgclip2_det.models.detectors.open_vocab_mixin import OpenVocabMixin
+
+
+@MODELS.register_module()
+class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
+    """MMDetection's Faster R-CNN, trained on base names, asked for any.
+
+    Its image features never saw a text: what it knows of novel names comes from the
+    text embeddings alone. It is the plain detector that re-scoring starts from.
+
+    Args:
+        text_encoder: ``dict(pretrained=folder or hub id)`` or ``dict(size='tiny')``;
+            embeds the names and is no part of the detector.
+        roi_head: a ``StandardRoIHead`` with an ``OpenVocabBBoxHead`` of softmax.
+        vocabulary, templates, cache_dir: see ``OpenVocabTwoStageDetector``.
+        kwargs: of ``FasterRCNN``.
+
+    Reference: ViLD (arXiv:2104.13921), section 3.2, ViLD-text.
+    """
+
+    def __init__(
+        self,
+        *args,
+        text_encoder: str | dict,
+        vocabulary: dict | None = None,
+        templates: str | Sequence[str] = 'raw',
+        cache_dir: str | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if getattr(self.roi_head.bbox_head.loss_cls, 'use_sigmoid', False):
+            raise ValueError(
+                'roi_head.bbox_head.loss_cls must have use_sigmoid=False: '
+                "StandardRoIHead's scores are a softmax"
+            )
+        self.init_vocabulary(text_encoder, vocabulary, templates, cache_dir)
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """As in ``FasterRCNN``; refuses training boxes of novel classes."""
+        self.check_training_boxes(batch_data_samples)
+        return super().loss(batch_inputs, batch_data_samples)
+
+    def predict(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: SampleList,
+        rescale: bool = True,
+    ) -> SampleList:
+        """As in ``FasterRCNN``."""
+        self.check_vocabulary()
+        return super().predict(batch_inputs, batch_data_samples, rescale)

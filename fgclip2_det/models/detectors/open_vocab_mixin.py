@@ -1,0 +1,166 @@
+"""What detectors that classify by text share: a vocabulary that can be exchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import torch
+from mmdet.structures import SampleList
+from torch import Tensor
+
+from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.models.encoders import build_encoder
+from fgclip2_det.vocabulary import Vocabulary, normalize_name, parse_texts
+
+
+def as_vocabulary(
+    names: Vocabulary | Sequence[str] | str,
+    templates: str | Sequence[str],
+    trained_classes: Sequence[str],
+) -> Vocabulary:
+    """A vocabulary of what a user names; names that training had boxes of are base."""
+    if isinstance(names, Vocabulary):
+        return names
+    names = parse_texts(names) if isinstance(names, str) else list(names)
+    trained = {normalize_name(name) for name in trained_classes}
+    firsts = [n if isinstance(n, str) or not n else n[0] for n in names]
+    base = [n for n in firsts if isinstance(n, str) and normalize_name(n) in trained]
+    return Vocabulary(names, templates, base_classes=base)
+
+
+class OpenVocabMixin:
+    """Vocabulary of a two-stage detector with an ``OpenVocabBBoxHead``.
+
+    The text tower is no part of the detector: names are embedded once, whenever the
+    vocabulary changes, and the embeddings travel with the checkpoint.
+
+    Attributes:
+        vocabulary: the one in force, or None.
+        configured_vocabulary: the one of the config, or None.
+        keep_text_encoder: set it where vocabularies change often; the text tower
+            then stays in memory after its first use.
+    """
+
+    def init_vocabulary(
+        self,
+        text_encoder: str | dict,
+        vocabulary: dict | None,
+        templates: str | Sequence[str],
+        cache_dir: str | None,
+    ) -> None:
+        """To be called at the end of a detector's ``__init__``."""
+        self.text_encoder = text_encoder
+        self.templates, self.cache_dir = templates, cache_dir
+        self.vocabulary: Vocabulary | None = None
+        self.keep_text_encoder = False
+        self._kept_text_encoder: list[FGCLIP2] = []  # in a list: no submodule
+        if vocabulary is not None:
+            self.set_vocabulary(Vocabulary(**{'templates': templates, **vocabulary}))
+        self.configured_vocabulary = self.vocabulary
+
+    @property
+    def classifier(self):
+        """The region-text classifier that holds the embeddings."""
+        return self.roi_head.bbox_head.fc_cls
+
+    def set_vocabulary(
+        self,
+        names: Vocabulary | Sequence[str] | str,
+        encoder: FGCLIP2 | None = None,
+    ) -> Vocabulary:
+        """Change the classes; no weight changes, labels index the new names.
+
+        Args:
+            names: a vocabulary, a list of names, or 'black cat. 白色杯子'. In a
+                list, names the detector was trained on are base, others novel.
+            encoder: text tower to use; the detector's own, loaded only if the
+                names are new, when None.
+
+        Returns:
+            The vocabulary now in force.
+
+        Raises:
+            ValueError: empty or duplicate names, prompts beyond 64 tokens.
+        """
+        vocabulary = as_vocabulary(names, self.templates, self.trained_classes)
+        digest = self._digest(vocabulary)
+        known = torch.equal(digest, self.classifier.digest.cpu())
+        if encoder is not None or not known:
+            encoder = encoder or self._own_text_encoder()
+            embeds = vocabulary.embed(encoder, self.cache_dir)
+            if self.classifier.background is not None:
+                background = Vocabulary([self.classifier.background])
+                embeds = torch.cat([embeds, background.embed(encoder)])
+            self.classifier.set_embeds(embeds, vocabulary.is_base, encoder)
+            self.classifier.digest.copy_(digest)
+        self.classifier.loaded = False
+        self.roi_head.bbox_head.num_classes = len(vocabulary)
+        self.vocabulary = vocabulary
+        self.dataset_meta = dict(
+            classes=tuple(vocabulary.names),
+            base_classes=tuple(vocabulary.base_classes),
+            novel_classes=tuple(vocabulary.novel_classes),
+        )
+        return vocabulary
+
+    @property
+    def trained_classes(self) -> tuple[str, ...]:
+        """Names that training had boxes of; they travel with the checkpoint."""
+        return self.classifier.trained_classes
+
+    @trained_classes.setter
+    def trained_classes(self, names: Sequence[str]) -> None:
+        self.classifier.trained_classes = names
+
+    def check_vocabulary(self) -> None:
+        """Raises ``ValueError`` if there is none."""
+        if self.vocabulary is not None and self.classifier.loaded:
+            self.set_vocabulary(self.vocabulary)  # what was set outlives a load
+        if self.vocabulary is None:
+            raise ValueError(
+                "the detector has no vocabulary; call set_vocabulary(['cat', '狗']) "
+                'or add OpenVocabVocabularyHook to custom_hooks'
+            )
+
+    def check_training_boxes(self, batch_data_samples: SampleList) -> None:
+        """Raises ``ValueError`` for a training box of a novel class or beyond the
+        vocabulary, or if there is no vocabulary."""
+        self.check_vocabulary()
+        is_base = self.classifier.is_base
+        for sample in batch_data_samples:
+            labels = sample.gt_instances.labels
+            if len(labels) and int(labels.max()) >= len(is_base):
+                raise ValueError(
+                    f'{sample.img_path} has a box of label {int(labels.max())}, the '
+                    f"vocabulary holds {len(is_base)} names; set the data set's "
+                    f'classes as vocabulary'
+                )
+            if not is_base[labels].all():
+                label = int(labels[~is_base[labels]][0])
+                raise ValueError(
+                    f'{sample.img_path} has a training box of the novel class '
+                    f'{self.vocabulary.names[label]!r}; load the data set with '
+                    f'only_base=True'
+                )
+
+    def _own_text_encoder(self) -> FGCLIP2:
+        if self._kept_text_encoder:
+            return self._kept_text_encoder[0]
+        encoder = build_encoder(self.text_encoder, towers='text')
+        if self.keep_text_encoder:
+            self._kept_text_encoder.append(encoder)
+        return encoder
+
+    def _digest(self, vocabulary: Vocabulary) -> Tensor:
+        """(32,) uint8: the encoder, the prompts and the split, but no weights."""
+        encoder = self.text_encoder
+        key = [
+            encoder if isinstance(encoder, str) else dict(encoder),
+            vocabulary.prompts(),
+            vocabulary.is_base.tolist(),
+            self.classifier.background,
+        ]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).digest()
+        return torch.frombuffer(bytearray(digest), dtype=torch.uint8)

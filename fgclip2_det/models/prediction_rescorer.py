@@ -1,0 +1,244 @@
+"""Scores of existing detections, made anew with the encoder's similarities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmcv.ops import batched_nms, nms
+from mmdet.structures.bbox import bbox_overlaps
+from torch import Tensor
+
+from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.models.fusion import ScoreFusion
+
+MODES = ('keep', 'box', 'joint')
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """Detections of one image after fusion.
+
+    Attributes:
+        source: (m,) int64, the given row that each result's box is from.
+        labels: (m,) int64.
+        scores: (m,) float32, fused.
+        det_scores: (m,) float32, the detector's score of that box and label; what the
+            fusion was given.
+    """
+
+    source: Tensor
+    labels: Tensor
+    scores: Tensor
+    det_scores: Tensor
+
+
+class PredictionRescorer:
+    """Fuses any detector's boxes with region-text similarities, without training.
+
+    An image is encoded once, all its distinct boxes are pooled at once, and one product
+    compares them with the whole vocabulary.
+
+    ``mode`` says what is fused. Boxes are the same when their four numbers are.
+
+    - 'keep': each row's score with the similarity of its own label. Rows, labels and
+      order stay; a wrong label stays wrong.
+    - 'box': the best score of each box with the similarity of every name; the best
+      names are the new labels, the detector's are dropped.
+    - 'joint': the score of each box and label with that label's similarity, ``floor``
+      for labels that the detector did not give to the box.
+
+    In 'box' and 'joint' several boxes of one object can come to the same label:
+    ``nms_iou`` removes all but the best of them. A detector that asks for its names
+    in chunks finds an object once a chunk, each time with the scores of that chunk
+    alone: ``merge_iou`` makes one box of them that has all the scores.
+
+    Args:
+        encoder: with an image tower.
+        class_embeds: (C, D) of the vocabulary, L2-normalised.
+        fusion: a rule of :mod:`fgclip2_det.models.fusion`.
+        mode: see above.
+        is_base: (C,) bool, for rules that tell base from novel.
+        labels_per_box: of 'box' and 'joint'. FG-CLIP 2 takes the best one.
+        floor: a detector score for what it did not say, of 'joint'.
+        nms_iou: IoU above which the lower of two boxes of one label goes; None for no
+            NMS.
+        merge_iou: IoU above which boxes count as the highest scored of them, whatever
+            their labels; None to merge equal boxes only.
+        max_per_image: best rows of 'box' and 'joint' alone; None for all.
+        max_num_patches: of the image; 'auto' as the released processor.
+
+    Raises:
+        ValueError: for options that are none of these.
+
+    Example:
+        >>> encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+        >>> vocabulary = Vocabulary(['red circle', 'blue star'])
+        >>> rescore = PredictionRescorer(
+        ...     encoder, vocabulary.embed(encoder), OpenVocabGeometricFusion())
+        >>> rescore(image, [[10, 10, 60, 60]], [0.8], [1]).scores
+
+    Reference: FG-CLIP 2 (arXiv:2510.10921), section 4.2.3 and appendix B, which leave
+    mode, temperature and NMS open.
+    """
+
+    def __init__(
+        self,
+        encoder: FGCLIP2,
+        class_embeds: Tensor,
+        fusion: ScoreFusion,
+        mode: str = 'keep',
+        is_base: Tensor | None = None,
+        labels_per_box: int = 1,
+        floor: float = 0.0,
+        nms_iou: float | None = None,
+        merge_iou: float | None = None,
+        max_per_image: int | None = None,
+        max_num_patches: int | str = 'auto',
+    ) -> None:
+        if mode not in MODES:
+            raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+        if not 0 <= floor <= 1:
+            raise ValueError(f'floor must lie in [0, 1], got {floor}')
+        for name, value in dict(nms_iou=nms_iou, merge_iou=merge_iou).items():
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f'{name} must lie in (0, 1] or be None, got {value}')
+        for name, value in dict(
+            labels_per_box=labels_per_box, max_per_image=max_per_image or 1
+        ).items():
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, got {value}')
+        if mode == 'keep' and (nms_iou or merge_iou or max_per_image):
+            raise ValueError(
+                "mode 'keep' keeps every row; nms_iou, merge_iou and max_per_image are "
+                "for 'box' and 'joint'"
+            )
+        self.encoder, self.fusion, self.mode = encoder, fusion, mode
+        self.class_embeds, self.is_base = class_embeds, is_base
+        self.labels_per_box = min(labels_per_box, len(class_embeds))
+        self.floor, self.nms_iou, self.merge_iou = floor, nms_iou, merge_iou
+        self.max_per_image, self.max_num_patches = max_per_image, max_num_patches
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image,
+        bboxes: Tensor | Sequence,
+        scores: Tensor | Sequence,
+        labels: Tensor | Sequence,
+    ) -> Rescored:
+        """Rescore one image.
+
+        Args:
+            image: path, PIL image or (h, w, 3) uint8 RGB.
+            bboxes: (n, 4) xyxy in its pixels; n may be 0.
+            scores: (n,) of the detector, in [0, 1].
+            labels: (n,) in 0 .. C - 1.
+
+        Raises:
+            ValueError: for lengths, scores or labels that do not fit, and what
+                :meth:`FGCLIP2.region_features` refuses.
+        """
+        bboxes = torch.as_tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
+        scores = torch.as_tensor(scores, dtype=torch.float32).reshape(-1)
+        labels = torch.as_tensor(labels, dtype=torch.long).reshape(-1)
+        self._check(bboxes, scores, labels)
+        if not len(bboxes):
+            return Rescored(labels, labels, scores, scores)
+        boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
+        batch = self.encoder.preprocess([image], self.max_num_patches)
+        embeds = self.encoder.region_features(batch, [boxes], True)[0].float()
+        return self.fuse((embeds @ self.class_embeds.T).cpu(), boxes, box_of,
+                         scores, labels)  # fmt: skip
+
+    def fuse(
+        self,
+        cosines: Tensor,
+        boxes: Tensor,
+        box_of: Tensor,
+        scores: Tensor,
+        labels: Tensor,
+    ) -> Rescored:
+        """Fuse one image's n rows, given its boxes' cosines.
+
+        Args:
+            cosines: (k, C) of the distinct boxes with the names.
+            boxes: (k, 4) xyxy.
+            box_of: (n,) the box of each row.
+            scores, labels: (n,) as the detector gave them.
+        """
+        rows = torch.arange(len(labels))
+        if self.mode == 'keep':
+            fused = self.fusion(scores[:, None], cosines[box_of], self.is_base)
+            return Rescored(rows, labels, fused[rows, labels], scores)
+        if self.merge_iou is not None:
+            chosen, box_of = _merge(boxes, box_of, scores, self.merge_iou)
+            boxes, cosines = boxes[chosen], cosines[chosen]
+        source = _best_row(scores, box_of)
+        if self.mode == 'box':
+            det = scores[source][:, None].expand_as(cosines)
+        else:
+            det = torch.full_like(cosines, self.floor).flatten()
+            cell = box_of * cosines.shape[1] + labels
+            det.scatter_reduce_(0, cell, scores, 'amax', include_self=False)
+            det = det.view_as(cosines)
+        fused = self.fusion(det, cosines, self.is_base)
+        best, names = fused.topk(self.labels_per_box, dim=1)
+        found = torch.arange(len(boxes))[:, None].expand_as(names).flatten()
+        best, names = best.flatten(), names.flatten()
+        keep = self._best(boxes[found], best, names)
+        found, names = found[keep], names[keep]
+        return Rescored(source[found], names, best[keep], det[found, names])
+
+    def _best(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
+        """Rows to keep, the highest score first."""
+        if self.nms_iou is None:
+            keep = scores.argsort(descending=True, stable=True)
+        else:
+            options = dict(type='nms', iou_threshold=self.nms_iou)
+            _, keep = batched_nms(boxes, scores, labels, options)
+        return keep[: self.max_per_image]
+
+    def _check(self, bboxes: Tensor, scores: Tensor, labels: Tensor) -> None:
+        if not len(bboxes) == len(scores) == len(labels):
+            raise ValueError(
+                'expected as many boxes as scores and labels, got '
+                f'{len(bboxes)}, {len(scores)} and {len(labels)}'
+            )
+        wrong = ~((scores >= 0) & (scores <= 1))
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise ValueError(
+                f'score {row} must lie in [0, 1], got {scores[row]}; fusion is of '
+                'probabilities'
+            )
+        wrong = (labels < 0) | (labels >= len(self.class_embeds))
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise ValueError(
+                f'label {row} must lie in 0 .. {len(self.class_embeds) - 1}, got '
+                f'{labels[row]}'
+            )
+
+
+def _best_row(scores: Tensor, box_of: Tensor) -> Tensor:
+    """(k,) for each box its row of the highest score, the first of equal ones."""
+    order = scores.argsort(descending=True, stable=True)
+    order = order[box_of[order].argsort(stable=True)]
+    boxes = box_of[order]
+    first = torch.ones_like(boxes, dtype=torch.bool)
+    first[1:] = boxes[1:] != boxes[:-1]
+    return order[first]
+
+
+def _merge(
+    boxes: Tensor, box_of: Tensor, scores: Tensor, iou: float
+) -> tuple[Tensor, Tensor]:
+    """(m,) the boxes that stand for the others, and (n,) which of them a row is."""
+    best = scores[_best_row(scores, box_of)]
+    chosen = nms(boxes, best, iou)[1]
+    overlaps = bbox_overlaps(boxes, boxes[chosen])
+    overlaps[chosen] = torch.eye(len(chosen))
+    stand_in = (overlaps > iou).float().argmax(1)  # the highest scored of several
+    return chosen, stand_in[box_of]

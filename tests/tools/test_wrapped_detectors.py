@@ -1,0 +1,308 @@
+"""Detectors of other kinds inside FGCLIP2Rescorer, through tools/test.py."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+T = pytest.importorskip('transformers', reason='needs transformers')
+
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
+
+from fgclip2_det import FGCLIP2, Vocabulary
+from fgclip2_det.models.detectors import HuggingFaceDetector
+
+NAMES = ['black cat', '白色杯子']
+TINY = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+            num_attention_heads=2)  # fmt: skip
+
+
+def owlv2(folder: Path) -> Path:
+    text = dict(TINY, vocab_size=600, max_position_embeddings=32, pad_token_id=0,
+                bos_token_id=1, eos_token_id=2)  # fmt: skip
+    config = T.Owlv2Config(
+        vision_config=dict(TINY, image_size=96, patch_size=16), text_config=text,
+        projection_dim=32,
+    )  # fmt: skip
+    T.Owlv2ForObjectDetection(config).save_pretrained(folder)
+    letters = sorted(T.convert_slow_tokenizer.pre_tokenizers.ByteLevel.alphabet())
+    tokens = [
+        *letters,
+        *(x + '</w>' for x in letters),
+        '<|startoftext|>',
+        '<|endoftext|>',
+    ]
+    (folder / 'vocab.json').write_text(json.dumps({x: i for i, x in enumerate(tokens)}))
+    (folder / 'merges.txt').write_text('#version: 0.2\n')
+    files = str(folder / 'vocab.json'), str(folder / 'merges.txt')
+    tokenizer = T.CLIPTokenizer(*files, model_max_length=32)
+    images = T.Owlv2ImageProcessorPil(size=dict(height=96, width=96))
+    T.Owlv2Processor(images, tokenizer).save_pretrained(folder)
+    return folder
+
+
+def mm_grounding_dino(folder: Path) -> Path:
+    layers = {f'{part}_{name}': value for part in ('encoder', 'decoder') for name, value
+              in dict(layers=2, ffn_dim=32, attention_heads=2).items()}  # fmt: skip
+    swin = T.SwinConfig(
+        embed_dim=16, depths=[1] * 4, num_heads=[1, 2, 2, 2], window_size=4,
+        image_size=96, out_features=['stage2', 'stage3', 'stage4'],
+    )  # fmt: skip
+    config = T.MMGroundingDinoConfig(
+        backbone_config=swin, text_config=T.BertConfig(**TINY, vocab_size=64),
+        d_model=32, num_queries=20, max_text_len=16, **layers,
+    )  # fmt: skip
+    T.MMGroundingDinoForObjectDetection(config).save_pretrained(folder)
+    words = '[PAD] [UNK] [CLS] [SEP] [MASK] . ? black cat 白 色 杯 子 red cup'
+    (folder / 'vocab.txt').write_text(words.replace(' ', '\n'), encoding='utf-8')
+    tokenizer = T.BertTokenizerFast(vocab=str(folder / 'vocab.txt'))
+    images = T.GroundingDinoImageProcessorPil(
+        size=dict(shortest_edge=96, longest_edge=160)
+    )
+    T.GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
+    return folder
+
+
+def detr(folder: Path) -> Path:
+    names = {0: 'N/A', 1: '白色杯子', 2: 'Black  cat'}
+    resnet = T.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 8, 16], depths=[1] * 4,
+        layer_type='basic', out_features=['stage4'],
+    )  # fmt: skip
+    config = T.DetrConfig(
+        use_timm_backbone=False, use_pretrained_backbone=False, backbone=None,
+        backbone_config=resnet, d_model=32, num_queries=20, encoder_layers=1,
+        decoder_layers=1, encoder_ffn_dim=32, decoder_ffn_dim=32,
+        encoder_attention_heads=2, decoder_attention_heads=2, id2label=names,
+        label2id={name: label for label, name in names.items()},
+    )  # fmt: skip
+    model = T.DetrForObjectDetection(config)
+    torch.nn.init.normal_(model.class_labels_classifier.weight, std=2.0)
+    model.save_pretrained(folder)
+    size = dict(shortest_edge=96, longest_edge=160)
+    T.DetrImageProcessorPil(size=size).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory) -> dict[str, Path]:
+    torch.manual_seed(0)
+    return {
+        build.__name__: build(tmp_path_factory.mktemp(build.__name__))
+        for build in (owlv2, mm_grounding_dino, detr)
+    }
+
+
+@pytest.fixture(scope='module')
+def image() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def rescorer_config(write_config, detector: dict | None, **options) -> Path:
+    """The tiny detection config with its model wrapped, or another detector."""
+    config = Config.fromfile(write_config())
+    config.model = dict(
+        type='FGCLIP2Rescorer', detector=detector or config.model,
+        encoder=dict(pretrained='fgclip2_tiny'), **options,
+    )  # fmt: skip
+    config.custom_hooks = [dict(type='OpenVocabVocabularyHook')]
+    config.test_dataloader.batch_size = 3
+    prefix = '{}/results'.format(write_config().parent)
+    config.test_evaluator.outfile_prefix = prefix
+    path = write_config().with_name('rescore.py')
+    config.dump(path)
+    return path
+
+
+def results(path: Path) -> list[dict]:
+    return json.loads(path.with_name('results.bbox.json').read_text())
+
+
+def expected_keep(rows: list[dict], data: Path) -> np.ndarray:
+    """sqrt(score x softmax of cosines), one row after the other."""
+    encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+    names = Vocabulary(NAMES).embed(encoder)
+    scores = []
+    for row in rows:
+        batch = encoder.preprocess([data / f'{row["image_id"]}.png'])
+        x, y, w, h = row['bbox']
+        with torch.no_grad():
+            region = encoder.region_features(batch, [[[x, y, x + w, y + h]]], True)[0]
+        p = ((region @ names.T) / 0.01).softmax(-1)[0, row['category_id']]
+        scores.append((row['score'] * float(p)) ** 0.5)
+    return np.array(scores)
+
+
+def test_retinanet(write_config, run_tool, coco_data, tmp_path):
+    """Its own checkpoint is loaded; 'keep' changes the scores alone."""
+    config = write_config()
+    cfg = Config.fromfile(config)
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    detector = MODELS.build(cfg.model)
+    torch.nn.init.normal_(detector.bbox_head.retina_cls.weight, std=0.3)
+    checkpoint = tmp_path / 'retinanet.pth'
+    save_checkpoint(dict(state_dict=detector.state_dict()), str(checkpoint))
+    options = ['--cfg-options', f'test_evaluator.outfile_prefix={tmp_path}/raw/results']
+    code, _, err = run_tool('test', config, checkpoint, *options)
+    assert code == 0, err
+    raw = results(tmp_path / 'raw' / 'x')
+
+    path = rescorer_config(write_config, None)
+    code, _, err = run_tool('test', path, checkpoint)
+    assert code == 0, err
+    found = results(path)
+    assert len(found) == len(raw) > 20
+
+    def key(row):
+        box = (round(side, 3) for side in row['bbox'])
+        return row['image_id'], row['category_id'], *box
+
+    raw, found = sorted(raw, key=key), sorted(found, key=key)
+    boxes = [np.array([key(row) for row in rows]) for rows in (raw, found)]
+    np.testing.assert_allclose(*boxes, atol=2e-3)  # a batch of three pictures
+    scores = np.array([row['score'] for row in found])
+    some = range(0, len(raw), 7)
+    expected = expected_keep([raw[i] for i in some], coco_data)
+    np.testing.assert_allclose(scores[some], expected, atol=2e-5)
+
+    options = ['--cfg-options', 'model.detector.bbox_head.stacked_convs=2']
+    code, _, err = run_tool('test', path, checkpoint, *options)
+    assert code == 1 and 'holds another model than the config' in err
+
+
+@pytest.mark.parametrize('kind', ['owlv2', 'mm_grounding_dino', 'detr'])
+def test_hugging_face(kind, folders, write_config, run_tool):
+    detector = dict(type='HuggingFaceDetector', pretrained=str(folders[kind]))
+    options = dict(mode='joint', floor=0.01, nms_iou=0.6, max_per_image=15)
+    path = rescorer_config(write_config, detector, **options)
+    code, out, err = run_tool('test', path)
+    assert code == 0, err
+    found = results(path)
+    assert 'coco/bbox_mAP_50' in out
+    assert {row['image_id'] for row in found} == {0, 1, 2, 3}
+    assert all(0 <= row['score'] <= 1 for row in found)
+    count = np.bincount([row['image_id'] for row in found])
+    assert count.max() <= 15
+
+
+def test_query_labels_are_post_process(folders, image):
+    detector = HuggingFaceDetector(str(folders['owlv2']), max_per_image=None)
+    detector.set_vocabulary(NAMES)
+    boxes, scores, labels = detector.detect(image)
+    processor = T.AutoProcessor.from_pretrained(folders['owlv2'])
+    inputs = processor(text=[NAMES], images=image, return_tensors='pt')
+    with torch.no_grad():
+        outputs = detector.model(**inputs)
+    probabilities = outputs.logits[0].sigmoid()
+    order = scores.argsort()
+    torch.testing.assert_close(scores[order], probabilities.amax(1).sort().values)
+    assert boxes.shape == (36, 4) and set(labels.tolist()) <= {0, 1}
+
+
+def test_token_scores_are_means_of_tokens(folders, image):
+    """'black cat' is tokens 1, 2; 'red cup' 4, 5 of '[CLS] black cat. red cup.'"""
+    detector = HuggingFaceDetector(str(folders['mm_grounding_dino']))
+    detector.set_vocabulary(['black_cat', 'Red cup'])
+    boxes, scores, labels = detector.detect(image)
+    inputs = detector.process(images=image, text='black cat. red cup.')
+    with torch.no_grad():
+        outputs = detector.model(**inputs)
+    tokens = outputs.logits[0].sigmoid()
+    expected = torch.stack([tokens[:, 1:3].mean(1), tokens[:, 4:6].mean(1)], 1)
+    best = expected.flatten().sort(descending=True)
+    torch.testing.assert_close(scores, best.values)
+    assert labels.tolist() == (best.indices % 2).tolist()
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / torch.tensor([160.0, 96])
+    torch.testing.assert_close(centre, outputs.pred_boxes[0, best.indices // 2, :2])
+
+
+def test_chunks(folders, image):
+    """A name has the scores of its own chunk, and labels go on counting."""
+    folder = str(folders['mm_grounding_dino'])
+    detector = HuggingFaceDetector(folder, chunk_size=1)
+    detector.set_vocabulary(['black cat', 'red cup'])
+    _, scores, labels = detector.detect(image)
+    assert labels.bincount().tolist() == [20, 20]
+    alone = HuggingFaceDetector(folder)
+    alone.set_vocabulary(['red cup'])
+    torch.testing.assert_close(scores[labels == 1], alone.detect(image)[1])
+
+    detector = HuggingFaceDetector(folder)
+    detector.set_vocabulary(['black cat', 'red cup', '白色杯子', 'cat', 'cup', 'red'])
+    with pytest.raises(ValueError, match='6 names make .* set a smaller chunk_size'):
+        detector.detect(image)
+
+
+def test_closed_set_labels_go_by_name(folders, image):
+    detector = HuggingFaceDetector(str(folders['detr']))
+    detector.set_vocabulary(['unknown', '白色杯子', 'black cat'])
+    _, scores, labels = detector.detect(image)
+    with torch.no_grad():
+        logits = detector.model(**detector.process(images=image)).logits[0]
+    best = logits.softmax(-1)[:, :-1].max(1)
+    expected = (best.indices > 0).sum()  # 'N/A' is no name
+    assert len(scores) == expected
+    assert labels.bincount(minlength=3)[1] == (best.indices == 1).sum()
+    detector.set_vocabulary(['cup'])
+    with pytest.raises(ValueError, match='none of the names .* it finds its own'):
+        detector.detect(image)
+
+
+def test_one_name_at_a_time(image):
+    """SAM 3's protocol, with a stand-in for the model: its image processor needs
+    torchvision."""
+    from fgclip2_det.models.detectors.huggingface_detector import one_name_at_a_time
+
+    class StandIn:
+        score_thr = 0.5
+
+        def process(self, images, text):
+            return dict(text=text)
+
+        def model(self, text):
+            return text
+
+        @property
+        def processor(self):
+            return self
+
+        def post_process_object_detection(self, outputs, threshold, target_sizes):
+            assert (threshold, target_sizes) == (0.5, [(96, 160)])
+            n = len(outputs)
+            return [dict(boxes=torch.full((n, 4), float(n)), scores=torch.ones(n))]
+
+    boxes, scores, labels = one_name_at_a_time(StandIn(), image, ['ab', 'c'])
+    assert labels.tolist() == [0, 0, 1] and len(scores) == 3
+    assert boxes[:, 0].tolist() == [2, 2, 1]
+
+
+def test_wrong_input(folders, write_config, tmp_path):
+    init_default_scope('mmdet')
+    (tmp_path / 'config.json').write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="is a 'bert', but there are adapters for"):
+        HuggingFaceDetector(str(tmp_path))
+    with pytest.raises(ValueError, match='chunk_size must be at least 1'):
+        HuggingFaceDetector(str(folders['owlv2']), chunk_size=0)
+    cfg = Config.fromfile(rescorer_config(write_config, None))
+    model = MODELS.build(cfg.model)
+    with pytest.raises(ValueError, match='the re-scorer has no vocabulary'):
+        model.predict(torch.zeros(1, 3, 32, 32), [])
+    with pytest.raises(FileNotFoundError, match=r'no config absent\.py'):
+        MODELS.build(cfg.model | dict(detector='absent.py'))
+    detector = MODELS.build(cfg.model.detector)
+    meta = dict(dataset_meta=dict(classes=NAMES[::-1]))
+    path = tmp_path / 'other_order.pth'
+    save_checkpoint(dict(state_dict=detector.state_dict(), meta=meta), str(path))
+    model = MODELS.build(cfg.model | dict(checkpoint=str(path)))
+    with pytest.raises(ValueError, match="differ at label 0: \\['白色杯子'\\] there"):
+        model.set_vocabulary(NAMES)
+    assert model.set_vocabulary(NAMES[::-1]).names == NAMES[::-1]
