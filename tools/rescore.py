@@ -62,8 +62,8 @@ def main(args: argparse.Namespace) -> None:
 
     from fgclip2_det import FGCLIP2, Vocabulary
     from fgclip2_det.apis.predictions import read_predictions, rescore_predictions
-    from fgclip2_det.models.prediction_rescorer import PredictionRescorer
     from fgclip2_det.engine.files import write_atomic
+    from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 
     options = {
         name: getattr(args, name)

@@ -17,8 +17,10 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        'checkpoint', nargs='?',
-        help='checkpoint file; none for a model whose config names its weights')  # fmt: skip
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file; none for a model whose config names its weights',
+    )
     add_common_arguments(parser)
     parser.add_argument('--show-dir', help='folder for a picture of every image')
     return parser

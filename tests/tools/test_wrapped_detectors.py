@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
-T = pytest.importorskip('transformers', reason='needs transformers')
+pytest.importorskip('transformers', reason='needs transformers: pip install -e .[test]')
 
+import transformers as T
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -115,7 +116,7 @@ def rescorer_config(write_config, detector: dict | None, **options) -> Path:
     )  # fmt: skip
     config.custom_hooks = [dict(type='OpenVocabVocabularyHook')]
     config.test_dataloader.batch_size = 3
-    prefix = '{}/results'.format(write_config().parent)
+    prefix = f'{write_config().parent}/results'
     config.test_evaluator.outfile_prefix = prefix
     path = write_config().with_name('rescore.py')
     config.dump(path)
@@ -238,7 +239,7 @@ def test_chunks(folders, image):
 
     detector = HuggingFaceDetector(folder)
     detector.set_vocabulary(['black cat', 'red cup', '白色杯子', 'cat', 'cup', 'red'])
-    with pytest.raises(ValueError, match='6 names make .* set a smaller chunk_size'):
+    with pytest.raises(ValueError, match=r'6 names make .* set a smaller chunk_size'):
         detector.detect(image)
 
 
@@ -253,7 +254,7 @@ def test_closed_set_labels_go_by_name(folders, image):
     assert len(scores) == expected
     assert labels.bincount(minlength=3)[1] == (best.indices == 1).sum()
     detector.set_vocabulary(['cup'])
-    with pytest.raises(ValueError, match='none of the names .* it finds its own'):
+    with pytest.raises(ValueError, match=r'none of the names .* it finds its own'):
         detector.detect(image)
 
 
