@@ -116,6 +116,8 @@ class PredictionRescorer:
             )
         self.encoder, self.fusion, self.mode = encoder, fusion, mode
         self.class_embeds, self.is_base = class_embeds, is_base
+        if is_base is not None:
+            fusion.set_names(class_embeds, is_base)
         self.labels_per_box = min(labels_per_box, len(class_embeds))
         self.floor, self.nms_iou, self.merge_iou = floor, nms_iou, merge_iou
         self.max_per_image, self.max_num_patches = max_per_image, max_num_patches

@@ -135,6 +135,7 @@ def test_every_rule(rule):
     options = dict(image_weight=0.0) if 'DetRefiner' in rule else {}
     fuse = MODELS.build(dict(type=rule, **options))
     assert isinstance(fuse, ScoreFusion)
+    fuse.set_names(torch.eye(2), SPLIT)
     generator = torch.Generator().manual_seed(1)
     det, cosines = torch.rand(4, 1, generator=generator), COSINES.expand(4, 2)
     fused = fuse(det, cosines, SPLIT)
@@ -164,3 +165,37 @@ def test_bad_weights():
         build('LaMI', novel_scale=0)
     with pytest.raises(ValueError, match='det_weight must lie in'):
         build('DetRefiner', det_weight=1.1)
+
+
+def test_weights_follow_the_distance_from_training():
+    """Cosines with the nearest base name are 1, 0.6 and 0, so distances 0, 0.4, 1."""
+    fuse = build('Novelty', alpha=0.2, beta=0.7)
+    embeds = torch.tensor([[1.0, 0, 0], [0, 3, 0], [0.6, 0, 0.8], [0, 0, 1]])
+    is_base = torch.tensor([True, True, False, False])
+    fuse.set_names(embeds, is_base)
+    expected = torch.tensor([0.2, 0.2, 0.2 + 0.5 * 0.4, 0.7])
+    torch.testing.assert_close(fuse.weights(4, is_base), expected)
+    det, cosines = torch.rand(3, 4), torch.rand(3, 4)
+    plain = build('Geometric', alpha=expected.tolist())
+    torch.testing.assert_close(fuse(det, cosines, is_base), plain(det, cosines))
+    with pytest.raises(ValueError, match='weights are for 4 names, expected 2'):
+        fuse(DET, COSINES, SPLIT)
+    with pytest.raises(ValueError, match='no name is base'):
+        fuse.set_names(embeds, torch.zeros(4, dtype=torch.bool))
+    fuse.set_names(embeds[:2], is_base[:2])  # nothing is novel
+    assert fuse.weights(2, None).tolist() == pytest.approx([0.2, 0.2])
+
+
+def test_a_sure_detector_is_asked_less():
+    """a = 0.5 x 0.2 ** 2 = 0.02 at d = 0.8, and 0.5 x 0.9 ** 2 = 0.405 at d = 0.1."""
+    fuse = build('Confidence', alpha=0.5, gamma=2, temperature=1.0)
+    found = fuse(torch.tensor([[0.8, 0.1]]), torch.zeros(1, 2))
+    expected = [0.8**0.98 * 0.5**0.02, 0.1**0.595 * 0.5**0.405]
+    torch.testing.assert_close(found, torch.tensor([expected]))
+    det, cosines = torch.rand(3, 2), torch.rand(3, 2)
+    plain = build('Geometric', alpha=0.3)(det, cosines)
+    torch.testing.assert_close(
+        build('Confidence', alpha=0.3, gamma=0)(det, cosines), plain
+    )
+    with pytest.raises(ValueError, match='gamma must be at least 0, got -1'):
+        build('Confidence', gamma=-1)

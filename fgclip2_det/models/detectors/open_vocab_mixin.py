@@ -96,6 +96,10 @@ class OpenVocabMixin:
             self.classifier.set_embeds(embeds, vocabulary.is_base, encoder)
             self.classifier.digest.copy_(digest)
         self.classifier.loaded = False
+        if hasattr(self.roi_head, 'fusion'):
+            self.roi_head.fusion.set_names(
+                self.classifier.class_embeds(), self.classifier.is_base
+            )
         self.roi_head.bbox_head.num_classes = len(vocabulary)
         self.vocabulary = vocabulary
         self.dataset_meta = dict(

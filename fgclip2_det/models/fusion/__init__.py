@@ -1,5 +1,9 @@
 """Rules that combine a detector's scores with the encoder's."""
 
+from fgclip2_det.models.fusion.adaptive import (
+    OpenVocabConfidenceFusion,
+    OpenVocabNoveltyFusion,
+)
 from fgclip2_det.models.fusion.additive import (
     OpenVocabArithmeticFusion,
     OpenVocabDetRefinerFusion,
@@ -16,12 +20,14 @@ from fgclip2_det.models.fusion.score_fusion import ScoreFusion
 
 __all__ = [
     'OpenVocabArithmeticFusion',
+    'OpenVocabConfidenceFusion',
     'OpenVocabDetRefinerFusion',
     'OpenVocabFVLMFusion',
     'OpenVocabFViTFusion',
     'OpenVocabGeometricFusion',
     'OpenVocabLaMIFusion',
     'OpenVocabLogitFusion',
+    'OpenVocabNoveltyFusion',
     'OpenVocabViLDFusion',
     'ScoreFusion',
 ]

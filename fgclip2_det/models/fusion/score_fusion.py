@@ -48,6 +48,14 @@ class ScoreFusion(nn.Module):
             raise ValueError(f'temperature must be positive, got {temperature}')
         self.alpha, self.beta, self.temperature = alpha, beta, temperature
 
+    def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
+        """Told whenever the vocabulary changes; most rules do not mind.
+
+        Args:
+            embeds: (C, D) of the names, normalised.
+            is_base: (C,) bool.
+        """
+
     def forward(
         self, det_scores: Tensor, cosines: Tensor, is_base: Tensor | None = None
     ) -> Tensor:

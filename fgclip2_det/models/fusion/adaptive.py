@@ -1,0 +1,86 @@
+"""Geometric means whose weights follow the names, or the detector's confidence."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from fgclip2_det.models.fusion.geometric import OpenVocabGeometricFusion
+
+
+@MODELS.register_module()
+class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
+    """The geometric mean with a weight that grows with a name's distance from training.
+
+    a_c = alpha + (beta - alpha) (1 - s_c) / max_k (1 - s_k)
+
+    s_c is the greatest cosine of name c's text with a training name's: 1 for a base
+    name, which then has ``alpha``; the name farthest from training has ``beta``. No
+    list of novel classes is needed, and a novel synonym of a base name counts as base.
+
+    Args:
+        alpha: weight of the similarity on names of the training.
+        beta: on the name farthest from it.
+        temperature: see :class:`ScoreFusion`.
+    """
+
+    def __init__(
+        self, alpha: float = 0.35, beta: float = 0.65, temperature: float = 0.01
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+        self._weights: Tensor | None = None
+
+    def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
+        embeds = F.normalize(embeds.float(), dim=-1)
+        if not is_base.any():
+            raise ValueError(
+                'novelty is a distance from training names, but no name is base; '
+                'give the vocabulary its base_classes, or take another rule'
+            )
+        distance = 1 - (embeds @ embeds[is_base].T).amax(1).clamp(max=1)
+        distance[is_base] = 0
+        share = distance / distance.max().clamp(min=torch.finfo(torch.float32).tiny)
+        self._weights = self.alpha + (self.beta - self.alpha) * share
+
+    def weights(self, num_classes: int, is_base: Tensor | None) -> Tensor:
+        if self._weights is None or len(self._weights) != num_classes:
+            found = None if self._weights is None else len(self._weights)
+            raise ValueError(
+                f'weights are for {found} names, expected {num_classes}; call '
+                'set_names(embeds, is_base) when the vocabulary changes'
+            )
+        return self._weights
+
+
+@MODELS.register_module()
+class OpenVocabConfidenceFusion(OpenVocabGeometricFusion):
+    """The geometric mean with less of the similarity where the detector is sure.
+
+    a = alpha (1 - d) ** gamma, for each box and class. ``gamma`` 0 is the plain mean.
+    FG-CLIP 2's gain over LLMDet is small on frequent classes (+2.5 AP of +6.9), which
+    a detector knows well.
+
+    Args:
+        alpha, beta, temperature: see :class:`ScoreFusion`.
+        gamma: how fast the weight falls, at least 0.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        beta: float | None = None,
+        temperature: float = 0.01,
+        gamma: float = 1.0,
+    ) -> None:
+        super().__init__(alpha, beta, temperature)
+        if not gamma >= 0:
+            raise ValueError(f'gamma must be at least 0, got {gamma}')
+        self.gamma = gamma
+
+    def combine(
+        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
+        weights = weights * (1 - det).clamp(min=0) ** self.gamma
+        return super().combine(det, cosines, weights, is_base)
