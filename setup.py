@@ -49,7 +49,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['fgclip2_det*', 'pretrain*']),
-    package_data={'fgclip2_det': ['assets/**/*']},
+    package_data={'fgclip2_det': ['assets/**/*', 'vocabulary/lists/*']},
     cmdclass={'build_py': BuildWithConfigs},
     install_requires=[
         'torch>=2.6',

@@ -12,9 +12,9 @@ from reprlib import repr as short_repr
 
 from tqdm import tqdm
 
-from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.datasets.class_split import ClassSplit, resolve_classes
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
+from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,23 @@
 """Class names and their text embeddings."""
 
+from fgclip2_det.vocabulary.check import Finding, check_names, check_vocabulary
+from fgclip2_det.vocabulary.embedding import class_cosines, fingerprint
+from fgclip2_det.vocabulary.name_lists import LIST_NAMES, NameList, load_list
+from fgclip2_det.vocabulary.names import normalize_name, parse_texts
 from fgclip2_det.vocabulary.templates import TEMPLATE_SETS
-from fgclip2_det.vocabulary.vocabulary import Vocabulary, normalize_name, parse_texts
+from fgclip2_det.vocabulary.vocabulary import Vocabulary
 
-__all__ = ['TEMPLATE_SETS', 'Vocabulary', 'normalize_name', 'parse_texts']
+__all__ = [
+    'LIST_NAMES',
+    'TEMPLATE_SETS',
+    'Finding',
+    'NameList',
+    'Vocabulary',
+    'check_names',
+    'check_vocabulary',
+    'class_cosines',
+    'fingerprint',
+    'load_list',
+    'normalize_name',
+    'parse_texts',
+]

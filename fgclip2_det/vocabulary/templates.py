@@ -32,9 +32,16 @@ _WITH_BOTH_ARTICLES = (
 _ALONE = ('a photo of many {}.', 'a photo of my {}.', 'a photo of one {}.',
           'itap of my {}.')  # fmt: skip
 
+# fmt: off
 TEMPLATE_SETS: dict[str, tuple[str, ...]] = {
     'raw': ('{}',),
     'photo': ('a photo of a {}',),
+    # our own: how Chinese captions speak of one thing
+    'chinese': (
+        '{}', '一张{}的照片', '一张有{}的图片', '照片里的{}', '画面中的{}', '一个{}',
+        '一张{}的特写', '一张模糊的{}照片', '一张清晰的{}照片', '远处的{}', '小小的{}',
+        '大大的{}', '被遮挡的{}', '很多{}',
+    ),
     'imagenet80': (
         *(
             template.format(article=article)
@@ -44,6 +51,7 @@ TEMPLATE_SETS: dict[str, tuple[str, ...]] = {
         *_ALONE,
     ),
 }
+# fmt: on
 
 
 def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:

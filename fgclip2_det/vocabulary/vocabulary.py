@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.vocabulary.check import check_names
+from fgclip2_det.vocabulary.embedding import TextSource, embed_groups, fingerprint
+from fgclip2_det.vocabulary.name_lists import load_list
+from fgclip2_det.vocabulary.names import (
+    normalize_name,
+    parse_texts,
+    read_coco_names,
+    read_names_file,
+)
 from fgclip2_det.vocabulary.templates import resolve_templates
 
-
-def normalize_name(name: str) -> str:
-    """Lower case, underscores as spaces, single spaces; what makes names equal."""
-    return ' '.join(name.replace('_', ' ').lower().split())
-
-
-def fingerprint(encoder: FGCLIP2) -> str:
-    """Digest of a text tower and its tokenizer: shapes and 64 values a tensor.
-
-    Training changes every tensor, so samples tell two models apart without
-    hashing a gigabyte.
-    """
-    digest = hashlib.sha256()
-    heads = ('text_model.', 'boxtext_head.', 'longtext_head.')
-    for name, tensor in sorted(encoder.state_dict().items()):
-        if name.startswith(heads):
-            flat = tensor.detach().flatten()
-            sample = flat[:: max(1, len(flat) // 64)][:64].float().cpu()
-            digest.update(f'{name}{tuple(tensor.shape)}'.encode())
-            digest.update(sample.numpy().tobytes())
-    probe = encoder.tokenize('aä 白色杯子 #5')  # another tokenizer, other ids
-    digest.update(probe.numpy().tobytes())
-    return digest.hexdigest()
+__all__ = ['Vocabulary', 'fingerprint', 'normalize_name', 'parse_texts']
 
 
 def _says_something(name: str) -> bool:
@@ -54,10 +37,11 @@ class Vocabulary:
     Args:
         names: C entries, each one name or a list of aliases (the first is shown).
             English and Chinese may be mixed.
-        templates: a named set ('raw', 'photo', 'imagenet80') or a list of strings
-            with '{}'.
+        templates: a named set ('raw', 'photo', 'imagenet80', 'chinese') or a list of
+            strings with '{}'.
         novel_classes: names without boxes in training; the others are base.
         base_classes: the base names instead, if that is shorter to say.
+        check: warn, once, of what ``check_names`` finds in the names.
 
     Raises:
         ValueError: no names, an empty name, names equal up to case, spaces and
@@ -75,6 +59,7 @@ class Vocabulary:
         templates: str | Sequence[str] = 'raw',
         novel_classes: Sequence[str] | None = None,
         base_classes: Sequence[str] | None = None,
+        check: bool = True,
     ) -> None:
         if isinstance(names, str):
             names = parse_texts(names)
@@ -86,6 +71,82 @@ class Vocabulary:
         self._check()
         self.names = [aliases[0] for aliases in self.aliases]
         self.is_base = self._split(base_classes, novel_classes)
+        if check:
+            self._warn()
+
+    @classmethod
+    def from_list_name(
+        cls,
+        name: str,
+        language: str = 'en',
+        aliases: bool = False,
+        templates: str | Sequence[str] = 'raw',
+    ) -> Vocabulary:
+        """A built-in list with its published split; see :mod:`.name_lists`.
+
+        Args:
+            name: 'coco', 'ov_coco', 'lvis', 'ov_lvis', 'objects365', 'voc' or
+                'openimages'.
+            language: 'en'; 'zh'; 'both', Chinese as one more alias; 'mixed', Chinese
+                in place of English where the list has it.
+            aliases: with the list's other English names.
+            templates: see the class.
+
+        Raises:
+            ValueError: no such list or language, or no Chinese names.
+        """
+        given = load_list(name)
+        entries = given.entries(language, aliases)
+        pairs = zip(entries, given.novel, strict=True)
+        novel = [entry[0] for entry, is_novel in pairs if is_novel]
+        return cls(entries, templates, novel, check=False)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike, **options: Any) -> Vocabulary:
+        """One class a line, aliases separated by '|', '#' before a comment line.
+
+        Args:
+            path: UTF-8 text, e.g. with the line ``sofa | couch | 沙发``.
+            options: of the class, but for its names.
+
+        Raises:
+            ValueError: an unreadable or empty file; see also the class.
+        """
+        return cls(read_names_file(path), **options)
+
+    @classmethod
+    def from_coco(
+        cls,
+        ann_file: str | os.PathLike,
+        language: str = 'en',
+        aliases: bool = False,
+        **options: Any,
+    ) -> Vocabulary:
+        """The categories of a COCO or LVIS annotation file, in the file's order.
+
+        If all of them have a ``split``, it tells the novel ones, and those of split
+        'unused' are left out.
+
+        Args:
+            ann_file: JSON with ``categories``.
+            language: as in :meth:`from_list_name`; Chinese is ``name_zh``.
+            aliases: with the categories' ``synonyms``.
+            options: of the class, but for its names.
+
+        Raises:
+            ValueError: no such file, or a name that is missing; see also the class.
+        """
+        entries, novel = read_coco_names(ann_file, language, aliases)
+        if 'base_classes' not in options:
+            options.setdefault('novel_classes', novel)
+        return cls(entries, **options)
+
+    def _warn(self) -> None:
+        findings = check_names(self.aliases)
+        if findings:
+            more = f' (and {len(findings) - 3} more)' if len(findings) > 3 else ''
+            listed = '; '.join(finding.message for finding in findings[:3])
+            warnings.warn(f'doubtful names: {listed}{more}', stacklevel=3)
 
     def _check(self) -> None:
         if not self.aliases:
@@ -151,107 +212,68 @@ class Vocabulary:
         """Names that are only tested."""
         return [n for n, base in zip(self.names, self.is_base, strict=True) if not base]
 
+    @property
+    def class_of_alias(self) -> Tensor:
+        """(A,) int64, the class of each row of :meth:`embed_aliases`."""
+        counts = torch.tensor([len(aliases) for aliases in self.aliases])
+        return torch.arange(len(self)).repeat_interleave(counts)
+
     def prompts(self) -> list[list[str]]:
-        """Texts of every class: aliases x templates, underscores as spaces."""
+        """Texts of every class: aliases x templates, lower-cased as the tokenizer
+        does, underscores as spaces."""
         return [
-            [t.format(a.replace('_', ' ')) for a in aliases for t in self.templates]
+            [prompt for alias in aliases for prompt in self._prompts_of(alias)]
             for aliases in self.aliases
         ]
 
+    def _prompts_of(self, alias: str) -> list[str]:
+        alias = alias.replace('_', ' ')
+        return [template.format(alias).lower() for template in self.templates]
+
     def embed(
         self,
-        encoder: FGCLIP2,
+        encoder: FGCLIP2 | str | os.PathLike,
         cache_dir: str | os.PathLike | None = None,
         batch_size: int = 256,
     ) -> Tensor:
-        """Text embeddings in 'box' mode.
+        """Text embeddings in 'box' mode, the mean over aliases and templates.
 
         Every prompt is normalised, averaged over its class and normalised again.
 
         Args:
-            encoder: has a text tower and a tokenizer.
+            encoder: has a text tower and a tokenizer; or a folder or hub id, whose
+                text tower is loaded only if the cache lacks the embeddings.
             cache_dir: folder of safetensors files, keyed by encoder and prompts;
                 no disk cache when None.
             batch_size: prompts at once.
 
         Returns:
-            (C, D) float32 on the encoder's device, L2-normalised.
+            (C, D) float32 on the encoder's device (the CPU for a folder),
+            L2-normalised.
 
         Raises:
-            ValueError: a prompt beyond the token limit; a damaged cache file.
+            ValueError: a prompt beyond the token limit; a damaged cache file; a
+                folder without text tower or tokenizer.
 
         Reference: FG-CLIP 2 (arXiv:2510.10921), section 4.2; CLIP's prompt
         ensembling (arXiv:2103.00020), section 3.1.4.
         """
-        device = encoder.logit_scale.device
-        prompts = self.prompts()
-        if cache_dir is None:
-            return _embed_prompts(encoder, prompts, batch_size)
-        key = hashlib.sha256(
-            json.dumps([fingerprint(encoder), prompts]).encode()
-        ).hexdigest()
-        path = Path(cache_dir) / f'{key[:32]}.safetensors'
-        if path.exists():
-            shape = (len(self), encoder.config.text.hidden_size)
-            return _read_cache(path, key, shape).to(device)
-        embeds = _embed_prompts(encoder, prompts, batch_size)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f'.{os.getpid()}.tmp')
-        save_file({'text_embeds': embeds.cpu()}, partial, metadata={'key': key})
-        partial.replace(path)
-        return embeds
+        source = TextSource(encoder)
+        return embed_groups(source, self.prompts(), cache_dir, batch_size)
 
+    def embed_aliases(
+        self,
+        encoder: FGCLIP2 | str | os.PathLike,
+        cache_dir: str | os.PathLike | None = None,
+        batch_size: int = 256,
+    ) -> Tensor:
+        """One embedding per alias, the mean over templates; for scores by the best
+        alias, through :func:`.embedding.class_cosines`.
 
-def parse_texts(texts: str) -> list[str]:
-    """Names of a string such as ``'black cat. 白色杯子'``.
+        Args and errors are those of :meth:`embed`.
 
-    Names end with '.', '。', ';', '；', a comma of either script, or a line break.
-
-    Raises:
-        ValueError: if no name is left.
-    """
-    for mark in '。;；,，、\n':
-        texts = texts.replace(mark, '.')
-    names = [name.strip() for name in texts.split('.') if name.strip()]
-    if not names:
-        raise ValueError(f"expected names such as 'black cat. 白色杯子', got {texts!r}")
-    return names
-
-
-@torch.no_grad()
-def _embed_prompts(
-    encoder: FGCLIP2, prompts: list[list[str]], batch_size: int
-) -> Tensor:
-    unique = list(dict.fromkeys(prompt for group in prompts for prompt in group))
-    length = encoder.text_model.embeddings.length('box')
-    ids = encoder.tokenizer(unique, length, truncation=False)
-    embeds = torch.cat(
-        [
-            encoder.encode_text(part, 'box', True).float()
-            for part in ids.split(batch_size)
-        ]
-    )
-    row = {prompt: i for i, prompt in enumerate(unique)}
-    means = [embeds[[row[p] for p in group]].mean(0) for group in prompts]
-    return F.normalize(torch.stack(means), dim=-1)
-
-
-def _read_cache(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
-    try:
-        with safe_open(path, framework='pt') as file:
-            found = (file.metadata() or {}).get('key')
-            embeds = file.get_tensor('text_embeds') if found == key else None
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f'{path} is cut short or damaged ({error}); delete it') from (
-            error
-        )
-    if embeds is not None and tuple(embeds.shape) == shape:
-        if embeds.dtype == torch.float32 and _are_unit(embeds):
-            return embeds
-        raise ValueError(f'{path} is damaged: expected unit vectors; delete it')
-    raise ValueError(f'{path} was written for another model or vocabulary; delete it')
-
-
-def _are_unit(embeds: Tensor) -> bool:
-    ones = torch.ones(len(embeds))
-    return torch.allclose(embeds.norm(dim=-1), ones, atol=1e-3)
+        Returns:
+            (A, D) float32, L2-normalised; row a belongs to ``class_of_alias[a]``.
+        """
+        groups = [self._prompts_of(alias) for group in self.aliases for alias in group]
+        return embed_groups(TextSource(encoder), groups, cache_dir, batch_size)

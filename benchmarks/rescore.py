@@ -1,0 +1,198 @@
+"""Re-scoring of one image: what it costs beside the encoder pass.
+
+Everything runs in turn, round after round, in one process, so that a machine whose
+speed drifts slows all of it alike; ratios are medians of per-round ratios. Base size,
+random weights, 640 x 480. Peak memory is measured in processes of their own.
+
+    python benchmarks/rescore.py --rounds 5 --out rescore.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from fgclip2_det import FGCLIP2
+from fgclip2_det.fgclip2.roi import pool_regions
+from fgclip2_det.models.fusion import OpenVocabGeometricFusion
+from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+
+WIDTH, HEIGHT, DIMS = 640, 480, 768
+CHUNK = 40  # names a pass of LLMDet on LVIS, 300 boxes each
+
+
+def random_boxes(n: int, generator: torch.Generator) -> Tensor:
+    """(n, 4) xyxy inside the image, sides 16 px to half of it."""
+    size = torch.tensor([WIDTH, HEIGHT])
+    sides = 16 + torch.rand(n, 2, generator=generator) * (size / 2 - 16)
+    start = torch.rand(n, 2, generator=generator) * (size - sides)
+    return torch.cat([start, start + sides], 1)
+
+
+class Case:
+    """Boxes of one image with a vocabulary, and the parts of their re-scoring."""
+
+    def __init__(
+        self, encoder: FGCLIP2, image: np.ndarray, n: int, names: int, mode: str
+    ) -> None:
+        generator = torch.Generator().manual_seed(n + names)
+        self.encoder, self.image = encoder, image
+        self.boxes = random_boxes(n, generator)
+        self.scores = torch.rand(n, generator=generator)
+        first = torch.arange(n) // 300 * CHUNK  # of the row's chunk
+        self.labels = (first + torch.randint(CHUNK, (n,), generator=generator)) % names
+        embeds = F.normalize(torch.randn(names, DIMS, generator=generator), dim=-1)
+        options = {} if mode == 'keep' else dict(nms_iou=0.7, max_per_image=300)
+        self.rescorer = PredictionRescorer(
+            encoder, embeds, OpenVocabGeometricFusion(), mode, **options
+        )
+
+    def after(self, dense: Tensor) -> None:
+        """All that follows the dense map (h, w, D)."""
+        boxes, box_of = self.boxes.unique(dim=0, return_inverse=True)
+        (regions,) = pool_regions([dense], [(HEIGHT, WIDTH)], [boxes])
+        cosines = F.normalize(regions, dim=-1) @ self.rescorer.class_embeds.T
+        self.rescorer.fuse(cosines, boxes, box_of, self.scores, self.labels)
+
+    def whole(self) -> None:
+        """From the picture to the results."""
+        self.rescorer(self.image, self.boxes, self.scores, self.labels)
+
+
+def crops(encoder: FGCLIP2, image: np.ndarray, boxes: Tensor, patches: int) -> None:
+    """Every box cut out and encoded as a picture of its own, ten at a time."""
+    picture = Image.fromarray(image)
+    cuts = [picture.crop(box) for box in boxes.round().int().tolist()]
+    for start in range(0, len(cuts), 10):
+        batch = encoder.preprocess(cuts[start : start + 10], patches)
+        encoder.encode_image(batch)
+
+
+def timed(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def in_turn(runs: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every run, round by round, after a warm-up."""
+    for run in runs.values():
+        run()
+    seconds = {name: [] for name in runs}
+    for number in range(rounds):
+        for name, run in runs.items():
+            seconds[name].append(timed(run))
+        print(f'round {number + 1}/{rounds}', file=sys.stderr)
+    return seconds
+
+
+def setting() -> tuple[FGCLIP2, np.ndarray]:
+    generator = torch.Generator().manual_seed(0)
+    encoder = FGCLIP2.from_size('base', towers='vision', generator=generator)
+    image = torch.randint(0, 256, (HEIGHT, WIDTH, 3), generator=generator)
+    return encoder, image.byte().numpy()
+
+
+@torch.inference_mode()
+def compare(rounds: int) -> dict[str, dict]:
+    """Ratios of costs, by what they say."""
+    encoder, image = setting()
+    batch = encoder.preprocess([image])
+    (dense,) = encoder.dense_features(batch)
+    dense = dense.permute(1, 2, 0).contiguous()
+    runs = {'pass': lambda: encoder.dense_features(encoder.preprocess([image]))}
+    for n, mode in ((300, 'keep'), (300, 'joint'), (9300, 'keep'), (9300, 'joint')):
+        case = Case(encoder, image, n, 1203, mode)
+        runs[f'after, {n}, {mode}'] = lambda case=case: case.after(dense)
+    for names in (80, 1203, 21000):
+        case = Case(encoder, image, 300, names, 'keep')
+        runs[f'whole, {names}'] = case.whole
+    hundred = Case(encoder, image, 100, 80, 'keep')
+    runs['whole, 100 boxes'] = hundred.whole
+    for patches in (256, 1024):
+        runs[f'crops, {patches}'] = lambda patches=patches: crops(
+            encoder, image, hundred.boxes, patches
+        )
+    seconds = in_turn(runs, rounds)
+    pairs = {
+        '300 boxes x 1,203 names, keep / pass': ('after, 300, keep', 'pass'),
+        '300 boxes x 1,203 names, joint / pass': ('after, 300, joint', 'pass'),
+        '9,300 boxes x 1,203 names, keep / pass': ('after, 9300, keep', 'pass'),
+        '9,300 boxes x 1,203 names, joint / pass': ('after, 9300, joint', 'pass'),
+        'image with 1,203 names / 80 names': ('whole, 1203', 'whole, 80'),
+        'image with 21,000 names / 80 names': ('whole, 21000', 'whole, 80'),
+        '100 crops of 256 patches / 100 boxes': ('crops, 256', 'whole, 100 boxes'),
+        '100 crops of 1,024 patches / 100 boxes': ('crops, 1024', 'whole, 100 boxes'),
+    }
+    result = {'seconds': {k: statistics.median(v) for k, v in seconds.items()}}
+    for name, (a, b) in pairs.items():
+        ratios = [x / y for x, y in zip(seconds[a], seconds[b], strict=True)]
+        spread = [min(ratios), max(ratios)]
+        result[name] = dict(ratio=statistics.median(ratios), spread=spread)
+    return result
+
+
+@torch.inference_mode()
+def peak(n: int, mode: str) -> None:
+    """Print this process's peak resident GB after a pass, and after re-scoring."""
+    encoder, image = setting()
+    encoder.dense_features(encoder.preprocess([image]))
+    before = _peak_gb()
+    Case(encoder, image, n, 1203, mode).whole()
+    print(json.dumps(dict(before=before, after=_peak_gb())))
+
+
+def _peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    parser.add_argument('--peak', nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.peak:
+        peak(int(args.peak[0]), args.peak[1])
+        return
+    result = compare(args.rounds)
+    for mode in ('keep', 'joint'):
+        command = [sys.executable, __file__, '--threads', str(args.threads),
+                   '--peak', '9300', mode]  # fmt: skip
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        result[f'peak, {mode}'] = json.loads(done.stdout.splitlines()[-1])
+    print(f'base size, fp32, {WIDTH} x {HEIGHT}, {args.threads} threads; encoder pass '
+          f'{result["seconds"]["pass"]:.2f} s')  # fmt: skip
+    for name, row in result.items():
+        if 'ratio' in row:
+            low, high = row['spread']
+            print(f'  {name:<42} {row["ratio"]:7.3f}  ({low:.3f} to {high:.3f})')
+    for mode in ('keep', 'joint'):
+        row = result[f'peak, {mode}']
+        print(f'  9,300 boxes x 1,203 names, {mode}: peak {row["after"]:.2f} GB, '
+              f'{row["after"] - row["before"]:.2f} GB above the pass')  # fmt: skip
+    result |= dict(threads=args.threads, torch=torch.__version__)
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()

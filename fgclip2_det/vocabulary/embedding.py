@@ -1,0 +1,234 @@
+"""Text embeddings of prompts, and their cache on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2.checkpoint import Weights, resolve_folder
+from fgclip2_det.fgclip2.tokenizer import JSON_FILE, MODEL_FILE
+
+TEXT_TOWER = ('text_model.', 'boxtext_head.', 'longtext_head.')
+POSITIONS = 'text_model.embeddings.position_embedding.weight'
+
+
+class TextSource:
+    """A text tower: a live encoder, or a folder that is loaded when it must be.
+
+    Args:
+        encoder: with a text tower and a tokenizer; or a folder, or a hub id.
+
+    Raises:
+        ValueError: a folder without FG-CLIP 2's text tower or without a tokenizer.
+    """
+
+    def __init__(self, encoder: FGCLIP2 | str | os.PathLike) -> None:
+        if isinstance(encoder, str | os.PathLike):
+            self.folder, self._encoder = resolve_folder(encoder), None
+            weights = Weights(self.folder)  # maps the file, reads what is touched
+            self._tensors: Weights | Mapping[str, Tensor] = weights
+            self._names = weights.names()
+        else:
+            self.folder, self._encoder = None, encoder
+            self._tensors = encoder.state_dict()
+            self._names = set(self._tensors)
+        if not {POSITIONS, 'boxtext_head.weight'} <= self._names:
+            raise ValueError(
+                f'{self.folder or "the encoder"} has no text tower of FG-CLIP 2; '
+                "expected a model loaded with towers='text' or 'both', or its folder"
+            )
+
+    @property
+    def embed_dims(self) -> int:
+        """Size D of an embedding."""
+        return len(self._tensors['boxtext_head.weight'])
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens that a prompt may have, EOS included."""
+        return len(self._tensors[POSITIONS])
+
+    @property
+    def device(self) -> torch.device:
+        """Where embeddings go: the encoder's device, or the CPU for a folder."""
+        return self._tensors['boxtext_head.weight'].device
+
+    def load(self) -> FGCLIP2:
+        """The encoder; a folder's text tower is read once."""
+        if self._encoder is None:
+            self._encoder = FGCLIP2.from_pretrained(self.folder, towers='text')
+        return self._encoder
+
+    def fingerprint(self) -> str:
+        """See :func:`fingerprint`."""
+        digest = hashlib.sha256()
+        for name in sorted(n for n in self._names if n.startswith(TEXT_TOWER)):
+            tensor = self._tensors[name]
+            flat = tensor.detach().flatten()
+            sample = flat[:: max(1, len(flat) // 64)][:64].float().cpu()
+            digest.update(f'{name}{tuple(tensor.shape)}'.encode())
+            digest.update(sample.numpy().tobytes())
+        digest.update(self._tokenizer_key())
+        return digest.hexdigest()
+
+    def _tokenizer_key(self) -> bytes:
+        """Content of the file that the tokenizer comes from."""
+        if self.folder is not None:
+            files = [self.folder / name for name in (JSON_FILE, MODEL_FILE)]
+            files = [path for path in files if path.is_file()]
+            if not files:
+                raise ValueError(
+                    f'{self.folder} has no tokenizer; put {JSON_FILE} or {MODEL_FILE} '
+                    'of the released model there'
+                )
+        else:
+            tokenizer = self._encoder.tokenizer
+            files = [] if tokenizer is None else tokenizer.files[:1]
+            if not files or not files[0].is_file():  # another key, no wrong one
+                return self._encoder.tokenize('aä 白色杯子 #5').numpy().tobytes()
+        return hashlib.sha256(files[0].read_bytes()).digest()
+
+
+def fingerprint(encoder: FGCLIP2 | str | os.PathLike) -> str:
+    """Digest of a text tower and its tokenizer, without running or loading it.
+
+    It covers each tensor's shape and 64 evenly spaced values of it, for training
+    changes every tensor, and the tokenizer file's bytes. A folder and the float32
+    model loaded from it have the same.
+
+    Args:
+        encoder: with a text tower; or a folder, or a hub id.
+
+    Raises:
+        ValueError: see :class:`TextSource`.
+    """
+    return TextSource(encoder).fingerprint()
+
+
+def embed_groups(
+    source: TextSource,
+    groups: Sequence[Sequence[str]],
+    cache_dir: str | os.PathLike | None = None,
+    batch_size: int = 256,
+) -> Tensor:
+    """One embedding for each group of prompts.
+
+    Every prompt is normalised, averaged over its group and normalised again. A
+    progress bar shows when this takes longer than a second.
+
+    Args:
+        source: the text tower; not loaded if the cache has the groups.
+        groups: G lists of prompts.
+        cache_dir: folder of safetensors files, or None.
+        batch_size: prompts at once.
+
+    Returns:
+        (G, D) float32 on the source's device, L2-normalised.
+
+    Raises:
+        ValueError: a prompt beyond the token limit; a damaged cache file.
+    """
+    device = source.device
+    if cache_dir is None:
+        return _embed(source.load(), groups, batch_size)
+    words = json.dumps([source.fingerprint(), groups])
+    key = hashlib.sha256(words.encode()).hexdigest()
+    path = Path(cache_dir) / f'{key[:32]}.safetensors'
+    if path.exists():
+        return _read_cache(path, key, (len(groups), source.embed_dims)).to(device)
+    embeds = _embed(source.load(), groups, batch_size)
+    _write_cache(path, key, embeds)
+    return embeds
+
+
+def class_cosines(
+    region_embeds: Tensor,
+    alias_embeds: Tensor,
+    class_of_alias: Tensor,
+    alias_reduce: str = 'max',
+) -> Tensor:
+    """Cosines of regions and classes, from those of regions and aliases.
+
+    Args:
+        region_embeds: (K, D), L2-normalised. K may be 0.
+        alias_embeds: (A, D), L2-normalised; ``Vocabulary.embed_aliases``.
+        class_of_alias: (A,) int64, ``Vocabulary.class_of_alias``.
+        alias_reduce: 'max' takes the best alias, 'mean' the average cosine.
+
+    Returns:
+        (K, C) float32, with the gradient of both embeddings.
+
+    Raises:
+        ValueError: another ``alias_reduce``, or another number of aliases.
+    """
+    if alias_reduce not in ('max', 'mean'):
+        raise ValueError(f"alias_reduce must be 'max' or 'mean', got {alias_reduce!r}")
+    if class_of_alias.shape != alias_embeds.shape[:1] or not len(alias_embeds):
+        raise ValueError(
+            f'class_of_alias must name the class of each of {len(alias_embeds)} '
+            f'aliases, got shape {tuple(class_of_alias.shape)}; take both from one '
+            'vocabulary'
+        )
+    cosines = region_embeds.float() @ alias_embeds.float().T  # (K, A)
+    index = class_of_alias.to(cosines.device).expand_as(cosines)
+    num_classes = int(class_of_alias.max()) + 1
+    reduce = {'max': 'amax', 'mean': 'mean'}[alias_reduce]
+    empty = cosines.new_zeros(len(cosines), num_classes)
+    return empty.scatter_reduce(1, index, cosines, reduce, include_self=False)
+
+
+@torch.no_grad()
+def _embed(
+    encoder: FGCLIP2, groups: Sequence[Sequence[str]], batch_size: int
+) -> Tensor:
+    unique = list(dict.fromkeys(prompt for group in groups for prompt in group))
+    length = encoder.text_model.embeddings.length('box')
+    ids = encoder.tokenizer(unique, length, truncation=False)
+    embeds = []
+    with tqdm(total=len(ids), unit='prompt', disable=None, delay=1) as bar:
+        for part in ids.split(batch_size):
+            embeds.append(encoder.encode_text(part, 'box', True).float())
+            bar.update(len(part))
+    embeds = torch.cat(embeds)
+    row = {prompt: i for i, prompt in enumerate(unique)}
+    means = [embeds[[row[p] for p in group]].mean(0) for group in groups]
+    return F.normalize(torch.stack(means), dim=-1)
+
+
+def _write_cache(path: Path, key: str, embeds: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f'.{os.getpid()}.tmp')
+    save_file({'text_embeds': embeds.cpu()}, partial, metadata={'key': key})
+    partial.replace(path)
+
+
+def _read_cache(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
+    try:
+        with safe_open(path, framework='pt') as file:
+            found = (file.metadata() or {}).get('key')
+            embeds = file.get_tensor('text_embeds') if found == key else None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f'{path} is cut short or damaged ({error}); delete it') from (
+            error
+        )
+    if embeds is not None and tuple(embeds.shape) == shape:
+        if embeds.dtype == torch.float32 and _are_unit(embeds):
+            return embeds
+        raise ValueError(f'{path} is damaged: expected unit vectors; delete it')
+    raise ValueError(f'{path} was written for another model or vocabulary; delete it')
+
+
+def _are_unit(embeds: Tensor) -> bool:
+    ones = torch.ones(len(embeds))
+    return torch.allclose(embeds.norm(dim=-1), ones, atol=1e-3)

@@ -1,0 +1,139 @@
+"""Names from strings, text files and COCO annotation files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+ALIAS_MARK = '|'
+COMMENT_MARK = '#'
+LANGUAGES = ('en', 'zh', 'both', 'mixed')
+
+
+def normalize_name(name: str) -> str:
+    """Lower case, underscores as spaces, single spaces; what makes names equal."""
+    return ' '.join(name.replace('_', ' ').lower().split())
+
+
+def parse_texts(texts: str) -> list[str]:
+    """Names of a string such as ``'black cat. 白色杯子'``.
+
+    Names end with '.', '。', ';', '；', a comma of either script, or a line break.
+
+    Raises:
+        ValueError: if no name is left.
+    """
+    for mark in '。;；,，、\n':
+        texts = texts.replace(mark, '.')
+    names = [name.strip() for name in texts.split('.') if name.strip()]
+    if not names:
+        raise ValueError(f"expected names such as 'black cat. 白色杯子', got {texts!r}")
+    return names
+
+
+def parse_aliases(line: str) -> list[str]:
+    """Aliases of one class such as ``'sofa | couch | 沙发'``; the first is shown."""
+    return [alias.strip() for alias in line.split(ALIAS_MARK)]
+
+
+def read_names_file(path: str | os.PathLike) -> list[list[str]]:
+    """Aliases of C classes from a UTF-8 text file.
+
+    One class a line, its aliases separated by '|'. Empty lines and lines that begin
+    with '#' say nothing.
+
+    Raises:
+        ValueError: no such file, no UTF-8, no names, or an empty alias.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f'{path} cannot be read as UTF-8 text ({error}); expected one class a line'
+        ) from error
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if line and not line.startswith(COMMENT_MARK):
+            entries.append(parse_aliases(line))
+            if not all(entries[-1]):
+                raise ValueError(
+                    f'{path}, line {number}: expected names separated by '
+                    f'{ALIAS_MARK!r}, got {line!r}; remove the empty one'
+                )
+    if not entries:
+        raise ValueError(f'{path} holds no names; expected one class a line')
+    return entries
+
+
+def read_coco_names(
+    path: str | os.PathLike, language: str = 'en', aliases: bool = False
+) -> tuple[list[list[str]], list[str] | None]:
+    """Aliases of C categories of a COCO file, in the file's order.
+
+    Args:
+        path: annotation file; a category has ``name`` (or ``name_en``), perhaps
+            ``name_zh``, LVIS's ``synonyms``, and ``split``.
+        language: see :func:`pick_names`.
+        aliases: add the ``synonyms``.
+
+    Returns:
+        The entries; and the first name of each class whose ``split`` is 'novel', or
+        None unless every category has a split. Categories of split 'unused' are
+        left out.
+
+    Raises:
+        ValueError: no COCO file, another split, or a name that is missing.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        categories = content['categories']
+        names = [c.get('name_en') or c['name'] for c in categories]
+        splits = [c.get('split') for c in categories]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f'{path} is no COCO annotation file with categories ({error!r}); expected '
+            "{'categories': [{'id': 1, 'name': 'cat'}, ...]}"
+        ) from error
+    whole = None not in splits
+    if whole and not set(splits) <= {'base', 'novel', 'unused'}:
+        raise ValueError(
+            f"{path}: a split must be 'base', 'novel' or 'unused', got {set(splits)}"
+        )
+    entries, novel = [], []
+    for name, category, split in zip(names, categories, splits, strict=True):
+        if whole and split == 'unused':
+            continue
+        others = category.get('synonyms', []) if aliases else []
+        entries.append(pick_names([name, *others], category.get('name_zh'), language))
+        if split == 'novel':
+            novel.append(entries[-1][0])
+    return entries, novel if whole else None
+
+
+def pick_names(english: Sequence[str], chinese: str | None, language: str) -> list[str]:
+    """Aliases of one class in the language that is asked for.
+
+    Args:
+        english: the name and its aliases.
+        chinese: its Chinese name, or None.
+        language: 'en'; 'zh'; 'both', where Chinese is one more alias; 'mixed', where
+            it takes the place of English.
+
+    Classes without a Chinese name keep English in 'both' and 'mixed'.
+
+    Raises:
+        ValueError: another language; no Chinese name for 'zh'.
+    """
+    if language not in LANGUAGES:
+        raise ValueError(f'language must be one of {LANGUAGES}, got {language!r}')
+    if language == 'zh' and not chinese:
+        raise ValueError(
+            f"{english[0]!r} has no Chinese name; language='mixed' keeps the English "
+            'one there'
+        )
+    if language == 'en' or not chinese:
+        return list(dict.fromkeys(english))
+    return [*dict.fromkeys(english), chinese] if language == 'both' else [chinese]

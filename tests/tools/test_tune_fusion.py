@@ -1,0 +1,146 @@
+"""tools/dump_scores.py and tools/tune_fusion.py, from files to files."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from mmengine.config import Config
+
+from fgclip2_det.evaluation.coco_ap import ImageBoxes, average_precision
+
+NAMES = ['red star', 'blue ring', 'green cross']
+IDS = [4, 2, 9]
+NOVEL = 'green cross'
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Four pictures of noise with three objects each and twelve results each."""
+    rng, results, annotations = np.random.default_rng(0), [], []
+    for i in range(4):
+        pixels = rng.integers(0, 256, (64, 96, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f'{i}.png')
+        for k in range(12):
+            bbox = [float(v) for v in rng.integers(8, 40, 4)]
+            row = dict(image_id=i, category_id=int(rng.choice(IDS)), bbox=bbox)
+            results.append(row | dict(score=float(rng.uniform(0.1, 0.9))))
+            if k < 6:
+                annotations.append(row | dict(id=len(annotations), iscrowd=0))
+    coco = dict(
+        images=[
+            dict(id=i, file_name=f'{i}.png', width=96, height=64) for i in range(4)
+        ],
+        categories=[dict(id=i, name=n) for i, n in zip(IDS, NAMES, strict=True)],
+        annotations=annotations,
+    )
+    (tmp_path / 'rows.json').write_text(json.dumps(results))
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    return tmp_path
+
+
+@pytest.fixture
+def source(files) -> list:
+    return [
+        '--predictions', files / 'rows.json', '--ann', files / 'ann.json',
+        '--images', files, '--encoder', 'fgclip2_tiny', '--novel', NOVEL,
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def tune(run_tool, files, source):
+    """tune('--mode', 'box') -> what the tool gives, after a dump."""
+    code, text, err = run_tool('dump_scores', *source, '--out', files / 'dump')
+    assert code == 0, err
+    assert text == f'4 images, 3 names, 1 of them novel: {files / "dump"}\n'
+    words = ['--dump', files / 'dump', '--ann', files / 'ann.json']
+    return lambda *more: run_tool('tune_fusion', *words, '--out', files / 'out', *more)
+
+
+def base_ap50(files, rows) -> float:
+    """Of a COCO result list."""
+    truth = json.loads((files / 'ann.json').read_text())['annotations']
+
+    def boxes(given, image_id):
+        own = [row for row in given if row['image_id'] == image_id]
+        own = [row for row in own if row['category_id'] != IDS[2]]
+        return ImageBoxes(
+            np.array([row['bbox'] for row in own]).reshape(-1, 4),
+            np.array([IDS.index(row['category_id']) for row in own], int),
+            np.array([row['score'] for row in own]) if given is rows else None,
+            np.zeros(len(own), bool),
+        )
+
+    sides = [[boxes(given, i) for i in range(4)] for given in (truth, rows)]
+    return average_precision(*sides, 2)[:, 0].mean()
+
+
+def test_the_best_setting_is_what_rescoring_with_it_gives(
+    tune, run_tool, files, source
+):
+    code, text, err = tune('--base-only', '--alpha', 0.3, 0.6, '--temperature', 0.05,
+                           '--mode', 'keep', 'box', '--nms', 'none', 0.6)  # fmt: skip
+    assert code == 0, err
+    assert 'base classes only' in text and 'detector alone' in text
+    assert text.count('untuned') == 3 and text.count(' best ') == 2
+    tuned = json.loads((files / 'out' / 'tune.json').read_text())
+    assert tuned['protocol']['line'] in text and tuned['protocol']['base_only']
+    assert tuned['protocol']['novel_annotations_dropped'] > 0
+    assert len(tuned['settings']) == 1 + 3 * 3
+    assert (files / 'out' / 'curves.png').stat().st_size > 1000
+    best = Config.fromfile(files / 'out' / 'best.py')
+    assert best.fusion.type == 'OpenVocabGeometricFusion'
+    assert best.fusion.alpha == tuned['best']['alpha'] and 'nms_iou' in best
+    for row in tuned['settings']:
+        if row['detector_alone']:
+            rows = json.loads((files / 'rows.json').read_text())
+        else:
+            words = ['--alpha', row['alpha'], '--temperature', row['temperature'],
+                     '--mode', row['mode'], '--out', files / 'new.json']  # fmt: skip
+            words += [] if row['nms'] is None else ['--nms', row['nms']]
+            code, _, err = run_tool('rescore', *source, *words)
+            assert code == 0, err
+            rows = json.loads((files / 'new.json').read_text())
+        assert row['base_ap50'] == pytest.approx(base_ap50(files, rows), abs=1e-6)
+
+
+def test_novel_annotations_are_refused_unless_told(tune, files):
+    code, text, err = tune()
+    assert code == 1 and text == ''
+    assert 'annotations of novel classes' in err and '--base-only' in err
+    assert not (files / 'out').exists()
+    code, text, err = tune('--with-novel', '--alpha', 0.5)
+    assert code == 0, err
+    assert 'WARNING' in text and 'leaks' in text and '[all_ap50]' in text
+    code, _, err = tune('--with-novel', '--base-only')
+    assert code == 2 and 'not allowed with' in err
+
+
+def test_what_is_wrong_is_one_sentence(tune, run_tool, files, source):
+    for options, message in (
+        (['--alpha', 2], 'alpha must lie in [0, 1], got 2.0'),
+        (['--nms', 0, '--mode', 'box'], 'nms_iou must lie in'),
+        (['--max-per-image', 0], 'max_per_image must be at least 1'),
+        (['--dump', files], 'is no dump'),
+        (['--ann', 'nowhere.json'], 'nowhere.json cannot be read'),
+    ):
+        code, _, err = tune('--base-only', *options)
+        assert code == 1, options
+        assert err.startswith('error: ') and message in err
+        assert 'Traceback' not in err
+    other = ['--templates', 'photo', '--out', files / 'dump']
+    code, _, err = run_tool('dump_scores', *source, *other)
+    assert code == 1 and 'differs in templates' in err
+    for name in ('dump_scores', 'tune_fusion'):
+        code, text, _ = run_tool(name, '--help')
+        assert code == 0 and f'python tools/{name}.py --' in text
+
+
+def test_tool_and_package_offer_the_same_rules(run_tool):
+    from fgclip2_det.apis.tuning import FUSION_RULES
+
+    _, text, _ = run_tool('tune_fusion', '--help')
+    assert f'--fusion {{{",".join(FUSION_RULES)}}}' in text
