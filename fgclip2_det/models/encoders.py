@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config
 from fgclip2_det.fgclip2.checkpoint import Weights, read_config, resolve_folder
@@ -24,6 +25,19 @@ def _checked(encoder: str | dict) -> dict:
     if not isinstance(encoder.get('seed', 0), int):
         raise ValueError(f'seed must be an integer, got {encoder["seed"]!r}')
     return encoder
+
+
+def pretrained_folder(encoder: str | dict) -> str | None:
+    """Folder or hub id of an encoder; None for random weights."""
+    return _checked(encoder).get('pretrained')
+
+
+def released_logits(encoder: FGCLIP2 | str) -> tuple[Tensor, Tensor]:
+    """``logit_scale`` and ``logit_bias`` of an encoder, or of one's folder."""
+    if isinstance(encoder, str):
+        weights = Weights(resolve_folder(encoder))
+        return weights['logit_scale'], weights['logit_bias']
+    return encoder.logit_scale, encoder.logit_bias
 
 
 def encoder_config(encoder: str | dict) -> FGCLIP2Config:

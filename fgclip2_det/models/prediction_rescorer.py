@@ -151,7 +151,7 @@ class PredictionRescorer:
         boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
         batch = self.encoder.preprocess([image], self.max_num_patches)
         embeds = self.encoder.region_features(batch, [boxes], True)[0].float()
-        return self.fuse((embeds @ self.class_embeds.T).cpu(), boxes, box_of,
+        return self.fuse((embeds @ self.class_embeds.T.to(embeds)).cpu(), boxes, box_of,
                          scores, labels)  # fmt: skip
 
     def fuse(

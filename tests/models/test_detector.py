@@ -263,6 +263,23 @@ def test_checkpoint_carries_the_embeddings(monkeypatch):
     assert loaded.roi_head.bbox_head.num_classes == 3
 
 
+def test_cached_names_need_no_text_tower(monkeypatch, tmp_path):
+    encoder = dict(_delete_=True, pretrained='fgclip2_tiny')
+    options = {'model.backbone.encoder': encoder}
+    first = build(**options, **{'model.cache_dir': str(tmp_path)})
+    first.set_vocabulary(NAMES)
+    second = build(**options, **{'model.cache_dir': str(tmp_path)})
+    monkeypatch.setattr(FGCLIP2, 'from_pretrained', None)
+    second.set_vocabulary(NAMES)
+    assert torch.equal(first.classifier.text_embeds, second.classifier.text_embeds)
+    monkeypatch.undo()
+    without = build(**options)
+    without.set_vocabulary(NAMES)
+    torch.testing.assert_close(
+        without.classifier.text_embeds, first.classifier.text_embeds
+    )
+
+
 def test_set_vocabulary_outlives_a_load():
     """Labels index the names that were set, whatever the checkpoint held."""
     saved, loaded = build().eval(), build().eval()

@@ -16,6 +16,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
+from tokenizers import pre_tokenizers
 
 from fgclip2_det import FGCLIP2, Vocabulary
 from fgclip2_det.models.detectors import HuggingFaceDetector
@@ -33,7 +34,7 @@ def owlv2(folder: Path) -> Path:
         projection_dim=32,
     )  # fmt: skip
     T.Owlv2ForObjectDetection(config).save_pretrained(folder)
-    letters = sorted(T.convert_slow_tokenizer.pre_tokenizers.ByteLevel.alphabet())
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [
         *letters,
         *(x + '</w>' for x in letters),

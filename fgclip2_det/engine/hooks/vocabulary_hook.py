@@ -75,14 +75,15 @@ class OpenVocabVocabularyHook(Hook):
         if given is not None:
             if given.names != names:
                 raise ValueError(
-                    f"the model's vocabulary ({given}) and the data set's classes "
-                    f'({Vocabulary(names)}) differ; give both the same names in the '
-                    'same order, or leave the vocabulary to the data set'
+                    f"the model's vocabulary ({given}) and the data set's {len(names)} "
+                    f'classes ({names[0]}, ...) differ; give both the same names in '
+                    'the same order, or leave the vocabulary to the data set'
                 )
             entries, templates = given.aliases, given.templates
         if shift:
             entries = _shift_novel(names, entries, set(base), shift)
-        model.set_vocabulary(Vocabulary(entries, templates, base_classes=base))
+        vocabulary = Vocabulary(entries, templates, base_classes=base, check=False)
+        model.set_vocabulary(vocabulary)
 
 
 def _shift_novel(names: list, entries: list, base: set, shift: int) -> list:

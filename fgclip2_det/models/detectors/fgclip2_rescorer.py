@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.engine.checkpoints import check_weights, read_checkpoint
-from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
+from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary, text_source
 from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
@@ -135,14 +135,19 @@ class FGCLIP2Rescorer(BaseDetector):
         vocabulary = as_vocabulary(names, self.templates, trained)
         self._check_classes(vocabulary)
         if self.vocabulary is None or _key(vocabulary) != _key(self.vocabulary):
-            embeds = vocabulary.embed(self._text_tower(), self.cache_dir)
+            kept = self._text_encoder if self.keep_text_encoder else None
+            source = text_source(self.encoder_config, self.cache_dir, kept)
+            embeds = vocabulary.embed(source, self.cache_dir)
             self._rescorer = PredictionRescorer(
                 self.encoder, embeds, is_base=vocabulary.is_base, **self._options
             )
         if hasattr(self.detector, 'set_vocabulary'):
             templates = getattr(self.detector, 'templates', 'raw')
             own = Vocabulary(
-                vocabulary.aliases, templates, base_classes=vocabulary.base_classes
+                vocabulary.aliases,
+                templates,
+                base_classes=vocabulary.base_classes,
+                check=False,
             )
             if self.trained_classes:
                 self.detector.trained_classes = self.trained_classes
@@ -225,14 +230,6 @@ class FGCLIP2Rescorer(BaseDetector):
         result.labels, result.scores = fused.labels.to(device), fused.scores.to(device)
         result.det_scores = fused.det_scores.to(device)
         return result
-
-    def _text_tower(self):
-        if self._text_encoder:
-            return self._text_encoder[0]
-        encoder = build_encoder(self.encoder_config, towers='text')
-        if self.keep_text_encoder:
-            self._text_encoder.append(encoder)
-        return encoder
 
     def _check_classes(self, vocabulary: Vocabulary) -> None:
         """A detector with labels of its own must mean the same by them."""

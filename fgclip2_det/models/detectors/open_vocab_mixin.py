@@ -11,7 +11,7 @@ from mmdet.structures import SampleList
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.models.encoders import build_encoder
+from fgclip2_det.models.encoders import build_encoder, pretrained_folder
 from fgclip2_det.vocabulary import Vocabulary, normalize_name, parse_texts
 
 
@@ -28,6 +28,28 @@ def as_vocabulary(
     firsts = [n if isinstance(n, str) or not n else n[0] for n in names]
     base = [n for n in firsts if isinstance(n, str) and normalize_name(n) in trained]
     return Vocabulary(names, templates, base_classes=base)
+
+
+def text_source(
+    encoder: str | dict, cache_dir: str | None, kept: list[FGCLIP2] | None
+) -> FGCLIP2 | str:
+    """What ``Vocabulary.embed`` takes: weights that it opens only where its cache on
+    disk has no answer, or a text tower.
+
+    Args:
+        encoder: as in ``build_encoder``.
+        cache_dir: of the text embeddings.
+        kept: holds the text tower between calls; None keeps none.
+    """
+    if kept:
+        return kept[0]
+    folder = pretrained_folder(encoder)
+    if cache_dir is not None and folder is not None and kept is None:
+        return folder
+    tower = build_encoder(encoder, towers='text')
+    if kept is not None:
+        kept.append(tower)
+    return tower
 
 
 class OpenVocabMixin:
@@ -88,12 +110,13 @@ class OpenVocabMixin:
         digest = self._digest(vocabulary)
         known = torch.equal(digest, self.classifier.digest.cpu())
         if encoder is not None or not known:
-            encoder = encoder or self._own_text_encoder()
-            embeds = vocabulary.embed(encoder, self.cache_dir)
+            source = encoder or self._text_source()
+            embeds = vocabulary.embed(source, self.cache_dir)
             if self.classifier.background is not None:
                 background = Vocabulary([self.classifier.background])
-                embeds = torch.cat([embeds, background.embed(encoder)])
-            self.classifier.set_embeds(embeds, vocabulary.is_base, encoder)
+                extra = background.embed(source, self.cache_dir).to(embeds)
+                embeds = torch.cat([embeds, extra])
+            self.classifier.set_embeds(embeds, vocabulary.is_base, source)
             self.classifier.digest.copy_(digest)
         self.classifier.loaded = False
         if hasattr(self.roi_head, 'fusion'):
@@ -149,13 +172,12 @@ class OpenVocabMixin:
                     f'only_base=True'
                 )
 
-    def _own_text_encoder(self) -> FGCLIP2:
-        if self._kept_text_encoder:
-            return self._kept_text_encoder[0]
-        encoder = build_encoder(self.text_encoder, towers='text')
-        if self.keep_text_encoder:
-            self._kept_text_encoder.append(encoder)
-        return encoder
+    def _text_source(self) -> FGCLIP2 | str:
+        return text_source(
+            self.text_encoder,
+            self.cache_dir,
+            self._kept_text_encoder if self.keep_text_encoder else None,
+        )
 
     def _digest(self, vocabulary: Vocabulary) -> Tensor:
         """(32,) uint8: the encoder, the prompts and the split, but no weights."""

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.models.encoders import released_logits
 
 BUFFERS = ('text_embeds', 'is_base', 'digest', 'trained_text')
 
@@ -74,18 +75,21 @@ class RegionTextClassifier(BaseModule):
         nn.init.zeros_(self.project.bias)
 
     @torch.no_grad()
-    def set_embeds(self, embeds: Tensor, is_base: Tensor, encoder: FGCLIP2) -> None:
+    def set_embeds(
+        self, embeds: Tensor, is_base: Tensor, encoder: FGCLIP2 | str
+    ) -> None:
         """Exchange the names.
 
         Args:
             embeds: (C, D), or (C + 1, D) with the background text last.
             is_base: (C,) bool.
-            encoder: gives scale and bias the first time, if released ones are
-                asked for.
+            encoder: it or its folder gives scale and bias the first time, if released
+                ones are asked for.
         """
         if self.released and not len(self.is_base):
-            self.logit_scale.copy_(encoder.logit_scale)
-            self.logit_bias.copy_(encoder.logit_bias)
+            scale, bias = released_logits(encoder)
+            self.logit_scale.copy_(scale)
+            self.logit_bias.copy_(bias)
         device = self.project.weight.device
         self.text_embeds = embeds.detach().to(device)
         self.is_base = is_base.to(device)
