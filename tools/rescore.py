@@ -14,6 +14,8 @@ RULES = {
     'fvlm': 'OpenVocabFVLMFusion',
     'fvit': 'OpenVocabFViTFusion',
     'lami': 'OpenVocabLaMIFusion',
+    'confidence': 'OpenVocabConfidenceFusion',
+    'novelty': 'OpenVocabNoveltyFusion',
 }
 EXAMPLE = """example:
   python tools/rescore.py --predictions results.bbox.json --images data/coco/val2017 \\

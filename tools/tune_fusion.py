@@ -10,7 +10,16 @@ from pathlib import Path
 
 from _cli import parse_and_run
 
-RULES = ('geometric', 'arithmetic', 'logit', 'vild', 'fvlm', 'fvit', 'lami')
+RULES = (
+    'geometric',
+    'arithmetic',
+    'logit',
+    'vild',
+    'fvlm',
+    'fvit',
+    'lami',
+    'confidence',
+)
 EXAMPLE = """example:
   python tools/tune_fusion.py --dump work_dirs/dump \\
       --ann data/coco/annotations/held_out.json --base-only \\

@@ -3,7 +3,7 @@
 # Novel pairs are neither drawn nor named. FGT weighs five times FGV, as in the paper:
 # FGV also teaches which shapes a colour comes with.
 _base_ = './fgclip2_tiny_stage2_ovshapes.py'
-max_iters, decay_from = 500, 150
+max_iters, decay_from = 2000, 600
 num_images = 20000
 model = dict(
     encoder=dict(pretrained='work_dirs/fgclip2_tiny_stage2_ovshapes/model'),

@@ -7,7 +7,6 @@ model = dict(
     type='FGCLIP2Rescorer',
     detector={{_base_.model}},
     encoder=dict(pretrained='fgclip2_tiny'),
-    fusion=dict(type='OpenVocabGeometricFusion', alpha=0.5, temperature=0.05),
-    mode='joint',
-    nms_iou=0.5,
-    max_per_image=100)
+    # alpha and temperature by tools/tune_fusion.py, on base classes
+    fusion=dict(type='OpenVocabGeometricFusion', alpha=0.35, temperature=0.05),
+    mode='keep')

@@ -26,6 +26,7 @@ FUSION_RULES = {
     'fvlm': 'OpenVocabFVLMFusion',
     'fvit': 'OpenVocabFViTFusion',
     'lami': 'OpenVocabLaMIFusion',
+    'confidence': 'OpenVocabConfidenceFusion',
 }
 MAX_DETS = 100  # per image and class, as OpenVocabCocoMetric
 _GROUP = 32  # settings at once: 32 x 1.5 million rows x 12 bytes = 0.6 GB
