@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('names', nargs='*', help="class names; aliases of one as 'sofa|couch'")
+    add('names', nargs='*', help="class names, or 'black cat. 白色杯子'; aliases as 'sofa|couch'")
     add('--list', help='built-in list: coco, ov_coco, lvis, voc, objects365, ...')
     add('--file', help="text file, one class a line, aliases separated by '|'")
     add('--coco', help='COCO annotation file')
@@ -74,6 +74,7 @@ def read_entries(args: argparse.Namespace) -> list[list[str]]:
     from fgclip2_det.vocabulary import load_list
     from fgclip2_det.vocabulary.names import (
         parse_aliases,
+        parse_texts,
         read_coco_names,
         read_names_file,
     )
@@ -87,7 +88,8 @@ def read_entries(args: argparse.Namespace) -> list[list[str]]:
         return read_coco_names(args.coco, args.language, args.aliases)[0]
     if args.file:
         return read_names_file(args.file)
-    return [parse_aliases(name) for name in args.names]
+    names = [name for word in args.names for name in parse_texts(word)]
+    return [parse_aliases(name) for name in names]
 
 
 if __name__ == '__main__':

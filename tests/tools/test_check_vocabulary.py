@@ -52,3 +52,8 @@ def test_what_is_wrong_is_one_sentence(run_tool, tmp_path):
         assert 'Traceback' not in err
     code, text, _ = run_tool('check_vocabulary', '--help')
     assert code == 0 and 'python tools/check_vocabulary.py --list lvis' in text
+
+
+def test_names_in_one_string(run_tool):
+    code, out, _ = run_tool('check_vocabulary', 'cat. cats. 白色杯子', '--strict')
+    assert code == 1 and '3 classes: 1 plural' in out
