@@ -41,7 +41,7 @@ def test_what_is_wrong_is_one_sentence(run_tool, tmp_path):
         (['cat', '--list', 'coco'], 'give either names'),
         (['--list', 'imagenet'], "got 'imagenet'"),
         (['--file', tmp_path / 'nowhere.txt'], 'cannot be read'),
-        (['cat', ''], 'class 1 must be a non-empty string'),
+        (['cat', ''], 'expected names such as'),
         (['a|x', 'b|x', '--encoder', 'fgclip2_tiny'], 'names both class 0'),
         (['cat', '--templates', 'nonsense'], 'templates must be one of'),
         (['cat', '--threshold', '2'], '--threshold is a cosine, got 2.0'),
