@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('names', nargs='*',
-        help="class names, or 'black cat. 白色杯子'; aliases as 'sofa|couch'")  # fmt: skip
+        help="class names, or 'cat. 杯子'; aliases as 'sofa|couch'")  # fmt: skip
     add('--list', help='built-in list: coco, ov_coco, lvis, voc, objects365, ...')
     add('--file', help="text file, one class a line, aliases separated by '|'")
     add('--coco', help='COCO annotation file')
