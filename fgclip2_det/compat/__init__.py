@@ -2,7 +2,7 @@
 
 ``prepare`` makes MMDetection importable and safe before anything else touches
 it: a stand-in for missing compiled ops, the original mm packages on today's
-Python, and checkpoints that are read without unpickling.
+Python, checkpoints that are read without unpickling, and lvis on today's NumPy.
 """
 
 import functools
@@ -28,7 +28,8 @@ def prepare() -> bool:
     from fgclip2_det.compat import mm_packages
 
     mm_packages.prepare_imports()
-    from fgclip2_det.compat import checkpoints
+    from fgclip2_det.compat import checkpoints, lvis_numpy
 
     checkpoints.install()
+    lvis_numpy.install()
     return True

@@ -1,6 +1,7 @@
 """Detectors of other kinds inside FGCLIP2Rescorer, through tools/test.py."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tokenizers import pre_tokenizers
 from fgclip2_det import FGCLIP2, Vocabulary
 from fgclip2_det.models.detectors import HuggingFaceDetector
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ['black cat', '白色杯子']
 TINY = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1,
             num_attention_heads=2)  # fmt: skip
@@ -308,3 +310,65 @@ def test_wrong_input(folders, write_config, tmp_path):
     with pytest.raises(ValueError, match="differ at label 0: \\['白色杯子'\\] there"):
         model.set_vocabulary(NAMES)
     assert model.set_vocabulary(NAMES[::-1]).names == NAMES[::-1]
+
+
+LLMDET = sorted((ROOT / 'configs/rescore/llmdet').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', LLMDET, ids=lambda path: path.stem)
+def test_llmdet_configs_say_what_their_names_say(path):
+    cfg = Config.fromfile(path)
+    _, detector, encoder, data = path.stem.split('_')
+    size = dict(t='tiny', b='base', l='large')[detector[-1]]
+    assert cfg.model.detector.pretrained == f'iSEE-Laboratory/llmdet_{size}'
+    size = {'b16': 'base', 'l16': 'large', 'so16': 'so400m'}[encoder.split('-')[1]]
+    assert cfg.model.encoder.pretrained == f'qihoo360/fg-clip2-{size}'
+    kinds = {'coco': 'CocoDataset'}
+    dataset = cfg.test_dataloader.dataset
+    assert dataset.type == kinds.get(data, 'LVISV1Dataset')
+    assert ('minival' in dataset.ann_file) == ('minival' in data)
+    assert cfg.test_evaluator.ann_file.endswith(dataset.ann_file)
+    assert cfg.model.fusion.type == 'OpenVocabGeometricFusion'
+
+
+@pytest.mark.parametrize('data', ['lvis-minival', 'coco'])
+def test_llmdet_config_runs(data, folders, run_tool, coco_data, tmp_path):
+    """With random weights of its architecture, two names in its data's layout."""
+    if data != 'coco':
+        pytest.importorskip('lvis', reason='needs the package lvis')
+    content = json.loads((coco_data / 'ann.json').read_text())
+    for image in content['images']:
+        image['coco_url'] = f'http://images.cocodataset.org/x/{image["file_name"]}'
+        image |= dict(neg_category_ids=[], not_exhaustive_category_ids=[])
+    for category in content['categories']:
+        category['frequency'] = 'f'
+    path = ROOT / f'configs/rescore/llmdet/rescore-joint_llmdet-t_fgclip2-b16_{data}.py'
+    cfg = Config.fromfile(path)
+    dataset = cfg.test_dataloader.dataset
+    ann_file = tmp_path / dataset.ann_file
+    ann_file.parent.mkdir()
+    ann_file.write_text(json.dumps(content))
+    # LVIS names its pictures by folder and file of COCO
+    folder = tmp_path / ('val2017' if data == 'coco' else 'x')
+    shutil.copytree(coco_data, folder)
+    cfg.merge_from_dict(
+        {
+            'model.detector.pretrained': str(folders['mm_grounding_dino']),
+            'model.encoder': dict(_delete_=True, size='tiny'),
+            'model.templates': 'raw',
+            'model.cache_dir': str(tmp_path / 'texts'),
+            'test_dataloader.num_workers': 0,
+            'test_dataloader.persistent_workers': False,
+            'test_dataloader.dataset.data_root': str(tmp_path),
+            'test_dataloader.dataset.metainfo': dict(classes=NAMES),
+            'test_evaluator.ann_file': str(ann_file),
+        }
+    )
+    cfg.dump(tmp_path / 'config.py')
+    code, _, err = run_tool(
+        'test', tmp_path / 'config.py', '--work-dir', tmp_path / 'w'
+    )
+    assert code == 0, err
+    metrics = json.loads((tmp_path / 'w' / 'metrics.json').read_text())
+    name = 'coco/bbox_mAP' if data == 'coco' else 'lvis_fixed_ap/AP'
+    assert 0 <= metrics[name] <= 1

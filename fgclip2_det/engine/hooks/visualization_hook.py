@@ -88,7 +88,7 @@ class OpenVocabVisualizationHook(Hook):
     ) -> None:
         image = _load_image(runner, inputs, sample)
         panes = []
-        if 'gt_instances' in sample:
+        if 'labels' in sample.get('gt_instances', ()):
             truth = sample.gt_instances
             names = _names(truth, sample, meta)
             title = 'ground truth'

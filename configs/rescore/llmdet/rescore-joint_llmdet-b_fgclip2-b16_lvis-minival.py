@@ -1,0 +1,10 @@
+# LLMDet Swin-B with FG-CLIP 2 base on LVIS minival; not in the paper.
+_base_ = [
+    '../../_base_/models/rescore-llmdet.py',
+    '../../_base_/datasets/lvis_minival.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(
+    detector=dict(pretrained='iSEE-Laboratory/llmdet_base'),
+    encoder=dict(pretrained='qihoo360/fg-clip2-base'),
+)

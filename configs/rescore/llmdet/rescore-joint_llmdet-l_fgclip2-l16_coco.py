@@ -1,0 +1,12 @@
+# LLMDet Swin-L with FG-CLIP 2 large on COCO val; not in the paper.
+_base_ = [
+    '../../_base_/models/rescore-llmdet.py',
+    '../../_base_/datasets/coco_val.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(
+    detector=dict(pretrained='iSEE-Laboratory/llmdet_large', chunk_size=80),
+    encoder=dict(pretrained='qihoo360/fg-clip2-large'),
+    labels_per_box=1,
+    max_per_image=300,
+)

@@ -1,0 +1,10 @@
+# LLMDet Swin-T with FG-CLIP 2 base on LVIS minival; the paper reports AP 44.7 -> 51.6.
+_base_ = [
+    '../../_base_/models/rescore-llmdet.py',
+    '../../_base_/datasets/lvis_minival.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(
+    detector=dict(pretrained='iSEE-Laboratory/llmdet_tiny'),
+    encoder=dict(pretrained='qihoo360/fg-clip2-base'),
+)
