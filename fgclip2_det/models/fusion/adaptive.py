@@ -33,7 +33,7 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
         self._weights: Tensor | None = None
 
     def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
-        embeds = F.normalize(embeds.float(), dim=-1)
+        embeds = F.normalize(embeds.double(), dim=-1)  # near names differ by 1e-5
         if not is_base.any():
             raise ValueError(
                 'novelty is a distance from training names, but no name is base; '
@@ -41,8 +41,8 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
             )
         distance = 1 - (embeds @ embeds[is_base].T).amax(1).clamp(max=1)
         distance[is_base] = 0
-        share = distance / distance.max().clamp(min=torch.finfo(torch.float32).tiny)
-        self._weights = self.alpha + (self.beta - self.alpha) * share
+        share = distance / distance.max().clamp(min=torch.finfo(torch.float64).tiny)
+        self._weights = (self.alpha + (self.beta - self.alpha) * share).float()
 
     def weights(self, num_classes: int, is_base: Tensor | None) -> Tensor:
         if self._weights is None or len(self._weights) != num_classes:
