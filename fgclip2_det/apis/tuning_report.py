@@ -143,7 +143,7 @@ def draw_curves(figures: Sequence[Figures], metric: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4), layout='constrained')
+    figure = Figure(figsize=(9, 4), layout='constrained')
     panel = figure.subplots()
     for title, points in curves(figures, metric).items():
         panel.plot(*zip(*points, strict=True), marker='o', linewidth=1, label=title)
@@ -153,7 +153,7 @@ def draw_curves(figures: Sequence[Figures], metric: str) -> bytes:
                           linewidth=1, label='detector alone')  # fmt: skip
     panel.set_xlabel('alpha')
     panel.set_ylabel(metric)
-    panel.legend(fontsize=7)
+    figure.legend(loc='outside right upper', fontsize=7)
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream)
     return stream.getvalue()
