@@ -134,12 +134,16 @@ def geometric(d, w, cos, a):
     return d ** (1 - a) * w**a
 
 
+def confidence(d, w, cos, a):
+    return geometric(d, w, cos, a * (1 - d))
+
+
 def arithmetic(d, w, cos, a):
     return (1 - a) * d + a * w
 
 
 LOOPS = dict(geometric=geometric, arithmetic=arithmetic, logit=logit, fvlm=fvlm,
-             vild=geometric, fvit=geometric, lami=lami)  # fmt: skip
+             vild=geometric, fvit=geometric, lami=lami, confidence=confidence)  # fmt: skip
 
 
 def iou(one, two):
