@@ -143,7 +143,8 @@ def arithmetic(d, w, cos, a):
 
 
 LOOPS = dict(geometric=geometric, arithmetic=arithmetic, logit=logit, fvlm=fvlm,
-             vild=geometric, fvit=geometric, lami=lami, confidence=confidence)  # fmt: skip
+             vild=geometric, fvit=geometric, lami=lami,
+             confidence=confidence)  # fmt: skip
 
 
 def iou(one, two):
