@@ -261,34 +261,6 @@ def test_closed_set_labels_go_by_name(folders, image):
         detector.detect(image)
 
 
-def test_one_name_at_a_time(image):
-    """SAM 3's protocol, with a stand-in for the model: its image processor needs
-    torchvision."""
-    from fgclip2_det.models.detectors.huggingface_detector import one_name_at_a_time
-
-    class StandIn:
-        score_thr = 0.5
-
-        def process(self, images, text):
-            return dict(text=text)
-
-        def model(self, text):
-            return text
-
-        @property
-        def processor(self):
-            return self
-
-        def post_process_object_detection(self, outputs, threshold, target_sizes):
-            assert (threshold, target_sizes) == (0.5, [(96, 160)])
-            n = len(outputs)
-            return [dict(boxes=torch.full((n, 4), float(n)), scores=torch.ones(n))]
-
-    boxes, scores, labels = one_name_at_a_time(StandIn(), image, ['ab', 'c'])
-    assert labels.tolist() == [0, 0, 1] and len(scores) == 3
-    assert boxes[:, 0].tolist() == [2, 2, 1]
-
-
 def test_wrong_input(folders, write_config, tmp_path):
     init_default_scope('mmdet')
     (tmp_path / 'config.json').write_text('{"model_type": "bert"}')

@@ -88,10 +88,16 @@ def closed_set(detector, image: Image.Image, names: list[str]) -> Found:
 
 
 def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Found:
-    """SAM 3: one pass a name."""
-    parts = []
+    """SAM 3: the picture once, then one pass of the rest for every name."""
+    pixels = detector.process(images=image)['pixel_values']
+    seen, parts = detector.model.get_vision_features(pixels), []
     for label, name in enumerate(names):
-        outputs = detector.model(**detector.process(images=image, text=name))
+        text = detector.process(text=name)
+        outputs = detector.model(
+            vision_embeds=seen,
+            input_ids=text['input_ids'],
+            attention_mask=text['attention_mask'],
+        )
         (found,) = detector.processor.post_process_object_detection(
             outputs, threshold=detector.score_thr, target_sizes=[image.size[::-1]]
         )
