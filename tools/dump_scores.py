@@ -21,6 +21,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('--predictions', required=True, help='COCO result list')
+    add('--unpickle', action='store_true',
+        help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
+             'tensors and plain values are read, anything else is refused')  # fmt: skip
     add('--ann', required=True, help='COCO annotation file: images and categories')
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
@@ -51,6 +54,7 @@ def main(args: argparse.Namespace) -> None:
         args.novel,
         int(patches) if patches.isdecimal() else patches,
         args.cache_dir,
+        unpickle=args.unpickle,
     )
     print(f'{header.num_images} images, {len(header.classes)} names, '
           f'{len(header.novel_classes)} of them novel: {args.out}')  # fmt: skip

@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('--predictions', required=True, help='COCO result list')
+    add('--unpickle', action='store_true',
+        help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
+             'tensors and plain values are read, anything else is refused')  # fmt: skip
     add('--ann', required=True, help='COCO annotation file: images and categories')
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
@@ -75,7 +78,7 @@ def main(args: argparse.Namespace) -> None:
     fusion = MODELS.build(dict(type=RULES[args.fusion], **options))
     patches = args.max_num_patches
     predictions = read_predictions(
-        args.predictions, args.ann, args.language, args.novel
+        args.predictions, args.ann, args.language, args.novel, args.unpickle
     )
     split = predictions.split
     encoder = FGCLIP2.from_pretrained(args.encoder).to(args.device)

@@ -19,6 +19,7 @@ RULES = (
     'fvit',
     'lami',
     'confidence',
+    'novelty',
 )
 EXAMPLE = """example:
   python tools/tune_fusion.py --dump work_dirs/dump \\

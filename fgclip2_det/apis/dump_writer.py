@@ -22,6 +22,7 @@ from fgclip2_det.apis.score_dump import (
     Shard,
     read_header,
     shard_file,
+    write_names,
     write_shard,
 )
 from fgclip2_det.engine.files import write_atomic
@@ -43,13 +44,15 @@ def dump_scores(
     cache_dir: str | os.PathLike | None = None,
     images_per_shard: int = 64,
     progress: bool = True,
+    unpickle: bool = False,
 ) -> DumpHeader:
     """Compare all boxes of a COCO result list with all names, and keep the cosines.
 
     A run that was stopped continues after its last whole shard.
 
     Args:
-        predictions_file, ann_file, language, novel: see :func:`read_predictions`.
+        predictions_file, ann_file, language, novel, unpickle: see
+            :func:`read_predictions`.
         image_root: folder that the images' file names start from.
         encoder: both towers and a tokenizer.
         folder: for the dump.
@@ -66,7 +69,9 @@ def dump_scores(
     """
     if images_per_shard < 1:
         raise ValueError(f'images_per_shard must be at least 1, got {images_per_shard}')
-    predictions = read_predictions(predictions_file, ann_file, language, novel)
+    predictions = read_predictions(
+        predictions_file, ann_file, language, novel, unpickle
+    )
     if not predictions.rows:
         raise ValueError(f'{predictions_file} holds no result; give one that does')
     paths = _image_paths(predictions, image_root)
@@ -94,6 +99,7 @@ def dump_scores(
         text = json.dumps(asdict(header), indent=1, ensure_ascii=False)
         write_atomic(folder / HEADER, text.encode())
     embeds = vocabulary.embed(encoder, cache_dir)
+    write_names(folder, embeds)
     bar = tqdm(total=len(paths), unit='image', disable=None if progress else True)
     with bar:
         for number, start in enumerate(range(0, len(paths), images_per_shard)):

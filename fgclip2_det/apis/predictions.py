@@ -12,6 +12,7 @@ from reprlib import repr as short_repr
 
 from tqdm import tqdm
 
+from fgclip2_det.apis.mmdet_pickle import read_mmdet_pickle
 from fgclip2_det.datasets.class_split import ClassSplit, resolve_classes
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
@@ -40,6 +41,7 @@ def read_predictions(
     ann_file: str | os.PathLike,
     language: str = 'en',
     novel: Sequence[str] | None = None,
+    unpickle: bool = False,
 ) -> Predictions:
     """Read a COCO result list and the annotation file that it belongs to.
 
@@ -49,6 +51,9 @@ def read_predictions(
         ann_file: COCO json; its images and categories are used, no annotation.
         language: of the class names.
         novel: novel classes; None: the categories' own ``split``, if all have one.
+        unpickle: predictions_file is MMDetection's pickle, see
+            :func:`.mmdet_pickle.read_mmdet_pickle`; its labels count the categories
+            of ann_file in the file's order.
 
     Raises:
         ValueError: naming file and row: what is no result list, unknown images and
@@ -62,7 +67,15 @@ def read_predictions(
     index_entries(str(ann_file), 'category', coco['categories'])
     split = resolve_classes(coco['categories'], novel=novel, language=language)
     known = dict.fromkeys(split.category_ids)
-    found = _read_json(predictions_file)
+    if unpickle:
+        ids = [category['id'] for category in coco['categories']]
+        found = read_mmdet_pickle(predictions_file, ids)
+    elif Path(predictions_file).suffix in ('.pkl', '.pickle'):
+        raise ValueError(
+            f'{predictions_file} is a pickle; say that it may be read (--unpickle)'
+        )
+    else:
+        found = _read_json(predictions_file)
     if not isinstance(found, list):
         raise ValueError(
             f'{predictions_file} must be a list of results, got {short_repr(found)}'

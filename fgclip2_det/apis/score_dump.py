@@ -10,6 +10,7 @@ A dump is a folder: ``dump.json`` (:class:`DumpHeader`) and shards of images,
 - ``box_offsets``, ``row_offsets`` (images + 1,) int64: where an image begins,
 
 and ``image_ids`` as json in the metadata. Images without results are not in it.
+``names.safetensors`` has ``embeds`` (C, D) float32, the names' text embeddings.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from reprlib import repr as short_repr
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fgclip2_det.engine.files import write_atomic
 
 HEADER = 'dump.json'  # written before the first shard
+NAMES = 'names.safetensors'
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,25 @@ class ScoreDump:
                 f'says {self.header.num_images}; dump again into another folder'
             )
 
+    @property
+    def class_embeds(self) -> Tensor:
+        """(C, D) float32, of the names; ValueError in a dump that has none."""
+        path = self.folder / NAMES
+        try:
+            embeds = load_file(path)['embeds']
+        except (SafetensorError, OSError, KeyError) as error:
+            raise ValueError(
+                f'{path}, the text embeddings of the names, cannot be read ({error}); '
+                'run tools/dump_scores.py again, which adds it'
+            ) from error
+        if len(embeds) != len(self.header.classes):
+            raise ValueError(
+                f'{path} is of {len(embeds)} names, expected '
+                f'{len(self.header.classes)}; delete it and run tools/dump_scores.py '
+                'again'
+            )
+        return embeds
+
     def __len__(self) -> int:
         return len(self.image_ids)
 
@@ -215,6 +236,11 @@ class Shard:
 def shard_file(folder: Path, number: int) -> Path:
     """Where shard ``number``, from 0, is kept."""
     return folder / f'scores-{number:05d}.safetensors'
+
+
+def write_names(folder: Path, embeds: Tensor) -> None:
+    """Keep the text embeddings (C, D) of the names."""
+    write_atomic(folder / NAMES, save({'embeds': embeds.float().cpu().contiguous()}))
 
 
 def write_shard(file: Path, images: list[ImageScores]) -> None:

@@ -27,6 +27,7 @@ FUSION_RULES = {
     'fvit': 'OpenVocabFViTFusion',
     'lami': 'OpenVocabLaMIFusion',
     'confidence': 'OpenVocabConfidenceFusion',
+    'novelty': 'OpenVocabNoveltyFusion',
 }
 MAX_DETS = 100  # per image and class, as OpenVocabCocoMetric
 _GROUP = 32  # settings at once: 32 x 1.5 million rows x 12 bytes = 0.6 GB
@@ -159,11 +160,13 @@ def tune_fusion(
     return figures
 
 
-def _rescorer(setting: Setting, is_base: Tensor, limit: int) -> PredictionRescorer:
+def _rescorer(
+    setting: Setting, is_base: Tensor, limit: int, embeds: Tensor | None = None
+) -> PredictionRescorer:
     limit = None if setting.mode == 'keep' else limit
     return PredictionRescorer(
         None,
-        torch.empty(len(is_base), 0),
+        torch.zeros(len(is_base), 1) if embeds is None else embeds,
         MODELS.build(setting.fusion()),
         setting.mode,
         is_base,
@@ -181,8 +184,10 @@ def _fuse_all(
     bar: tqdm,
 ) -> tuple[dict, list[dict]]:
     """Image id -> boxes, and for each setting image id -> (rows, labels, scores)."""
-    is_base = dump.header.is_base
-    rescorers = [_rescorer(setting, is_base, max_per_image) for setting in settings]
+    is_base, embeds = dump.header.is_base, None
+    if any(setting.rule == 'novelty' for setting in settings):
+        embeds = dump.class_embeds
+    rescorers = [_rescorer(s, is_base, max_per_image, embeds) for s in settings]
     bboxes, found = {}, [{} for _ in settings]
     for image in dump:
         # a copy: a view would keep the whole shard mapped
@@ -204,10 +209,11 @@ def _fuse(
     """Row of the box, label and score of each result.
 
     In mode 'keep' a rule sees two names, a row's own and all others as one of the same
-    share of the softmax: a hundredth of the work. F-VLM's sum needs every name.
+    share of the softmax: a hundredth of the work. F-VLM's sum needs every name, and
+    novelty has a weight for each.
     ``others`` keeps their cosines for the next setting of the same temperature.
     """
-    if setting.mode != 'keep' or setting.rule == 'fvlm':
+    if setting.mode != 'keep' or setting.rule in ('fvlm', 'novelty'):
         given = image.cosines, image.boxes, image.box_of, image.scores, image.labels
         result = rescorer.fuse(*given)
         return result.source, result.labels, result.scores

@@ -15,6 +15,7 @@ from fgclip2_det.apis.score_dump import (
     ImageScores,
     ScoreDump,
     shard_file,
+    write_names,
     write_shard,
 )
 from fgclip2_det.apis.tuning import (
@@ -34,6 +35,7 @@ IDS = [4, 2, 9, 7, 1]
 NOVEL = ['emu', 'yak']
 BASE = np.array([True, True, True, False, False])
 SIZE = 100  # of the square images
+EMBEDS = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
 TEMPERATURE = 0.05
 
 
@@ -74,6 +76,7 @@ def dump(tmp_path, images) -> ScoreDump:
     )
     (tmp_path / 'dump').mkdir()
     (tmp_path / 'dump' / 'dump.json').write_text(json.dumps(asdict(header)))
+    write_names(tmp_path / 'dump', EMBEDS)
     for number in range(header.num_shards):
         part = images[4 * number : 4 * number + 4]
         write_shard(shard_file(tmp_path / 'dump', number), part)
@@ -144,7 +147,14 @@ def arithmetic(d, w, cos, a):
 
 LOOPS = dict(geometric=geometric, arithmetic=arithmetic, logit=logit, fvlm=fvlm,
              vild=geometric, fvit=geometric, lami=lami,
-             confidence=confidence)  # fmt: skip
+             confidence=confidence, novelty=geometric)  # fmt: skip
+
+
+def novelty_weight(setting, c):
+    units = [e / np.linalg.norm(e) for e in EMBEDS.double().numpy()]
+    far = [min(1 - u @ units[k] for k in range(5) if BASE[k]) * (1 - BASE[i])
+           for i, u in enumerate(units)]  # fmt: skip
+    return setting.alpha + (setting.beta - setting.alpha) * far[c] / max(far)
 
 
 def iou(one, two):
@@ -157,6 +167,8 @@ def iou(one, two):
 def expected_rows(setting, image, limit):
     """(row of the box, label, score), by loops."""
     a = np.where(BASE | (setting.beta is None), setting.alpha, setting.beta or 0.0)
+    if setting.rule == 'novelty':
+        a = np.array([novelty_weight(setting, c) for c in range(5)])
     cosines, det = image.cosines.double().numpy(), image.scores.double().numpy()
     box_of, labels = image.box_of.numpy(), image.labels.numpy()
 
@@ -248,7 +260,7 @@ def test_settings_against_loops(dump, images, coco, write, rule):
 @pytest.mark.parametrize('rule', FUSION_RULES)
 def test_keep_needs_two_names_only(images, rule, temperature):
     setting = Setting(rule, 0.3, 0.7, temperature, 'keep')
-    rescorer = tuning._rescorer(setting, torch.tensor(BASE), 300)
+    rescorer = tuning._rescorer(setting, torch.tensor(BASE), 300, EMBEDS)
     for image in images:
         given = image.cosines, image.boxes, image.box_of, image.scores, image.labels
         whole, others = rescorer.fuse(*given), {}
@@ -329,6 +341,7 @@ def test_bad_input(dump, coco, write):
         ((['mean'], [0.5]), "fusion must be one of .* got 'mean'"),
         ((['geometric'], [2.0]), r'alpha must lie in \[0, 1\], got 2.0'),
         ((['fvit'], [0.5], [-1.0]), r'beta must lie in \[0, 1\], got -1.0'),
+        ((['novelty'], [0.5], [None]), 'beta must be the weight on the farthest name'),
         ((['geometric'], [0.5], None, [0.0]), 'temperature must be positive'),
         ((['geometric'], [0.5], None, None, ['all']), "mode must be one of .* 'all'"),
         ((['geometric'], [0.5], None, None, ['box'], [1.5]), 'nms_iou must lie in'),
@@ -338,6 +351,12 @@ def test_bad_input(dump, coco, write):
     truths = read_truths(write(), dump, 'drop')
     with pytest.raises(ValueError, match='max_per_image must be at least 1, got 0'):
         tune_fusion(dump, truths, [DETECTOR], 0)
+    write_names(dump.folder, EMBEDS[1:])
+    with pytest.raises(ValueError, match='is of 4 names, expected 5'):
+        tune_fusion(dump, truths, make_grid(['novelty'], [0.5]))
+    (dump.folder / 'names.safetensors').unlink()
+    with pytest.raises(ValueError, match='the text embeddings of the names, cannot be'):
+        tune_fusion(dump, truths, make_grid(['novelty'], [0.5]))
     categories, wrong = coco['categories'], dict(id=4, name='cow')
     novel = [c | dict(split='base') for c in categories]
     for edit, message in (

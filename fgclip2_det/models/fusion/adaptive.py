@@ -24,11 +24,16 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
         alpha: weight of the similarity on names of the training.
         beta: on the name farthest from it.
         temperature: see :class:`ScoreFusion`.
+
+    Raises:
+        ValueError: without ``beta``.
     """
 
     def __init__(
         self, alpha: float = 0.35, beta: float = 0.65, temperature: float = 0.01
     ) -> None:
+        if beta is None:
+            raise ValueError('beta must be the weight on the farthest name, got None')
         super().__init__(alpha, beta, temperature)
         self._weights: Tensor | None = None
 
