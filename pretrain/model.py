@@ -37,6 +37,9 @@ class FGCLIP2Alignment(BaseModel):
             :func:`pretrain.presets.loss_preset`.
         region_logit_scale: initial log temperature of FGV; learned.
         hard_logit_scale: initial log temperature of FGT; learned.
+        freeze_text: leave the text tower as it is. Each distinct text then passes it
+            once and its embedding is kept, up to 200,000 of them: where texts repeat,
+            a step costs little more than its images.
         gradient_checkpointing: recompute each block in backward.
         micro_batch_size: images, and texts, that are in the encoder at once. The
             contrastive batch stays whole: embeddings of all parts meet in one loss,
@@ -55,6 +58,7 @@ class FGCLIP2Alignment(BaseModel):
         losses: dict | None = None,
         region_logit_scale: float = 4.6052,  # ln 100, as released
         hard_logit_scale: float = 4.6052,
+        freeze_text: bool = False,
         gradient_checkpointing: bool = False,
         micro_batch_size: int | None = None,
         data_preprocessor: dict | None = None,
@@ -65,6 +69,8 @@ class FGCLIP2Alignment(BaseModel):
                 f'micro_batch_size must be at least 1 or None, got {micro_batch_size}'
             )
         self.preset = loss_preset(**(losses or {}))
+        self.freeze_text = freeze_text
+        self._kept_texts: dict[tuple[str, int], Tensor] = {}
         self.micro_batch_size = micro_batch_size
         self.encoder = build_for_training(**encoder)
         self.starts_random = encoder.get('size') is not None
@@ -125,14 +131,31 @@ class FGCLIP2Alignment(BaseModel):
             return embeds, None
         return embeds, self.encoder.dense_feature_head.dense(tokens, mask)
 
-    def _embed_texts(self, ids: Tensor, mode: str) -> Tensor:
-        """(T, D), normalised; T may be 0."""
+    def _embed_texts(self, ids: Tensor, keys: Tensor, mode: str) -> Tensor:
+        """(T, D), normalised; T may be 0. Equal keys are equal texts."""
+        if self.freeze_text:
+            return self._frozen_texts(ids, keys, mode)
         if not len(ids):  # a step without texts still reaches every weight
             return self._encode_texts(ids.new_zeros(1, ids.shape[1]), mode)[:0]
         parts = ids.split(self.micro_batch_size or len(ids))
         return torch.cat(
             [self._recomputed(self._encode_texts, part, mode) for part in parts]
         )
+
+    @torch.no_grad()
+    def _frozen_texts(self, ids: Tensor, keys: Tensor, mode: str) -> Tensor:
+        kept = self._kept_texts
+        if len(kept) > 200_000:
+            kept.clear()
+        names = [(mode, key) for key in keys.tolist()]
+        new = [row for row, name in enumerate(names) if name not in kept]
+        for part in ids.new_tensor(new).split(self.micro_batch_size or 512):
+            embeds = self._encode_texts(ids[part], mode)
+            new_names = [names[row] for row in part.tolist()]
+            kept.update(zip(new_names, embeds, strict=True))
+        dim = self.encoder.config.text.projection_size
+        rows = [kept[name] for name in names]
+        return torch.stack(rows) if rows else ids.new_zeros((0, dim), dtype=torch.float)
 
     def _encode_texts(self, ids: Tensor, mode: str) -> Tensor:
         return F.normalize(self.encoder.encode_text(ids, mode).float(), dim=-1)
@@ -159,8 +182,9 @@ class FGCLIP2Alignment(BaseModel):
         self, image_embeds: Tensor, batch: AlignmentBatch, mode: str
     ) -> Tensor:
         keys = getattr(batch, f'{mode}_keys')
-        ids, index = _distinct(getattr(batch, f'{mode}_ids'), keys)
-        text_embeds = self._embed_texts(ids, mode)[index]
+        first, index = _distinct(keys)
+        ids = getattr(batch, f'{mode}_ids')[first]
+        text_embeds = self._embed_texts(ids, keys[first], mode)[index]
         return losses.sigmoid_loss(
             image_embeds,
             text_embeds,
@@ -174,7 +198,7 @@ class FGCLIP2Alignment(BaseModel):
         self, region_embeds: Tensor, batch: AlignmentBatch
     ) -> dict[str, Tensor]:
         preset, terms = self.preset, {}
-        text_embeds = self._embed_texts(batch.box_ids, 'box')
+        text_embeds = self._embed_texts(batch.box_ids, batch.box_keys, 'box')
         if preset.fgv:
             terms['fgv'] = losses.region_text_loss(
                 region_embeds,
@@ -249,6 +273,13 @@ class FGCLIP2Alignment(BaseModel):
         for part, is_used in used:
             if not is_used:
                 part.requires_grad_(False)
+        if self.freeze_text:
+            for part in (
+                encoder.text_model,
+                encoder.boxtext_head,
+                encoder.longtext_head,
+            ):
+                part.requires_grad_(False)
 
     def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args) -> None:
         """The threshold's length is the data's: take it as it was saved."""
@@ -258,12 +289,12 @@ class FGCLIP2Alignment(BaseModel):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _distinct(ids: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of distinct texts, and for every row its place among them."""
+def _distinct(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """First row of each distinct key, and for every row its place among them."""
     found, index = keys.unique(return_inverse=True)
     first = index.new_full((len(found),), len(keys))
-    first.scatter_reduce_(0, index, torch.arange(len(keys), device=ids.device), 'amin')
-    return ids[first], index
+    first.scatter_reduce_(0, index, torch.arange(len(keys), device=keys.device), 'amin')
+    return first, index
 
 
 def _image_parts(images: ImageBatch, size: int | None) -> list[ImageBatch]:

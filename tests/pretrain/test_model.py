@@ -395,3 +395,27 @@ def test_steps_bring_the_loss_down(make_model, make_batch):
         optimizer.step()
         values.append(total.item())
     assert values[-1] < 0.6 * values[0]
+
+
+def test_a_frozen_text_tower_sees_each_text_once(make_model, make_samples, monkeypatch):
+    """The same losses and image gradients; no text gradient; nothing embedded twice."""
+    batch = AlignmentCollate(max_num_patches=12)(make_samples())
+    plain, frozen = make_model(), make_model(model=dict(freeze_text=True))
+    expected, seen = step(plain, batch), []
+    encode = frozen._encode_texts
+    monkeypatch.setattr(
+        frozen, '_encode_texts', lambda ids, mode: seen.extend(ids) or encode(ids, mode)
+    )
+    for again in (False, True):
+        frozen.zero_grad()
+        frozen.cmr_threshold = plain.cmr_threshold.new_zeros(())
+        found = step(frozen, batch)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+        for name, grad in gradients(frozen).items():
+            theirs = plain.get_parameter(name).grad
+            torch.testing.assert_close(grad, theirs, rtol=1e-4, atol=1e-6, msg=name)
+        texts = {*batch.short_keys.tolist()}, {*batch.long_keys.tolist()}
+        assert len(seen) == sum(map(len, texts)) + len(batch.box_keys.unique())
+        assert again or len(frozen._kept_texts) == len(seen)
+    assert not any('text' in name for name in gradients(frozen))
