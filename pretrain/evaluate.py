@@ -32,7 +32,7 @@ from .evaluation import (
     format_table,
 )
 from .evaluation.coco import read_names
-from .evaluation.ovshapes import DEFAULT_SEED
+from .evaluation.ovshapes import DEFAULT_SEED, MAX_NUM_PATCHES
 from .evaluation.report import check_writable, package_versions, write_json
 
 # Options of each kind of data; the first two of the real ones are needed
@@ -57,7 +57,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add('--data', choices=list(_OPTIONS), default='ovshapes', help='default: ovshapes')
     add('--out', required=True, type=Path, help='json file to write')
     add('--num-images', type=int, help=f'the first n; ovshapes: {_NUM_OVSHAPES}')
-    add('--max-num-patches', type=int, help='per image; default: as in training')
+    add(
+        '--max-num-patches',
+        type=int,
+        help='per image; default: as in training, ovshapes: 576',
+    )
     add('--device', help='default: cuda where there is one, else cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
     add('--seed', type=int, help=f'ovshapes: of the images; default {DEFAULT_SEED}')
@@ -136,6 +140,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.data == 'ovshapes':
         args.seed = DEFAULT_SEED if args.seed is None else args.seed
         args.num_images = args.num_images or _NUM_OVSHAPES
+        args.max_num_patches = args.max_num_patches or MAX_NUM_PATCHES
         args.data_root = args.data_root or os.environ.get(
             'OVSHAPES_ROOT', 'data/ovshapes'
         )

@@ -199,7 +199,10 @@ def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
         encoder = FGCLIP2.from_pretrained(model)
     root = args.data_root or os.environ.get('OVSHAPES_ROOT', 'data/ovshapes')
     encoder = encoder.to(args.device)
-    return evaluate_ovshapes(encoder, root, args.eval_seed, args.num_images)
+    patches = args.loaded[-1].train_dataloader.collate_fn.max_num_patches
+    return evaluate_ovshapes(
+        encoder, root, args.eval_seed, args.num_images, max_num_patches=patches
+    )
 
 
 def read_result(path: Path, settings: dict) -> dict:

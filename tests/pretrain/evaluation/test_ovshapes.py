@@ -147,13 +147,13 @@ def test_an_oracle_without_shapes_is_caught(items, objects):
 
 
 def test_a_random_encoder_end_to_end(tmp_path):
-    """The same numbers twice, on the 256 patches of a 256-pixel picture."""
+    """The same numbers twice, on 576 patches of a 256-pixel picture."""
     encoder = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(0))
     seen = []
     run = encoder.encode_tokens
     encoder.encode_tokens = lambda batch: seen.append(batch.patch_mask) or run(batch)
     found = evaluate_ovshapes(encoder, tmp_path, 3, num_images=12, num_retrieval=10)
-    assert all(mask.all() and mask.shape[1] == 256 for mask in seen)
+    assert all(mask.all() and mask.shape[1] == 576 for mask in seen)
     assert sum(map(len, seen)) == 12
     assert found['denominators']['retrieval/short/zh/i2t'] == 10
     assert set(found['metrics']) == set(found['denominators'])
