@@ -21,7 +21,24 @@ model = dict(
         _delete_=True, type='StandardRoIHead',
         bbox_roi_extractor={{_base_.model.roi_head.bbox_roi_extractor}},
         bbox_head={{_base_.model.roi_head.bbox_head}}))
-train_dataloader = dict(batch_size=8)
+train_pipeline = [  # 256 px, as they are
+    dict(type='OpenVocabLoadImage'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='FGCLIP2Resize', max_num_patches=256),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='OpenVocabLoadImage'),
+    dict(type='FGCLIP2Resize', max_num_patches=256),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),

@@ -9,4 +9,5 @@ model = dict(
     encoder=dict(pretrained='fgclip2_tiny'),
     # alpha and temperature by tools/tune_fusion.py, on base classes
     fusion=dict(type='OpenVocabGeometricFusion', alpha=0.35, temperature=0.05),
-    mode='keep')
+    mode='keep',
+    max_num_patches=576)  # as the encoder's last stage

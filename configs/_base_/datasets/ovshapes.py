@@ -3,7 +3,7 @@
 data_root = '{{$OVSHAPES_ROOT:data/ovshapes}}'
 language = 'en'  # or 'zh'
 num_train, num_val, image_size = 2000, 300, 256  # another choice, another folder
-max_num_patches = 256  # 256 px / 16 = 16 patches a side
+max_num_patches = 400  # enlarged to 320 px: 20 patches a side; 576 is finer and slower
 
 train_pipeline = [
     dict(type='OpenVocabLoadImage'),
