@@ -2,7 +2,8 @@
 
 ``prepare`` makes MMDetection importable and safe before anything else touches
 it: a stand-in for missing compiled ops, the original mm packages on today's
-Python, checkpoints that are read without unpickling, and lvis on today's NumPy.
+Python, checkpoints that are read without unpickling, lvis on today's NumPy, and
+MMDetection's Grounding DINO on today's transformers.
 """
 
 import functools
@@ -28,8 +29,9 @@ def prepare() -> bool:
     from fgclip2_det.compat import mm_packages
 
     mm_packages.prepare_imports()
-    from fgclip2_det.compat import checkpoints, lvis_numpy
+    from fgclip2_det.compat import checkpoints, grounding_dino, lvis_numpy
 
     checkpoints.install()
     lvis_numpy.install()
+    grounding_dino.install()
     return True

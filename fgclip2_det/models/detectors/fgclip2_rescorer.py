@@ -15,6 +15,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.engine.checkpoints import check_weights, read_checkpoint
+from fgclip2_det.models.detectors.detector_text import (
+    check_names_were_read,
+    give_names,
+    reads_chunks,
+    reads_text,
+)
 from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary, text_source
 from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
@@ -37,6 +43,10 @@ class FGCLIP2Rescorer(BaseDetector):
     NMS, cannot make duplicates, and is right for any detector. 'joint' can correct a
     wrong name, where the detector gives a box several names or ``floor`` is set.
 
+    A detector that reads its names from each data sample, as MMDetection's Grounding
+    DINO and GLIP, is given those of the vocabulary, one entity each, whatever the data
+    set put there.
+
     Args:
         detector: a model config, or the path of a config file whose ``model`` is
             meant; anything in the registry whose ``predict`` gives boxes, labels and
@@ -46,8 +56,8 @@ class FGCLIP2Rescorer(BaseDetector):
         fusion: a rule of :mod:`fgclip2_det.models.fusion`; FG-CLIP 2's geometric mean.
         mode, labels_per_box, floor, nms_iou, merge_iou, max_per_image,
             max_num_patches: of :class:`PredictionRescorer`.
-        one_by_one: give the detector one image at a time, as MM-GDINO and LLMDet need
-            with a vocabulary in chunks.
+        one_by_one: give the detector one image at a time, as Grounding DINO and GLIP
+            need with ``test_cfg.chunked_size``, and get with it in any case.
         vocabulary: options of ``Vocabulary``; None leaves it to
             ``OpenVocabVocabularyHook``, which reads the data set's classes.
         templates: prompt templates of FG-CLIP 2.
@@ -170,7 +180,8 @@ class FGCLIP2Rescorer(BaseDetector):
 
         Raises:
             ValueError: without a vocabulary, for data samples without ``img_path``,
-                and what :class:`PredictionRescorer` refuses, naming the image.
+                for more names than the detector reads at once, and what
+                :class:`PredictionRescorer` refuses, naming the image.
         """
         if self._rescorer is None:
             raise ValueError(
@@ -203,7 +214,9 @@ class FGCLIP2Rescorer(BaseDetector):
         return self.detector.state_dict(*args, **kwargs)
 
     def _detect(self, inputs: Tensor, samples: SampleList) -> SampleList:
-        if not self.one_by_one:
+        if reads_text(self.detector):
+            give_names(samples, self.vocabulary)
+        if not (self.one_by_one or reads_chunks(self.detector)):
             return self.detector.predict(inputs, samples, rescale=True)
         return [
             self.detector.predict(inputs[i : i + 1], [sample], rescale=True)[0]
@@ -217,6 +230,8 @@ class FGCLIP2Rescorer(BaseDetector):
                 'a data sample has no img_path, which the picture is read from; add it '
                 "to PackDetInputs' meta_keys"
             )
+        if reads_text(self.detector):
+            check_names_were_read(sample, self.vocabulary)
         found = sample.pred_instances
         height, width = sample.ori_shape[:2]
         limit = found.bboxes.new_tensor([width, height, width, height])
@@ -229,12 +244,16 @@ class FGCLIP2Rescorer(BaseDetector):
         result = found.cpu()[fused.source].to(device)
         result.labels, result.scores = fused.labels.to(device), fused.scores.to(device)
         result.det_scores = fused.det_scores.to(device)
+        if 'label_names' in result:
+            names = self.vocabulary.names
+            result.label_names = [names[label] for label in fused.labels.tolist()]
         return result
 
     def _check_classes(self, vocabulary: Vocabulary) -> None:
         """A detector with labels of its own must mean the same by them."""
         own = (getattr(self.detector, 'dataset_meta', None) or {}).get('classes')
-        if own is None or hasattr(self.detector, 'set_vocabulary'):
+        told = reads_text(self.detector) or hasattr(self.detector, 'set_vocabulary')
+        if own is None or told:
             return
         own = [normalize_name(name) for name in own]
         found = [normalize_name(name) for name in vocabulary.names]

@@ -1,0 +1,44 @@
+"""Names for detectors that read them from each data sample: Grounding DINO, GLIP."""
+
+from __future__ import annotations
+
+from mmdet.models.detectors import BaseDetector
+from mmdet.structures import DetDataSample, SampleList
+
+from fgclip2_det.vocabulary import Vocabulary
+
+
+def reads_text(detector: BaseDetector) -> bool:
+    """Whether ``text`` of the data samples tells the detector its names."""
+    return hasattr(detector, 'language_model')
+
+
+def reads_chunks(detector: BaseDetector) -> bool:
+    """Whether it reads some names at a time, which it can for one image at a time."""
+    return reads_text(detector) and detector.test_cfg.get('chunked_size', -1) > 0
+
+
+def give_names(samples: SampleList, vocabulary: Vocabulary) -> None:
+    """Every name becomes one entity, so that labels index the vocabulary.
+
+    A list of names needs no part-of-speech tagger. What the data set said, which may
+    be a sentence with positions of its words, is replaced.
+    """
+    names = [name.replace('_', ' ') for name in vocabulary.names]
+    for sample in samples:
+        sample.set_metainfo(
+            dict(text=names, custom_entities=True, tokens_positive=None)
+        )
+
+
+def check_names_were_read(sample: DetDataSample, vocabulary: Vocabulary) -> None:
+    """Raises ``ValueError`` for a name without tokens: its scores are means of none."""
+    found = sample.pred_instances
+    unread = found.scores.isnan()
+    if unread.any():
+        name = vocabulary.names[int(found.labels[unread][0])]
+        raise ValueError(
+            f'{sample.img_path}: the detector has no score for {name!r}, of which no '
+            'token is in its text; set a smaller test_cfg.chunked_size in its config '
+            'or change the name'
+        )
