@@ -1,0 +1,149 @@
+"""Average precision and recall per class, area range and IoU threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ground_truths import Truths
+from .matching import (
+    IOU_THRESHOLDS,
+    Detections,
+    find_overlaps,
+    match,
+    ranks_within,
+)
+from .results import Results
+
+RECALLS = np.linspace(0, 1, 101)
+AREA_RANGES = {  # pixels, both ends belong to it
+    'all': (0.0, 1e10),
+    'small': (0.0, 1024.0),
+    'medium': (1024.0, 9216.0),
+    'large': (9216.0, 1e10),
+}
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Figures of K classes; NaN where a class has no object.
+
+    Attributes:
+        precision: (A, K, 10) mean of the interpolated precision at 101 recalls.
+        recall: (A, K, 10) the highest recall.
+        limited_recall: limit -> (K, 10) recall of all sizes when so many detections
+            count per class and image.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    limited_recall: dict[int, np.ndarray]
+
+
+def class_figures(
+    truths: Truths,
+    results: Results,
+    detections: Detections,
+    crowd: np.ndarray,
+    ignored: np.ndarray,
+    unpunished: np.ndarray,
+    areas: Sequence[str] = tuple(AREA_RANGES),
+    limits: Sequence[int] = (),
+) -> ClassFigures:
+    """Match and average.
+
+    Args:
+        truths: the ground truth: G objects of K classes.
+        results: where the boxes and masks of ``detections`` are.
+        detections: the N that count.
+        crowd: (G,) bool, objects that any number of detections may take.
+        ignored: (G,) bool, objects that do not count in any area range.
+        unpunished: (N,) bool, detections that are not wrong when they take nothing.
+        areas: of :data:`AREA_RANGES`, A of them; objects and wrong detections of
+            other sizes do not count.
+        limits: numbers of detections for ``limited_recall``.
+
+    Reference: pycocotools' COCOeval, lvis-api's LVISEval.
+    """
+    overlaps = find_overlaps(detections, results, truths, crowd)
+    hits = np.unique(overlaps.detection)
+    # turn of each detection among those of its pair that overlap anything
+    turn_of_hit = ranks_within(detections.keys[hits])
+    turns = turn_of_hit[np.searchsorted(hits, overlaps.detection)]
+    ranked = _Ranked(detections, hits, len(truths.images), len(truths.categories))
+    shape = len(areas), len(truths.categories), len(IOU_THRESHOLDS)
+    precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
+    limited = {limit: np.full(shape[1:], np.nan) for limit in limits}
+    for a, name in enumerate(areas):
+        low, high = AREA_RANGES[name]
+        outside = ignored | (truths.areas < low) | (truths.areas > high)
+        state = match(overlaps, turns, outside, crowd)
+        lenient = unpunished | (detections.areas < low) | (detections.areas > high)
+        counts = np.bincount(truths.category[~outside], minlength=shape[1])
+        ranked.fill(precision[a], recall[a], state, lenient, counts)
+        if name == 'all':
+            for limit, values in limited.items():
+                few = np.where(detections.ranks[hits] < limit, state, 0)
+                ranked.fill(np.empty(shape[1:]), values, few, lenient, counts)
+    return ClassFigures(precision, recall, limited)
+
+
+class _Ranked:
+    """Detections of each class, best first: ties by image, then as in the file."""
+
+    def __init__(
+        self, detections: Detections, hits: np.ndarray, images: int, classes: int
+    ) -> None:
+        category = detections.keys // max(images, 1)
+        self.order = np.lexsort((-detections.scores, category))
+        self.starts = np.searchsorted(category[self.order], np.arange(classes))
+        place = np.empty(len(self.order), np.int64)
+        place[self.order] = np.arange(len(self.order))
+        self.by_place = np.argsort(place[hits])
+        self.places = place[hits][self.by_place]
+        self.hit_bounds = np.searchsorted(
+            category[hits][self.by_place], np.arange(classes + 1)
+        )
+
+    def fill(
+        self,
+        precision: np.ndarray,
+        recall: np.ndarray,
+        state: np.ndarray,
+        lenient: np.ndarray,
+        counts: np.ndarray,
+    ) -> None:
+        """Write the (K, 10) figures of classes with objects.
+
+        Args:
+            precision, recall: where to.
+            state: (10, H) as of :func:`.matching.match`.
+            lenient: (N,) bool, detections that are not wrong without an object.
+            counts: (K,) objects.
+        """
+        strict = ~lenient[self.order]
+        strict_before = np.concatenate([[0], np.cumsum(strict)])
+        state = state[:, self.by_place]
+        for k in np.flatnonzero(counts):
+            bounds = slice(*self.hit_bounds[k : k + 2])
+            places = self.places[bounds]
+            # wrong at a place = strict ones so far, less those that took something
+            wrong = strict_before[places + 1] - strict_before[self.starts[k]]
+            for t, row in enumerate(state[:, bounds]):
+                took = row > 0
+                taken = np.cumsum(strict[places[took]])
+                right = row[took] == 1
+                false = (wrong[took] - taken)[right]
+                precision[k, t], recall[k, t] = _average(false, int(counts[k]))
+
+
+def _average(false: np.ndarray, count: int) -> tuple[float, float]:
+    """Of (R,) numbers of wrong detections before each right one, best first."""
+    true = np.arange(1, len(false) + 1)
+    precision = true / (false + true + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    at = np.searchsorted(true / count, RECALLS, 'left')
+    reached = envelope[at[at < len(envelope)]]
+    return reached.sum() / len(RECALLS), len(true) / count

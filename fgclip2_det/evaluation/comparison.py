@@ -1,0 +1,168 @@
+"""Two result files of tools/evaluate.py beside each other."""
+
+from __future__ import annotations
+
+import io
+import os
+
+from .ground_truths import read_json
+
+# field of the fingerprint -> what it means when two files differ there
+_NOTHING_SHARED = {
+    'name': 'the protocols average over different things',
+    'flavours': 'the flavours count other detections; fixed AP is usually higher',
+    'iou_types': 'AP of boxes and AP of masks are different numbers',
+}
+_BARRIERS = {
+    'images.sha256': 'other images were evaluated',
+    'classes.sha256': 'other classes, or another split of them, were evaluated',
+    'objects.sha256': 'the same images have other ground truth',
+    'max_detections': 'another number of detections counts, and more of them raise AP',
+}
+_SETTINGS = {
+    'notes': 'the predictions were made in another way',
+    'predictions.rows': 'the detectors kept another number of detections',
+    'predictions.images_without_rows': 'images without detections may not have been '
+    'processed',
+    'commit': 'the project changed in between',
+    'versions': 'other package versions may change the last digits',
+}
+
+
+def read_result(path: str | os.PathLike) -> dict:
+    """Content of a result file.
+
+    Raises:
+        ValueError: if it is none of tools/evaluate.py.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), dict) for key in ('metrics', 'protocol')
+    ):
+        raise ValueError(
+            f'{path} must hold "metrics" and "protocol"; write it with '
+            'tools/evaluate.py'
+        )
+    return content
+
+
+def barriers(first: dict, second: dict) -> list[str]:
+    """Why numbers of two result files are not comparable, in words, gravest first.
+
+    Files that share some metrics may be of different protocols: 'lvis' is a part of
+    'lvis-both'.
+    """
+    protocols = [first['protocol'], second['protocol']]
+    shared = first['metrics'].keys() & second['metrics'].keys()
+    if not shared:
+        return _differences(*protocols, _NOTHING_SHARED | _BARRIERS)
+    flavours = {name.split('/')[0] for name in shared}
+    for n, protocol in enumerate(protocols):
+        limits = protocol.get('max_detections') or {}
+        limits = {key: limits[key] for key in limits if key in flavours}
+        protocols[n] = protocol | {'max_detections': limits}
+    return _differences(*protocols, _BARRIERS)
+
+
+def settings(first: dict, second: dict) -> list[str]:
+    """What else differs; numbers stay comparable."""
+    found = _differences(first['protocol'], second['protocol'], _SETTINGS)
+    digests = [_field(x['protocol'], 'predictions.sha256') for x in (first, second)]
+    if digests[0] == digests[1] is not None:
+        found.insert(0, 'predictions: both files are of the same predictions')
+    return found
+
+
+def metric_rows(
+    first: dict, second: dict
+) -> list[tuple[str, float | None, float | None, float | None]]:
+    """Name, both values and second - first; None where a file lacks it, or where no
+    class had an object (-1)."""
+    rows = []
+    for name in dict.fromkeys([*first['metrics'], *second['metrics']]):
+        values = [_value(x['metrics'].get(name)) for x in (first, second)]
+        both = None not in values
+        rows.append((name, *values, values[1] - values[0] if both else None))
+    return rows
+
+
+def class_differences(first: dict, second: dict) -> dict[str, dict[str, float]]:
+    """'{flavour}/{IoU type}' -> class -> AP of the second less AP of the first, of
+    classes with objects in both, rising.
+
+    Raises:
+        ValueError: if the files have no class-wise figures in common.
+    """
+    tables = [x.get('classwise') or {} for x in (first, second)]
+    found = {}
+    for title in tables[0].keys() & tables[1].keys():
+        a, b = (table[title] for table in tables)
+        shared = [n for n in a if n in b and None not in (a[n]['AP'], b[n]['AP'])]
+        values = {name: b[name]['AP'] - a[name]['AP'] for name in shared}
+        if values:
+            found[title] = dict(sorted(values.items(), key=lambda item: item[1]))
+    if not found:
+        raise ValueError(
+            'the files have no class-wise figures in common; write both with '
+            'tools/evaluate.py --classwise'
+        )
+    return dict(sorted(found.items()))
+
+
+def draw_differences(differences: dict[str, dict[str, float]], most: int = 40) -> bytes:
+    """PNG: a panel each, with the classes that lost or gained most AP.
+
+    Args:
+        differences: see :func:`class_differences`.
+        most: classes in a panel, half from each end.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    longest = min(most, max(map(len, differences.values())))
+    size = 6 * len(differences), 1.5 + 0.2 * longest
+    figure = Figure(figsize=size, layout='constrained')
+    panels = figure.subplots(1, len(differences), squeeze=False)[0]
+    for panel, (title, values) in zip(panels, differences.items(), strict=True):
+        names = list(values)
+        if len(names) > most:
+            names = names[: most // 2] + names[-(most - most // 2) :]
+        heights = [100 * values[name] for name in names]
+        colors = ['tab:red' if height < 0 else 'tab:blue' for height in heights]
+        panel.barh(range(len(names)), heights, color=colors)
+        panel.set_yticks(range(len(names)), names, fontsize=6)
+        panel.axvline(0, color='gray', linewidth=1)
+        panel.set_title(f'{title}: {len(names)} of {len(values)} classes')
+        panel.set_xlabel('difference of AP in points, second - first')
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream)
+    return stream.getvalue()
+
+
+def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[str]:
+    found = []
+    for path, meaning in meanings.items():
+        a, b = _field(first, path), _field(second, path)
+        if a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
+            said = ', '.join(f'{k} {a.get(k)!r} / {b.get(k)!r}' for k in keys)
+        elif path.endswith('sha256'):
+            group = path.removesuffix('.sha256')
+            counts = [_field(x, f'{group}.count') for x in (first, second)]
+            said = f'{counts[0]} / {counts[1]} of them'
+        else:
+            said = f'{a!r} / {b!r}'
+        found.append(f'{path.removesuffix(".sha256")}: {meaning} ({said})')
+    return found
+
+
+def _field(content: dict, path: str) -> object:
+    for key in path.split('.'):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def _value(value: float | None) -> float | None:
+    return None if value is None or value == -1 else value

@@ -1,0 +1,134 @@
+"""What a number was measured on, so that two of them can be compared or not."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from .ground_truths import Truths
+from .protocols import LIMITS, PROTOCOLS
+from .result_lists import ReadResults
+
+_PACKAGES = ('numpy', 'pycocotools', 'faster-coco-eval', 'torch', 'mmdet')
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def describe_protocol(
+    protocol: str,
+    truths: Truths,
+    ann_file: str | os.PathLike,
+    read: ReadResults,
+    predictions_file: str | os.PathLike,
+    iou_types: Sequence[str],
+    novel_ids: Sequence | None = None,
+    notes: dict[str, str] | None = None,
+) -> dict[str, object]:
+    """The fingerprint of an evaluation.
+
+    Args:
+        protocol: name of the protocol.
+        truths, ann_file: the ground truth and the file that it was read from.
+        read, predictions_file: the same of the predictions.
+        iou_types: as evaluated.
+        novel_ids: category ids of the novel classes.
+        notes: what the caller knows about how the predictions were made.
+
+    Returns:
+        Plain values for JSON. Digests are SHA-256; that of the images is over ids and
+        file names by rising id, that of the classes over names by rising id with
+        their split, that of the objects over boxes, areas, flags and LVIS's lists.
+    """
+    flavours = PROTOCOLS[protocol]
+    novel = set(novel_ids or ())
+    images = [[i['id'], i.get('file_name')] for i in truths.images]
+    if protocol == 'ov-coco':
+        splits = ['novel' if c['id'] in novel else 'base' for c in truths.categories]
+    else:
+        splits = [c.get('frequency', 'all') for c in truths.categories]
+    classes = [list(pair) for pair in zip(truths.names, splits, strict=True)]
+    counts = {split: splits.count(split) for split in sorted(set(splits))}
+    seen = len({*read.results.image.tolist()})
+    return {
+        'name': protocol,
+        'images': {'count': len(images), 'sha256': digest(images)},
+        'classes': {'count': len(classes), 'splits': counts, 'sha256': digest(classes)},
+        'objects': {'count': len(truths.areas), 'sha256': _objects_digest(truths)},
+        'max_detections': {flavour: LIMITS[flavour] for flavour in flavours},
+        'flavours': list(flavours),
+        'iou_types': list(iou_types),
+        'notes': dict(notes or {}),
+        'predictions': {
+            'sha256': file_digest(predictions_file),
+            'rows': read.num_rows,
+            'rows_of_other_images': read.num_other_images,
+            'rows_of_other_classes': read.num_other_classes,
+            'images_without_rows': len(images) - seen,
+        },
+        'files': {
+            'ann': Path(ann_file).name,
+            'predictions': Path(predictions_file).name,
+        },
+        'versions': versions(),
+        'commit': commit(),
+    }
+
+
+def digest(content: object) -> str:
+    """SHA-256 of a value as compact JSON."""
+    text = json.dumps(content, ensure_ascii=False, separators=(',', ':'))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes."""
+    found = hashlib.sha256()
+    with Path(path).open('rb') as file:
+        while piece := file.read(1 << 20):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and of the packages that numbers may depend on; None: not there."""
+    found = {'python': platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def commit() -> str | None:
+    """Git commit of the checkout that this package lies in; None without one."""
+    if not (_ROOT / '.git').exists():
+        return None
+    command = ['git', '-C', str(_ROOT), 'rev-parse', 'HEAD']
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _objects_digest(truths: Truths) -> str:
+    found = hashlib.sha256()
+    columns = (
+        truths.image,
+        truths.category,
+        truths.bboxes,
+        truths.areas,
+        truths.crowd,
+        truths.ignored,
+        truths.negative,
+        truths.not_exhaustive,
+    )
+    for column in columns:
+        found.update(column.tobytes())
+    return found.hexdigest()

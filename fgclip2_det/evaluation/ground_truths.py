@@ -1,0 +1,295 @@
+"""Ground truth of a COCO or LVIS file in columns of arrays."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from reprlib import repr as short_repr
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+FREQUENCIES = ('r', 'c', 'f')
+LEFT_OUT = -1  # index of an image or class of the file that does not count
+
+
+@dataclass(frozen=True)
+class Truths:
+    """Images, classes and true boxes; rows of boxes are in the file's order.
+
+    Attributes:
+        images: entries of the images that count, by rising id: I of them.
+        categories: entries of the classes that count, by rising id: K of them.
+        image_index: id -> 0 to I - 1, :data:`LEFT_OUT` for the file's other images.
+        category_index: the same of the classes.
+        image, category: (G,) int64 indices of each box.
+        bboxes: (G, 4) float64 xywh in pixels.
+        areas: (G,) float64 in pixels: the file's ``area``, else width x height.
+        crowd, ignored: (G,) bool, as ``iscrowd`` and ``ignore`` say.
+        masks: (G,) RLE objects, or None.
+        negative: sorted pair keys (:meth:`keys`) of classes known to be absent.
+        not_exhaustive: sorted pair keys of classes that are not labelled in full.
+    """
+
+    images: list[dict]
+    categories: list[dict]
+    image_index: dict
+    category_index: dict
+    image: np.ndarray
+    category: np.ndarray
+    bboxes: np.ndarray
+    areas: np.ndarray
+    crowd: np.ndarray
+    ignored: np.ndarray
+    masks: np.ndarray | None
+    negative: np.ndarray
+    not_exhaustive: np.ndarray
+
+    def keys(self, image: np.ndarray, category: np.ndarray) -> np.ndarray:
+        """(n,) int64: one number per pair of class and image, class first."""
+        return category.astype(np.int64) * len(self.images) + image
+
+    def select(self, rows: np.ndarray) -> Truths:
+        """The same images and classes with some of the boxes."""
+        names = ('image', 'category', 'bboxes', 'areas', 'crowd', 'ignored')
+        columns = {name: getattr(self, name)[rows] for name in names}
+        masks = None if self.masks is None else self.masks[rows]
+        return replace(self, **columns, masks=masks)
+
+    @property
+    def names(self) -> list[str]:
+        """Class names by rising category id."""
+        return [category['name'] for category in self.categories]
+
+
+def read_truths(
+    path: str | os.PathLike,
+    federated: bool = False,
+    masks: bool = False,
+    image_ids: Collection | None = None,
+    category_ids: Collection | None = None,
+) -> Truths:
+    """Read and check an annotation file.
+
+    Args:
+        path: COCO json.
+        federated: it is an LVIS file: images need ``neg_category_ids`` and
+            ``not_exhaustive_category_ids``, categories ``frequency``.
+        masks: read ``segmentation`` too (polygons or RLE).
+        image_ids: images that count; None: all.
+        category_ids: classes that count; None: all.
+
+    Raises:
+        ValueError: naming file and the first entry that is wrong.
+    """
+    content = read_json(path)
+    for key in ('images', 'categories', 'annotations'):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(f'{path} must hold a list of {key!r}; give a COCO file')
+    image_index = _index(path, 'image', content['images'], image_ids)
+    category_index = _index(path, 'category', content['categories'], category_ids)
+    names = [str(category.get('name') or '') for category in content['categories']]
+    name, count = max(Counter(names).items(), key=lambda x: x[1], default=('-', 1))
+    if count > 1 or '' in names:
+        raise ValueError(
+            f'{path}: every category needs a name of its own, {name!r} occurs {count} '
+            'times'
+        )
+    if federated:
+        _check_federated(path, content)
+    rows = []
+    for entry in content['annotations']:
+        image, category = _indices(path, entry, image_index, category_index)
+        if LEFT_OUT not in (image, category):
+            rows.append((entry, image, category))
+    images = _counted(content['images'], image_index)
+    entries = [entry for entry, _, _ in rows]
+    bboxes = _boxes(path, entries)
+    found = dict(
+        images=images,
+        categories=_counted(content['categories'], category_index),
+        image_index=image_index,
+        category_index=category_index,
+        image=np.array([image for _, image, _ in rows], np.int64),
+        category=np.array([category for _, _, category in rows], np.int64),
+        bboxes=bboxes,
+        areas=_areas(path, entries, bboxes),
+        crowd=np.array([bool(e.get('iscrowd')) for e in entries], bool),
+        ignored=np.array([bool(e.get('ignore')) for e in entries], bool),
+        masks=_masks(path, rows, images) if masks else None,
+    )
+    for column, key in (
+        ('negative', 'neg_category_ids'),
+        ('not_exhaustive', 'not_exhaustive_category_ids'),
+    ):
+        pairs = _pairs(path, images, key, category_index) if federated else []
+        found[column] = np.array(sorted(pairs), np.int64)
+    return Truths(**found)
+
+
+def read_image_ids(path: str | os.PathLike) -> list:
+    """Ids of a JSON list, or of the images of a COCO file (as minival's).
+
+    Raises:
+        ValueError: if the file holds neither.
+    """
+    content = read_json(path)
+    if isinstance(content, dict) and isinstance(content.get('images'), list):
+        content = [image.get('id') for image in content['images']]
+    if not isinstance(content, list) or not all(
+        isinstance(i, int | str) for i in content
+    ):
+        raise ValueError(
+            f'{path} must be a JSON list of image ids or a COCO file with images'
+        )
+    return content
+
+
+def read_json(path: str | os.PathLike) -> object:
+    """Content of a JSON file; ValueError naming it where there is none."""
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ValueError(f'{path} cannot be read as json ({error})') from error
+
+
+def encode_mask(segmentation: object, height: int, width: int) -> dict:
+    """RLE of polygons, of uncompressed or of compressed RLE.
+
+    Raises:
+        ValueError: if it is none of them, or of another size.
+    """
+    if isinstance(segmentation, dict) and {'size', 'counts'} <= set(segmentation):
+        size, counts = segmentation['size'], segmentation['counts']
+        if list(size) != [height, width]:
+            raise ValueError(
+                f'mask of {size} pixels (height, width), its image has '
+                f'{[height, width]}'
+            )
+        if isinstance(counts, list):
+            return mask_utils.frPyObjects(segmentation, height, width)
+        counts = counts.encode() if isinstance(counts, str) else counts
+        return {'size': [height, width], 'counts': counts}
+    if isinstance(segmentation, list) and segmentation:
+        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+    raise ValueError(
+        f'segmentation must be polygons or RLE, got {short_repr(segmentation)}'
+    )
+
+
+def _index(
+    path: str | os.PathLike, kind: str, entries: list, wanted: Collection | None
+) -> dict:
+    """Id -> place among the wanted ones by rising id, or LEFT_OUT."""
+    ids = [entry.get('id') if isinstance(entry, dict) else None for entry in entries]
+    if len({type(i) for i in ids} - {int, str}) or len({type(i) for i in ids}) > 1:
+        raise ValueError(
+            f'{path}: every {kind} needs an "id", all numbers or all strings'
+        )
+    if len(set(ids)) < len(ids):
+        twice = next(i for n, i in enumerate(ids) if i in ids[:n])
+        raise ValueError(f'{path}: {kind} id {twice} occurs twice; ids must be unique')
+    wanted = set(ids if wanted is None else wanted)
+    if wanted - set(ids):
+        stray = sorted(wanted - set(ids), key=str)[0]
+        raise ValueError(
+            f'{kind} {stray} is asked for but not in {path}; give ids of that file'
+        )
+    chosen = sorted(wanted)
+    return dict.fromkeys(ids, LEFT_OUT) | {i: n for n, i in enumerate(chosen)}
+
+
+def _counted(entries: list[dict], index: dict) -> list[dict]:
+    counted = [entry for entry in entries if index[entry['id']] != LEFT_OUT]
+    return sorted(counted, key=lambda entry: index[entry['id']])
+
+
+def _indices(
+    path: str | os.PathLike, entry: dict, images: dict, categories: dict
+) -> tuple[int, int]:
+    try:
+        return images[entry['image_id']], categories[entry['category_id']]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path}: annotation {short_repr(entry)}: image_id and category_id must '
+            f'be in the file ({error} is not)'
+        ) from error
+
+
+def _boxes(path: str | os.PathLike, entries: Sequence[dict]) -> np.ndarray:
+    for entry in entries:
+        bbox = entry.get('bbox')
+        if not isinstance(bbox, list) or len(bbox) != 4:
+            raise ValueError(
+                f'{path}: annotation {entry.get("id")}: bbox must be x, y, width, '
+                f'height, got {bbox}'
+            )
+    return np.array([e['bbox'] for e in entries], np.float64).reshape(-1, 4)
+
+
+def _areas(
+    path: str | os.PathLike, entries: Sequence[dict], bboxes: np.ndarray
+) -> np.ndarray:
+    given = [entry.get('area', np.nan) for entry in entries]
+    areas = np.array(given, np.float64)
+    areas = np.where(np.isnan(areas), bboxes[:, 2] * bboxes[:, 3], areas)
+    bad = ~np.isfinite(np.column_stack([bboxes, areas])).all(1)
+    bad |= (bboxes[:, 2:] < 0).any(1)
+    if bad.any():
+        entry = entries[int(np.argmax(bad))]
+        raise ValueError(
+            f'{path}: annotation {entry.get("id")}: bbox {entry["bbox"]} (xywh) and '
+            'area must be finite, and sizes not negative; correct it'
+        )
+    return areas
+
+
+def _masks(
+    path: str | os.PathLike, rows: Sequence[tuple], images: Sequence[dict]
+) -> np.ndarray:
+    masks = np.empty(len(rows), object)
+    for n, (entry, image, _) in enumerate(rows):
+        size = images[image].get('height'), images[image].get('width')
+        try:
+            masks[n] = encode_mask(entry.get('segmentation'), *size)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f'{path}: annotation {entry.get("id")}: {error}; masks need a '
+                'segmentation in every annotation, and image sizes'
+            ) from error
+    return masks
+
+
+def _check_federated(path: str | os.PathLike, content: dict) -> None:
+    for key in ('neg_category_ids', 'not_exhaustive_category_ids'):
+        for image in content['images']:
+            if not isinstance(image.get(key), list):
+                raise ValueError(
+                    f'{path}: image {image["id"]} has no list {key!r}, which LVIS '
+                    "needs; give an LVIS file, or use protocol 'coco'"
+                )
+    for category in content['categories']:
+        if category.get('frequency') not in FREQUENCIES:
+            raise ValueError(
+                f'{path}: category {category["id"]}: frequency must be one of '
+                f'{FREQUENCIES}, got {category.get("frequency")!r}; give an LVIS file'
+            )
+
+
+def _pairs(
+    path: str | os.PathLike, images: Sequence[dict], key: str, categories: dict
+) -> set[int]:
+    pairs = set()
+    for n, image in enumerate(images):
+        for category_id in image[key]:
+            if category_id not in categories:
+                raise ValueError(
+                    f'{path}: image {image["id"]}: category {category_id} of {key} is '
+                    'not in the file'
+                )
+            pairs.add((categories[category_id], n))
+    return {c * len(images) + n for c, n in pairs if c != LEFT_OUT}

@@ -1,0 +1,95 @@
+"""LVIS average precision: federated ground truth, two limits on detections."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .average_precision import ClassFigures, class_figures
+from .ground_truths import FREQUENCIES, Truths
+from .matching import arrange, best_per_key
+from .results import Results
+
+PER_IMAGE = 300
+PER_CLASS = 10_000
+FLAVOURS = ('lvis', 'lvis-fixed')
+
+
+def within_limit(
+    results: Results, flavour: str, limit: int | None = None
+) -> np.ndarray:
+    """(N,) bool: detections that a flavour counts.
+
+    Args:
+        results: N detections.
+        flavour: 'lvis': the best 300 of an image; 'lvis-fixed': the best 10,000 of a
+            class, however many of one image.
+        limit: another number.
+
+    Raises:
+        ValueError: on an unknown flavour or a limit below 1.
+    """
+    if flavour not in FLAVOURS:
+        raise ValueError(f'flavour must be one of {FLAVOURS}, got {flavour!r}')
+    fixed = flavour == 'lvis-fixed'
+    limit = (PER_CLASS if fixed else PER_IMAGE) if limit is None else limit
+    if limit < 1:
+        raise ValueError(f'the limit of {flavour} must be at least 1, got {limit}')
+    keys = results.category if fixed else results.image
+    return best_per_key(keys, results.scores, limit)
+
+
+def lvis_figures(
+    truths: Truths, results: Results, flavour: str = 'lvis', limit: int | None = None
+) -> ClassFigures:
+    """Figures of each class, as lvis-api computes them.
+
+    Only images that have a class, or are known not to have it, count for it. Where
+    its objects are not all labelled, detections that take none are not wrong. Boxes
+    and objects without area are left out, as lvis-api leaves them out; the limit on
+    detections comes before all this.
+
+    Args:
+        truths: read with ``federated``.
+        results: masks decide where they have some, else boxes.
+        flavour, limit: see :func:`within_limit`.
+
+    Reference: Gupta et al. (arXiv:1908.03195); for 'lvis-fixed' Dave et al.
+    (arXiv:2102.01066), section 4.
+    """
+    counted = within_limit(results, flavour, limit)
+    truths = truths.select(truths.areas > 0)
+    truth_keys = truths.keys(truths.image, truths.category)
+    known = np.union1d(truths.negative, truth_keys)
+    areas = results.areas
+    if areas is None:
+        areas = results.bboxes[:, 2] * results.bboxes[:, 3]
+    keys = truths.keys(results.image, results.category)
+    counted &= (areas > 0) & np.isin(keys, known)
+    detections = arrange(results, np.flatnonzero(counted), truths)
+    return class_figures(
+        truths,
+        results,
+        detections,
+        crowd=np.zeros(len(truths.areas), bool),  # LVIS knows none
+        ignored=truths.ignored,
+        unpunished=np.isin(detections.keys, truths.not_exhaustive),
+    )
+
+
+def lvis_summary(figures: ClassFigures, truths: Truths) -> dict[str, float]:
+    """AP, AP50, AP75, by size (s, m, l) and by frequency (r, c, f), and recall;
+    0 to 1, -1 where no class has an object."""
+    ap, small, medium, large = figures.precision
+    frequency = np.array([c['frequency'] for c in truths.categories])
+    values = {'AP': ap, 'AP50': ap[:, 0], 'AP75': ap[:, 5]}
+    values |= {'APs': small, 'APm': medium, 'APl': large}
+    values |= {f'AP{f}': ap[frequency == f] for f in FREQUENCIES}
+    names = ('AR', 'ARs', 'ARm', 'ARl')
+    values |= dict(zip(names, figures.recall, strict=True))
+    return {name: mean(value) for name, value in values.items()}
+
+
+def mean(values: np.ndarray) -> float:
+    """Mean of what is not NaN; -1 when nothing is."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else -1.0

@@ -1,0 +1,211 @@
+"""Detections assigned to true objects, all images and classes at once.
+
+The rules are those of pycocotools and of lvis-api: detections of one class and image,
+best first, take the free object of the highest IoU; an object that is to be ignored is
+taken only where no other is left, and a crowd may be taken many times.
+
+faster-coco-eval keeps an object per box and a list per pair of image and class, too
+much for LVIS, and its LVIS mode limits detections per image and class instead of per
+image; here everything is a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from .ground_truths import Truths
+from .results import Results
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+_COMBINATIONS = 1 << 22  # overlaps computed at a time
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections that count, by pair of class and image, best first.
+
+    Attributes:
+        keys: (N,) int64 pair keys, rising.
+        scores: (N,) float64, falling within a pair; ties are in the file's order.
+        areas: (N,) float64.
+        ranks: (N,) place within the pair, from 0.
+        rows: (N,) row in the results.
+    """
+
+    keys: np.ndarray
+    scores: np.ndarray
+    areas: np.ndarray
+    ranks: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Pairs of detection and object with an IoU of at least 0.5: E of them.
+
+    Attributes:
+        detection: (E,) index into the detections, rising.
+        truth: (E,) index into the ground truth.
+        iou: (E,) float64.
+    """
+
+    detection: np.ndarray
+    truth: np.ndarray
+    iou: np.ndarray
+
+
+def ranks_within(keys: np.ndarray) -> np.ndarray:
+    """(N,) place among equal neighbours of rising (N,) keys, from 0."""
+    places = np.arange(len(keys))
+    return places - places[np.searchsorted(keys, keys, 'left')] if len(keys) else places
+
+
+def best_per_key(keys: np.ndarray, scores: np.ndarray, limit: int) -> np.ndarray:
+    """(N,) bool: the ``limit`` best scored of each key; of ties the earlier rows."""
+    order = np.lexsort((-scores, keys))
+    kept = np.zeros(len(keys), bool)
+    kept[order[ranks_within(keys[order]) < limit]] = True
+    return kept
+
+
+def arrange(results: Results, rows: np.ndarray, truths: Truths) -> Detections:
+    """Detections of some rows of the results."""
+    keys = truths.keys(results.image[rows], results.category[rows])
+    order = np.lexsort((-results.scores[rows], keys))
+    rows, keys = rows[order], keys[order]
+    areas = results.areas[rows] if results.areas is not None else None
+    if areas is None:
+        areas = results.bboxes[rows, 2] * results.bboxes[rows, 3]
+    return Detections(keys, results.scores[rows], areas, ranks_within(keys), rows)
+
+
+def find_overlaps(
+    detections: Detections, results: Results, truths: Truths, crowd: np.ndarray
+) -> Overlaps:
+    """IoUs of detections with the objects of their class and image.
+
+    Args:
+        detections: arranged rows of ``results``.
+        results: masks decide where they have some, else boxes.
+        truths: the ground truth.
+        crowd: (G,) bool; the IoU with a crowd is the share of the detection inside.
+    """
+    truth_keys = truths.keys(truths.image, truths.category)
+    order = np.argsort(truth_keys, kind='stable')
+    start = np.searchsorted(truth_keys[order], detections.keys, 'left')
+    counts = np.searchsorted(truth_keys[order], detections.keys, 'right') - start
+    with_truth = np.flatnonzero(counts)
+    measure = _box_ious if results.masks is None else _mask_ious
+    parts = []
+    for block in _blocks(detections.keys[with_truth], counts[with_truth]):
+        chosen = with_truth[block]
+        repeats = counts[chosen]
+        detection = np.repeat(chosen, repeats)
+        ends = np.cumsum(repeats)
+        within = np.arange(len(detection)) - np.repeat(ends - repeats, repeats)
+        truth = order[np.repeat(start[chosen], repeats) + within]
+        iou = measure(detections, results, truths, crowd, detection, truth)
+        near = iou >= IOU_THRESHOLDS[0]
+        parts.append((detection[near], truth[near], iou[near]))
+    none = np.zeros(0, np.int64)
+    columns = zip(*[*parts, (none, none, np.zeros(0))], strict=True)
+    return Overlaps(*(np.concatenate(column) for column in columns))
+
+
+def _blocks(keys: np.ndarray, counts: np.ndarray) -> Iterator[slice]:
+    """Slices with about ``_COMBINATIONS`` combinations each; no pair is cut."""
+    total, first = np.cumsum(counts), 0
+    while first < len(keys):
+        before = total[first - 1] if first else 0
+        last = int(np.searchsorted(total, before + _COMBINATIONS, 'left'))
+        last = min(last, len(keys) - 1)
+        stop = int(np.searchsorted(keys, keys[last], 'right'))
+        yield slice(first, stop)
+        first = stop
+
+
+def _box_ious(
+    detections: Detections,
+    results: Results,
+    truths: Truths,
+    crowd: np.ndarray,
+    detection: np.ndarray,
+    truth: np.ndarray,
+) -> np.ndarray:
+    found = results.bboxes[detections.rows[detection]]
+    true = truths.bboxes[truth]
+    low = np.maximum(found[:, :2], true[:, :2])
+    high = np.minimum(found[:, :2] + found[:, 2:], true[:, :2] + true[:, 2:])
+    shared = (high - low).clip(0).prod(1)
+    area = found[:, 2] * found[:, 3]
+    both = area + true[:, 2] * true[:, 3] - shared
+    total = np.where(crowd[truth], area, both)
+    return np.divide(shared, total, out=np.zeros_like(shared), where=shared > 0)
+
+
+def _mask_ious(
+    detections: Detections,
+    results: Results,
+    truths: Truths,
+    crowd: np.ndarray,
+    detection: np.ndarray,
+    truth: np.ndarray,
+) -> np.ndarray:
+    iou = np.zeros(len(detection))
+    keys = detections.keys[detection]
+    bounds = np.flatnonzero(np.diff(keys, prepend=-1, append=-1))
+    for first, last in pairwise(bounds):
+        chosen = np.unique(detection[first:last])
+        objects = truth[first : first + (last - first) // len(chosen)]
+        found = mask_utils.iou(
+            results.masks[detections.rows[chosen]].tolist(),
+            truths.masks[objects].tolist(),
+            crowd[objects].tolist(),
+        )
+        iou[first:last] = found.reshape(-1)  # (detections, objects), row by row
+    return iou
+
+
+def match(overlaps: Overlaps, turns: np.ndarray, ignored: np.ndarray,
+          crowd: np.ndarray) -> np.ndarray:  # fmt: skip
+    """What each detection with overlaps takes, at each IoU threshold.
+
+    All pairs of class and image take turns together: first their best detection
+    (among those with overlaps), then the next.
+
+    Args:
+        overlaps: H detections occur in it.
+        turns: (E,) place of the detection of each overlap within its pair.
+        ignored: (G,) bool, objects that do not count.
+        crowd: (G,) bool, objects that may be taken many times.
+
+    Returns:
+        (10, H) int8: 0 nothing, 1 an object, 2 one that is ignored.
+    """
+    _, of_hit = np.unique(overlaps.detection, return_inverse=True)
+    hits = int(of_hit.max(initial=-1)) + 1
+    state = np.zeros((len(IOU_THRESHOLDS), hits), np.int8)
+    taken = np.zeros((len(IOU_THRESHOLDS), len(ignored)), bool)
+    # the first that is free is the one to take; of equal IoUs the later object
+    order = np.lexsort(
+        (-overlaps.truth, -overlaps.iou, ignored[overlaps.truth], of_hit, turns)
+    )
+    of_hit, truth, turns = of_hit[order], overlaps.truth[order], turns[order]
+    near = overlaps.iou[order] >= IOU_THRESHOLDS[:, None]  # (10, E)
+    bounds = np.flatnonzero(np.diff(turns, prepend=-1, append=-1))
+    for first, last in pairwise(bounds):
+        hit, objects = of_hit[first:last], truth[first:last]
+        free = near[:, first:last] & (~taken[:, objects] | crowd[objects])
+        starts = np.flatnonzero(np.diff(hit, prepend=-1))
+        places = np.where(free, np.arange(last - first), last - first)
+        best = np.minimum.reduceat(places, starts, axis=1)  # (10, detections)
+        at, which = np.nonzero(best < last - first)
+        chosen = objects[best[at, which]]
+        taken[at, chosen] = True
+        state[at, hit[starts[which]]] = 1 + ignored[chosen]
+    return state

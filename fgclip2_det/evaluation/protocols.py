@@ -1,0 +1,180 @@
+"""Benchmark protocols: which detections count, and what is averaged over what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .average_precision import AREA_RANGES, ClassFigures, class_figures
+from .ground_truths import Truths
+from .lvis_ap import (
+    FLAVOURS,
+    PER_CLASS,
+    PER_IMAGE,
+    lvis_figures,
+    lvis_summary,
+    mean,
+    within_limit,
+)
+from .matching import arrange
+from .results import Results
+
+PER_IMAGE_AND_CLASS = 100
+IOU_TYPES = ('bbox', 'segm')
+COCO_NAMES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl',
+              'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')  # fmt: skip
+PROTOCOLS = {
+    'coco': ('coco',),
+    'ov-coco': ('ov-coco',),
+    'lvis': ('lvis',),
+    'lvis-fixed': ('lvis-fixed',),
+    'lvis-both': FLAVOURS,
+}
+_COCO_LIMIT = {'per_image_and_class': PER_IMAGE_AND_CLASS}
+LIMITS = {  # detections
+    'coco': _COCO_LIMIT,
+    'ov-coco': _COCO_LIMIT,
+    'lvis': {'per_image': PER_IMAGE},
+    'lvis-fixed': {'per_class': PER_CLASS},
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Outcome of an evaluation.
+
+    Attributes:
+        metrics: '{flavour}/{IoU type}/{name}' -> 0 to 1; -1 where no class of the
+            average has an object.
+        classwise: '{flavour}/{IoU type}' -> class name -> {'AP': ..., 'AP50': ...};
+            None where a class has no object.
+    """
+
+    metrics: dict[str, float]
+    classwise: dict[str, dict[str, dict[str, float | None]]]
+
+
+def check_protocol(protocol: str, iou_types: Sequence[str]) -> None:
+    """ValueError on an unknown protocol, and on unknown or repeated IoU types."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f'protocol must be one of {list(PROTOCOLS)}, got {protocol!r}')
+    if not iou_types or len({*iou_types} & {*IOU_TYPES}) < len(iou_types):
+        raise ValueError(
+            f'iou types must be one or both of {IOU_TYPES}, got {list(iou_types)}'
+        )
+
+
+def evaluate_results(
+    protocol: str,
+    truths: Truths,
+    results: Results,
+    iou_types: Sequence[str] = ('bbox',),
+    novel_ids: Sequence | None = None,
+) -> Figures:
+    """All figures of a protocol.
+
+    Args:
+        protocol: of :data:`PROTOCOLS`.
+        truths: the ground truth, read with ``federated`` for LVIS.
+        results: with boxes and masks as ``iou_types`` need them.
+        iou_types: 'bbox', 'segm' or both.
+        novel_ids: category ids of the novel classes, for 'ov-coco'.
+
+    Raises:
+        ValueError: see :func:`check_protocol`; 'ov-coco' without novel classes.
+    """
+    check_protocol(protocol, iou_types)
+    if protocol == 'ov-coco' and not novel_ids:
+        raise ValueError(
+            "protocol 'ov-coco' needs novel classes; name them, give the categories "
+            "a 'split', or use protocol 'coco'"
+        )
+    metrics, classwise = {}, {}
+    for flavour in PROTOCOLS[protocol]:
+        for iou_type in iou_types:
+            chosen = results
+            if iou_type == 'bbox':
+                chosen = replace(results, areas=None, masks=None)
+            if flavour in FLAVOURS:
+                figures = lvis_figures(truths, chosen, flavour)
+                values = lvis_summary(figures, truths)
+            else:
+                figures = coco_figures(truths, chosen, full=flavour == 'coco')
+                values = coco_summary(figures)
+                if flavour == 'ov-coco':
+                    values = ov_coco_summary(figures, truths, novel_ids)
+            title = f'{flavour}/{iou_type}'
+            metrics |= {f'{title}/{name}': value for name, value in values.items()}
+            classwise[title] = _by_class(figures, truths)
+    return Figures(metrics, classwise)
+
+
+def coco_figures(truths: Truths, results: Results, full: bool = True) -> ClassFigures:
+    """Figures of each class, as pycocotools computes them.
+
+    Args:
+        truths: the ground truth; its ``ignored`` plays no part, as in pycocotools.
+        results: masks decide where they have some, else boxes.
+        full: False leaves out sizes and limited recalls, which 'ov-coco' does not use.
+    """
+    detections = arrange(results, np.arange(len(results)), truths)
+    if (detections.ranks >= PER_IMAGE_AND_CLASS).any():
+        rows = detections.rows[detections.ranks < PER_IMAGE_AND_CLASS]
+        detections = arrange(results, np.sort(rows), truths)
+    return class_figures(
+        truths,
+        results,
+        detections,
+        crowd=truths.crowd,
+        ignored=truths.crowd,
+        unpunished=np.zeros(len(detections.rows), bool),
+        areas=tuple(AREA_RANGES) if full else ('all',),
+        limits=(1, 10) if full else (),
+    )
+
+
+def coco_summary(figures: ClassFigures) -> dict[str, float]:
+    """The official twelve, in their order; of AP, AP50 and AP75 alone without sizes."""
+    ap = figures.precision
+    values = [ap[0], ap[0, :, 0], ap[0, :, 5], *ap[1:]]
+    values += [*figures.limited_recall.values(), *figures.recall]
+    return {n: mean(v) for n, v in zip(COCO_NAMES, values, strict=False)}
+
+
+def ov_coco_summary(
+    figures: ClassFigures, truths: Truths, novel_ids: Sequence
+) -> dict[str, float]:
+    """AP50 and AP (IoU 0.50:0.95) of base, novel and all classes.
+
+    Reference: Bansal et al. (arXiv:1804.04340), section 4, the generalised setting.
+    """
+    novel = np.zeros(len(truths.categories), bool)
+    novel[[truths.category_index[i] for i in novel_ids]] = True
+    values, ap = {}, figures.precision[0]
+    for group, chosen in (('base', ~novel), ('novel', novel), ('all', novel | ~novel)):
+        values[f'{group}_ap50'] = mean(ap[chosen, 0])
+        values[f'{group}_ap'] = mean(ap[chosen])
+    return values
+
+
+def keep_for(protocol: str) -> Callable[[Results], np.ndarray] | None:
+    """What may be forgotten while results are read: ``keep`` of ``read_results``."""
+    flavours = [f for f in PROTOCOLS[protocol] if f in FLAVOURS]
+    if not flavours:
+        return None
+
+    def keep(results: Results) -> np.ndarray:
+        return np.any([within_limit(results, f) for f in flavours], axis=0)
+
+    return keep
+
+
+def _by_class(figures: ClassFigures, truths: Truths) -> dict:
+    rows = {}
+    for name, ap in zip(truths.names, figures.precision[0], strict=True):
+        there = not np.isnan(ap[0])
+        rows[name] = {'AP': float(ap.mean()) if there else None,
+                      'AP50': float(ap[0]) if there else None}  # fmt: skip
+    return rows
