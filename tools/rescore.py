@@ -16,6 +16,7 @@ RULES = {
     'lami': 'OpenVocabLaMIFusion',
     'confidence': 'OpenVocabConfidenceFusion',
     'novelty': 'OpenVocabNoveltyFusion',
+    'detrefiner': 'OpenVocabDetRefinerFusion',
 }
 EXAMPLE = """example:
   python tools/rescore.py --predictions results.bbox.json --images data/coco/val2017 \\
@@ -75,6 +76,8 @@ def main(args: argparse.Namespace) -> None:
         for name in ('alpha', 'beta', 'temperature')
         if getattr(args, name) is not None
     }
+    if args.fusion == 'detrefiner' and args.beta is not None:
+        raise ValueError('detrefiner has one weight for all names; leave --beta out')
     fusion = MODELS.build(dict(type=RULES[args.fusion], **options))
     patches = args.max_num_patches
     predictions = read_predictions(

@@ -150,9 +150,14 @@ class PredictionRescorer:
             return Rescored(labels, labels, scores, scores)
         boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
         batch = self.encoder.preprocess([image], self.max_num_patches)
-        embeds = self.encoder.region_features(batch, [boxes], True)[0].float()
-        return self.fuse((embeds @ self.class_embeds.T.to(embeds)).cpu(), boxes, box_of,
-                         scores, labels)  # fmt: skip
+        regions = boxes
+        if self.fusion.needs_image:  # as one more box
+            height, width = batch.image_sizes[0].tolist()
+            regions = torch.cat([boxes, boxes.new_tensor([[0, 0, width, height]])])
+        embeds = self.encoder.region_features(batch, [regions], True)[0].float()
+        cosines = (embeds @ self.class_embeds.T.to(embeds)).cpu()
+        whole = cosines[-1] if self.fusion.needs_image else None
+        return self.fuse(cosines[: len(boxes)], boxes, box_of, scores, labels, whole)
 
     def fuse(
         self,
@@ -161,6 +166,7 @@ class PredictionRescorer:
         box_of: Tensor,
         scores: Tensor,
         labels: Tensor,
+        image_cosines: Tensor | None = None,
     ) -> Rescored:
         """Fuse one image's n rows, given its boxes' cosines.
 
@@ -169,10 +175,14 @@ class PredictionRescorer:
             boxes: (k, 4) xyxy.
             box_of: (n,) the box of each row.
             scores, labels: (n,) as the detector gave them.
+            image_cosines: (C,) of the whole image, for a rule that ``needs_image``.
         """
+        whole = {} if image_cosines is None else dict(image_cosines=image_cosines)
         rows = torch.arange(len(labels))
         if self.mode == 'keep':
-            fused = self.fusion(scores[:, None], cosines[box_of], self.is_base)
+            fused = self.fusion(
+                scores[:, None], cosines[box_of], self.is_base, **whole
+            )
             return Rescored(rows, labels, fused[rows, labels], scores)
         if self.merge_iou is not None:
             chosen, box_of = _merge(boxes, box_of, scores, self.merge_iou)
@@ -185,7 +195,7 @@ class PredictionRescorer:
             cell = box_of * cosines.shape[1] + labels
             det.scatter_reduce_(0, cell, scores, 'amax', include_self=False)
             det = det.view_as(cosines)
-        fused = self.fusion(det, cosines, self.is_base)
+        fused = self.fusion(det, cosines, self.is_base, **whole)
         best, names = fused.topk(self.labels_per_box, dim=1)
         found = torch.arange(len(boxes))[:, None].expand_as(names).flatten()
         best, names = best.flatten(), names.flatten()

@@ -55,6 +55,7 @@ def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
         (['--alpha', 2], 'alpha must lie in [0, 1], got 2.0'),
         (['--nms', 0.5], "mode 'keep' keeps every row"),
         (['--novel', 'zebra'], "'zebra'"),
+        (['--fusion', 'detrefiner', '--beta', 0.5], 'one weight for all names'),
         (['--predictions', 'nowhere.json'], 'nowhere.json cannot be read'),
     ):
         code, _, err = run_tool('rescore', *words, '--out', out, *options)

@@ -31,9 +31,13 @@ def fvlm(d, w, novel):
     return fused / (fused.sum(1, keepdims=True) + background)
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
 def logit(d, cosines):
     d = np.clip(d, 1e-6, 1 - 1e-6)
-    return 1 / (1 + np.exp(-0.5 * np.log(d / (1 - d)) - 0.5 * cosines / T))
+    return sigmoid(0.5 * np.log(d / (1 - d)) + 0.5 * cosines / T)
 
 
 # d, w, cosines (n, C), novel (C,), distance of the names from training (C,)
@@ -51,6 +55,7 @@ RULES = {
     'novelty': lambda d, w, c, novel, far: geometric(
         d, w, 0.35 + 0.3 * far / far.max()
     ),
+    'detrefiner': lambda d, w, c, novel, far: 0.8 * d + 0.1 * sigmoid(c / 0.03),
 }
 
 
@@ -117,21 +122,25 @@ def expected(folder, scene) -> dict:
     encoder = FGCLIP2.from_pretrained(folder)
     categories = scene['coco']['categories']
     names = Vocabulary([c['name'] for c in categories], check=False).embed(encoder)
-    cosines = {}
+    cosines, whole = {}, {}
     with torch.no_grad():
         for image in scene['images']:
             own = [k for k, row in enumerate(scene['rows'])
                    if row['image_id'] == image['id']]  # fmt: skip
             boxes = np.array([scene['rows'][k]['bbox'] for k in own], float)
             boxes[:, 2:] += boxes[:, :2]
+            boxes = [*boxes.tolist(), [0, 0, image['width'], image['height']]]
             batch = encoder.preprocess([scene['root'] / image['file_name']])
-            regions = encoder.region_features(batch, [boxes.tolist()], True)[0]
-            cosines |= dict(zip(own, (regions @ names.T).double().numpy(), strict=True))
+            regions = encoder.region_features(batch, [boxes], True)[0]
+            found = (regions @ names.T).double().numpy()
+            cosines |= dict(zip(own, found[:-1], strict=True))
+            whole[image['id']] = found[-1]
     names, novel = names.double().numpy(), [c['name'] in NOVEL for c in categories]
     novel, names = np.array(novel), names / np.linalg.norm(names, axis=1)[:, None]
     far = 1 - (names @ names[~novel].T).max(1)
     return dict(cosines=np.stack([cosines[k] for k in range(len(cosines))]),
-                novel=novel, far=np.where(novel, far, 0), encoder=encoder)  # fmt: skip
+                novel=novel, far=np.where(novel, far, 0), encoder=encoder,
+                whole=whole)  # fmt: skip
 
 
 def share(cosines):
@@ -158,6 +167,8 @@ def by_numpy(rule: str, mode: str, scene: dict, expected: dict) -> list[tuple]:
                 d[0, ids.index(rows[k]['category_id'])] = rows[k]['score']
         own = cosines[members[0]][None]
         fused = RULES[rule](d, share(own), own, *parts)[0]
+        if rule == 'detrefiner':
+            fused = fused + 0.1 * sigmoid(expected['whole'][first['image_id']] / 0.03)
         best = ids.index(first['category_id']) if mode == 'keep' else fused.argmax()
         found.append((first['image_id'], *first['bbox'], ids[best], fused[best]))
     return found

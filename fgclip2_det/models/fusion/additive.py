@@ -76,9 +76,16 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
         image_weight: of the whole image's similarity to the names.
         temperature: T.
 
+    :class:`PredictionRescorer` takes the whole image as one more box of the dense map.
+
     Reference: DetRefiner's published constants 0.8, 0.1, 0.1 and 0.03. It expects a
     detector without a score threshold.
     """
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether ``forward`` wants the whole image's cosines."""
+        return self.image_weight > 0
 
     def __init__(
         self,

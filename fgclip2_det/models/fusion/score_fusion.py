@@ -26,6 +26,8 @@ class ScoreFusion(nn.Module):
             ``beta`` beside a sequence.
     """
 
+    needs_image = False  # whether forward takes image_cosines
+
     def __init__(
         self,
         alpha: float | Sequence[float],
