@@ -180,9 +180,7 @@ class PredictionRescorer:
         whole = {} if image_cosines is None else dict(image_cosines=image_cosines)
         rows = torch.arange(len(labels))
         if self.mode == 'keep':
-            fused = self.fusion(
-                scores[:, None], cosines[box_of], self.is_base, **whole
-            )
+            fused = self.fusion(scores[:, None], cosines[box_of], self.is_base, **whole)
             return Rescored(rows, labels, fused[rows, labels], scores)
         if self.merge_iou is not None:
             chosen, box_of = _merge(boxes, box_of, scores, self.merge_iou)

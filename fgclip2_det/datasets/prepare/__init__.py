@@ -1,0 +1,51 @@
+"""Annotation files made ready, and checked, before a training or an evaluation."""
+
+from .check_root import DataState, check_layout, check_root
+from .coco_to_odvg import coco_to_odvg
+from .image_overlap import CocoSide, Finding, check_coco_train, check_images
+from .layouts import LAYOUTS, Layout
+from .leaks import (
+    check_near_duplicates,
+    check_novel_annotations,
+    find_leaks,
+    novel_names,
+    picture_paths,
+    read_side,
+)
+from .lvis import NUM_MINIVAL, read_image_list, write_lvis_base, write_lvis_minival
+from .near_duplicates import close_pairs, difference_hash, hash_pictures
+from .odvg_to_coco import odvg_to_coco
+from .ov_coco import write_ov_coco
+from .voc import voc_to_coco
+from .yolo import read_names, yolo_to_coco
+
+__all__ = [
+    'LAYOUTS',
+    'NUM_MINIVAL',
+    'CocoSide',
+    'DataState',
+    'Finding',
+    'Layout',
+    'check_coco_train',
+    'check_images',
+    'check_layout',
+    'check_near_duplicates',
+    'check_novel_annotations',
+    'check_root',
+    'close_pairs',
+    'coco_to_odvg',
+    'difference_hash',
+    'find_leaks',
+    'hash_pictures',
+    'novel_names',
+    'odvg_to_coco',
+    'picture_paths',
+    'read_image_list',
+    'read_names',
+    'read_side',
+    'voc_to_coco',
+    'write_lvis_base',
+    'write_lvis_minival',
+    'write_ov_coco',
+    'yolo_to_coco',
+]

@@ -1,0 +1,207 @@
+"""XML and text files to COCO, worked out by hand and by a loop back."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from fgclip2_det.datasets.prepare import read_names, voc_to_coco, yolo_to_coco
+
+XML = """<annotation><filename>{name}.jpg</filename>
+<size><width>160</width><height>96</height><depth>3</depth></size>{objects}
+</annotation>"""
+OBJECT = """<object><name>{name}</name><pose>Left</pose><truncated>1</truncated>
+<difficult>{difficult}</difficult><bndbox><xmin>{x1}</xmin><ymin>20</ymin>
+<xmax>{x2}</xmax><ymax>60</ymax></bndbox>
+<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object>"""
+
+
+def voc_object(name='cat', difficult=0, x1=1, x2=40) -> str:
+    return OBJECT.format(name=name, difficult=difficult, x1=x1, x2=x2)
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """voc({'000002': [object, ...]}, ...) -> (COCO dictionary, counts)."""
+
+    def convert(files: dict, image_set: str | None = None, **kwargs):
+        folder = tmp_path / 'Annotations'
+        folder.mkdir(exist_ok=True)
+        for name, objects in files.items():
+            text = XML.format(name=name, objects=''.join(objects))
+            (folder / f'{name}.xml').write_text(text)
+        if image_set is not None:
+            (tmp_path / 'test.txt').write_text(image_set)
+            kwargs['image_set'] = tmp_path / 'test.txt'
+        target = tmp_path / 'voc.json'
+        counts = voc_to_coco(folder, target, **kwargs)
+        return json.loads(target.read_text(encoding='utf-8')), counts
+
+    return convert
+
+
+def test_voc_counts_pixels_from_one(voc, tmp_path):
+    hard = voc_object('person', difficult=1, x1=5, x2=5)
+    coco, counts = voc({'b': [voc_object(), hard], 'a': []})
+    size = {'width': 160, 'height': 96}
+    assert coco['images'] == [
+        {'id': 1, 'file_name': 'a.jpg'} | size,
+        {'id': 2, 'file_name': 'b.jpg'} | size,
+    ]
+    cat, person = coco['annotations']
+    assert cat['bbox'] == [0, 19, 40, 41] and cat['area'] == 40 * 41
+    assert person['bbox'] == [4, 19, 1, 41]
+    assert (cat['iscrowd'], cat['ignore'], cat['difficult']) == (0, 0, 0)
+    assert (person['iscrowd'], person['ignore'], person['difficult']) == (1, 1, 1)
+    assert cat['truncated'] == 1 and cat['pose'] == 'Left' and cat['id'] == 1
+    names = {c['id']: c['name'] for c in coco['categories']}
+    assert names[cat['category_id']] == 'cat' and len(names) == 20
+    assert coco['categories'][0]['name_zh'] == '飞机'
+    assert counts == {'images': 2, 'annotations': 2, 'difficult': 1}
+    assert len(COCO(str(tmp_path / 'voc.json')).anns) == 2
+
+
+def test_voc_image_set_names_and_zero_based(voc):
+    files = {'a': [], 'b': [voc_object('helm')], 'c': []}
+    coco, _ = voc(files, 'c\nb  -1\n', names=['vest', 'helm'], zero_based=True)
+    assert [image['file_name'] for image in coco['images']] == ['c.jpg', 'b.jpg']
+    assert coco['annotations'][0]['bbox'] == [1, 20, 39, 40]
+    assert coco['annotations'][0]['category_id'] == 2
+
+
+@pytest.mark.parametrize(
+    ('objects', 'image_set', 'message'),
+    [
+        ([voc_object('helm')], None, r"a\.xml: 'helm' is none of the 20 classes"),
+        ([voc_object(x1=9, x2=8)], None, r"a\.xml: the box of 'cat' is empty"),
+        ([voc_object(x1='x')], None, "bndbox/xmin must be a number, got 'x'"),
+        ([voc_object(x1='')], None, "object has no 'bndbox/xmin'"),
+        (['<object>'], None, r'a\.xml is no XML'),
+        ([], 'a\nz\n', r'z\.xml, which the image set lists'),
+        ([], '\n', r'test\.txt has no image'),
+    ],
+)
+def test_voc_faults_are_named(voc, objects, image_set, message):
+    with pytest.raises(ValueError, match=message):
+        voc({'a': objects}, image_set)
+
+
+# --------------------------------------------------------------------------- YOLO
+@pytest.fixture
+def yolo(tmp_path):
+    """Folders with pictures of 160 x 96 pixels, the last one turned by its EXIF."""
+    for name in ('images/a.png', 'images/sub/b.jpg', 'images/sub/turned.jpg'):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        if 'turned' in name:
+            exif[0x0112] = 6
+        Image.new('RGB', (160, 96)).save(path, exif=exif)
+    (tmp_path / 'labels' / 'sub').mkdir(parents=True)
+    (tmp_path / 'data.yaml').write_text('names: {0: cat, 1: 狗}\n', encoding='utf-8')
+    return tmp_path
+
+
+def convert_yolo(root):
+    args = root / 'images', root / 'labels', root / 'data.yaml', root / 'yolo.json'
+    counts = yolo_to_coco(*args)
+    return json.loads((root / 'yolo.json').read_text(encoding='utf-8')), counts
+
+
+def test_yolo_by_hand(yolo):
+    (yolo / 'labels/a.txt').write_text('1 0.5 0.25 0.5 0.5\n\n0 0.1 0.1 0.2 0.2\n')
+    (yolo / 'labels/sub/turned.txt').write_text('0 0.5 0.5 1 1')
+    coco, counts = convert_yolo(yolo)
+    found = [(i['file_name'], i['width'], i['height']) for i in coco['images']]
+    assert found == [
+        ('a.png', 160, 96),
+        ('sub/b.jpg', 160, 96),
+        ('sub/turned.jpg', 96, 160),
+    ]
+    first = {'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [40, 0, 80, 48]}
+    assert coco['annotations'][0] == first | {'area': 3840, 'iscrowd': 0}
+    assert [b['bbox'] for b in coco['annotations'][1:]] == [
+        [0, 0, 32, 19.2],
+        [0, 0, 96, 160],
+    ]
+    assert coco['categories'] == [{'id': 0, 'name': 'cat'}, {'id': 1, 'name': '狗'}]
+    assert counts == {'images': 3, 'annotations': 3, 'without_labels': 1}
+    assert len(COCO(str(yolo / 'yolo.json')).anns) == 3
+
+
+def test_yolo_gives_back_random_boxes(yolo):
+    rng = np.random.default_rng(0)
+    low, high = np.sort(rng.uniform(size=(2, 40, 2)), axis=0)
+    pixels = np.array([160, 96])
+    boxes = np.round(np.concatenate([low * pixels, (high - low) * pixels], 1), 2)
+    lines = []
+    for x, y, w, h in boxes:
+        center = ((x + w / 2) / 160, (y + h / 2) / 96)
+        lines.append(
+            f'0 {center[0]:.12f} {center[1]:.12f} {w / 160:.12f} {h / 96:.12f}'
+        )
+    (yolo / 'labels/a.txt').write_text('\n'.join(lines))
+    found = [box['bbox'] for box in convert_yolo(yolo)[0]['annotations']]
+    np.testing.assert_allclose(found, boxes, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('0 0.5 0.5 0.5', "must be 'class cx cy w h'"),
+        ('0 0.5 0.5 0.5 0.5 0.9', 'polygons and scores are not read'),
+        ('0.5 0.5 0.5 0.5 0.5', "must be 'class"),
+        ('2 0.5 0.5 0.5 0.5', 'class 2 is none of 0 to 1'),
+        ('0 0.5 0.5 0 0.5', 'empty or not finite'),
+        ('0 nan 0.5 0.1 0.5', 'empty or not finite'),
+        ('0 0.9 0.5 0.4 0.5', 'leaves the image'),
+    ],
+)
+def test_yolo_faults_name_file_and_line(yolo, line, message):
+    (yolo / 'labels/a.txt').write_text(f'0 0.5 0.5 0.5 0.5\n{line}\n')
+    with pytest.raises(ValueError, match=rf'a\.txt: line 2.*{message}'):
+        convert_yolo(yolo)
+
+
+def test_yolo_files_must_pair(yolo):
+    (yolo / 'labels/classes.txt').write_text('cat')
+    convert_yolo(yolo)
+    (yolo / 'labels/z.txt').write_text('')
+    with pytest.raises(ValueError, match=r'z\.txt has no picture'):
+        convert_yolo(yolo)
+    (yolo / 'images/z.png').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match=r'z\.png cannot be read'):
+        convert_yolo(yolo)
+    Image.new('L', (4, 4)).save(yolo / 'images/a.bmp')
+    with pytest.raises(ValueError, match='share one label file'):
+        convert_yolo(yolo)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'expected'),
+    [
+        ('a.names', 'cat\n\nred dog\n', ['cat', 'red dog']),
+        ('a.yaml', 'nc: 2\nnames: [cat, 7]', ['cat', '7']),
+        ('a.yml', 'names: {1: b, 0: a}', ['a', 'b']),
+    ],
+)
+def test_names_files(tmp_path, name, text, expected):
+    (tmp_path / name).write_text(text)
+    assert read_names(tmp_path / name) == expected
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('names: {1: a, 2: b}', 'must be 0, 1, 2'),
+        ('nc: 2', 'has no class names'),
+        ('names: [a, a]', "'a' occurs twice"),
+        ('names: [a', 'is no yaml'),
+    ],
+)
+def test_faults_of_names_files(tmp_path, text, message):
+    (tmp_path / 'a.yaml').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_names(tmp_path / 'a.yaml')
