@@ -213,7 +213,8 @@ def prepare_test(
 def _has_own_weights(rescorer: Mapping[str, Any]) -> bool:
     detector = rescorer['detector']
     own = isinstance(detector, Mapping) and detector.get('type')
-    return bool(rescorer.get('checkpoint')) or own == 'HuggingFaceDetector'
+    complete = own in ('HuggingFaceDetector', 'SavedPredictions')
+    return bool(rescorer.get('checkpoint')) or complete
 
 
 def build_runner(cfg: Config) -> Runner:

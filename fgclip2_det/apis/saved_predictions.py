@@ -1,0 +1,90 @@
+"""Saved results as a detector."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from fgclip2_det.apis.predictions import read_predictions
+
+
+@MODELS.register_module()
+class SavedPredictions(BaseDetector):
+    """Finds in each image what a file says; for ``FGCLIP2Rescorer(detector=...)``.
+
+    Its classes are the categories of the annotation file, which the data set must have
+    in the same order. Images go by ``img_id``; one without results has none.
+
+    Args:
+        predictions: COCO result list, or MMDetection's pickle.
+        ann_file: COCO file of the images and categories that it is of.
+        unpickle, language: see :func:`.predictions.read_predictions`.
+
+    Raises:
+        ValueError: what :func:`.predictions.read_predictions` refuses, and images that
+            the annotation file does not know.
+
+    Example:
+        >>> model = dict(type='FGCLIP2Rescorer', encoder='qihoo360/fg-clip2-base',
+        ...              detector=dict(type='SavedPredictions', ann_file='val.json',
+        ...                            predictions='results.bbox.json'))
+    """
+
+    def __init__(
+        self,
+        predictions: str | os.PathLike,
+        ann_file: str | os.PathLike,
+        unpickle: bool = False,
+        language: str = 'en',
+    ) -> None:
+        super().__init__()
+        # no base and novel here: the categories keep the file's order
+        found = read_predictions(predictions, ann_file, language, None, unpickle)
+        self.images, self.rows = found.images, found.rows
+        self.ann_file, self.split = ann_file, found.split
+        self.dataset_meta = dict(classes=tuple(found.split.classes))
+        self.device_of = nn.Parameter(torch.zeros(0), requires_grad=False)
+
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
+    ) -> SampleList:
+        """The file's rows of each image, in their order."""
+        label = {c: i for i, c in enumerate(self.split.category_ids)}
+        device = self.device_of.device
+        for sample in batch_data_samples:
+            if sample.img_id not in self.images:
+                raise ValueError(
+                    f'{self.ann_file} has no image {sample.img_id!r}; predictions and '
+                    'data set must be of the same annotation file'
+                )
+            rows = self.rows.get(sample.img_id, [])
+            boxes = torch.tensor([row['bbox'] for row in rows], dtype=torch.float64)
+            boxes = boxes.reshape(-1, 4)
+            boxes[:, 2:] += boxes[:, :2]
+            sample.pred_instances = InstanceData(
+                bboxes=boxes.float().to(device),
+                scores=torch.tensor([row['score'] for row in rows], device=device),
+                labels=torch.tensor(
+                    [label[row['category_id']] for row in rows],
+                    dtype=torch.long,
+                    device=device,
+                ),
+            )
+        return batch_data_samples
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """Raises ``NotImplementedError``: a file learns nothing."""
+        raise NotImplementedError('saved predictions cannot be trained')
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples=None):
+        raise NotImplementedError('use predict')
+
+    def extract_feat(self, batch_inputs: Tensor):
+        """Raises ``NotImplementedError``."""
+        raise NotImplementedError('use predict')

@@ -1,0 +1,77 @@
+"""Saved results wrapped like a detector, against tools/rescore.py on the same file."""
+
+import json
+
+import pytest
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+import fgclip2_det  # noqa: F401
+
+
+@pytest.fixture
+def files(coco_data, tmp_path):
+    """Three rows on one picture, one on another, none on the rest; a checked order."""
+    coco = json.loads((coco_data / 'ann.json').read_text())
+    ids = [c['id'] for c in coco['categories']]
+    one, two = coco['images'][0]['id'], coco['images'][2]['id']
+    rows = [
+        dict(image_id=i, category_id=ids[c], bbox=b, score=s)
+        for i, c, b, s in (
+            (two, 1, [4, 6, 40, 30], 0.75), (one, 0, [10, 10, 30, 40], 0.5),
+            (one, 1, [10, 10, 30, 40], 0.25), (one, 0, [0.5, 3, 60, 50], 1.0),
+        )
+    ]  # fmt: skip
+    path = tmp_path / 'rows.json'
+    path.write_text(json.dumps(rows))
+    return path, coco_data / 'ann.json'
+
+
+def test_same_as_the_tool(files, coco_data, write_config, run_tool, tmp_path):
+    rows, ann = files
+    config = Config.fromfile(write_config())
+    config.model = dict(
+        type='FGCLIP2Rescorer', encoder=dict(pretrained='fgclip2_tiny'),
+        detector=dict(
+            type='SavedPredictions', predictions=str(rows), ann_file=str(ann)
+        ),
+    )  # fmt: skip
+    config.custom_hooks = [dict(type='OpenVocabVocabularyHook')]
+    config.test_dataloader.batch_size = 3
+    config.test_evaluator.outfile_prefix = str(tmp_path / 'found')
+    path = write_config().with_name('saved.py')
+    config.dump(path)
+    code, _, err = run_tool('test', path, '--work-dir', tmp_path / 'work')
+    assert code == 0, err
+    found = json.loads((tmp_path / 'found.bbox.json').read_text())
+    code, _, err = run_tool(
+        'rescore', '--predictions', rows, '--ann', ann, '--images', coco_data,
+        '--encoder', 'fgclip2_tiny', '--out', tmp_path / 'out.json',
+    )  # fmt: skip
+    assert code == 0, err
+    wanted = json.loads((tmp_path / 'out.json').read_text())
+
+    def key(row):
+        return row['image_id'], row['category_id'], *row['bbox']
+
+    found, wanted = sorted(found, key=key), sorted(wanted, key=key)
+    assert len(found) == 4
+    for one, other in zip(found, wanted, strict=True):
+        assert key(one) == pytest.approx(key(other), abs=1e-4)
+        assert one['score'] == pytest.approx(other['score'], abs=1e-6)
+
+
+def test_unknown_images(files):
+    init_default_scope('mmdet')
+    rows, ann = files
+    model = MODELS.build(
+        dict(type='SavedPredictions', predictions=str(rows), ann_file=str(ann))
+    )
+    sample = DetDataSample(metainfo=dict(img_id='elsewhere'))
+    with pytest.raises(ValueError, match=r"ann\.json has no image 'elsewhere'"):
+        model.predict(None, [sample])
