@@ -18,8 +18,9 @@ from fgclip2_det.apis.predictions import read_predictions
 class SavedPredictions(BaseDetector):
     """Finds in each image what a file says; for ``FGCLIP2Rescorer(detector=...)``.
 
-    Its classes are the categories of the annotation file, which the data set must have
-    in the same order. Images go by ``img_id``; one without results has none.
+    Its classes are the categories of the annotation file, base before novel where they
+    say their ``split``; a data set with other classes or another order is refused.
+    Images go by ``img_id``; one without results has none.
 
     Args:
         predictions: COCO result list, or MMDetection's pickle.
@@ -44,7 +45,6 @@ class SavedPredictions(BaseDetector):
         language: str = 'en',
     ) -> None:
         super().__init__()
-        # no base and novel here: the categories keep the file's order
         found = read_predictions(predictions, ann_file, language, None, unpickle)
         self.images, self.rows = found.images, found.rows
         self.ann_file, self.split = ann_file, found.split
