@@ -13,7 +13,7 @@ import torch
 from fgclip2_det.datasets.class_split import category_name, resolve_classes
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.vocabulary import Vocabulary, normalize_name
+from fgclip2_det.vocabulary import normalize_name
 
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first, to_xyxy
@@ -41,7 +41,7 @@ class NamedBoxes:
 
 
 def evaluate_coco_boxes(
-    encoder: FGCLIP2,
+    encoder: FGCLIP2 | Embedder,
     ann_file: str | os.PathLike,
     image_root: str | os.PathLike,
     language: str = 'en',
@@ -60,7 +60,8 @@ def evaluate_coco_boxes(
     every other box counts, and an image is encoded once for all of its boxes.
 
     Args:
-        encoder: with both towers and a tokenizer.
+        encoder: with both towers and a tokenizer, or an embedder around one (its
+            patch budget and bars then count).
         ann_file: COCO json.
         image_root: folder that its file names start from.
         language: 'en' (``name_en`` or ``name``) or 'zh' (``name_zh``).
@@ -95,8 +96,8 @@ def evaluate_coco_boxes(
         names, rows = read_vocabulary(vocabulary_file, found.categories)
         language = Path(vocabulary_file).stem
     _check_named(box_ids, rows, found.categories, vocabulary_file)
-    class_embeds = Vocabulary(names, templates).embed(encoder)
-    embedder = Embedder(encoder, max_num_patches, progress=progress)
+    embedder = Embedder.of(encoder, max_num_patches, progress)
+    class_embeds = embedder.names(names, templates)
     _, region_embeds = embedder.images(items, whole=False)
     ranks = label_ranks(
         region_embeds, class_embeds, torch.tensor([rows[i] for i in box_ids])

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from fgclip2_det.fgclip2 import FGCLIP2, ImageBatch, load_image, separable_roi_align
 from fgclip2_det.fgclip2.preprocess import patch_budget
+from fgclip2_det.vocabulary import Vocabulary
 
 from .images import ImageItem
 
@@ -50,6 +51,28 @@ class Embedder:
         self.progress = progress
         self.num_truncated: Counter[str] = Counter()  # texts that were cut, by mode
 
+    @classmethod
+    def of(
+        cls,
+        encoder: FGCLIP2 | Embedder,
+        max_num_patches: int | str = 'auto',
+        progress: bool = True,
+    ) -> Embedder:
+        """An embedder around an encoder; an embedder itself is left as it is."""
+        if isinstance(encoder, Embedder):
+            return encoder
+        return cls(encoder, max_num_patches, progress=progress)
+
+    @property
+    def device(self) -> torch.device:
+        """Where embeddings are."""
+        return self.encoder.logit_scale.device
+
+    @property
+    def dims(self) -> int:
+        """D, the width of embeddings."""
+        return self.encoder.config.text.hidden_size
+
     # ------------------------------------------------------------------- texts
     @torch.no_grad()
     def texts(self, texts: Sequence[str], mode: str) -> Tensor:
@@ -75,10 +98,28 @@ class Embedder:
                 part = unique[start : start + self.text_batch]
                 embeds.append(self._encode_texts(part, mode))
                 bar.update(len(part))
-        dims = self.encoder.config.text.hidden_size
-        device = self.encoder.logit_scale.device
-        table = torch.cat(embeds) if embeds else torch.zeros(0, dims, device=device)
+        table = torch.cat([torch.zeros(0, self.dims, device=self.device), *embeds])
         return table[torch.tensor(index, dtype=torch.long, device=table.device)]
+
+    def names(
+        self,
+        names: Sequence[str | Sequence[str]],
+        templates: str | Sequence[str] = 'raw',
+    ) -> Tensor:
+        """Class names to unit vectors: the mean over templates and aliases.
+
+        Args:
+            names: C names, or lists of aliases.
+            templates: as of :class:`~fgclip2_det.Vocabulary`.
+
+        Returns:
+            (C, D) float32, L2-normalised, on the encoder's device.
+
+        Raises:
+            ValueError: what a vocabulary refuses, such as equal names.
+        """
+        vocabulary = Vocabulary(names, templates, check=False)
+        return vocabulary.embed(self.encoder).float().to(self.device)
 
     def _encode_texts(self, texts: Sequence[str], mode: str) -> Tensor:
         ids = self.encoder.tokenize(texts, mode)  # (T, L)
@@ -121,12 +162,36 @@ class Embedder:
                 for part, embeds in zip(parts, found, strict=True):
                     part.extend(embeds)
                 bar.update(len(group))
-        dims = self.encoder.config.text.hidden_size
-        empty = torch.zeros(0, dims, device=self.encoder.logit_scale.device)
+        empty = torch.zeros(0, self.dims, device=self.device)
         return tuple(
             torch.cat([empty, *part]) if wanted else None
             for part, wanted in zip(parts, (whole, regions), strict=True)
         )
+
+    @torch.no_grad()
+    def dense_maps(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
+        """Dense maps, image by image, for what looks at every place of a picture.
+
+        Yields:
+            (D, h, w) float32, L2-normalised over D, of each item in turn; h and w in
+            patches.
+
+        Raises:
+            ValueError: as :meth:`images`.
+        """
+        with self._bar('images', len(items)) as bar:
+            for group, pictures, budget in self._batches(items):
+                batch = self.encoder.preprocess(pictures, budget)
+                dense = self.encoder.dense_features(batch)
+                for item, features in zip(group, dense, strict=True):
+                    unit = F.normalize(features.float(), dim=0)
+                    if not unit.isfinite().all():
+                        raise ValueError(
+                            f'the dense map of {item.path} is not finite; the '
+                            'checkpoint is damaged or its training diverged'
+                        )
+                    yield unit
+                bar.update(len(group))
 
     def _batches(
         self, items: Sequence[ImageItem]

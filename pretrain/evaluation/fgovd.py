@@ -38,7 +38,7 @@ class CaptionedBox:
 
 
 def evaluate_fgovd(
-    encoder: FGCLIP2,
+    encoder: FGCLIP2 | Embedder,
     ann_files: str | os.PathLike | Sequence[str | os.PathLike],
     image_root: str | os.PathLike,
     num_images: int | None = None,
@@ -54,7 +54,8 @@ def evaluate_fgovd(
     right; such boxes are counted as ``contradictory/STEM``.
 
     Args:
-        encoder: with both towers and a tokenizer.
+        encoder: with both towers and a tokenizer, or an embedder around one (its
+            patch budget and bars then count).
         ann_files: jsonl, one file or several with different names.
         image_root: folder that ``img_path`` starts from.
         num_images: the first n images alone; None takes all.
@@ -77,7 +78,7 @@ def evaluate_fgovd(
     boxes = {s: [b for b in group if b.img_path in kept] for s, group in boxes.items()}
     items, rows = _group(boxes, Path(image_root))
     check_images_exist(items, Path(image_root))
-    embedder = Embedder(encoder, max_num_patches, progress=progress)
+    embedder = Embedder.of(encoder, max_num_patches, progress)
     _, region_embeds = embedder.images(items, whole=False)
     report = Report()
     report.counts['images'] = len(items)

@@ -18,11 +18,15 @@ class ImageItem:
         path: of the image file.
         bboxes: n boxes (x1, y1, x2, y2) in pixels of the upright image; n may be 0.
         size: (w, h) that the annotations state; None where they state none.
+        truths: n texts that are right for the boxes. Read by the controls alone.
+        captions: texts that are right for the image. Read by the controls alone.
     """
 
     path: Path
     bboxes: Sequence[Sequence[float]] = ()
     size: tuple[int, int] | None = None
+    truths: Sequence[str] = ()
+    captions: Sequence[str] = ()
 
 
 def to_xyxy(bbox: object, size: tuple[int, int], name: str) -> tuple[float, ...]:

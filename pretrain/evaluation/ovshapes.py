@@ -34,7 +34,7 @@ Objects = Sequence[Sequence[ShapeObject]]  # per image
 
 
 def evaluate_ovshapes(
-    encoder: FGCLIP2,
+    encoder: FGCLIP2 | Embedder,
     data_root: str | os.PathLike = 'data/ovshapes',
     seed: int = DEFAULT_SEED,
     num_images: int = 300,
@@ -65,7 +65,8 @@ def evaluate_ovshapes(
     A tie counts against the model. Every image is encoded once.
 
     Args:
-        encoder: with both towers and a tokenizer.
+        encoder: with both towers and a tokenizer, or an embedder around one (its
+            patch budget and bars then count).
         data_root: where the pictures are kept; made when missing.
         seed: not one that a training used.
         num_images: of the val split.
@@ -81,7 +82,7 @@ def evaluate_ovshapes(
         >>> found['metrics']['box_top1/novel/zh']
     """
     items, objects = load_ovshapes(data_root, seed, num_images)
-    embedder = Embedder(encoder, max_num_patches, progress=progress)
+    embedder = Embedder.of(encoder, max_num_patches, progress)
     return score_ovshapes(embedder, items, objects, seed, num_retrieval).to_dict()
 
 

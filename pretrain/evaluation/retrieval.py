@@ -20,7 +20,7 @@ MODES = ('short', 'long')
 
 
 def evaluate_retrieval(
-    encoder: FGCLIP2,
+    encoder: FGCLIP2 | Embedder,
     ann_file: str | os.PathLike,
     image_root: str | os.PathLike,
     mode: str = 'short',
@@ -34,7 +34,8 @@ def evaluate_retrieval(
     :func:`add_retrieval` for what is right.
 
     Args:
-        encoder: with both towers and a tokenizer.
+        encoder: with both towers and a tokenizer, or an embedder around one (its
+            patch budget and bars then count).
         ann_file: lines ``image_path<TAB>caption``, UTF-8; an image may have several.
         image_root: folder that the paths start from.
         mode: 'short' (64 tokens) or 'long' (196).
@@ -58,7 +59,7 @@ def evaluate_retrieval(
     chosen = take_first(list(captions), num_images)
     items = [ImageItem(image_root / name) for name in chosen]
     check_images_exist(items, image_root)
-    embedder = Embedder(encoder, max_num_patches, progress=progress)
+    embedder = Embedder.of(encoder, max_num_patches, progress)
     image_embeds, _ = embedder.images(items, regions=False)
     report = Report()
     report.counts['images'] = len(items)

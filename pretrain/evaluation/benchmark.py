@@ -1,0 +1,103 @@
+"""What a benchmark of the field is: its files, what they must hold, how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .embedder import Embedder
+from .report import Report
+
+SIZES = ('base', 'large', 'so400m')  # of the published numbers
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file or folder that a benchmark reads.
+
+    Args:
+        path: below the data root.
+        url: page that publishes it.
+    """
+
+    path: str
+    url: str
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a user may change of a benchmark.
+
+    Args:
+        num_images: the first n images alone; None takes all.
+        boxes: COCO result list with the boxes to choose from, where a benchmark looks
+            for boxes; None takes the annotated ones.
+    """
+
+    num_images: int | None = None
+    boxes: Path | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A benchmark with its files read, before anything is encoded.
+
+    Args:
+        counts: what was read: images, names, captions, ...
+        run: encodes and measures.
+    """
+
+    counts: dict[str, int]
+    run: Callable[[Embedder], Report]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark.
+
+    Args:
+        name: on the command line, such as 'coco-box'.
+        title: for tables.
+        files: by the names that ``read`` knows them by.
+        expected: published counts; compared with :attr:`Task.counts`.
+        read: gets the paths of ``files`` and the options, checks, and returns a task.
+        paper: FG-CLIP 2's published percent, by metric: of base, large and so400m.
+        source: paper that defines the benchmark, and the table of the numbers.
+        takes_boxes: whether ``ReadOptions.boxes`` means something.
+    """
+
+    name: str
+    title: str
+    files: Mapping[str, DataFile]
+    expected: Mapping[str, int]
+    read: Callable[[Mapping[str, Path], ReadOptions], Task]
+    source: str
+    paper: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    takes_boxes: bool = False
+
+    def locate(self, data_root: Path) -> dict[str, Path]:
+        """Paths of the files, all of which are there.
+
+        Raises:
+            FileNotFoundError: naming what is missing and where it is published.
+        """
+        paths = {role: data_root / file.path for role, file in self.files.items()}
+        missing = [
+            f'{paths[role]} (published at {file.url})'
+            for role, file in self.files.items()
+            if not paths[role].exists()
+        ]
+        if missing:
+            raise FileNotFoundError(
+                f'{self.name} needs {", ".join(missing)}; nothing is downloaded here'
+            )
+        return paths
+
+    def differences(self, counts: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        """What is not as published: {what: (expected, found)}."""
+        return {
+            what: (number, counts.get(what, 0))
+            for what, number in self.expected.items()
+            if counts.get(what, 0) != number
+        }

@@ -1,0 +1,108 @@
+"""Embedders without a model: what an evaluation must give for one that knows all, and
+for one that knows nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .embedder import Embedder
+from .images import ImageItem
+
+KINDS = ('oracle', 'noise')
+
+
+class ControlEmbedder(Embedder):
+    """Every text gets a random direction of its own.
+
+    'oracle' answers with the directions of the right texts (``ImageItem.truths`` and
+    ``captions``) and so reaches 100 % wherever one answer is right; 'noise' answers at
+    random and so stays at chance. Either shows a fault of the evaluation, not of a
+    model. No picture is opened.
+
+    Args:
+        kind: 'oracle' or 'noise'.
+        seed: of the noise.
+        dims: D. Random directions have cosines of some 1 / sqrt(D).
+
+    Raises:
+        ValueError: if there is no such kind.
+
+    Example:
+        >>> embedder = ControlEmbedder('oracle')
+        >>> embedder.texts(['a cat'], 'box').shape
+        torch.Size([1, 1024])
+    """
+
+    def __init__(self, kind: str, seed: int = 0, dims: int = 1024) -> None:
+        if kind not in KINDS:
+            raise ValueError(f'a control is one of {list(KINDS)}, got {kind!r}')
+        super().__init__(encoder=None, progress=False)
+        self.kind, self._dims = kind, dims
+        self._noise = torch.Generator().manual_seed(seed)
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device('cpu')
+
+    @property
+    def dims(self) -> int:
+        """D, the width of embeddings."""
+        return self._dims
+
+    def _encode_texts(self, texts: Sequence[str], mode: str) -> Tensor:
+        return torch.stack([_direction(text, self.dims) for text in texts])
+
+    def names(
+        self,
+        names: Sequence[str | Sequence[str]],
+        templates: str | Sequence[str] = 'raw',
+    ) -> Tensor:
+        """(C, D) directions of the names; of the first where a class has aliases."""
+        firsts = [name if isinstance(name, str) else name[0] for name in names]
+        return self.texts(firsts, 'box')
+
+    def images(
+        self, items: Sequence[ImageItem], whole: bool = True, regions: bool = True
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """See :meth:`Embedder.images`; an image with several captions gets their mean.
+
+        Raises:
+            ValueError: for the oracle, if an item does not say what is right.
+        """
+        kept = [[item.captions for item in items], [item.truths for item in items]]
+        sizes = [[1] * len(items), [len(item.bboxes) for item in items]]
+        return tuple(
+            self._answer(items, *about) if wanted else None
+            for wanted, *about in zip((whole, regions), kept, sizes, strict=True)
+        )
+
+    def _answer(
+        self,
+        items: Sequence[ImageItem],
+        texts: Sequence[Sequence[str]],
+        sizes: Sequence[int],
+    ) -> Tensor:
+        """``sizes[i]`` rows for item i; several texts for one row give their mean."""
+        if self.kind == 'noise':
+            noise = torch.randn(sum(sizes), self.dims, generator=self._noise)
+            return F.normalize(noise, dim=1)
+        rows = [torch.zeros(0, self.dims)]
+        for item, group, size in zip(items, texts, sizes, strict=True):
+            if size and (not group or (size > 1 and len(group) != size)):
+                raise ValueError(f'{item.path}: the oracle is not told what is right')
+            found = self.texts(group, 'box')
+            rows.append(found if len(group) == size else found.mean(0, keepdim=True))
+        return F.normalize(torch.cat(rows), dim=1)
+
+
+def _direction(text: str, dims: int) -> Tensor:
+    """(D,) unit vector that depends on the text alone."""
+    seed = int.from_bytes(hashlib.sha256(text.lower().encode()).digest()[:7], 'big')
+    random = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(dims, generator=random), dim=0)
