@@ -41,8 +41,8 @@ def has_mm_packages() -> bool:
         )
     if len(missing) == len(OWNERS):
         warnings.warn(
-            f'mmengine, mmcv and mmdet are not installed, so only the encoder works; '
-            f'`{INSTALL}` adds detection',
+            'mmengine, mmcv and mmdet are not installed, so only the encoder, its '
+            f'evaluation and the metrics work; `{INSTALL}` adds detection',
             stacklevel=3,
         )
         return False

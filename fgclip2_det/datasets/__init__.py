@@ -1,13 +1,15 @@
-"""Datasets with base and novel classes, and the transforms of their pipelines."""
+"""Datasets with base and novel classes, and the transforms of their pipelines.
+
+Without the mm packages the splits and OVShapes' files work, the datasets do not.
+"""
+
+from fgclip2_det import HAS_MM
 
 from .class_split import ClassSplit, category_name, resolve_classes
 from .metainfo import CLASS_SPLITS, OV_COCO_BASE_CLASSES, OV_COCO_NOVEL_CLASSES
-from .open_vocab_coco import OpenVocabCocoDataset
-from .ovshapes import OVShapesDataset
 from .ovshapes_classes import EXTRA_CLASSES, OVSHAPES_CLASSES, ShapeClass, classes_of
 from .ovshapes_generate import generate_ovshapes
 from .ovshapes_render import ShapeObject, render_image
-from .transforms import FGCLIP2Resize, OpenVocabLoadImage, UnreadableImageError
 
 __all__ = [
     'CLASS_SPLITS',
@@ -16,16 +18,24 @@ __all__ = [
     'OV_COCO_BASE_CLASSES',
     'OV_COCO_NOVEL_CLASSES',
     'ClassSplit',
-    'FGCLIP2Resize',
-    'OVShapesDataset',
-    'OpenVocabCocoDataset',
-    'OpenVocabLoadImage',
     'ShapeClass',
     'ShapeObject',
-    'UnreadableImageError',
     'category_name',
     'classes_of',
     'generate_ovshapes',
     'render_image',
     'resolve_classes',
 ]
+
+if HAS_MM:
+    from .open_vocab_coco import OpenVocabCocoDataset
+    from .ovshapes import OVShapesDataset
+    from .transforms import FGCLIP2Resize, OpenVocabLoadImage, UnreadableImageError
+
+    __all__ += [
+        'FGCLIP2Resize',
+        'OVShapesDataset',
+        'OpenVocabCocoDataset',
+        'OpenVocabLoadImage',
+        'UnreadableImageError',
+    ]

@@ -1,5 +1,9 @@
-"""What happens around a training step: hooks, work dirs, launching."""
+"""What happens around a training step: hooks, work dirs, launching.
 
-from . import hooks
+Without the mm packages ``files`` alone works.
+"""
 
-__all__ = ['hooks']
+from fgclip2_det import HAS_MM
+
+if HAS_MM:
+    from . import file_backend, hooks  # noqa: F401

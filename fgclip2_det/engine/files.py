@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from mmengine.fileio import LocalBackend, register_backend
-
 
 def write_atomic(path: Path | str, data: bytes) -> None:
     """Write to a hidden neighbour, flush to disk, then rename over ``path``.
@@ -19,14 +17,3 @@ def write_atomic(path: Path | str, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local files, with :func:`write_atomic` for binary data."""
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write ``obj`` to ``filepath`` in one step."""
-        write_atomic(filepath, obj)
-
-
-register_backend('atomic_local', AtomicLocalBackend, force=True)

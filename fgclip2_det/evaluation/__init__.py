@@ -1,6 +1,14 @@
-"""Metrics for detection with base and novel classes."""
+"""Benchmark protocols and metrics.
 
-from .open_vocab_coco_metric import OpenVocabCocoMetric
-from .open_vocab_lvis_metric import OpenVocabLVISMetric
+Without the mm packages everything but the two metrics for MMEngine works.
+"""
 
-__all__ = ['OpenVocabCocoMetric', 'OpenVocabLVISMetric']
+from fgclip2_det import HAS_MM
+
+__all__ = []
+
+if HAS_MM:
+    from .open_vocab_coco_metric import OpenVocabCocoMetric
+    from .open_vocab_lvis_metric import OpenVocabLVISMetric
+
+    __all__ += ['OpenVocabCocoMetric', 'OpenVocabLVISMetric']

@@ -11,7 +11,6 @@ from pathlib import Path
 from reprlib import repr as short_repr
 
 import numpy as np
-from pycocotools import mask as mask_utils
 
 FREQUENCIES = ('r', 'c', 'f')
 LEFT_OUT = -1  # index of an image or class of the file that does not count
@@ -163,6 +162,8 @@ def encode_mask(segmentation: object, height: int, width: int) -> dict:
     Raises:
         ValueError: if it is none of them, or of another size.
     """
+    from pycocotools import mask as mask_utils  # for masks alone
+
     if isinstance(segmentation, dict) and {'size', 'counts'} <= set(segmentation):
         size, counts = segmentation['size'], segmentation['counts']
         if list(size) != [height, width]:

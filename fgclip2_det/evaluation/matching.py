@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from pycocotools import mask as mask_utils
 
 from .ground_truths import Truths
 from .results import Results
@@ -156,6 +155,8 @@ def _mask_ious(
     detection: np.ndarray,
     truth: np.ndarray,
 ) -> np.ndarray:
+    from pycocotools import mask as mask_utils  # for masks alone
+
     iou = np.zeros(len(detection))
     keys = detections.keys[detection]
     bounds = np.flatnonzero(np.diff(keys, prepend=-1, append=-1))

@@ -13,7 +13,6 @@ from pathlib import Path
 from reprlib import repr as short_repr
 
 import numpy as np
-from pycocotools import mask as mask_utils
 
 from .ground_truths import LEFT_OUT, Truths, encode_mask
 from .results import Results, find_duplicate, join_results, no_results
@@ -188,6 +187,8 @@ def _columns(rows: list, truths: Truths, iou_types: Sequence[str]) -> Results:
     scores = _numbers([row['score'] for row in rows], (len(rows),))
     if 'segm' not in iou_types:
         return Results(image, category, bboxes, scores)
+    from pycocotools import mask as mask_utils  # for masks alone
+
     masks = np.empty(len(rows), object)
     for n, (row, i) in enumerate(zip(rows, image.tolist(), strict=True)):
         if i != LEFT_OUT:

@@ -17,7 +17,8 @@ from fgclip2_det.engine.checkpoints import (
     newest_checkpoint,
     read_checkpoint,
 )
-from fgclip2_det.engine.files import AtomicLocalBackend, write_atomic
+from fgclip2_det.engine.file_backend import AtomicLocalBackend
+from fgclip2_det.engine.files import write_atomic
 from fgclip2_det.engine.hooks.metrics_json_hook import plain_metrics
 from fgclip2_det.engine.launch import check_options, metrics_table
 from fgclip2_det.engine.work_dir import (

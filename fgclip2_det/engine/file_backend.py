@@ -1,0 +1,18 @@
+"""MMEngine's file client, writing whole files or none."""
+
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+from .files import write_atomic
+
+
+class AtomicLocalBackend(LocalBackend):
+    """MMEngine's local files, with :func:`write_atomic` for binary data."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write ``obj`` to ``filepath`` in one step."""
+        write_atomic(filepath, obj)
+
+
+register_backend('atomic_local', AtomicLocalBackend, force=True)
