@@ -4,7 +4,8 @@ for one that knows nothing."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +15,17 @@ from .embedder import Embedder
 from .images import ImageItem
 
 KINDS = ('oracle', 'noise')
+_NOISE_SIDE = 16  # places a side of a dense map of noise
+_MAX_PLACES = 1 << 15  # of the oracle's dense maps
 
 
 class ControlEmbedder(Embedder):
     """Every text gets a random direction of its own.
 
-    'oracle' answers with the directions of the right texts (``ImageItem.truths`` and
-    ``captions``) and so reaches 100 % wherever one answer is right; 'noise' answers at
-    random and so stays at chance. Either shows a fault of the evaluation, not of a
-    model. No picture is opened.
+    'oracle' answers with the directions of the right texts (``ImageItem.truths``,
+    ``captions`` and ``truth_map``) and so reaches 100 % wherever one answer is right;
+    'noise' answers at random and so stays at chance. Either shows a fault of the
+    evaluation, not of a model. No picture is opened.
 
     Args:
         kind: 'oracle' or 'noise'.
@@ -81,6 +84,40 @@ class ControlEmbedder(Embedder):
             self._answer(items, *about) if wanted else None
             for wanted, *about in zip((whole, regions), kept, sizes, strict=True)
         )
+
+    def dense_maps(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
+        """See :meth:`Embedder.dense_maps`; the oracle's are as fine as the truth.
+
+        A place is a pixel where a picture has up to 32,768 of them, so the oracle is
+        right everywhere. In a larger one it is a square of pixels, and the oracle may
+        err where a border cuts a square. Places of no known truth are 0.
+
+        Raises:
+            ValueError: for the oracle, if an item does not say what is right.
+        """
+        for item in items:
+            if self.kind == 'noise':
+                shape = self.dims, _NOISE_SIDE, _NOISE_SIDE
+                yield F.normalize(torch.randn(shape, generator=self._noise), dim=0)
+            elif item.truth_map is None:
+                raise ValueError(f'{item.path}: the oracle is not told what is right')
+            else:
+                yield self._right_map(*item.truth_map())
+
+    def _right_map(self, rows: Tensor, texts: Sequence[Sequence[str]]) -> Tensor:
+        """(D, h, w) mean directions of the texts of (H, W) rows, -1 = none."""
+        shrink = math.ceil((rows.numel() / _MAX_PLACES) ** 0.5)
+        sides = [math.ceil(side / shrink) for side in rows.shape]
+        down, across = (
+            ((torch.arange(n) + 0.5) * (side / n)).long()
+            for n, side in zip(sides, rows.shape, strict=True)
+        )
+        found, index = rows[down][:, across].unique(return_inverse=True)
+        table = torch.zeros(len(found), self.dims)
+        for place, row in enumerate(found.tolist()):
+            if row >= 0:
+                table[place] = self.texts(texts[row], 'box').mean(0)
+        return F.normalize(table, dim=1)[index].permute(2, 0, 1)
 
     def _answer(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 _NUM_NAMED = 3  # missing files in a message
 
@@ -20,6 +22,8 @@ class ImageItem:
         size: (w, h) that the annotations state; None where they state none.
         truths: n texts that are right for the boxes. Read by the controls alone.
         captions: texts that are right for the image. Read by the controls alone.
+        truth_map: gives (H, W) rows, -1 where nothing is known, and for each row the
+            texts that are right there. Called by the controls alone.
     """
 
     path: Path
@@ -27,6 +31,7 @@ class ImageItem:
     size: tuple[int, int] | None = None
     truths: Sequence[str] = ()
     captions: Sequence[str] = ()
+    truth_map: Callable[[], tuple[Tensor, Sequence[Sequence[str]]]] | None = None
 
 
 def to_xyxy(bbox: object, size: tuple[int, int], name: str) -> tuple[float, ...]:
