@@ -1,4 +1,4 @@
-"""Put two result files of tools/evaluate.py side by side, and say whether their
+"""Put two result files of tools/evaluate.py or tools/benchmark.py side by side, and say whether their
 numbers may be compared at all."""
 
 import argparse
@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('first', help='JSON file of tools/evaluate.py')
+    add('first', help='JSON file of tools/evaluate.py or tools/benchmark.py')
     add('second', help='the same; differences are second - first')
     add('--out', type=Path, help='PNG of the AP of each class (--classwise)')
     add('--verbose', action='store_true', help='show the traceback of an error')

@@ -1,7 +1,12 @@
 """Checks of the entries of a COCO annotation file."""
 
 import math
+import re
 from reprlib import repr as short_repr
+
+_COCO_HOST = re.compile(
+    r'https?://(?:images\.cocodataset|mscoco)\.org/(?:images/)?(.+)'
+)
 
 
 def _is_number(value: object) -> bool:
@@ -61,6 +66,8 @@ _OPTIONAL = {
 def index_entries(path: str, kind: str, entries: object) -> dict:
     """Entries of an annotation file by their ids; their types are checked.
 
+    An image without ``file_name`` gets that of its ``coco_url``, as LVIS v1 needs.
+
     Args:
         path: of the file, for the messages.
         kind: ``'image'``, ``'category'`` or ``'annotation'``.
@@ -82,6 +89,8 @@ def index_entries(path: str, kind: str, entries: object) -> dict:
                 f'{path}: {kind} entry {i} (from 0) must be an object, got '
                 f'{short_repr(entry)}; correct or remove it'
             )
+        if kind == 'image' and 'file_name' not in entry and (name := image_name(entry)):
+            entry['file_name'] = name
         for key, check in checks.items():
             if key not in entry:
                 if key in needed:
@@ -97,6 +106,18 @@ def index_entries(path: str, kind: str, entries: object) -> dict:
             )
         found[entry['id']] = entry
     return found
+
+
+def image_name(image: dict) -> str | None:
+    """``file_name`` of an image, or what follows the host in ``coco_url``.
+
+    LVIS v1 has no file names: 'train2017/000000391895.jpg' is its url without the host,
+    as MMDetection reads it. None where there is neither.
+    """
+    if isinstance(image.get('file_name'), str) and image['file_name']:
+        return image['file_name']
+    found = _COCO_HOST.fullmatch(str(image.get('coco_url') or ''))
+    return found[1] if found else None
 
 
 def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | None:

@@ -1,4 +1,4 @@
-"""Two result files of tools/evaluate.py beside each other."""
+"""Two result files of tools/evaluate.py or tools/benchmark.py beside each other."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ _BARRIERS = {
     'images.sha256': 'other images were evaluated',
     'classes.sha256': 'other classes, or another split of them, were evaluated',
     'objects.sha256': 'the same images have other ground truth',
+    'data.sha256': 'other files, or another part of them, were evaluated',
     'max_detections': 'another number of detections counts, and more of them raise AP',
 }
 _SETTINGS = {
+    'encoder': 'other weights',
+    'control': 'a control is no model',
+    'max_num_patches': 'another number of patches an image',
     'notes': 'the predictions were made in another way',
     'predictions.rows': 'the detectors kept another number of detections',
     'predictions.images_without_rows': 'images without detections may not have been '
@@ -33,7 +37,7 @@ def read_result(path: str | os.PathLike) -> dict:
     """Content of a result file.
 
     Raises:
-        ValueError: if it is none of tools/evaluate.py.
+        ValueError: if it is none of these tools.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(
@@ -41,7 +45,7 @@ def read_result(path: str | os.PathLike) -> dict:
     ):
         raise ValueError(
             f'{path} must hold "metrics" and "protocol"; write it with '
-            'tools/evaluate.py'
+            'tools/evaluate.py or tools/benchmark.py'
         )
     return content
 

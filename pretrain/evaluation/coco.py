@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fgclip2_det.datasets.class_split import category_name, resolve_classes
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
@@ -29,8 +30,10 @@ class NamedBoxes:
         items: images with at least one box.
         category_ids: of all boxes, in the order of the items.
         categories: entries of the file, in file order.
-        num_crowd: boxes left out because they cover several objects.
-        num_without: images without any other box.
+        num_crowd: boxes that cover several objects.
+        num_without: images without a box.
+        failed: (image id, category id) of boxes that cannot be pooled, where they
+            are kept.
     """
 
     items: list[ImageItem]
@@ -38,6 +41,12 @@ class NamedBoxes:
     categories: list[dict]
     num_crowd: int
     num_without: int
+    failed: list[tuple] = field(default_factory=list)
+
+    @property
+    def kept_ids(self) -> list[int | str]:
+        """Category ids of the boxes of ``items``, which may be the first few alone."""
+        return self.category_ids[: sum(len(item.bboxes) for item in self.items)]
 
 
 def evaluate_coco_boxes(
@@ -86,8 +95,7 @@ def evaluate_coco_boxes(
     found = read_named_boxes(ann_file, image_root)
     items = take_first(found.items, num_images)
     check_images_exist(items, Path(image_root))
-    num_boxes = sum(len(item.bboxes) for item in items)
-    box_ids = found.category_ids[:num_boxes]
+    boxes = replace(found, items=items)
     groups = _split(ann_file, found.categories, language, novel)
     if vocabulary_file is None:
         names = [category_name(c, language) for c in found.categories]
@@ -95,36 +103,80 @@ def evaluate_coco_boxes(
     else:
         names, rows = read_vocabulary(vocabulary_file, found.categories)
         language = Path(vocabulary_file).stem
-    _check_named(box_ids, rows, found.categories, vocabulary_file)
+    _check_named(boxes.kept_ids, rows, found.categories, vocabulary_file)
     embedder = Embedder.of(encoder, max_num_patches, progress)
     class_embeds = embedder.names(names, templates)
-    _, region_embeds = embedder.images(items, whole=False)
-    ranks = label_ranks(
-        region_embeds, class_embeds, torch.tensor([rows[i] for i in box_ids])
-    )
+    ranks = rank_boxes(embedder, boxes, class_embeds, rows)
     report = Report()
-    for group, ids in groups.items():
-        chosen = ranks[torch.tensor([i in ids for i in box_ids])]
-        for k in (1, 5):
-            report.add(f'box_top{k}/{group}/{language}', chosen, k)
+    add_groups(report, ranks, boxes, groups, language)
     report.counts = {
         'images': len(items),
         'images_without_boxes': found.num_without,
-        'boxes': num_boxes,
+        'boxes': len(ranks),
         'crowd_boxes_left_out': found.num_crowd,
         'names': len(names),
     }
     return report.to_dict()
 
 
+def rank_boxes(
+    embedder: Embedder, boxes: NamedBoxes, class_embeds: Tensor, rows: Mapping
+) -> Tensor:
+    """Rank of each box's class among all; those that failed come last, and are wrong.
+
+    Args:
+        embedder: encodes each image once for all of its boxes.
+        boxes: K of them that can be pooled, and F that failed.
+        class_embeds: (C, D), L2-normalised.
+        rows: row in ``class_embeds`` of each category id.
+
+    Returns:
+        (K + F,) int64, 1 = right.
+    """
+    _, region_embeds = embedder.images(boxes.items, whole=False)
+    labels = torch.tensor([rows[i] for i in boxes.kept_ids], dtype=torch.long)
+    ranks = label_ranks(region_embeds, class_embeds, labels)
+    last = ranks.new_full((len(boxes.failed),), len(class_embeds) + 1)
+    return torch.cat([ranks, last])
+
+
+def add_groups(
+    report: Report,
+    ranks: Tensor,
+    boxes: NamedBoxes,
+    groups: Mapping[str, set],
+    language: str,
+) -> None:
+    """Add ``box_top{1,5}/GROUP/LANGUAGE`` of :func:`rank_boxes`.
+
+    Args:
+        groups: category ids by the groups' names.
+    """
+    ids = boxes.kept_ids + [category for _, category in boxes.failed]
+    for group, members in groups.items():
+        chosen = ranks[torch.tensor([i in members for i in ids], dtype=torch.bool)]
+        for k in (1, 5):
+            report.add(f'box_top{k}/{group}/{language}', chosen, k)
+
+
 def read_named_boxes(
-    ann_file: str | os.PathLike, image_root: str | os.PathLike
+    ann_file: str | os.PathLike,
+    image_root: str | os.PathLike,
+    all_boxes: bool = False,
 ) -> NamedBoxes:
-    """Read and check a COCO file.
+    """Read and check a COCO or LVIS file.
+
+    Args:
+        ann_file: the file.
+        image_root: folder that its file names start from; what follows the host in
+            ``coco_url`` where there are no file names, as in LVIS.
+        all_boxes: also keep crowds, and remember boxes that are empty or outside
+            (``failed``) instead of raising.
 
     Raises:
         ValueError: naming file and entry: entries of another type, unknown image or
-            category, boxes that are no four numbers, are empty or outside.
+            category, images without a name, boxes that are no four numbers, are
+            empty or outside.
     """
     coco = _read_json(Path(ann_file))
     name = str(ann_file)
@@ -132,19 +184,24 @@ def read_named_boxes(
     categories = index_entries(name, 'category', coco['categories'])
     index_entries(name, 'annotation', coco['annotations'])
     boxes: dict = {image_id: [] for image_id in images}
-    num_crowd = 0
+    num_crowd, failed = 0, []
     for annotation in coco['annotations']:
         title = f'{name}: annotation {annotation["id"]}'
-        fault = annotation_fault(annotation, images, categories)
-        if fault:
-            raise ValueError(f'{title}: {fault}')
-        if annotation.get('iscrowd'):
-            num_crowd += 1
+        num_crowd += bool(annotation.get('iscrowd'))
+        if annotation.get('iscrowd') and not all_boxes:
+            _raise_fault(annotation, images, categories, title)
             continue
-        image = images[annotation['image_id']]
-        size = image['width'], image['height']
-        bbox = to_xyxy(annotation['bbox'], size, title)
-        boxes[image['id']].append((bbox, annotation['category_id']))
+        about = annotation.get('image_id'), annotation.get('category_id')
+        try:
+            _raise_fault(annotation, images, categories, title)
+            size = images[about[0]]['width'], images[about[0]]['height']
+            bbox = to_xyxy(annotation['bbox'], size, title)
+        except ValueError:
+            if not all_boxes or about[0] not in images or about[1] not in categories:
+                raise
+            failed.append(about)
+            continue
+        boxes[about[0]].append((bbox, about[1]))
     used = {image_id: group for image_id, group in boxes.items() if group}
     if not used:
         raise ValueError(f'{name} holds no box to name (crowd boxes: {num_crowd})')
@@ -158,7 +215,14 @@ def read_named_boxes(
     ]
     category_ids = [category for group in used.values() for _, category in group]
     num_without = len(images) - len(used)
-    return NamedBoxes(items, category_ids, coco['categories'], num_crowd, num_without)
+    return NamedBoxes(
+        items, category_ids, coco['categories'], num_crowd, num_without, failed
+    )
+
+
+def _raise_fault(annotation: dict, images: dict, categories: dict, title: str) -> None:
+    if fault := annotation_fault(annotation, images, categories):
+        raise ValueError(f'{title}: {fault}')
 
 
 def read_vocabulary(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .coco_scan import image_name
+from ..coco_checks import image_name
 from .json_stream import stream_json, stream_lines
 from .layouts import LAYOUTS, Layout
 

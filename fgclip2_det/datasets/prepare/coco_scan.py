@@ -1,6 +1,5 @@
 """What a large COCO or LVIS file holds, and a part of it as a new file."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,9 +10,6 @@ from ..coco_checks import index_entries
 from .json_stream import check_target, json_pieces, stream_json, write_text_pieces
 
 SECTIONS = ('images', 'annotations', 'categories')
-_COCO_HOST = re.compile(
-    r'https?://(?:images\.cocodataset|mscoco)\.org/(?:images/)?(.+)'
-)
 
 
 @dataclass
@@ -31,18 +27,6 @@ class CocoScan:
     image_ids: dict[Any, None] = field(default_factory=dict)
     images_of_category: dict[Any, set] = field(default_factory=lambda: defaultdict(set))
     num_annotations: int = 0
-
-
-def image_name(image: dict) -> str | None:
-    """``file_name`` of an image, or what follows the host in ``coco_url``.
-
-    LVIS v1 has no file names: 'train2017/000000391895.jpg' is its url without the host,
-    as MMDetection reads it. None where there is neither.
-    """
-    if isinstance(image.get('file_name'), str) and image['file_name']:
-        return image['file_name']
-    found = _COCO_HOST.fullmatch(str(image.get('coco_url') or ''))
-    return found[1] if found else None
 
 
 def stream_coco(

@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ..coco_checks import annotation_fault, index_entries
-from .coco_scan import image_name, scan_coco, stream_coco
+from ..coco_checks import annotation_fault, image_name, index_entries
+from .coco_scan import scan_coco, stream_coco
 from .json_stream import check_target, dumps, write_text_pieces
 
 DIGITS = 6  # of a pixel: 0.1 + 0.2 is written 0.3, so that boxes survive a round trip

@@ -6,6 +6,8 @@ that the data sets' own pages or papers give; None where they give none.
 
 from dataclasses import dataclass
 
+from ..odinw_sets import ODINW_SETS
+
 _COCO = 'https://cocodataset.org/#download'
 _LVIS = 'https://www.lvisdataset.org/dataset'
 _O365 = 'https://www.objects365.org'
@@ -49,13 +51,6 @@ def _voc(year: int, split: str, num_images: int) -> Layout:
     return Layout(path, (f'{folder}/JPEGImages',), _VOC, num_images)
 
 
-def _odinw(
-    folder: str, file: str = 'valid/annotations_without_background.json'
-) -> Layout:
-    images = f'odinw/{folder}/{file.rpartition("/")[0]}'
-    return Layout(f'odinw/{folder}/{file}', (images,), _ODINW)
-
-
 def _fgovd(name: str, num_boxes: int) -> Layout:
     url = 'https://github.com/lorebianchi98/FG-OVD'
     return Layout(f'fgovd/{name}_llava.jsonl', ('coco', 'fgovd'), url, num_boxes)
@@ -68,7 +63,6 @@ def _flickr(split: str) -> Layout:
 
 
 _MADE = 'made by tools/prepare_data.py'
-_EXPORT = 'val_annotations_without_background.json'
 LAYOUTS: dict[str, Layout] = {
     'COCO train2017': _coco('instances_train2017', 118_287, 80, images='train2017'),
     'COCO val2017': _coco('instances_val2017', 5_000, 80, images='val2017'),
@@ -118,19 +112,10 @@ LAYOUTS: dict[str, Layout] = {
     'RefCOCO+ testB': _ref('refcoco+_testB'),
     'RefCOCOg val': _ref('refcocog_val'),
     'RefCOCOg test': _ref('refcocog_test'),
-    'ODinW AerialMaritimeDrone': _odinw('AerialMaritimeDrone/large'),
-    'ODinW Aquarium': _odinw('Aquarium/Aquarium Combined.v2-raw-1024.coco'),
-    'ODinW CottontailRabbits': _odinw('CottontailRabbits'),
-    'ODinW EgoHands': _odinw('EgoHands/generic'),
-    'ODinW NorthAmericaMushrooms': _odinw(
-        'NorthAmericaMushrooms/North American Mushrooms.v1-416x416.coco'
-    ),
-    'ODinW Packages': _odinw('Packages/Raw'),
-    'ODinW PascalVOC': _odinw('PascalVOC'),
-    'ODinW pistols': _odinw('pistols/export', _EXPORT),
-    'ODinW pothole': _odinw('pothole'),
-    'ODinW Raccoon': _odinw('Raccoon/Raccoon.v2-raw.coco'),
-    'ODinW ShellfishOpenImages': _odinw('ShellfishOpenImages/raw'),
-    'ODinW thermalDogsAndPeople': _odinw('thermalDogsAndPeople'),
-    'ODinW VehiclesOpenImages': _odinw('VehiclesOpenImages/416x416'),
+    **{
+        f'ODinW {one.name}': Layout(
+            f'odinw/{one.ann_file}', (f'odinw/{one.image_root}',), _ODINW
+        )
+        for one in ODINW_SETS.values()
+    },
 }  # fmt: skip

@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from fgclip2_det.vocabulary.name_lists import load_list
 
-from .coco_scan import image_name, stream_coco
+from ..coco_checks import image_name
+from .coco_scan import stream_coco
 from .image_overlap import (
     NUM_SHOWN,
     CocoSide,

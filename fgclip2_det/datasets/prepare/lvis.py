@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .coco_scan import image_name, scan_coco, stream_coco, write_part
+from ..coco_checks import image_name
+from .coco_scan import scan_coco, stream_coco, write_part
 from .json_stream import check_file, stream_json
 from .ov_coco import annotate_categories
 
