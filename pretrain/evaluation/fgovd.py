@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,22 +72,62 @@ def evaluate_fgovd(
     """
     single = isinstance(ann_files, str | os.PathLike)
     files = _by_stem([ann_files] if single else ann_files)
-    boxes = {stem: list(read_fgovd(path)) for stem, path in files.items()}
-    paths = dict.fromkeys(box.img_path for group in boxes.values() for box in group)
-    kept = set(take_first(list(paths), num_images))
-    boxes = {s: [b for b in group if b.img_path in kept] for s, group in boxes.items()}
-    items, rows = _group(boxes, Path(image_root))
-    check_images_exist(items, Path(image_root))
+    captions = read_captioned(files, image_root, num_images)
     embedder = Embedder.of(encoder, max_num_patches, progress)
-    _, region_embeds = embedder.images(items, whole=False)
-    report = Report()
-    report.counts['images'] = len(items)
-    report.counts['distinct_boxes'] = len(rows)
-    for stem, group in boxes.items():
-        chosen = [rows[box.img_path, box.bbox] for box in group]
-        _add_group(report, stem, embedder, region_embeds[chosen], group)
+    report = add_captioned(embedder, captions)
     report.counts['truncated_texts/box'] = embedder.num_truncated['box']
     return report.to_dict()
+
+
+@dataclass(frozen=True)
+class CaptionedBoxes:
+    """Boxes of several files on one set of images.
+
+    Args:
+        boxes: by the files' names.
+        items: images with each of their (box, true caption) once.
+        rows: place of (img_path, bbox, true caption) among the boxes of the items.
+    """
+
+    boxes: dict[str, list[CaptionedBox]]
+    items: list[ImageItem]
+    rows: dict[tuple, int]
+
+
+def read_captioned(
+    files: Mapping[str, str | os.PathLike],
+    image_root: str | os.PathLike,
+    num_images: int | None = None,
+) -> CaptionedBoxes:
+    """Read and check FG-OVD files; see :func:`evaluate_fgovd` for the arguments.
+
+    Raises:
+        ValueError: naming file and line, or the missing images.
+    """
+    boxes = {name: list(read_fgovd(path)) for name, path in files.items()}
+    paths = dict.fromkeys(box.img_path for group in boxes.values() for box in group)
+    kept = set(take_first(list(paths), num_images))
+    boxes = {n: [b for b in group if b.img_path in kept] for n, group in boxes.items()}
+    items, rows = _group(boxes, Path(image_root))
+    check_images_exist(items, Path(image_root))
+    return CaptionedBoxes(boxes, items, rows)
+
+
+def add_captioned(embedder: Embedder, captioned: CaptionedBoxes) -> Report:
+    """Encode each image once, and rank each box's captions."""
+    _, region_embeds = embedder.images(captioned.items, whole=False)
+    report = Report()
+    report.counts['images'] = len(captioned.items)
+    distinct = {(img_path, bbox) for img_path, bbox, _ in captioned.rows}
+    report.counts['distinct_boxes'] = len(distinct)
+    for name, group in captioned.boxes.items():
+        chosen = [captioned.rows[_key(box)] for box in group]
+        _add_group(report, name, embedder, region_embeds[chosen], group)
+    return report
+
+
+def _key(box: CaptionedBox) -> tuple:
+    return box.img_path, box.bbox, box.positive.lower()
 
 
 def _add_group(
@@ -173,7 +213,7 @@ def _by_stem(paths: Sequence[str | os.PathLike]) -> dict[str, Path]:
 def _group(
     boxes: dict[str, list[CaptionedBox]], image_root: Path
 ) -> tuple[list[ImageItem], dict[tuple, int]]:
-    """Images with their distinct boxes, and the row of (img_path, bbox) among all."""
+    """Images with their distinct boxes and captions, and each one's row among all."""
     by_image: dict[str, dict[tuple, None]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     for box in (box for group in boxes.values() for box in group):
@@ -183,10 +223,12 @@ def _group(
                 f'{box.img_path} has {size[0]} x {size[1]} pixels in one line and '
                 f'{box.size[0]} x {box.size[1]} in another; correct the file'
             )
-        by_image.setdefault(box.img_path, {})[box.bbox] = None
+        by_image.setdefault(box.img_path, {})[_key(box)] = None
     items, rows = [], {}
     for img_path, found in by_image.items():
-        items.append(ImageItem(image_root / img_path, list(found), sizes[img_path]))
-        for bbox in found:
-            rows[img_path, bbox] = len(rows)
+        _, bboxes, texts = zip(*found, strict=True)
+        size = sizes[img_path]
+        items.append(ImageItem(image_root / img_path, bboxes, size, texts))
+        for key in found:
+            rows[key] = len(rows)
     return items, rows
