@@ -15,7 +15,14 @@ MM = [
     'onedl-mmdetection>=3.5.1,<3.6',
     'faster-coco-eval>=1.6',
 ]
-TEST = ['pytest>=8', 'ruff>=0.9', 'transformers>=4.57', 'protobuf>=4', 'pycocotools']
+TEST = [
+    'pytest>=8',
+    'ruff>=0.9',
+    'transformers>=4.57',
+    'protobuf>=4',
+    'pycocotools',
+    'lvis>=0.5.3',
+]
 
 
 class BuildWithConfigs(build_py):

@@ -12,10 +12,11 @@ from fgclip2_det.datasets.odinw_sets import OdinwSet, odinw_sets
 from fgclip2_det.vocabulary import Vocabulary
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
-from .coco import NamedBoxes, add_groups, rank_boxes, read_named_boxes
+from .coco import add_groups, rank_boxes
 from .embedder import Embedder
 from .fgovd import CaptionedBoxes, add_captioned, read_captioned
 from .images import check_images_exist, take_first
+from .named_boxes import NamedBoxes, read_named_boxes
 from .report import Report
 
 _SOURCE = 'FG-CLIP 2 (arXiv:2510.10921), Table 2'
