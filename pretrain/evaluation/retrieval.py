@@ -1,4 +1,4 @@
-"""Image-text retrieval, and its reader of ``path<TAB>caption`` files."""
+"""Image-text retrieval."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
 
+from .caption_files import read_captions
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
 from .metrics import match_ranks
@@ -68,33 +69,6 @@ def evaluate_retrieval(
     add_retrieval(report, prefix, embedder, image_embeds, texts, mode, ks=(1, 5, 10))
     report.counts[f'truncated_texts/{mode}'] = embedder.num_truncated[mode]
     return report.to_dict()
-
-
-def read_captions(path: str | os.PathLike) -> dict[str, list[str]]:
-    """Image path -> captions, in file order.
-
-    Raises:
-        ValueError: naming the line that is no ``image_path<TAB>caption``.
-    """
-    path = Path(path)
-    captions: dict[str, list[str]] = {}
-    try:
-        lines = path.read_text(encoding='utf-8-sig').split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be read as UTF-8 text: {error}') from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        image, tab, caption = line.partition('\t')
-        if not (tab and image.strip() and caption.strip()):
-            raise ValueError(
-                f'{path} line {number}: expected image_path, a tab and a caption, got '
-                f'{line[:80]!r}'
-            )
-        captions.setdefault(image.strip(), []).append(caption.strip())
-    if not captions:
-        raise ValueError(f'{path} holds no caption; write image_path<TAB>caption lines')
-    return captions
 
 
 def add_retrieval(

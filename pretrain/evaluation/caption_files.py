@@ -1,0 +1,219 @@
+"""Readers of the caption files that retrieval benchmarks are published as.
+
+Each returns image path -> captions, in file order; paths are as the file has them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+PER_IMAGE = 5  # captions of an image in COCO, Flickr30k and their Chinese versions
+_COCO_CN = re.compile(r'(COCO_(train|val)2014_\d{12})#zhm#\d+\s+(\S.*)')
+_INDEXED = re.compile(r'(\S+?)#\w+\t(.*\S)')
+Captions = dict[str, list[str]]
+
+
+def read_coco_captions(path: str | os.PathLike, per_image: int = PER_IMAGE) -> Captions:
+    """COCO's captions json; the first captions of each image by annotation id.
+
+    Raises:
+        ValueError: naming the entry: unknown image, an empty caption, an image with
+            fewer captions.
+    """
+    content = _read_json(path)
+    for key in ('images', 'annotations'):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(f'{path} must hold the list {key!r}')
+    names, captions = {}, {}
+    for number, image in enumerate(content['images']):
+        name = _text(image, 'file_name', f'{path}: image entry {number}')
+        names[image.get('id')] = name
+        captions[name] = []
+    for annotation in sorted(content['annotations'], key=_id):
+        if not isinstance(annotation, dict):
+            raise ValueError(f'{path}: an annotation must be an object: {annotation!r}')
+        title = f'{path}: annotation {annotation.get("id")}'
+        image = annotation.get('image_id')
+        if image not in names:
+            raise ValueError(f'{title} is of image {image}, which is not there')
+        name = names[image]
+        captions[name].append(_text(annotation, 'caption', title))
+    return _first(captions, per_image, path)
+
+
+def read_karpathy(
+    path: str | os.PathLike, split: str = 'test', per_image: int = PER_IMAGE
+) -> Captions:
+    """``dataset_flickr30k.json`` with its published split.
+
+    Raises:
+        ValueError: naming the entry, or if the split has no image.
+    """
+    content = _read_json(path)
+    images = content.get('images') if isinstance(content, dict) else None
+    if not isinstance(images, list):
+        raise ValueError(f"{path} must hold the list 'images'")
+    captions: Captions = {}
+    for number, image in enumerate(images):
+        title = f'{path}: image entry {number}'
+        name = _text(image, 'filename', title)
+        if image.get('split') != split:
+            continue
+        if name in captions:
+            raise ValueError(f'{title}: {name} is there twice')
+        sentences = image.get('sentences')
+        if not isinstance(sentences, list):
+            raise ValueError(
+                f'{title}: sentences must be a list, got {sentences!r:.80}'
+            )
+        captions[name] = [_text(sentence, 'raw', title) for sentence in sentences]
+    if not captions:
+        raise ValueError(f'{path} has no image of the split {split!r}')
+    return _first(captions, per_image, path)
+
+
+def read_dci(folder: str | os.PathLike) -> Captions:
+    """Annotations of Densely Captioned Images: a json per image, ``extra_caption``.
+
+    Raises:
+        ValueError: naming the file, or if there is none.
+    """
+    paths = sorted(Path(folder).glob('*.json'))
+    if not paths:
+        raise ValueError(f'{folder} holds no json file; expected one per image')
+    captions: Captions = {}
+    for path in paths:
+        content = _read_json(path)
+        name = _text(content, 'image', str(path))
+        if name in captions:
+            raise ValueError(f'{path}: {name} has another file, too')
+        captions[name] = [_text(content, 'extra_caption', str(path))]
+    return captions
+
+
+def read_sharegpt4v(path: str | os.PathLike, count: int = 1000) -> Captions:
+    """The first items of ShareGPT4V's captions; the answer of each conversation.
+
+    Raises:
+        ValueError: naming the item: no image, no answer, an image that comes twice.
+    """
+    content = _read_json(path)
+    if not isinstance(content, list) or not content:
+        raise ValueError(f'{path} must be a list of conversations')
+    captions: Captions = {}
+    for number, item in enumerate(content[:count]):
+        title = f'{path}: item {number}'
+        name = _text(item, 'image', title)
+        turns = item.get('conversations')
+        turns = turns if isinstance(turns, list) else []
+        answers = [t for t in turns if isinstance(t, dict) and t.get('from') == 'gpt']
+        if not answers:
+            raise ValueError(f'{title} has no answer: no turn is from "gpt"')
+        if name in captions:
+            raise ValueError(f'{title}: {name} comes twice')
+        captions[name] = [' '.join(_text(answers[0], 'value', title).split())]
+    return captions
+
+
+def read_flickr30k_cna(path: str | os.PathLike) -> Captions:
+    """Lines ``image#k<TAB>caption``; '.jpg' is added to bare image numbers.
+
+    Raises:
+        ValueError: naming the line.
+    """
+    captions: Captions = {}
+    for title, line in _lines(path):
+        found = _INDEXED.fullmatch(line)
+        if not found:
+            raise ValueError(
+                f'{title}: expected image#k<TAB>caption, got {line[:80]!r}'
+            )
+        name = found[1] if Path(found[1]).suffix else f'{found[1]}.jpg'
+        captions.setdefault(name, []).append(found[2].strip())
+    return captions
+
+
+def read_coco_cn(path: str | os.PathLike) -> Captions:
+    """Lines ``COCO_val2014_000000000042#zhm#0 caption`` of COCO-CN's ``pair.txt``.
+
+    Images are given as ``val2014/COCO_val2014_000000000042.jpg``.
+
+    Raises:
+        ValueError: naming the line.
+    """
+    captions: Captions = {}
+    for title, line in _lines(path):
+        found = _COCO_CN.fullmatch(line)
+        if not found:
+            raise ValueError(
+                f'{title}: expected COCO_val2014_000000000042#zhm#0 and a caption, got '
+                f'{line[:80]!r}'
+            )
+        name = f'{found[2]}2014/{found[1]}.jpg'
+        captions.setdefault(name, []).append(found[3].strip())
+    return captions
+
+
+def read_captions(path: str | os.PathLike) -> Captions:
+    """Lines ``image_path<TAB>caption``; an image may have several.
+
+    Raises:
+        ValueError: naming the line that is no such pair.
+    """
+    captions: Captions = {}
+    for title, line in _lines(path):
+        image, tab, caption = line.partition('\t')
+        if not (tab and image.strip() and caption.strip()):
+            raise ValueError(
+                f'{title}: expected image_path, a tab and a caption, got {line[:80]!r}'
+            )
+        captions.setdefault(image.strip(), []).append(caption.strip())
+    return captions
+
+
+def _lines(path: str | os.PathLike) -> list[tuple[str, str]]:
+    """(place for messages, line) of all lines that are not blank."""
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} cannot be read as UTF-8 text: {error}') from error
+    lines = [(f'{path} line {n}', line) for n, line in enumerate(text.split('\n'), 1)]
+    lines = [(title, line.strip('\r')) for title, line in lines if line.strip()]
+    if not lines:
+        raise ValueError(f'{path} holds no caption; write image_path<TAB>caption lines')
+    return lines
+
+
+def _read_json(path: str | os.PathLike) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read: {error}') from error
+    except ValueError as error:
+        raise ValueError(f'{path} is no complete json file: {error}') from error
+
+
+def _id(entry: object) -> tuple:
+    """Order of annotations: by number; those without one keep their place behind."""
+    found = entry.get('id') if isinstance(entry, dict) else None
+    return (not isinstance(found, int), found if isinstance(found, int) else 0)
+
+
+def _text(entry: object, key: str, title: str) -> str:
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f'{title}: {key} must be a text, got {value!r:.80}')
+    return value.strip()
+
+
+def _first(captions: Captions, per_image: int, path: str | os.PathLike) -> Captions:
+    for name, group in captions.items():
+        if len(group) < per_image:
+            raise ValueError(
+                f'{path}: {name} has {len(group)} captions, expected {per_image}'
+            )
+    return {name: group[:per_image] for name, group in captions.items()}
