@@ -1,5 +1,5 @@
-"""Put two result files of tools/evaluate.py or tools/benchmark.py side by side, and say whether their
-numbers may be compared at all."""
+"""Put two result files side by side, and say whether their numbers may be compared at
+all. The files are those of tools/evaluate.py or of tools/benchmark.py."""
 
 import argparse
 from pathlib import Path

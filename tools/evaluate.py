@@ -5,6 +5,11 @@ ov-coco     AP50 and AP of base, novel and all classes together (48/17 on COCO)
 lvis        300 detections an image; AP by size and by frequency, as lvis-api
 lvis-fixed  10,000 detections a class over all images ("fixed AP")
 lvis-both   the last two from one run
+refexp      RefCOCO/+/g in MDETR's json: P@1, P@5, P@10
+flickr30k   Flickr30k Entities in MDETR's json: R@1, R@5, R@10 of phrases
+fg-ovd      mAP with hard-negative vocabularies; rows also need vocabulary_id
+d3          mAP of descriptions; --ann is the folder d3_json
+odinw13, odinw35   AP of each set, average, median; --ann and --predictions are folders
 """
 
 import argparse
@@ -14,6 +19,7 @@ from pathlib import Path
 from _cli import parse_and_run
 
 PROTOCOLS = ('coco', 'ov-coco', 'lvis', 'lvis-fixed', 'lvis-both')
+LANGUAGE = ('refexp', 'flickr30k', 'fg-ovd', 'd3', 'odinw13', 'odinw35')
 EXAMPLE = """example:
   python tools/evaluate.py --protocol lvis-both --ann data/lvis/lvis_v1_val.json \\
       --minival-ids data/lvis/lvis_v1_minival.json --predictions results.bbox.json \\
@@ -41,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--protocol', required=True, choices=PROTOCOLS)
+    add('--protocol', required=True, choices=PROTOCOLS + LANGUAGE)
     add('--ann', required=True, help='COCO or LVIS annotation file')
     add('--predictions', required=True, help='COCO result list')
     add('--out', type=Path, required=True, help='JSON file for metrics and protocol')
@@ -51,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add('--novel', nargs='+', help='novel classes; default: as the categories say')
     add('--minival-ids',
         help='count these images alone: JSON list of ids, or a COCO file')  # fmt: skip
+    add('--negatives', type=int, help='fg-ovd: of a vocabulary; default 10')
     add('--classwise', action='store_true', help='also write and show each class')
     add('--note', action='append', default=[], metavar='KEY=VALUE',
         help='how the predictions were made: chunking, templates, language, '
@@ -60,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    if args.negatives is not None and args.protocol != 'fg-ovd':
+        raise ValueError('--negatives belongs to --protocol fg-ovd')
+    if args.protocol in LANGUAGE:
+        main_language(args)
+        return
     from fgclip2_det.engine.files import write_atomic
     from fgclip2_det.evaluation.fingerprint import describe_protocol
     from fgclip2_det.evaluation.ground_truths import read_image_ids, read_truths
@@ -97,6 +109,32 @@ def main(args: argparse.Namespace) -> None:
     write_atomic(args.out, f'{text}\n'.encode())
     show(figures.metrics)
     show_protocol(protocol)
+    print(f'-> {args.out}')
+
+
+def main_language(args: argparse.Namespace) -> None:
+    """Protocols of phrases and descriptions, which need no classes."""
+    from fgclip2_det.engine.files import write_atomic
+    from fgclip2_det.evaluation.language_protocols import evaluate_language
+
+    for name in ('base', 'novel', 'minival_ids', 'classwise'):
+        if getattr(args, name):
+            raise ValueError(
+                f'--{name.replace("_", "-")} is no option of --protocol {args.protocol}'
+            )
+    options = {} if args.negatives is None else {'num_negatives': args.negatives}
+    notes = read_notes(args.note)
+    content = evaluate_language(
+        args.protocol, args.ann, args.predictions, notes, **options
+    )
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_atomic(args.out, f'{text}\n'.encode())
+    width = max(map(len, content['metrics']))
+    for name, value in content['metrics'].items():
+        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
+        print(f' {name:<{width}}  {said}')
+    counts = content['protocol']['counts']
+    print(', '.join(f'{count} {what}' for what, count in counts.items()))
     print(f'-> {args.out}')
 
 

@@ -294,3 +294,36 @@ def _pairs(
                 )
             pairs.add((categories[category_id], n))
     return {c * len(images) + n for c, n in pairs if c != LEFT_OUT}
+
+
+def make_truths(
+    images: Sequence[dict],
+    categories: Sequence[dict],
+    image: Sequence[int],
+    category: Sequence[int],
+    bboxes: Sequence[Sequence[float]],
+) -> Truths:
+    """Ground truth of boxes that a benchmark arranges in its own way.
+
+    Args:
+        images, categories: entries with 'id'; categories with 'name'.
+        image, category: index into these of each of G boxes.
+        bboxes: G boxes, xywh in pixels.
+    """
+    boxes = np.array(bboxes, np.float64).reshape(-1, 4)
+    none = np.zeros(len(boxes), bool)
+    return Truths(
+        images=list(images),
+        categories=list(categories),
+        image_index={entry['id']: i for i, entry in enumerate(images)},
+        category_index={entry['id']: i for i, entry in enumerate(categories)},
+        image=np.array(image, np.int64),
+        category=np.array(category, np.int64),
+        bboxes=boxes,
+        areas=boxes[:, 2:].prod(1),
+        crowd=none,
+        ignored=none,
+        masks=None,
+        negative=np.zeros(0, np.int64),
+        not_exhaustive=np.zeros(0, np.int64),
+    )

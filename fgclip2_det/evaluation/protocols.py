@@ -139,7 +139,8 @@ def coco_summary(figures: ClassFigures) -> dict[str, float]:
     """The official twelve, in their order; of AP, AP50 and AP75 alone without sizes."""
     ap = figures.precision
     values = [ap[0], ap[0, :, 0], ap[0, :, 5], *ap[1:]]
-    values += [*figures.limited_recall.values(), *figures.recall]
+    if len(ap) > 1:
+        values += [*figures.limited_recall.values(), *figures.recall]
     return {n: mean(v) for n, v in zip(COCO_NAMES, values, strict=False)}
 
 

@@ -131,10 +131,12 @@ class ControlEmbedder(Embedder):
             return F.normalize(noise, dim=1)
         rows = [torch.zeros(0, self.dims)]
         for item, group, size in zip(items, texts, sizes, strict=True):
-            if size and (not group or (size > 1 and len(group) != size)):
+            told = [group] if size == 1 and len(group) > 1 else group
+            if len(told) != size:
                 raise ValueError(f'{item.path}: the oracle is not told what is right')
-            found = self.texts(group, 'box')
-            rows.append(found if len(group) == size else found.mean(0, keepdim=True))
+            for right in told:
+                right = [right] if isinstance(right, str) else right
+                rows.append(self.texts(right, 'box').mean(0, keepdim=True))
         return F.normalize(torch.cat(rows), dim=1)
 
 

@@ -20,7 +20,8 @@ class ImageItem:
         path: of the image file.
         bboxes: n boxes (x1, y1, x2, y2) in pixels of the upright image; n may be 0.
         size: (w, h) that the annotations state; None where they state none.
-        truths: n texts that are right for the boxes. Read by the controls alone.
+        truths: what is right for each box: a text, or several. Read by the controls
+            alone.
         captions: texts that are right for the image. Read by the controls alone.
         truth_map: gives (H, W) rows, -1 where nothing is known, and for each row the
             texts that are right there. Called by the controls alone.
@@ -29,7 +30,7 @@ class ImageItem:
     path: Path
     bboxes: Sequence[Sequence[float]] = ()
     size: tuple[int, int] | None = None
-    truths: Sequence[str] = ()
+    truths: Sequence[str | Sequence[str]] = ()
     captions: Sequence[str] = ()
     truth_map: Callable[[], tuple[Tensor, Sequence[Sequence[str]]]] | None = None
 

@@ -1,0 +1,245 @@
+"""FG-OVD for detectors: each object is looked for among captions that almost fit.
+
+Reference: Bianchi et al., "The devil is in the fine-grained details"
+(arXiv:2311.17518), section 4, and the rule of its released evaluation: the detector
+sees a picture once for every vocabulary (a true caption and n hard negatives); boxes
+found with one vocabulary go through class-agnostic NMS at IoU 0.5, so that the caption
+with the best score stays; then COCO's mAP is taken over the captions that are true of
+some object. Objects with fewer than n negatives are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .coco_ap import box_iou
+from .ground_truths import Truths, make_truths, read_json
+from .protocols import coco_figures, coco_summary
+from .results import Results
+
+_NMS_IOU = 0.5
+
+
+@dataclass(frozen=True)
+class HardObject:
+    """One object and its vocabulary.
+
+    Args:
+        image_id, category_id: of the picture and of the true caption.
+        negatives: category ids of other captions.
+        bbox: xywh in pixels.
+        size: (w, h) of the picture; None where the file does not say.
+        texts: caption by category id; empty where the file does not say.
+    """
+
+    image_id: int | str
+    category_id: int
+    negatives: tuple[int, ...]
+    bbox: tuple[float, ...]
+    size: tuple[int, int] | None
+    texts: dict[int, str]
+
+
+def score_fgovd_map(
+    ann_file: str | os.PathLike,
+    predictions_file: str | os.PathLike,
+    num_negatives: int = 10,
+) -> dict[str, dict]:
+    """mAP of a detector with hard-negative vocabularies.
+
+    Args:
+        ann_file: a benchmark json of FG-OVD (``1_attributes.json``, ...) or its jsonl
+            form (``h_attributes_llava.jsonl``, ...).
+        predictions_file: COCO result list; ``category_id`` is the caption that a box
+            got, and ``vocabulary_id`` the true caption of the vocabulary in use.
+        num_negatives: n. Of an object's negatives the first n are its vocabulary.
+
+    Returns:
+        ``{'metrics': {'fgovd/AP': 0 to 1, 'fgovd/AP50': ..., 'fgovd/AP75': ...},
+        'counts': ...}``.
+
+    Raises:
+        ValueError: naming the first entry or row that is wrong; no object with so many
+            negatives.
+    """
+    objects = read_hard_objects(ann_file, num_negatives)
+    rows = _read_rows(predictions_file, objects)
+    metrics = hard_vocabulary_ap(objects, rows)
+    counts = {
+        'objects': len(objects),
+        'images': len({one.image_id for one in objects}),
+        'captions': len({one.category_id for one in objects}),
+        'rows': len(rows),
+    }
+    return {'metrics': metrics, 'counts': counts}
+
+
+def hard_vocabulary_ap(
+    objects: Sequence[HardObject], rows: Sequence[tuple]
+) -> dict[str, float]:
+    """AP, AP50 and AP75 of ``(image_id, vocabulary_id, category_id, bbox, score)``."""
+    truths = _truths(objects)
+    units: dict[tuple, list] = {}
+    for image_id, vocabulary_id, *found in rows:
+        units.setdefault((image_id, vocabulary_id), []).append(found)
+    kept: list[tuple] = []
+    for (image_id, _), found in units.items():
+        labels = np.array([label for label, _, _ in found])
+        boxes = np.array([box for _, box, _ in found], np.float64).reshape(-1, 4)
+        scores = np.array([score for _, _, score in found], np.float64)
+        for row in _nms(boxes, scores):
+            category = truths.category_index.get(int(labels[row]))
+            if category is not None:  # captions that are true of nothing have no AP
+                image = truths.image_index[image_id]
+                kept.append((image, category, boxes[row], scores[row]))
+    image, category, boxes, scores = zip(*kept, strict=True) if kept else ((),) * 4
+    results = Results(
+        np.array(image, np.int32),
+        np.array(category, np.int32),
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.array(scores, np.float64),
+    )
+    figures = coco_figures(truths, results, full=False)
+    return {f'fgovd/{name}': value for name, value in coco_summary(figures).items()}
+
+
+def read_hard_objects(
+    path: str | os.PathLike, num_negatives: int = 10
+) -> list[HardObject]:
+    """Objects with at least ``num_negatives`` negatives, cut to so many.
+
+    Raises:
+        ValueError: see :func:`score_fgovd_map`.
+    """
+    if num_negatives < 1:
+        raise ValueError(f'num_negatives must be positive, got {num_negatives}')
+    lines = Path(path).suffix == '.jsonl'
+    entries = _of_lines(path) if lines else _of_json(path)
+    objects = [
+        HardObject(one.image_id, one.category_id, one.negatives[:num_negatives],
+                   one.bbox, one.size, one.texts)
+        for one in entries
+        if len(one.negatives) >= num_negatives
+    ]  # fmt: skip
+    if not objects:
+        raise ValueError(f'{path} has no object with {num_negatives} negatives')
+    return objects
+
+
+def _of_lines(path: str | os.PathLike) -> list[HardObject]:
+    found = []
+    try:
+        lines = Path(path).read_text(encoding='utf-8').split('\n')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} cannot be read as UTF-8 text: {error}') from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        title = f'{path} line {number}'
+        try:
+            entry = json.loads(line)
+            ids = [entry['category_id'], *entry['neg_category_ids']]
+            texts = [*entry['pos_expression'], *entry['neg_expression']]
+            size = entry['width'], entry['height']
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'{title} is no object of FG-OVD: {error!r}') from error
+        if len(ids) != len(texts):
+            raise ValueError(f'{title} has {len(ids)} ids for {len(texts)} captions')
+        named = dict(zip(ids, texts, strict=True))
+        found.append(_hard_object(entry, size, named, title))
+    return found
+
+
+def _of_json(path: str | os.PathLike) -> list[HardObject]:
+    content = read_json(path)
+    for key in ('images', 'categories', 'annotations'):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(f'{path} must hold a list of {key!r}')
+    texts = {entry['id']: entry['name'] for entry in content['categories']}
+    images = {entry['id']: entry for entry in content['images']}
+    found = []
+    for annotation in content['annotations']:
+        title = f'{path}: annotation {annotation.get("id")}'
+        image = images.get(annotation.get('image_id'))
+        if image is None:
+            raise ValueError(f'{title} is of an image that is not there')
+        ids = [annotation.get('category_id'), *annotation.get('neg_category_ids', ())]
+        if missing := [i for i in ids if i not in texts]:
+            raise ValueError(f'{title} names category {missing[0]}, which is not there')
+        size = image.get('width'), image.get('height')
+        size = None if None in size else size
+        found.append(_hard_object(annotation, size, {i: texts[i] for i in ids}, title))
+    return found
+
+
+def _hard_object(entry: dict, size: tuple, texts: dict, title: str) -> HardObject:
+    bbox = entry.get('bbox')
+    if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(bbox).all()
+            and min(bbox[2:]) > 0):  # fmt: skip
+        raise ValueError(f'{title}: bbox must be x, y, width, height, got {bbox}')
+    ids = entry['category_id'], entry.get('neg_category_ids', [])
+    if not all(isinstance(i, int) for i in (ids[0], *ids[1])):
+        raise ValueError(f'{title}: category ids must be whole numbers, got {ids}')
+    return HardObject(
+        entry['image_id'], ids[0], tuple(ids[1]), tuple(bbox), size, texts
+    )
+
+
+def _truths(objects: Sequence[HardObject]) -> Truths:
+    images = sorted({one.image_id for one in objects}, key=str)
+    categories = sorted({one.category_id for one in objects})
+    image_of = {i: n for n, i in enumerate(images)}
+    category_of = {i: n for n, i in enumerate(categories)}
+    return make_truths(
+        [{'id': i} for i in images],
+        [{'id': i, 'name': str(i)} for i in categories],
+        [image_of[one.image_id] for one in objects],
+        [category_of[one.category_id] for one in objects],
+        [one.bbox for one in objects],
+    )
+
+
+def _nms(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Rows that no better scored box overlaps by more than 0.5, whatever the label."""
+    order = np.argsort(-scores, kind='stable')
+    over = box_iou(boxes[order], boxes[order]) > _NMS_IOU
+    keep = np.ones(len(order), bool)
+    for i in range(len(order)):
+        if keep[i]:
+            keep[i + 1 :] &= ~over[i, i + 1 :]
+    return order[keep]
+
+
+def _read_rows(path: str | os.PathLike, objects: Sequence[HardObject]) -> list[tuple]:
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise ValueError(f'{path} must hold a list of rows')
+    words: dict[tuple, set] = {}
+    for one in objects:
+        own = words.setdefault((one.image_id, one.category_id), {one.category_id})
+        own.update(one.negatives)
+    rows = []
+    for number, row in enumerate(content):
+        title = f'{path}: row {number} (from 0)'
+        keys = ('image_id', 'vocabulary_id', 'category_id', 'bbox', 'score')
+        if not isinstance(row, dict) or any(key not in row for key in keys):
+            raise ValueError(f'{title} needs {", ".join(keys)}, got {row!r:.80}')
+        image, vocabulary, label, bbox, score = (row[key] for key in keys)
+        if (image, vocabulary) not in words:
+            continue  # an object with fewer negatives, or of another file
+        if label not in words[image, vocabulary]:
+            raise ValueError(
+                f'{title}: category {label} is not in the vocabulary {vocabulary} of '
+                f'image {image}'
+            )
+        if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(bbox).all()
+                and min(bbox[2:]) >= 0 and np.isfinite(score)):  # fmt: skip
+            raise ValueError(f'{title}: impossible box {bbox} or score {score}')
+        rows.append((image, vocabulary, label, bbox, score))
+    return rows

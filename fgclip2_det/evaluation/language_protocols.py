@@ -1,0 +1,76 @@
+"""Protocols whose classes are phrases and descriptions, by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from .descriptions import score_d3
+from .fingerprint import commit, digest, file_digest, versions
+from .hard_vocabularies import score_fgovd_map
+from .odinw import score_odinw
+from .phrase_grounding import score_flickr30k, score_refexp
+
+LANGUAGE_PROTOCOLS: dict[str, Callable[..., dict[str, dict]]] = {
+    'refexp': score_refexp,
+    'flickr30k': score_flickr30k,
+    'fg-ovd': score_fgovd_map,
+    'd3': score_d3,
+    'odinw13': partial(score_odinw, count=13),
+    'odinw35': partial(score_odinw, count=35),
+}
+
+
+def evaluate_language(
+    protocol: str,
+    ann: str | os.PathLike,
+    predictions: str | os.PathLike,
+    notes: dict[str, str] | None = None,
+    **options: object,
+) -> dict[str, dict]:
+    """Score a result list, with its fingerprint.
+
+    Args:
+        protocol: of :data:`LANGUAGE_PROTOCOLS`.
+        ann, predictions: files, or folders, as the protocol's function takes them.
+        notes: what the caller knows about how the predictions were made.
+        options: more of the protocol's function.
+
+    Returns:
+        ``{'metrics': 0 to 1 by name, 'protocol': ...}``.
+
+    Raises:
+        ValueError: an unknown protocol, missing files, or what the function refuses.
+    """
+    if protocol not in LANGUAGE_PROTOCOLS:
+        raise ValueError(
+            f'protocol must be one of {list(LANGUAGE_PROTOCOLS)}, got {protocol!r}'
+        )
+    for path in (ann, predictions):
+        if not Path(path).exists():
+            raise ValueError(f'there is no {path}')
+    found = LANGUAGE_PROTOCOLS[protocol](ann, predictions, **options)
+    counts = found['counts']
+    about = {
+        'name': protocol,
+        'data': {'sha256': _digest(ann), 'count': counts.get('images')},
+        'options': options,
+        'counts': counts,
+        'notes': dict(notes or {}),
+        'predictions': {'sha256': _digest(predictions)},
+        'files': {'ann': Path(ann).name, 'predictions': Path(predictions).name},
+        'versions': versions(),
+        'commit': commit(),
+    }
+    return {'metrics': found['metrics'], 'protocol': about}
+
+
+def _digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, or of the json files of a folder with their names."""
+    path = Path(path)
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(path.rglob('*.json'))
+    return digest([[str(f.relative_to(path)), file_digest(f)] for f in files])

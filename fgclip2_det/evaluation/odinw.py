@@ -1,0 +1,54 @@
+"""ODinW: AP of each set, their average and their median."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from statistics import mean, median
+
+from ..datasets.odinw_sets import odinw_sets
+from .ground_truths import read_truths
+from .protocols import evaluate_results
+from .result_lists import read_results
+
+
+def score_odinw(
+    root: str | os.PathLike, predictions: str | os.PathLike, count: int = 13
+) -> dict[str, dict]:
+    """COCO AP of each set.
+
+    Args:
+        root: folder ``odinw/`` with the sets in their published folders.
+        predictions: folder with ``SET.json``, a COCO result list, for each set.
+        count: 13 or 35.
+
+    Returns:
+        ``{'metrics': {'odinw/SET/AP': 0 to 1, ..., 'odinw/average/AP': ...,
+        'odinw/median/AP': ...}, 'counts': ...}``.
+
+    Raises:
+        FileNotFoundError: naming all files that are missing.
+        ValueError: naming the first entry or row that is wrong.
+
+    Reference: ELEVATER (arXiv:2204.08790).
+    """
+    sets = odinw_sets(count)
+    files = {
+        one.name: (Path(root) / one.ann_file, Path(predictions) / f'{one.name}.json')
+        for one in sets
+    }
+    missing = [str(p) for pair in files.values() for p in pair if not p.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'ODinW-{count}: {len(missing)} files are missing: {", ".join(missing[:4])}'
+        )
+    metrics, images = {}, 0
+    for name, (ann_file, results_file) in files.items():
+        truths = read_truths(ann_file)
+        results = read_results(results_file, truths).results
+        figures = evaluate_results('coco', truths, results)
+        metrics[f'odinw/{name}/AP'] = figures.metrics['coco/bbox/AP']
+        images += len(truths.images)
+    values = list(metrics.values())
+    metrics |= {'odinw/average/AP': mean(values), 'odinw/median/AP': median(values)}
+    return {'metrics': metrics, 'counts': {'sets': len(sets), 'images': images}}

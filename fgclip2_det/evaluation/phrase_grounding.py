@@ -1,0 +1,208 @@
+"""Phrases and the boxes they mean: RefCOCO/+/g and Flickr30k Entities.
+
+Both are read in MDETR's json (arXiv:2104.12763): an "image" entry per expression or
+sentence, so that one picture has several entries. A prediction is a row of a COCO
+result list whose ``image_id`` is such an entry's id.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from .coco_ap import box_iou
+from .ground_truths import Truths, make_truths, read_json, read_truths
+from .result_lists import read_results
+from .results import Results
+
+KS = (1, 5, 10)
+NEVER = np.iinfo(np.int64).max  # rank of what no box finds
+_IOU = 0.5
+
+
+def read_expressions(path: str | os.PathLike) -> Truths:
+    """Ground truth of a RefCOCO file: one box per expression, one class.
+
+    Raises:
+        ValueError: what :func:`read_truths` refuses; an expression without a caption
+            or with more or fewer boxes than one.
+    """
+    truths = read_truths(path)
+    counts = np.bincount(truths.image, minlength=len(truths.images))
+    for entry, count in zip(truths.images, counts.tolist(), strict=True):
+        if count != 1:
+            raise ValueError(
+                f'{path}: expression {entry["id"]} has {count} boxes, expected one'
+            )
+        if not isinstance(entry.get('caption'), str) or not entry['caption'].strip():
+            raise ValueError(f'{path}: expression {entry["id"]} has no caption')
+    one = [{'id': truths.categories[0]['id'], 'name': 'object'}]
+    rows = np.argsort(truths.image, kind='stable')
+    zeros = np.zeros(len(rows), np.int64)
+    return make_truths(
+        truths.images, one, truths.image[rows], zeros, truths.bboxes[rows]
+    )
+
+
+def read_phrases(path: str | os.PathLike) -> Truths:
+    """Ground truth of a Flickr30k file: category i is the i-th phrase of a sentence.
+
+    Phrases are those of ``tokens_positive_eval``; a box belongs to the phrase that its
+    ``phrase_ids`` names: the sorted distinct values of a sentence are its phrases in
+    turn, as in MMDetection. The entries of the images get ``phrases``, their texts.
+
+    Raises:
+        ValueError: naming the entry: no spans, spans outside of the caption, or other
+            phrases in its boxes than in its spans.
+    """
+    content = read_json(path)
+    for key in ('images', 'annotations'):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(f'{path} must hold a list of {key!r}')
+    ids = [entry.get('id') for entry in content['images']]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f'{path}: image ids must be unique')
+    boxes: dict = {i: [] for i in ids}
+    for annotation in content['annotations']:
+        owner, box = annotation.get('image_id'), annotation.get('bbox')
+        if owner not in boxes:
+            raise ValueError(
+                f'{path}: annotation {annotation.get("id")} is of image {owner}, which '
+                'is not in the file'
+            )
+        if not (isinstance(box, list) and len(box) == 4 and np.isfinite(box).all()):
+            raise ValueError(
+                f'{path}: annotation {annotation.get("id")}: bbox must be four finite '
+                f'numbers, got {box}'
+            )
+        boxes[owner].append((_phrase_id(annotation, path), box))
+    images, columns = [], ([], [], [])
+    for number, entry in enumerate(content['images']):
+        title = f'{path}: sentence {entry.get("id")}'
+        phrases = _phrases(entry, title)
+        names = sorted({name for name, _ in boxes[entry['id']]})
+        if len(names) != len(phrases):
+            raise ValueError(
+                f'{title} has {len(phrases)} phrases, its boxes belong to {len(names)}'
+            )
+        images.append(entry | {'phrases': phrases})
+        for name, box in boxes[entry['id']]:
+            for column, value in zip(
+                columns, (number, names.index(name), box), strict=True
+            ):
+                column.append(value)
+    most = max((len(entry['phrases']) for entry in images), default=0)
+    categories = [{'id': i, 'name': f'phrase {i}'} for i in range(most)]
+    return make_truths(images, categories, *columns)
+
+
+def pair_ranks(truths: Truths, results: Results, merged: bool = False) -> np.ndarray:
+    """Rank of the first right box of each phrase, among the boxes given for it.
+
+    Right is an IoU of 0.5 or more with any box of the phrase. Of boxes of equal score
+    wrong ones come first.
+
+    Args:
+        truths: P pairs of an image and a category with at least one box.
+        results: boxes with scores for images and categories.
+        merged: the one box around all boxes of a phrase is the truth.
+
+    Returns:
+        (P,) int64 by image, then category; :data:`NEVER` where no box is right.
+    """
+    keys = truths.image * len(truths.categories) + truths.category
+    own = results.image.astype(np.int64) * len(truths.categories) + results.category
+    order, places = (np.argsort(x, kind='stable') for x in (own, keys))
+    own, keys = own[order], keys[places]
+    ranks = []
+    for key in np.unique(keys):
+        first, last = np.searchsorted(keys, [key, key + 1])
+        wanted = truths.bboxes[places[first:last]]
+        if merged:
+            low, high = wanted[:, :2].min(0), (wanted[:, :2] + wanted[:, 2:]).max(0)
+            wanted = np.concatenate([low, high - low])[None]
+        first, last = np.searchsorted(own, [key, key + 1])
+        rows = order[first:last]
+        right = (box_iou(results.bboxes[rows], wanted) >= _IOU).any(1)
+        ranked = right[np.lexsort((right, -results.scores[rows]))]
+        ranks.append(1 + ranked.argmax() if ranked.any() else NEVER)
+    return np.array(ranks, np.int64)
+
+
+def score_refexp(
+    ann_file: str | os.PathLike, predictions_file: str | os.PathLike
+) -> dict[str, dict]:
+    """P@1, P@5 and P@10: shares of expressions with a right box among the first k.
+
+    Args:
+        ann_file: ``finetune_refcoco_val.json`` or another of MDETR's files.
+        predictions_file: COCO result list; ``image_id`` is the expression's.
+
+    Returns:
+        ``{'metrics': {'refexp/P@1': 0 to 1, ...}, 'counts': {'expressions': ...}}``.
+        An expression without predictions is wrong.
+
+    Raises:
+        ValueError: naming the first entry or row that is wrong.
+    """
+    truths = read_expressions(ann_file)
+    ranks = pair_ranks(truths, read_results(predictions_file, truths).results)
+    metrics = {f'refexp/P@{k}': float((ranks <= k).mean()) for k in KS}
+    return {'metrics': metrics, 'counts': {'expressions': len(ranks)}}
+
+
+def score_flickr30k(
+    ann_file: str | os.PathLike, predictions_file: str | os.PathLike
+) -> dict[str, dict]:
+    """R@1, R@5 and R@10 of phrases, for any of a phrase's boxes and for all as one.
+
+    Args:
+        ann_file: ``final_flickr_separateGT_val.json`` or ``..._test.json``.
+        predictions_file: COCO result list; ``image_id`` is the sentence's,
+            ``category_id`` the phrase's number in it, from 0.
+
+    Returns:
+        ``{'metrics': {'flickr30k/any/R@1': 0 to 1, ...}, 'counts': ...}``.
+
+    Raises:
+        ValueError: naming the first entry or row that is wrong.
+    """
+    truths = read_phrases(ann_file)
+    results = read_results(predictions_file, truths).results
+    metrics = {}
+    for title, merged in (('any', False), ('merged', True)):
+        ranks = pair_ranks(truths, results, merged)
+        for k in KS:
+            metrics[f'flickr30k/{title}/R@{k}'] = float((ranks <= k).mean())
+    counts = {'sentences': len(truths.images), 'phrases': len(ranks)}
+    return {'metrics': metrics, 'counts': counts}
+
+
+def _phrase_id(annotation: dict, path: str | os.PathLike) -> object:
+    found = annotation.get('phrase_ids')
+    if isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    if not isinstance(found, int | str):
+        raise ValueError(
+            f'{path}: annotation {annotation.get("id")}: phrase_ids must name one '
+            f'phrase, got {found!r}'
+        )
+    return found
+
+
+def _phrases(entry: dict, title: str) -> list[str]:
+    caption, spans = entry.get('caption'), entry.get('tokens_positive_eval')
+    if not isinstance(caption, str) or not isinstance(spans, list):
+        raise ValueError(f'{title} needs a caption and tokens_positive_eval')
+    phrases = []
+    for group in spans:
+        try:
+            first, last = group[0]
+            text = caption[first:last]
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise ValueError(f'{title}: {group!r} is no span of characters') from error
+        if not text.strip():
+            raise ValueError(f'{title}: {group!r} lies outside of its caption')
+        phrases.append(text)
+    return phrases

@@ -1,0 +1,190 @@
+"""RefCOCO and Flickr30k Entities: ranks against loops, and files that are wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fgclip2_det.evaluation.phrase_grounding import (
+    KS,
+    NEVER,
+    pair_ranks,
+    read_expressions,
+    read_phrases,
+    score_flickr30k,
+    score_refexp,
+)
+from fgclip2_det.evaluation.result_lists import read_results
+
+
+def put(path, content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+def iou(a, b) -> float:
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return shared / (a[2] * a[3] + b[2] * b[3] - shared)
+
+
+def refexp(count: int = 40, seed: int = 0) -> tuple[dict, list[dict]]:
+    """Expressions on few pictures; predictions near and far, many of equal score."""
+    rng = np.random.default_rng(seed)
+    images = [
+        {
+            'id': 10 + i,
+            'file_name': f'COCO_train2014_{i // 3}.jpg',
+            'caption': f'thing {i}',
+            'width': 200,
+            'height': 200,
+        }
+        for i in range(count)
+    ]
+    annotations, rows = [], []
+    for image in images:
+        box = [*rng.uniform(0, 100, 2).tolist(), *rng.uniform(20, 90, 2).tolist()]
+        annotations.append({
+            'id': image['id'], 'image_id': image['id'], 'category_id': 1, 'bbox': box,
+        })  # fmt: skip
+        for _ in range(rng.integers(0, 13)):
+            moved = np.array(box) + rng.normal(0, 8, 4)
+            rows.append({
+                'image_id': image['id'], 'category_id': 1,
+                'bbox': np.abs(moved).round(3).tolist(),
+                'score': float(rng.integers(1, 5) / 5),
+            })  # fmt: skip
+    categories = [{'id': 1, 'name': 'object'}]
+    coco = {'images': images, 'annotations': annotations, 'categories': categories}
+    return coco, rows
+
+
+def slow_rank(wanted: list, found: list[tuple]) -> int:
+    """Rank of the first right box; of equal scores all wrong ones come first."""
+    best = NEVER
+    for box, score in found:
+        if max(iou(box, one) for one in wanted) >= 0.5:
+            before = sum(
+                other > score
+                or (other == score and max(iou(b, one) for one in wanted) < 0.5)
+                for b, other in found
+            )
+            best = min(best, 1 + before)
+    return best
+
+
+def test_refexp_equals_a_loop(tmp_path):
+    coco, rows = refexp()
+    ann, predictions = put(tmp_path / 'a.json', coco), put(tmp_path / 'p.json', rows)
+    ranks = [
+        slow_rank(
+            [annotation['bbox']],
+            [
+                (row['bbox'], row['score'])
+                for row in rows
+                if row['image_id'] == annotation['image_id']
+            ],
+        )
+        for annotation in coco['annotations']
+    ]
+    truths = read_expressions(ann)
+    results = read_results(predictions, truths).results
+    assert pair_ranks(truths, results).tolist() == ranks
+    found = score_refexp(ann, predictions)
+    for k in KS:
+        expected = np.mean([rank <= k for rank in ranks])
+        assert found['metrics'][f'refexp/P@{k}'] == pytest.approx(expected)
+    assert found['counts'] == {'expressions': 40}
+    assert 0 < found['metrics']['refexp/P@1'] < found['metrics']['refexp/P@5'] < 1
+    put(predictions, [])
+    assert score_refexp(ann, predictions)['metrics']['refexp/P@10'] == 0
+
+
+def sentences() -> dict:
+    """Two sentences: phrases with one and two boxes; ids of phrases out of order."""
+    captions = ['a man and two dogs', 'his hat']
+    spans = [[[[0, 5]], [[10, 18]]], [[[0, 7]]]]
+    images = [
+        {
+            'id': f's{i}', 'file_name': f'{i}.jpg', 'caption': caption,
+            'tokens_positive_eval': spans[i], 'width': 100, 'height': 100,
+        }
+        for i, caption in enumerate(captions)
+    ]  # fmt: skip
+    rows = [
+        ('s0', 77, [50, 50, 20, 20]),
+        ('s0', 12, [0, 0, 40, 80]),
+        ('s0', 77, [70, 50, 20, 20]),
+        ('s1', 5, [10, 0, 20, 10]),
+    ]
+    annotations = [
+        {'id': i, 'image_id': s, 'phrase_ids': [p], 'bbox': b, 'category_id': 1}
+        for i, (s, p, b) in enumerate(rows)
+    ]
+    return {'images': images, 'annotations': annotations}
+
+
+def test_flickr30k_any_and_merged(tmp_path):
+    ann = put(tmp_path / 'a.json', sentences())
+    truths = read_phrases(ann)
+    assert [i['phrases'] for i in truths.images] == [['a man', 'two dogs'], ['his hat']]
+    rows = [
+        ('s0', 0, [1, 0, 40, 80], 0.9),  # the man
+        ('s0', 1, [0, 0, 9, 9], 0.8),
+        ('s0', 1, [50, 50, 20, 20], 0.7),  # one of the dogs
+        ('s0', 1, [50, 50, 40, 20], 0.6),  # both
+        ('s1', 0, [60, 60, 9, 9], 0.6),
+    ]
+    rows = [
+        dict(zip(('image_id', 'category_id', 'bbox', 'score'), row, strict=True))
+        for row in rows
+    ]
+    predictions = put(tmp_path / 'p.json', rows)
+    found = score_flickr30k(ann, predictions)
+    assert found['counts'] == {'sentences': 2, 'phrases': 3}
+    results = read_results(predictions, truths).results
+    assert pair_ranks(truths, results).tolist() == [1, 2, NEVER]
+    # half of the merged box is an IoU of 0.5, which is enough
+    assert pair_ranks(truths, results, merged=True).tolist() == [1, 2, NEVER]
+    rows[2]['bbox'] = [50, 50, 19, 20]
+    put(predictions, rows)
+    results = read_results(predictions, truths).results
+    assert pair_ranks(truths, results, merged=True).tolist() == [1, 3, NEVER]
+    metrics = score_flickr30k(ann, predictions)['metrics']
+    assert metrics['flickr30k/any/R@1'] == pytest.approx(1 / 3)
+    assert metrics['flickr30k/merged/R@5'] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda c: c['annotations'].pop(), 'expression 49 has 0 boxes, expected one'),
+        (lambda c: c['images'][1].update(caption=' '), 'expression 11 has no caption'),
+        (lambda c: c['annotations'][0].update(bbox=[0, 0, 5]), 'bbox'),
+    ],
+)
+def test_wrong_refexp_files(tmp_path, change, message):
+    coco, _ = refexp()
+    change(coco)
+    with pytest.raises(ValueError, match=message):
+        read_expressions(put(tmp_path / 'a.json', coco))
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda c: c['annotations'].pop(), 'sentence s1 has 1 phrases, its boxes'),
+        (lambda c: c['annotations'][0].update(phrase_ids=[1, 2]), 'must name one'),
+        (lambda c: c['annotations'][0].update(image_id='x'), 'is of image x'),
+        (lambda c: c['images'][1].update(tokens_positive_eval=[[5]]), 'no span'),
+        (lambda c: c['images'][1].update(tokens_positive_eval=[[[9, 12]]]), 'outside'),
+        (lambda c: c['images'][1].pop('caption'), 'needs a caption'),
+        (lambda c: c.pop('annotations'), "a list of 'annotations'"),
+    ],
+)
+def test_wrong_flickr30k_files(tmp_path, change, message):
+    content = sentences()
+    change(content)
+    with pytest.raises(ValueError, match=message):
+        read_phrases(put(tmp_path / 'a.json', content))
