@@ -121,3 +121,27 @@ def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
     assert not out.exists()
     code, text, _ = run_tool('evaluate', '--help')
     assert code == 0 and 'python tools/evaluate.py --protocol lvis-both' in text
+
+
+def test_protocols_of_phrases(run_tool, tmp_path):
+    image = IMAGE | {'caption': 'the cat'}
+    box = {'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 20, 20]}
+    coco = {
+        'images': [image],
+        'annotations': [box],
+        'categories': [{'id': 1, 'name': 'object'}],
+    }
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    (tmp_path / 'rows.json').write_text(json.dumps([box | {'score': 0.5}]))
+    words = ['--ann', tmp_path / 'ann.json', '--predictions', tmp_path / 'rows.json']
+    words += ['--protocol', 'refexp', '--out', tmp_path / 'out.json']
+    code, text, err = run_tool('evaluate', *words)
+    assert code == 0, err
+    assert 'refexp/P@1   1.0000' in text
+    content = json.loads((tmp_path / 'out.json').read_text())
+    assert content['metrics']['refexp/P@10'] == 1
+    code, text, _ = run_tool('compare_results', *[tmp_path / 'out.json'] * 2)
+    assert code == 0 and 'NOT comparable' not in text
+    for more in (['--novel', 'cat'], ['--negatives', 3]):
+        code, _, err = run_tool('evaluate', *words, *more)
+        assert code == 1 and more[0] in err
