@@ -30,11 +30,11 @@ _FGOVD = 'https://github.com/lorebianchi98/FG-OVD'
 _COCO = 'https://cocodataset.org/#download'
 _SCALE = 100.0  # of cosines before the softmax, as in FG-CLIP's evaluations
 _NOTHING = ('nothing that was asked',)
-_LEVELS = {
-    'hard': 'h_attributes',
-    'medium': 'm_attributes',
-    'easy': 'e_attributes',
-    'trivial': 'shuffle_negatives',
+_LEVELS = {  # stem, objects with ten negatives
+    'hard': ('h_attributes', 3508),
+    'medium': ('m_attributes', 2968),
+    'easy': ('e_attributes', 1299),
+    'trivial': ('shuffle_negatives', 3508),
 }
 Box = tuple[float, float, float, float]
 
@@ -238,10 +238,10 @@ def _fgovd(level: str) -> Benchmark:
         name=f'fgovd-map-{level}',
         title=f'FG-OVD {level}, mAP with vocabularies of a true caption and ten others',
         files={
-            'ann': DataFile(f'fgovd/{_LEVELS[level]}_llava.jsonl', _FGOVD),
+            'ann': DataFile(f'fgovd/{_LEVELS[level][0]}_llava.jsonl', _FGOVD),
             'images': DataFile('coco', _COCO),
         },
-        expected={},
+        expected={f'objects/{level}': _LEVELS[level][1]},
         read=partial(_read_fgovd, level),
         source='FG-OVD (arXiv:2311.17518)',
         takes_boxes=True,

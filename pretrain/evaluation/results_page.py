@@ -28,14 +28,17 @@ _ENCODERS = """
 
 `python tools/benchmark.py NAME --encoder qihoo360/fg-clip2-base --data-root data
 --out-dir OUT`, with NAME from the first column. Percent; published numbers are those of
-base / large / so400m.
+base / large / so400m. For segmentation the paper trains Cat-Seg on COCO-Stuff; ours is
+zero-shot, from the dense map alone, and not comparable with that.
 """
 _PARTS = """
 ## Parts that were measured
 
-On a few pictures of the set, or with an encoder that is no released one: good for
-checking the commands, comparable with nothing published. `oracle` and `noise` are
-controls of the evaluation itself: they answer with the truth and at random.
+On a few pictures of the set, on a set without a published count, or with an encoder
+that is no released one: good for checking the commands, comparable with nothing
+published. `oracle` and `noise` are controls of the evaluation itself: they answer with
+the truth and at random. `random-base` has random weights of the base size;
+`fgclip2_tiny` knows coloured shapes and nothing of photographs.
 """
 _DETECTORS = """
 ## Detectors
@@ -93,6 +96,31 @@ _DETECTOR_ROWS = (
         'COCO, a trained detector',
     ),
     ('COCO', '-', '--protocol coco --ann instances_val2017.json', 'COCO, a detector'),
+    (
+        'FG-OVD, mAP with hard-negative vocabularies',
+        '-',
+        '--protocol fg-ovd --ann 1_attributes.json',
+        'COCO val2017, results with `vocabulary_id`',
+    ),
+    ('D3', '-', '--protocol d3 --ann d3_json', 'D3, a detector'),
+    (
+        'RefCOCO/+/g',
+        '-',
+        '--protocol refexp --ann finetune_refcoco_val.json',
+        "MDETR's annotations, a detector",
+    ),
+    (
+        'Flickr30k Entities',
+        '-',
+        '--protocol flickr30k --ann final_flickr_separateGT_test.json',
+        "MDETR's annotations, a detector",
+    ),
+    (
+        'ODinW-13, ODinW-35',
+        '-',
+        '--protocol odinw13 --ann odinw',
+        'the sets, a detector',
+    ),
 )
 
 

@@ -138,7 +138,8 @@ def run_benchmark(
 
     Returns:
         ``{'metrics': percent, 'denominators': ..., 'counts': ..., 'protocol': ...}``.
-        ``protocol['complete']`` says whether all counts are the published ones.
+        ``protocol['complete']`` says whether all counts are the published ones; false
+        where no count is published.
     """
     embedder.num_truncated.clear()
     start = time.perf_counter()
@@ -149,6 +150,7 @@ def run_benchmark(
         report.counts.setdefault(f'truncated_texts/{mode}', count)
     paths = benchmark.locate(data_root)
     complete = options.num_images is None and not benchmark.differences(task.counts)
+    complete = complete and bool(benchmark.expected)
     count = task.counts.get('images')
     about = describe(benchmark, embedder, paths, options, count, complete)
     return {**report.to_dict(), 'protocol': about, 'seconds': round(seconds, 1)}
