@@ -54,6 +54,9 @@ def score_d3(
 def d3_parts(folder: str | os.PathLike, truths: Truths) -> dict[str, np.ndarray]:
     """(K,) masks of the descriptions of each part and of each length.
 
+    A description belongs to the part whose file has its boxes, for the files of both
+    parts may list all of them; one without a box has no AP anyway.
+
     Args:
         folder: see :func:`score_d3`.
         truths: what was read of the 'full' file: K descriptions.
@@ -61,17 +64,17 @@ def d3_parts(folder: str | os.PathLike, truths: Truths) -> dict[str, np.ndarray]
     Raises:
         ValueError: if a part has a description that 'full' has not.
     """
-    ids = np.array([entry['id'] for entry in truths.categories])
-    groups = {'full': np.ones(len(ids), bool)}
+    groups = {'full': np.ones(len(truths.categories), bool)}
     for part in PARTS[1:]:
         own = read_truths(d3_file(folder, part))
-        known = [entry['id'] for entry in own.categories]
-        if unknown := set(known) - set(ids.tolist()):
+        ids = [entry['id'] for entry in own.categories]
+        if unknown := set(ids) - set(truths.category_index):
             raise ValueError(
                 f'{d3_file(folder, part)}: category {min(unknown)} is not in '
                 f'{d3_file(folder, "full").name}'
             )
-        groups[part] = np.isin(ids, known)
+        found = [truths.category_index[ids[i]] for i in np.unique(own.category)]
+        groups[part] = np.isin(np.arange(len(truths.categories)), found)
     words = np.array([len(name.split()) for name in truths.names])
     for name, (low, high) in _LENGTHS.items():
         groups[name] = (words >= low) & (words <= high)

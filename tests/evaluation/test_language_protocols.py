@@ -274,3 +274,14 @@ def test_the_fingerprint_of_files_and_folders(tmp_path):
         evaluate_language('d3', tmp_path / 'nothing', predictions)
     with pytest.raises(ValueError, match='protocol must be one of'):
         evaluate_language('d4', tmp_path / 'd3_json', predictions)
+
+
+def test_d3_parts_by_their_boxes(tmp_path):
+    coco, rows = d3(tmp_path / 'd3_json')
+    predictions = put(tmp_path / 'p.json', rows)
+    expected = score_d3(tmp_path / 'd3_json', predictions)
+    for part in ('pres', 'abs'):  # as if every file listed every description
+        path = tmp_path / f'd3_json/d3_{part}_annotations.json'
+        content = json.loads(path.read_text())
+        put(path, content | {'categories': coco['categories']})
+    assert score_d3(tmp_path / 'd3_json', predictions) == expected
