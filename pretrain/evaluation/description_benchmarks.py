@@ -23,6 +23,7 @@ from .benchmark import Benchmark, DataFile, ReadOptions, Task
 from .candidate_boxes import read_candidates
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
+from .metrics import TIE
 from .report import Report
 
 _D3 = 'https://github.com/shikras/d-cube'
@@ -42,8 +43,11 @@ Box = tuple[float, float, float, float]
 def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
     """Every description that is asked of a picture scores every box of it.
 
-    Asked are those that ``groups.json`` lists for the picture (the intra-scenario
-    setting), or all where there is no such file.
+    Asked are those of the picture's group (the intra-scenario setting). The release has
+    the groups in pickles alone, so they are read from ``groups.json`` beside the
+    annotations, ``{"image id": [description ids]}``, to be written once with the set's
+    own package: ``get_sent_ids(group_ids=get_group_ids(img_ids=[i]))`` of each image i.
+    Without that file all are asked, and ``counts`` says so.
     """
     folder = files['json']
     for part in PARTS:
@@ -206,8 +210,9 @@ def _run_fgovd(
     rows = []
     for (image_id, vocabulary), ids in vocabularies.items():
         own = texts[torch.tensor([captions[by_id[i]] for i in ids])]
-        scores = (_SCALE * parts[image_id] @ own.T).softmax(1)
-        best, label = scores.max(1)
+        cosines = parts[image_id] @ own.T
+        cosines[:, 0] -= TIE  # a true caption that only ties has not been told apart
+        best, label = (_SCALE * cosines).softmax(1).max(1)
         found = zip(place[image_id], label.tolist(), best.tolist(), strict=True)
         rows += [(image_id, vocabulary, ids[j], box, score) for box, j, score in found]
     metrics = hard_vocabulary_ap(objects, rows)

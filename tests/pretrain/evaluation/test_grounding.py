@@ -209,3 +209,21 @@ def test_d3_without_a_part(tmp_path):
 def test_wrong_boxes(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         read_candidates(put(tmp_path / 'b.json', content))
+
+
+class Constant(ControlEmbedder):
+    """The same direction for everything."""
+
+    def texts(self, texts, mode):
+        return torch.ones(len(texts), 4) / 2
+
+    def images(self, items, whole=True, regions=True):
+        return None, torch.ones(sum(len(item.bboxes) for item in items), 4) / 2
+
+
+@pytest.mark.parametrize('name', ['refcoco-val', 'fgovd-map-hard'])
+def test_ties_count_against_the_model(tmp_path, name):
+    make, _ = LAYOUTS[name]
+    make(tmp_path)
+    metrics = read(name, tmp_path).run(Constant('noise')).metrics
+    assert metrics['refexp/P@1' if 'ref' in name else 'fgovd/AP/hard'] == 0
