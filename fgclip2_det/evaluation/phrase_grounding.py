@@ -25,10 +25,12 @@ def read_expressions(path: str | os.PathLike) -> Truths:
     """Ground truth of a RefCOCO file: one box per expression, one class.
 
     Raises:
-        ValueError: what :func:`read_truths` refuses; an expression without a caption
-            or with more or fewer boxes than one.
+        ValueError: what :func:`read_truths` refuses; no expressions; one without a
+            caption or with more or fewer boxes than one.
     """
     truths = read_truths(path)
+    if not truths.images:
+        raise ValueError(f'{path} has no expressions; is it complete?')
     counts = np.bincount(truths.image, minlength=len(truths.images))
     for entry, count in zip(truths.images, counts.tolist(), strict=True):
         if count != 1:
@@ -48,51 +50,38 @@ def read_expressions(path: str | os.PathLike) -> Truths:
 def read_phrases(path: str | os.PathLike) -> Truths:
     """Ground truth of a Flickr30k file: category i is the i-th phrase of a sentence.
 
-    Phrases are those of ``tokens_positive_eval``; a box belongs to the phrase that its
-    ``phrase_ids`` names: the sorted distinct values of a sentence are its phrases in
-    turn, as in MMDetection. The entries of the images get ``phrases``, their texts.
+    Phrases are those of ``tokens_positive_eval``. A box belongs to every phrase whose
+    span is in its ``tokens_positive``, as MDETR writes it: boxes that are nearly equal
+    are one there, and a phrase may come twice. Where boxes have none, ``phrase_ids``
+    names the phrase: the sorted distinct values of a sentence are its phrases in turn,
+    as MMDetection reads them. The entries of the images get ``phrases``, their texts.
 
     Raises:
-        ValueError: naming the entry: no spans, spans outside of the caption, or other
-            phrases in its boxes than in its spans.
+        ValueError: naming the entry: no sentences, no spans, spans outside of the
+            caption, or other phrases in its boxes than in its spans.
     """
     content = read_json(path)
     for key in ('images', 'annotations'):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        rows = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
             raise ValueError(f'{path} must hold a list of {key!r}')
+    if not content['images']:
+        raise ValueError(f'{path} has no sentences; is it complete?')
     ids = [entry.get('id') for entry in content['images']]
-    if len(set(ids)) < len(ids):
-        raise ValueError(f'{path}: image ids must be unique')
-    boxes: dict = {i: [] for i in ids}
+    if not all(isinstance(i, int | str) for i in ids) or len(set(ids)) < len(ids):
+        raise ValueError(f'{path}: image ids must be numbers or strings, and unique')
+    owned: dict = {i: [] for i in ids}
     for annotation in content['annotations']:
-        owner, box = annotation.get('image_id'), annotation.get('bbox')
-        if owner not in boxes:
-            raise ValueError(
-                f'{path}: annotation {annotation.get("id")} is of image {owner}, which '
-                'is not in the file'
-            )
-        if not (isinstance(box, list) and len(box) == 4 and np.isfinite(box).all()):
-            raise ValueError(
-                f'{path}: annotation {annotation.get("id")}: bbox must be four finite '
-                f'numbers, got {box}'
-            )
-        boxes[owner].append((_phrase_id(annotation, path), box))
+        owned[_sentence_of(annotation, owned, path)].append(annotation)
     images, columns = [], ([], [], [])
     for number, entry in enumerate(content['images']):
-        title = f'{path}: sentence {entry.get("id")}'
+        title = f'{path}: sentence {entry["id"]}'
         phrases = _phrases(entry, title)
-        names = sorted({name for name, _ in boxes[entry['id']]})
-        if len(names) != len(phrases):
-            raise ValueError(
-                f'{title} has {len(phrases)} phrases, its boxes belong to {len(names)}'
-            )
         images.append(entry | {'phrases': phrases})
-        for name, box in boxes[entry['id']]:
-            for column, value in zip(
-                columns, (number, names.index(name), box), strict=True
-            ):
+        for phrase, box in _phrase_boxes(entry, owned[entry['id']], title):
+            for column, value in zip(columns, (number, phrase, box), strict=True):
                 column.append(value)
-    most = max((len(entry['phrases']) for entry in images), default=0)
+    most = max(len(entry['phrases']) for entry in images)
     categories = [{'id': i, 'name': f'phrase {i}'} for i in range(most)]
     return make_truths(images, categories, *columns)
 
@@ -137,7 +126,8 @@ def score_refexp(
 
     Args:
         ann_file: ``finetune_refcoco_val.json`` or another of MDETR's files.
-        predictions_file: COCO result list; ``image_id`` is the expression's.
+        predictions_file: COCO result list; ``image_id`` is the expression's,
+            ``category_id`` the lowest of the file (1 in MDETR's).
 
     Returns:
         ``{'metrics': {'refexp/P@1': 0 to 1, ...}, 'counts': {'expressions': ...}}``.
@@ -179,14 +169,64 @@ def score_flickr30k(
     return {'metrics': metrics, 'counts': counts}
 
 
-def _phrase_id(annotation: dict, path: str | os.PathLike) -> object:
+def _sentence_of(annotation: dict, known: dict, path: str | os.PathLike) -> int | str:
+    """Id of the sentence that a checked annotation belongs to."""
+    title = f'{path}: annotation {annotation.get("id")}'
+    owner, box = annotation.get('image_id'), annotation.get('bbox')
+    if not isinstance(owner, int | str) or owner not in known:
+        raise ValueError(f'{title} is of image {owner}, which is not in the file')
+    numbers = isinstance(box, list) and all(isinstance(v, int | float) for v in box)
+    if not (numbers and len(box) == 4 and np.isfinite(box).all() and min(box[2:]) >= 0):
+        raise ValueError(
+            f'{title}: bbox must be four finite numbers, sizes not negative, got {box}'
+        )
+    return owner
+
+
+def _phrase_boxes(
+    entry: dict, annotations: list[dict], title: str
+) -> list[tuple[int, list]]:
+    """Number of the phrase and box, for every phrase that a box belongs to."""
+    spans = entry['tokens_positive_eval']
+    if all('tokens_positive' in one for one in annotations):
+        place = {tuple(group[0]): i for i, group in enumerate(spans)}
+        names = [_own_spans(one, place, title) for one in annotations]
+    else:
+        own = [_phrase_id(one, title) for one in annotations]
+        if len({type(name) for name in own}) > 1:
+            raise ValueError(f'{title}: phrase_ids must be all numbers or all strings')
+        place = {name: i for i, name in enumerate(sorted(set(own)))}
+        names = [[place[name]] for name in own]
+    found = {name for group in names for name in group}
+    if len(found) != len(spans):
+        raise ValueError(
+            f'{title} has {len(spans)} phrases, its boxes belong to {len(found)}'
+        )
+    return [
+        (name, one['bbox'])
+        for group, one in zip(names, annotations, strict=True)
+        for name in group
+    ]
+
+
+def _own_spans(annotation: dict, place: dict, title: str) -> list[int]:
+    try:
+        return sorted({place[tuple(span)] for span in annotation['tokens_positive']})
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{title}: tokens_positive of annotation {annotation.get("id")} must be '
+            f'spans of tokens_positive_eval, got {annotation["tokens_positive"]!r}'
+        ) from error
+
+
+def _phrase_id(annotation: dict, title: str) -> int | str:
     found = annotation.get('phrase_ids')
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
     if not isinstance(found, int | str):
         raise ValueError(
-            f'{path}: annotation {annotation.get("id")}: phrase_ids must name one '
-            f'phrase, got {found!r}'
+            f'{title}: phrase_ids of annotation {annotation.get("id")} must name one '
+            f'phrase, got {found!r}; or give tokens_positive'
         )
     return found
 
@@ -202,7 +242,7 @@ def _phrases(entry: dict, title: str) -> list[str]:
             text = caption[first:last]
         except (TypeError, ValueError, IndexError, KeyError) as error:
             raise ValueError(f'{title}: {group!r} is no span of characters') from error
-        if not text.strip():
+        if not (0 <= (first or 0) < (last or 0) <= len(caption) and text.strip()):
             raise ValueError(f'{title}: {group!r} lies outside of its caption')
         phrases.append(text)
     return phrases

@@ -31,7 +31,7 @@ def read_candidates(path: str | os.PathLike) -> dict[object, list[tuple]]:
     found: dict[object, dict[tuple, None]] = {}
     for number, row in enumerate(rows):
         bbox = row.get('bbox') if isinstance(row, dict) else None
-        if not _is_box(bbox) or 'image_id' not in row:
+        if not _is_box(bbox) or not isinstance(row.get('image_id'), int | str):
             raise ValueError(
                 f'{path}: row {number} (from 0) must have image_id and a bbox x, y, '
                 f'width, height with an area, got {row!r:.80}'
@@ -46,6 +46,6 @@ def _is_box(bbox: object) -> bool:
     return (
         isinstance(bbox, list)
         and len(bbox) == 4
-        and all(isinstance(v, int | float) and math.isfinite(v) for v in bbox)
+        and all(type(v) in (int, float) and math.isfinite(v) for v in bbox)
         and min(bbox[2:]) > 0
     )

@@ -46,12 +46,23 @@ def read_grounding(
         read: reader of the annotation file.
         texts_of: phrases of an entry, in the order of its categories.
         titles: name of the metric -> whether all boxes of a phrase are one.
+
+    Raises:
+        ValueError: what the reader refuses; missing pictures; boxes of unknown entries,
+            outside of their picture, or none in a picture; entries without a name or
+            size.
     """
     truths = read(files['ann'])
-    names = [entry['file_name'] for entry in truths.images]
+    names = [_name(entry, files['ann']) for entry in truths.images]
     chosen = take_first(list(dict.fromkeys(names)), options.num_images)
     place = {name: number for number, name in enumerate(chosen)}
     given = read_candidates(options.boxes) if options.boxes else None
+    stray = set(given or ()) - set(truths.image_index)
+    if stray:
+        raise ValueError(
+            f'{options.boxes}: image {sorted(stray, key=str)[0]} is not in '
+            f'{files["ann"]}, whose entries its image_id must name'
+        )
     boxes = _candidates(truths, names, given)
     entries = [n for n, name in enumerate(names) if name in place]
     truths = _part(truths, entries)
@@ -63,10 +74,12 @@ def read_grounding(
         )
     texts = [list(texts_of(entry)) for entry in truths.images]
     told = _right_texts(truths, names, entries, boxes, texts)
+    sizes = _sizes(truths, names, entries, files['ann'])
     items = [
-        ImageItem(files['images'] / name, boxes[name], truths=told[name])
+        ImageItem(files['images'] / name, boxes[name], sizes[name], told[name])
         for name in chosen
     ]
+    _check_inside(items, options.boxes or files['ann'])
     check_images_exist(items, files['images'])
     pairs = len(np.unique(truths.keys(truths.image, truths.category)))
     counts = {
@@ -127,6 +140,44 @@ def _candidates(
         for entry, name in zip(truths.images, names, strict=True):
             found.setdefault(name, {}).update(dict.fromkeys(given.get(entry['id'], ())))
     return {name: list(boxes) for name, boxes in found.items()}
+
+
+def _name(entry: dict, path: Path) -> str:
+    name = entry.get('file_name')
+    if not isinstance(name, str) or not name:
+        raise ValueError(f'{path}: entry {entry["id"]} has no file_name')
+    return name
+
+
+def _sizes(
+    truths: Truths, names: Sequence[str], entries: Sequence[int], path: Path
+) -> dict[str, tuple[int, int]]:
+    """(w, h) in pixels of each picture; MDETR's Flickr30k files have them as text."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for number, entry in zip(entries, truths.images, strict=True):
+        try:
+            size = int(entry['width']), int(entry['height'])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f'{path}: entry {entry["id"]} must state width and height in pixels'
+            ) from error
+        if sizes.setdefault(names[number], size) != size:
+            raise ValueError(
+                f'{path}: {names[number]} has {sizes[names[number]]} and {size} pixels '
+                'in two entries; correct the file'
+            )
+    return sizes
+
+
+def _check_inside(items: Sequence[ImageItem], path: Path) -> None:
+    for item in items:
+        width, height = item.size
+        for x1, y1, x2, y2 in item.bboxes:
+            if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+                raise ValueError(
+                    f'{path}: box {[x1, y1, x2, y2]} (xyxy) lies outside of '
+                    f'{item.path}, {width} x {height} pixels; correct or remove it'
+                )
 
 
 def _part(truths: Truths, entries: Sequence[int]) -> Truths:

@@ -162,6 +162,7 @@ def test_flickr30k_any_and_merged(tmp_path):
         (lambda c: c['annotations'].pop(), 'expression 49 has 0 boxes, expected one'),
         (lambda c: c['images'][1].update(caption=' '), 'expression 11 has no caption'),
         (lambda c: c['annotations'][0].update(bbox=[0, 0, 5]), 'bbox'),
+        (lambda c: c.update(images=[], annotations=[]), 'has no expressions'),
     ],
 )
 def test_wrong_refexp_files(tmp_path, change, message):
@@ -181,6 +182,20 @@ def test_wrong_refexp_files(tmp_path, change, message):
         (lambda c: c['images'][1].update(tokens_positive_eval=[[[9, 12]]]), 'outside'),
         (lambda c: c['images'][1].pop('caption'), 'needs a caption'),
         (lambda c: c.pop('annotations'), "a list of 'annotations'"),
+        (lambda c: c['annotations'].append(3), "a list of 'annotations'"),
+        (lambda c: c.update(images=[], annotations=[]), 'has no sentences'),
+        (lambda c: c['images'][0].update(id=[1]), 'ids must be numbers'),
+        (lambda c: c['images'][0].update(id='s1'), 'and unique'),
+        (lambda c: c['annotations'][0].update(image_id=[1]), 'which is not in'),
+        (lambda c: c['annotations'][0].update(bbox=['a', 0, 5, 5]), 'four finite'),
+        (lambda c: c['annotations'][0].update(bbox=[0, 0, -5, 5]), 'not negative'),
+        (lambda c: c['annotations'][0].update(phrase_ids='x'), 'all numbers or'),
+        (lambda c: c['images'][1].update(tokens_positive_eval=[[[-3, 7]]]), 'outside'),
+        (lambda c: c['images'][1].update(tokens_positive_eval=[[[0, 8]]]), 'outside'),
+        (
+            lambda c: c['images'][1].update(tokens_positive_eval=[[[0, None]]]),
+            'outside',
+        ),
     ],
 )
 def test_wrong_flickr30k_files(tmp_path, change, message):
@@ -188,3 +203,54 @@ def test_wrong_flickr30k_files(tmp_path, change, message):
     change(content)
     with pytest.raises(ValueError, match=message):
         read_phrases(put(tmp_path / 'a.json', content))
+
+
+def mdetr() -> dict:
+    """As MDETR's converter writes it: spans, sizes as text, and no phrase_ids. The men
+    come twice; the dog's box is nearly that of the men, so both are one box."""
+    image = {
+        'file_name': '1.jpg', 'height': '334', 'width': '500', 'id': 0,
+        'caption': 'Two men see two men and a dog', 'dataset_name': 'flickr',
+        'tokens_negative': [[0, 29]], 'sentence_id': 0, 'original_img_id': 1,
+        'tokens_positive_eval': [[[0, 7]], [[12, 19]], [[24, 29]]],
+    }  # fmt: skip
+    rows = [
+        ([100.0, 100.0, 50.0, 50.0], [[0, 7], [12, 19]]),
+        ([10.0, 10.0, 50.0, 50.0], [[24, 29], [0, 7], [12, 19]]),
+    ]
+    annotations = [
+        {
+            'area': 2500.0, 'iscrowd': 0, 'image_id': 0, 'category_id': 1, 'id': i,
+            'bbox': box, 'tokens_positive': spans,
+        }
+        for i, (box, spans) in enumerate(rows)
+    ]  # fmt: skip
+    categories = [{'supercategory': 'object', 'id': 1, 'name': 'object'}]
+    return {'images': [image], 'annotations': annotations, 'categories': categories}
+
+
+def test_flickr30k_as_mdetr_writes_it(tmp_path):
+    content = mdetr()
+    ann = put(tmp_path / 'a.json', content)
+    truths = read_phrases(ann)
+    assert truths.images[0]['phrases'] == ['Two men', 'two men', 'a dog']
+    pairs = sorted(
+        zip(truths.category.tolist(), truths.bboxes[:, 0].tolist(), strict=True)
+    )
+    assert pairs == [(0, 10), (0, 100), (1, 10), (1, 100), (2, 10)]
+    rows = [
+        {'image_id': 0, 'category_id': i, 'bbox': [100, 100, 50, 50], 'score': 0.5}
+        for i in range(3)
+    ]
+    found = score_flickr30k(ann, put(tmp_path / 'p.json', rows))
+    assert found['counts'] == {'sentences': 1, 'phrases': 3}
+    assert found['metrics']['flickr30k/any/R@1'] == pytest.approx(2 / 3)
+    assert found['metrics']['flickr30k/merged/R@1'] == 0
+    for spans in ([[0, 6]], 'x', [3], None):
+        content['annotations'][0]['tokens_positive'] = spans
+        with pytest.raises(ValueError, match='tokens_positive of annotation 0 must'):
+            read_phrases(put(ann, content))
+    content['annotations'].pop()
+    content['annotations'][0]['tokens_positive'] = [[0, 7]]
+    with pytest.raises(ValueError, match='has 3 phrases, its boxes belong to 1'):
+        read_phrases(put(ann, content))

@@ -54,13 +54,13 @@ def flickr(root: Path) -> None:
     for n in range(4):
         images.append({
             'id': n, 'file_name': f'{n // 2}.png', 'caption': f'one{n} and two{n}',
-            'tokens_positive_eval': [[[0, 4]], [[9, 13]]], 'width': SIZE[0],
-            'height': SIZE[1],
+            'tokens_positive_eval': [[[0, 4]], [[9, 13]]], 'width': str(SIZE[0]),
+            'height': str(SIZE[1]),
         })  # fmt: skip
-        for phrase, box in ((0, 0), (1, 1), (1, 2)):
+        for span, box in (([0, 4], 0), ([9, 13], 1), ([9, 13], 2)):
             annotations.append({
-                'id': len(annotations), 'image_id': n, 'phrase_ids': [phrase],
-                'bbox': BOXES[box],
+                'id': len(annotations), 'image_id': n, 'bbox': BOXES[box],
+                'tokens_positive': [span],
             })  # fmt: skip
         picture(folder / f'flickr30k_images/{n // 2}.png', n // 2)
     content = {'images': images, 'annotations': annotations}
@@ -165,12 +165,48 @@ def test_boxes_of_a_detector(tmp_path):
     put(boxes, rows[:3])
     with pytest.raises(ValueError, match='has no box in 1 of 2 pictures'):
         read('refcoco-val', tmp_path, boxes=boxes)
+    put(boxes, [*rows, {'image_id': 999, 'bbox': BOXES[0]}])
+    with pytest.raises(ValueError, match='image 999 is not in'):
+        read('refcoco-val', tmp_path, boxes=boxes)
+    put(boxes, [*rows, {'image_id': 0, 'bbox': [110, 0, 5, 5]}])
+    with pytest.raises(ValueError, match='lies outside of'):
+        read('refcoco-val', tmp_path, boxes=boxes)
+    put(boxes, rows)
     for name in ('d3', 'fgovd-map-hard'):
         make, _ = LAYOUTS[name]
         make(tmp_path)
         task = read(name, tmp_path, boxes=boxes)
         assert task.counts['boxes_given'] == 1
         assert task.run(ControlEmbedder('noise')).denominators
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda images: images[0].pop('file_name'), 'entry 0 has no file_name'),
+        (lambda images: images[0].pop('width'), 'entry 0 must state width'),
+        (lambda images: images[0].update(width='wide'), 'entry 0 must state width'),
+        (lambda images: images[1].update(width=300), 'in two entries'),
+        (lambda images: images[0].update(file_name='x.png'), '1 of 3 images are miss'),
+    ],
+)
+def test_wrong_entries(tmp_path, change, message):
+    refcoco(tmp_path)
+    path = tmp_path / 'coco/mdetr_annotations/finetune_refcoco_val.json'
+    content = json.loads(path.read_text())
+    change(content['images'])
+    put(path, content)
+    with pytest.raises(ValueError, match=message):
+        read('refcoco-val', tmp_path)
+
+
+def test_picture_of_another_size(tmp_path):
+    refcoco(tmp_path)
+    task = read('refcoco-val', tmp_path)
+    Image.new('RGB', (50, 40)).save(tmp_path / 'coco/train2014/COCO_train2014_1.png')
+    encoder = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(5))
+    with pytest.raises(ValueError, match='has 50 x 40 pixels'):
+        task.run(Embedder(encoder.eval(), progress=False))
 
 
 def test_d3_asks_what_the_scene_asks(tmp_path):
@@ -201,6 +237,9 @@ def test_d3_without_a_part(tmp_path):
     [
         ('[', 'no complete json'),
         ({}, 'must be a list'),
+        ('', 'no complete json'),
+        ([{'image_id': [1], 'bbox': [0, 0, 1, 2]}], r'row 0'),
+        ([{'image_id': 1, 'bbox': [True, 0, 1, 2]}], 'with an area'),
         ([{'image_id': 1}], r'row 0 \(from 0\)'),
         ([{'image_id': 1, 'bbox': [0, 0, -1, 2]}], 'with an area'),
         ([{'image_id': 1, 'bbox': [0, 0, 1, float('nan')]}], 'with an area'),
