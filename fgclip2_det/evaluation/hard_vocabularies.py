@@ -24,6 +24,7 @@ from .protocols import coco_figures, coco_summary
 from .results import Results
 
 _NMS_IOU = 0.5
+_MANY, _SHARE = 10, 0.25  # boxes outside of pictures, from where on they are xyxy
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def score_fgovd_map(
             negatives.
     """
     objects = read_hard_objects(ann_file, num_negatives)
-    rows = _read_rows(predictions_file, objects)
+    every = {(o.image_id, o.category_id) for o in _read_all(ann_file)}
+    rows = _read_rows(predictions_file, objects, every)
     metrics = hard_vocabulary_ap(objects, rows)
     counts = {
         'objects': len(objects),
@@ -119,8 +121,7 @@ def read_hard_objects(
     """
     if num_negatives < 1:
         raise ValueError(f'num_negatives must be positive, got {num_negatives}')
-    lines = Path(path).suffix == '.jsonl'
-    entries = _of_lines(path) if lines else _of_json(path)
+    entries = _read_all(path)
     objects = [
         HardObject(one.image_id, one.category_id, one.negatives[:num_negatives],
                    one.bbox, one.size, one.texts)
@@ -130,6 +131,10 @@ def read_hard_objects(
     if not objects:
         raise ValueError(f'{path} has no object with {num_negatives} negatives')
     return objects
+
+
+def _read_all(path: str | os.PathLike) -> list[HardObject]:
+    return _of_lines(path) if Path(path).suffix == '.jsonl' else _of_json(path)
 
 
 def _of_lines(path: str | os.PathLike) -> list[HardObject]:
@@ -216,30 +221,51 @@ def _nms(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return order[keep]
 
 
-def _read_rows(path: str | os.PathLike, objects: Sequence[HardObject]) -> list[tuple]:
+def _read_rows(
+    path: str | os.PathLike, objects: Sequence[HardObject], every: set[tuple]
+) -> list[tuple]:
+    """Rows of the vocabularies that count; those of ``every`` other are left out."""
     content = read_json(path)
     if not isinstance(content, list):
         raise ValueError(f'{path} must hold a list of rows')
     words: dict[tuple, set] = {}
+    sizes = {one.image_id: one.size for one in objects}
     for one in objects:
         own = words.setdefault((one.image_id, one.category_id), {one.category_id})
         own.update(one.negatives)
-    rows = []
+    rows: dict[tuple, None] = {}
+    outside = 0
     for number, row in enumerate(content):
         title = f'{path}: row {number} (from 0)'
         keys = ('image_id', 'vocabulary_id', 'category_id', 'bbox', 'score')
         if not isinstance(row, dict) or any(key not in row for key in keys):
             raise ValueError(f'{title} needs {", ".join(keys)}, got {row!r:.80}')
         image, vocabulary, label, bbox, score = (row[key] for key in keys)
+        if (image, vocabulary) not in every:
+            raise ValueError(
+                f'{title}: no object of image {image} has the true caption {vocabulary}'
+            )
+        if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(bbox).all()
+                and min(bbox[2:]) >= 0 and np.isfinite(score)):  # fmt: skip
+            raise ValueError(f'{title}: impossible box {bbox} or score {score}')
         if (image, vocabulary) not in words:
-            continue  # an object with fewer negatives, or of another file
+            continue  # an object with fewer negatives
         if label not in words[image, vocabulary]:
             raise ValueError(
                 f'{title}: category {label} is not in the vocabulary {vocabulary} of '
                 f'image {image}'
             )
-        if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(bbox).all()
-                and min(bbox[2:]) >= 0 and np.isfinite(score)):  # fmt: skip
-            raise ValueError(f'{title}: impossible box {bbox} or score {score}')
-        rows.append((image, vocabulary, label, bbox, score))
-    return rows
+        found = (image, vocabulary, label, tuple(bbox), score)
+        if found in rows:
+            raise ValueError(f'{title} occurs twice')
+        rows[found] = None
+        if sizes[image] is not None:
+            x, y, w, h = bbox
+            width, height = sizes[image]
+            outside += x + w > 1.02 * width or y + h > 1.02 * height
+    if outside > max(_MANY, _SHARE * len(rows)):
+        raise ValueError(
+            f'{path}: {outside} of {len(rows)} boxes reach outside of their pictures; '
+            'they look like x1, y1, x2, y2, expected x, y, width, height'
+        )
+    return list(rows)

@@ -158,12 +158,21 @@ def test_fgovd_lines_say_the_same(tmp_path):
     assert read_hard_objects(jsonl, 3) == read_hard_objects(ann, 3)
 
 
+def to_xyxy(coco: dict, rows: list[dict]) -> None:
+    for row in rows:
+        x, y, w, h = row['bbox']
+        row['bbox'] = [x, y, x + w, y + h]
+
+
 @pytest.mark.parametrize(
     'change, message',
     [
         (lambda c, r: r[3].pop('vocabulary_id'), r'row 3 \(from 0\) needs'),
         (lambda c, r: r[0].update(score=float('nan')), 'impossible box'),
         (lambda c, r: r[0].update(bbox=[1, 2, -3, 4]), 'impossible box'),
+        (lambda c, r: r[5].update(image_id=55), 'no object of image 55 has'),
+        (lambda c, r: r.append(r[0]), 'row 240 .* occurs twice'),
+        (to_xyxy, 'look like x1, y1, x2, y2'),
         (lambda c, r: c['annotations'][2].update(image_id=99), 'that is not there'),
         (lambda c, r: c['annotations'][2].update(category_id=99), 'names category 99'),
         (lambda c, r: c['annotations'][2].update(bbox=[0, 0, 0, 4]), 'annotation 2'),
