@@ -62,6 +62,16 @@ def prepare_imports() -> None:
         sys.meta_path.insert(0, StandIns({'mmcv._ext': files['mmcv._ext']}))
         importlib.import_module('mmcv._ext')
     _import_mmdet()
+    _mend_masks()
+
+
+def _mend_masks() -> None:
+    """mmdet's masks remember a failed import of roi_align, if they came before us."""
+    masks = sys.modules.get('mmdet.structures.mask.structures')
+    if masks is not None:
+        from mmcv.ops.roi_align import roi_align
+
+        masks.roi_align = roi_align
 
 
 def _import_mmdet() -> None:

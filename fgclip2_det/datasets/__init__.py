@@ -29,6 +29,7 @@ __all__ = [
 
 if HAS_MM:
     from .open_vocab_coco import OpenVocabCocoDataset
+    from .open_vocab_lvis import OpenVocabLVISDataset
     from .ovshapes import OVShapesDataset
     from .transforms import FGCLIP2Resize, OpenVocabLoadImage, UnreadableImageError
 
@@ -36,6 +37,7 @@ if HAS_MM:
         'FGCLIP2Resize',
         'OVShapesDataset',
         'OpenVocabCocoDataset',
+        'OpenVocabLVISDataset',
         'OpenVocabLoadImage',
         'UnreadableImageError',
     ]

@@ -4,7 +4,7 @@ from fgclip2_det.models.backbones import FGCLIP2ViT
 from fgclip2_det.models.data_preprocessors import FGCLIP2DetDataPreprocessor
 from fgclip2_det.models.detectors import OpenVocabTwoStageDetector
 from fgclip2_det.models.fusion import OpenVocabFViTFusion
-from fgclip2_det.models.losses import OpenVocabCrossEntropyLoss
+from fgclip2_det.models.losses import OpenVocabCrossEntropyLoss, OpenVocabFocalLoss
 from fgclip2_det.models.necks import FGCLIP2SimpleFPN
 from fgclip2_det.models.roi_heads import (
     OpenVocabBBoxHead,
@@ -19,6 +19,7 @@ __all__ = [
     'OpenVocabBBoxHead',
     'OpenVocabCrossEntropyLoss',
     'OpenVocabFViTFusion',
+    'OpenVocabFocalLoss',
     'OpenVocabRoIHead',
     'OpenVocabTwoStageDetector',
     'RegionTextClassifier',

@@ -146,3 +146,19 @@ def test_the_pkg_resources_stand_in_answers_mmengine():
     assert found.has_metadata('METADATA')
     with pytest.raises(module.DistributionNotFound):
         module.get_distribution('no-such-distribution')
+
+
+@needs_mm
+def test_masks_imported_before_the_package(tmp_path):
+    """MMDetection's own tools import its structures first."""
+    code = (
+        'import numpy as np, torch\n'
+        'from mmdet.structures.mask import BitmapMasks\n'
+        'prepare()\n'
+        'masks = BitmapMasks(np.ones((1, 8, 8), np.uint8), 8, 8)\n'
+        'box = np.array([[0, 0, 8, 8]], np.float32)\n'
+        'cut = masks.crop_and_resize(box, (4, 4), np.array([0]))\n'
+        'print(cut.masks.sum())\n'
+    )
+    result = run_python(code, tmp_path)
+    assert result.stdout.split()[-1] == '16', result.stderr

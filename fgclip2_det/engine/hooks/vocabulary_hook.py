@@ -70,6 +70,9 @@ class OpenVocabVocabularyHook(Hook):
         base = list(meta.get('base_classes', names))  # a plain data set: all base
         if trained:
             model.trained_classes = base
+            federated = model.roi_head.bbox_head.federated
+            if federated is not None:
+                federated.set_image_counts(meta.get('image_counts'))
         entries, templates = names, model.templates
         given = model.configured_vocabulary
         if given is not None:

@@ -109,6 +109,7 @@ class OpenVocabMixin:
         vocabulary = as_vocabulary(names, self.templates, self.trained_classes)
         digest = self._digest(vocabulary)
         known = torch.equal(digest, self.classifier.digest.cpu())
+        source = encoder
         if encoder is not None or not known:
             source = encoder or self._text_source()
             embeds = vocabulary.embed(source, self.cache_dir)
@@ -123,6 +124,7 @@ class OpenVocabMixin:
             self.roi_head.fusion.set_names(
                 self.classifier.class_embeds(), self.classifier.is_base
             )
+        self._set_hard_names(vocabulary, digest, source)
         self.roi_head.bbox_head.num_classes = len(vocabulary)
         self.vocabulary = vocabulary
         self.dataset_meta = dict(
@@ -131,6 +133,21 @@ class OpenVocabMixin:
             novel_classes=tuple(vocabulary.novel_classes),
         )
         return vocabulary
+
+    def _set_hard_names(
+        self, vocabulary: Vocabulary, digest: Tensor, source: FGCLIP2 | str | None
+    ) -> None:
+        """Hard negatives of the names, if the head asks for them and they are new."""
+        hard_names = self.roi_head.bbox_head.hard_names
+        if hard_names is None or torch.equal(digest, hard_names.digest.cpu()):
+            return
+        names = self.classifier.class_embeds()
+        self.classifier.extra_texts = hard_names.set_vocabulary(
+            vocabulary,
+            names,
+            lambda texts: texts.embed(source or self._text_source(), self.cache_dir),
+        ).to(names)
+        hard_names.digest = digest.to(names.device)
 
     @property
     def trained_classes(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Classification loss of a region-text head that is trained on base names."""
+"""Classification losses of a region-text head that is trained on base names."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ class OpenVocabCrossEntropyLoss(nn.Module):
     """Cross entropy over base names, softmax with a background or sigmoid.
 
     Novel names take no part: their objects are not annotated, so pushing their
-    texts away would teach the detector not to find them.
+    texts away would teach the detector not to find them. With federated annotations
+    (:class:`OpenVocabFederatedNames`) each region has names of its own that count.
 
     Args:
         use_sigmoid: one binary loss a name instead of a softmax over names and
-            background; a background region is then negative for every name.
+            background; a background region is then negative for every name. With
+            the released scale and bias this is SigLIP's pair loss.
         bg_weight: weight of background regions, since an unannotated object
             counts as one (F-ViT: 0.6 on OV-COCO, 0.9 on OV-LVIS).
         loss_weight: factor of the whole loss.
@@ -39,7 +41,7 @@ class OpenVocabCrossEntropyLoss(nn.Module):
         labels: Tensor,
         label_weights: Tensor,
         avg_factor: float,
-        is_base: Tensor,
+        counts: Tensor,
     ) -> Tensor:
         """Weighted sum over regions, divided by ``avg_factor``.
 
@@ -48,25 +50,27 @@ class OpenVocabCrossEntropyLoss(nn.Module):
             labels: (K,) in [0, C]; C is background.
             label_weights: (K,), 0 ignores a region.
             avg_factor: usually the number of regions that count.
-            is_base: (C,) bool.
+            counts: (C,) bool, names that count: the base names; or (K, C), those of
+                every region, its own label among them.
 
         Returns:
             Scalar, float32; 0 when there are no regions.
         """
-        num_classes = len(is_base)
+        num_classes = counts.shape[-1]
         logits = logits.float()
         if self.use_sigmoid:
             targets = F.one_hot(labels, num_classes + 1)[:, :-1].to(logits)
-            pairs = F.binary_cross_entropy_with_logits(
-                logits[:, :-1], targets, reduction='none'
-            )
-            loss = (pairs * is_base).sum(-1)
+            loss = (self.pair_loss(logits[:, :-1], targets) * counts).sum(-1)
         else:
-            unused = F.pad(~is_base, (0, 1))  # the background takes part
+            unused = F.pad(~counts, (0, 1))  # the background takes part
             logits = logits.masked_fill(unused, float('-inf'))
             loss = F.cross_entropy(logits, labels, reduction='none')
         weights = torch.where(labels == num_classes, self.bg_weight, 1.0)
         return self.loss_weight * (loss * weights * label_weights).sum() / avg_factor
+
+    def pair_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(K, C) logits and targets 0 or 1 -> (K, C), for ``use_sigmoid``."""
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
 
     def scores(self, logits: Tensor) -> Tensor:
         """(K, C + 1) logits -> (K, C) probabilities of the names, fp32."""
@@ -74,3 +78,39 @@ class OpenVocabCrossEntropyLoss(nn.Module):
         if self.use_sigmoid:
             return logits[:, :-1].sigmoid()
         return logits.softmax(-1)[:, :-1]
+
+
+@MODELS.register_module()
+class OpenVocabFocalLoss(OpenVocabCrossEntropyLoss):
+    """Sigmoid focal loss over base names.
+
+    L = sum_c -a_c (1 - p_c)^gamma log p_c, with p_c the probability of the right
+    answer to name c and a_c = alpha for the region's own name, 1 - alpha for others.
+
+    Args:
+        gamma: 0 leaves the (weighted) binary cross entropy.
+        alpha: weight of a region's own name; negative: no weights.
+        bg_weight: as in ``OpenVocabCrossEntropyLoss``.
+        loss_weight: factor of the whole loss.
+
+    Reference: RetinaNet (arXiv:1708.02002), equation 5.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: float = 0.25,
+        bg_weight: float = 1.0,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(True, bg_weight, loss_weight)
+        self.gamma, self.alpha = gamma, alpha
+
+    def pair_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(K, C) logits and targets 0 or 1 -> (K, C)."""
+        loss = super().pair_loss(logits, targets)
+        wrong = torch.where(targets > 0, -logits, logits).sigmoid()  # 1 - p_c
+        loss = loss * wrong**self.gamma
+        if self.alpha < 0:
+            return loss
+        return loss * torch.where(targets > 0, self.alpha, 1 - self.alpha)

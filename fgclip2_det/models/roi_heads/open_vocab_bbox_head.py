@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from mmdet.models.losses import accuracy
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 from torch import Tensor
 
+from fgclip2_det.models.losses import vocabulary_tic_loss
+from fgclip2_det.models.roi_heads.federated_names import FederatedNames
+from fgclip2_det.models.roi_heads.hard_names import HardNames
 from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassifier
 
 
@@ -17,15 +22,31 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
     Args:
         embed_dims: D of the text embeddings.
         classifier: options of ``RegionTextClassifier``.
+        federated: options of ``FederatedNames``; None: every image is annotated for
+            all base names.
+        hard_names: options of ``HardNames``, a loss against names that are easily
+            confused; None: no such loss.
+        tic: ``dict(loss_weight=0.1, threshold=0.95, topk=10)``, a loss that pushes
+            base names apart; needs ``classifier.text_adapter``. None: no such loss.
         kwargs: of ``ConvFCBBoxHead``, without ``num_classes``: the vocabulary
-            decides. ``loss_cls`` is an ``OpenVocabCrossEntropyLoss``.
+            decides. ``loss_cls`` is an ``OpenVocabCrossEntropyLoss`` or an
+            ``OpenVocabFocalLoss``.
+
+    Raises:
+        ValueError: ``tic`` without an adapter to train.
 
     Reference: F-VLM (arXiv:2209.15639), section 3.2; CLIPSelf
-    (arXiv:2310.01403), F-ViT.
+    (arXiv:2310.01403), F-ViT; FG-CLIP 2 (arXiv:2510.10921), section 3.2.
     """
 
     def __init__(
-        self, embed_dims: int, classifier: dict | None = None, **kwargs
+        self,
+        embed_dims: int,
+        classifier: dict | None = None,
+        federated: dict | None = None,
+        hard_names: dict | None = None,
+        tic: dict | None = None,
+        **kwargs,
     ) -> None:
         kwargs.setdefault('num_shared_fcs', 2)
         kwargs.setdefault('loss_cls', dict(type='OpenVocabCrossEntropyLoss'))
@@ -37,6 +58,20 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             self.cls_last_dim, embed_dims, **(classifier or {})
         )
         self.num_classes = 0
+        if tic is not None and not (classifier or {}).get('text_adapter'):
+            raise ValueError(
+                'tic needs classifier.text_adapter above 0: the text embeddings '
+                'themselves are not trained'
+            )
+        self.federated = None if federated is None else FederatedNames(**federated)
+        self.hard_names = None if hard_names is None else HardNames(**hard_names)
+        self.tic = None if tic is None else {'loss_weight': 0.1, **tic}
+        self._counts: Tensor | None = None  # (B, C) of the batch in training
+
+    def count_names(self, batch_data_samples: SampleList) -> None:
+        """Before ``loss``: which names count in which image, if federated."""
+        if self.federated is not None:
+            self._counts = self.federated(batch_data_samples, self.fc_cls.is_base)
 
     def loss(
         self,
@@ -49,7 +84,11 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         bbox_weights: Tensor,
         reduction_override: str | None = None,
     ) -> dict:
-        """As in ``BBoxHead``; the classification sees base names only."""
+        """As in ``BBoxHead``; the classification sees base names only.
+
+        ``cls_score`` is (K, C + 1), or (K, C + 1 + H) with the logits of H texts that
+        are hard negatives.
+        """
         losses = super().loss(
             None,
             bbox_pred,
@@ -61,9 +100,36 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             reduction_override,
         )
         avg_factor = max(float((label_weights > 0).sum()), 1.0)
+        num_classes = len(self.fc_cls.is_base)
+        logits = cls_score[:, : num_classes + 1]
         losses['loss_cls'] = self.loss_cls(
-            cls_score, labels, label_weights, avg_factor, self.fc_cls.is_base
+            logits, labels, label_weights, avg_factor, self._counting(rois, labels)
         )
+        if self.hard_names is not None:
+            positive = labels < num_classes
+            losses['loss_hard'] = self.hard_names.loss(
+                cls_score[positive], labels[positive]
+            )
+        if self.tic is not None:
+            losses['loss_tic'] = self._tic_loss(**self.tic)
         if len(labels):
-            losses['acc'] = accuracy(cls_score, labels)
+            losses['acc'] = accuracy(logits, labels)
         return losses
+
+    def _counting(self, rois: Tensor, labels: Tensor) -> Tensor:
+        """(C,), or (K, C) bool: names that count, for each region if federated."""
+        is_base = self.fc_cls.is_base
+        if self.federated is None:
+            return is_base
+        if self._counts is None:
+            raise ValueError('federated needs an OpenVocabRoIHead as roi_head')
+        counts = self._counts[rois[:, 0].long()]
+        own = labels[:, None] == torch.arange(len(is_base), device=labels.device)
+        return counts | own
+
+    def _tic_loss(self, loss_weight: float, **options) -> Tensor:
+        """Weighted TIC of the base names, as the adapter has them."""
+        names = self.fc_cls.class_embeds()[self.fc_cls.is_base]
+        with torch.autocast(names.device.type, enabled=False):
+            embeds = self.fc_cls.adapter(names.float())
+            return loss_weight * vocabulary_tic_loss(embeds, **options)

@@ -8,6 +8,7 @@ from mmdet.models.layers import multiclass_nms
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -73,6 +74,16 @@ class OpenVocabRoIHead(StandardRoIHead):
         names = self.bbox_head.fc_cls.class_embeds().float()
         with torch.autocast(dense.device.type, enabled=False):
             return F.normalize(embeds, dim=-1) @ names.T
+
+    def loss(
+        self,
+        x: FeaturePyramid,
+        rpn_results_list: list[InstanceData],
+        batch_data_samples: SampleList,
+    ) -> dict:
+        """As in ``StandardRoIHead``; the box head sees which names count."""
+        self.bbox_head.count_names(batch_data_samples)
+        return super().loss(x, rpn_results_list, batch_data_samples)
 
     def bbox_loss(self, x: FeaturePyramid, sampling_results: list[SamplingResult]):
         """As in ``StandardRoIHead``, plus the encoder's region loss."""

@@ -15,6 +15,26 @@ from fgclip2_det.models.encoders import released_logits
 BUFFERS = ('text_embeds', 'is_base', 'digest', 'trained_text')
 
 
+class TextAdapter(nn.Module):
+    """t + W2 gelu(W1 t), normalised; W2 starts at zero, so at first t is kept.
+
+    Args:
+        embed_dims: D.
+        hidden: width between the layers.
+    """
+
+    def __init__(self, embed_dims: int, hidden: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(embed_dims, hidden)
+        self.expand = nn.Linear(hidden, embed_dims)
+        nn.init.zeros_(self.expand.weight)
+        nn.init.zeros_(self.expand.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, D), L2-normalised -> the same."""
+        return F.normalize(x + self.expand(F.gelu(self.reduce(x))), dim=-1)
+
+
 class RegionTextClassifier(BaseModule):
     """Linear projection, then exp(logit_scale) * cosine + logit_bias per name.
 
@@ -29,6 +49,8 @@ class RegionTextClassifier(BaseModule):
         logit_scale: initial log inverse temperature; 'released' copies scale and
             bias from the encoder when the vocabulary is set first.
         learn_logits: whether scale and bias are trained.
+        text_adapter: hidden width of a :class:`TextAdapter` on the names, which
+            ``OpenVocabBBoxHead`` can train with TIC; 0 leaves the texts as they are.
         init_cfg: as in every ``BaseModule``.
     """
 
@@ -39,6 +61,7 @@ class RegionTextClassifier(BaseModule):
         background: str | None = 'background',
         logit_scale: float | str = 'released',
         learn_logits: bool = True,
+        text_adapter: int = 0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -50,11 +73,18 @@ class RegionTextClassifier(BaseModule):
         self.logit_bias = nn.Parameter(torch.zeros(1), learn_logits)
         if background is None:
             self.background_embed = nn.Parameter(torch.randn(1, embed_dims))
+        self.adapter = (
+            TextAdapter(embed_dims, text_adapter) if text_adapter else nn.Identity()
+        )
         # all names, then the background text's row when there is one
         self.register_buffer('text_embeds', torch.zeros(0, embed_dims))
         self.register_buffer('is_base', torch.zeros(0, dtype=torch.bool))
         self.register_buffer('digest', torch.zeros(32, dtype=torch.uint8))
         self.register_buffer('trained_text', torch.zeros(0, dtype=torch.uint8))
+        # (H, D), set anew with every vocabulary: texts that are negatives in training
+        self.register_buffer(
+            'extra_texts', torch.zeros(0, embed_dims), persistent=False
+        )
         self.loaded = False  # a checkpoint came after the vocabulary was set
 
     @property
@@ -99,14 +129,24 @@ class RegionTextClassifier(BaseModule):
         return self.text_embeds[: len(self.is_base)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(K, in_features) -> logits (K, C + 1) in fp32, the background last."""
-        embeds = self.text_embeds
-        if self.background is None:
-            learned = F.normalize(self.background_embed, dim=-1)
-            embeds = torch.cat([embeds, learned])
+        """Logits of regions.
+
+        Args:
+            x: (K, in_features).
+
+        Returns:
+            (K, C + 1) in fp32, the background last; in training (K, C + 1 + H), after
+            it those of the H ``extra_texts``.
+        """
+        extra = self.extra_texts if self.training else self.extra_texts[:0]
         region_embeds = F.normalize(self.project(x).float(), dim=-1)
         with torch.autocast(x.device.type, enabled=False):
-            cosines = region_embeds @ embeds.float().T
+            embeds = [self.adapter(self.text_embeds.float())]
+            if self.background is None:
+                embeds.append(F.normalize(self.background_embed.float(), dim=-1))
+            if len(extra):
+                embeds.append(self.adapter(extra.float()))
+            cosines = region_embeds @ torch.cat(embeds).T
         return cosines * self.logit_scale.exp() + self.logit_bias
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:

@@ -1,0 +1,103 @@
+"""Learning rates that fall from the last block of the encoder to the first."""
+
+from __future__ import annotations
+
+import re
+
+from mmengine.logging import MMLogger
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
+
+from fgclip2_det.models import FGCLIP2ViT
+
+_BLOCK = re.compile(r'vision_model\.encoder\.layers\.(\d+)\.')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class FGCLIP2LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """Layer-wise decay of the rate in an ``FGCLIP2ViT``, the full rate elsewhere.
+
+    With L blocks and a decay d, block i (0 first) learns at lr * d ** (L - i), the
+    embeddings at lr * d ** (L + 1), what follows the blocks (final norm, dense head)
+    at lr. Norms, biases and the position table do not decay in weight.
+
+    ``paramwise_cfg`` holds
+
+    * ``decay_rate``: d, in (0, 1];
+    * ``backbone_lr_mult``: a further factor on the whole encoder, 1 by default.
+
+    Raises:
+        ValueError: another key, a decay out of range, or no ``FGCLIP2ViT`` at
+            ``model.backbone``.
+
+    Example:
+        >>> optim_wrapper = dict(
+        ...     constructor='FGCLIP2LayerDecayOptimWrapperConstructor',
+        ...     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.1),
+        ...     paramwise_cfg=dict(decay_rate=0.7))
+
+    Reference: BEiT (arXiv:2106.08254), appendix; ViTDet (arXiv:2203.16527), 0.7 for
+    ViT-B, 0.8 for ViT-L.
+    """
+
+    def __call__(self, model: nn.Module) -> object:
+        """Optimizer and its wrapper."""
+        cfg = dict(self.paramwise_cfg or {})
+        rate = cfg.pop('decay_rate', 1.0)
+        encoder_mult = cfg.pop('backbone_lr_mult', 1.0)
+        if cfg or not 0 < rate <= 1:
+            raise ValueError(
+                'paramwise_cfg takes decay_rate in (0, 1] and backbone_lr_mult, got '
+                f'{self.paramwise_cfg}'
+            )
+        model = getattr(model, 'module', model)
+        backbone = getattr(model, 'backbone', None)
+        if not isinstance(backbone, FGCLIP2ViT):
+            raise ValueError(
+                'layer-wise decay needs an FGCLIP2ViT as model.backbone, got '
+                f'{type(backbone).__name__}'
+            )
+        optimizer = dict(self.optimizer_cfg)
+        groups: dict[tuple[float, bool], list] = {}
+        norms = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+        normed = {
+            parameter
+            for module in model.modules()
+            if isinstance(module, norms)
+            for parameter in module.parameters(recurse=False)
+        }
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            mult = 1.0
+            if name.startswith('backbone.'):
+                mult = encoder_mult * rate ** _depth(name, backbone.num_layers)
+            decays = not (
+                parameter in normed
+                or name.endswith('bias')
+                or 'position_embedding' in name
+            )
+            groups.setdefault((mult, decays), []).append(parameter)
+        optimizer['params'] = [
+            dict(params=parameters, lr=optimizer['lr'] * mult)
+            | ({} if decays else dict(weight_decay=0.0))
+            for (mult, decays), parameters in groups.items()
+        ]
+        mults = sorted({mult for mult, _ in groups})
+        MMLogger.get_current_instance().info(
+            f'{len(groups)} groups, learning rates {optimizer["lr"] * mults[0]:.3g} to '
+            f'{optimizer["lr"] * mults[-1]:.3g}'
+        )
+        wrapper = dict(self.optim_wrapper_cfg)
+        wrapper.setdefault('type', 'OptimWrapper')
+        built = OPTIMIZERS.build(optimizer)
+        return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=built))
+
+
+def _depth(name: str, num_layers: int) -> int:
+    """Layers between a parameter of the encoder and its end."""
+    block = _BLOCK.search(name)
+    if block:
+        return num_layers - int(block[1])
+    return num_layers + 1 if 'vision_model.embeddings' in name else 0

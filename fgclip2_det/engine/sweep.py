@@ -1,0 +1,159 @@
+"""Several configs, several seeds, one table of mean and spread."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from fgclip2_det.engine.files import write_atomic
+
+Table = dict[str, dict[str, list[float]]]  # config -> metric -> value of each seed
+
+
+def run_config(
+    config: Path,
+    seed: int,
+    work_dir: Path,
+    options: Mapping[str, Any],
+    train: Path,
+) -> dict[str, float]:
+    """Metrics of one training, from its folder if it was finished there.
+
+    Args:
+        config: of a detector.
+        seed: of the training.
+        work_dir: gets ``<config>/seed<seed>``; a training that was stopped goes on.
+        options: dotted options of the config.
+        train: ``tools/train.py``.
+
+    Raises:
+        ValueError: the folder is of other options, or the training failed.
+    """
+    folder = work_dir / config.stem / f'seed{seed}'
+    settings = {'seed': seed, 'options': {k: str(v) for k, v in options.items()}}
+    record, done = folder / 'sweep.json', folder / 'metrics.json'
+    found = _read(record) if record.is_file() else settings
+    if found.get('seed', seed) != seed or found.get('options') != settings['options']:
+        raise ValueError(
+            f'{folder} has results of other options ({found}); choose another '
+            '--work-dir'
+        )
+    if not found.get('finished'):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(record, settings)
+        command = [sys.executable, str(train), str(config), '--work-dir', str(folder)]
+        command += ['--seed', str(seed), '--resume']
+        if options:
+            command += ['--cfg-options']
+            command += [f'{key}={value}' for key, value in options.items()]
+        code = subprocess.run(command).returncode
+        if code or not done.is_file():
+            raise ValueError(
+                f'a training ended with exit code {code}, see its output above; the '
+                f'same sweep goes on from here. It was: {shlex.join(command)}'
+            )
+        _write(record, settings | {'finished': True})
+    return _read(done)
+
+
+def collect(
+    results: Mapping[str, Sequence[Mapping[str, float]]], metrics: Sequence[str]
+) -> Table:
+    """The wanted metrics of every config, in percent.
+
+    Args:
+        results: config -> metrics of each seed, 0 to 1.
+        metrics: names, or their ends ('novel_ap50').
+
+    Raises:
+        ValueError: naming the metric that a result lacks.
+    """
+    table: Table = {}
+    for config, runs in results.items():
+        table[config] = {}
+        for metric in metrics:
+            table[config][metric] = [100 * _find(run, metric) for run in runs]
+    return table
+
+
+def format_markdown(table: Table) -> str:
+    """Mean and sample standard deviation over seeds, as a Markdown table.
+
+    Example:
+        >>> print(format_markdown({'a': {'novel_ap50': [90.0, 92.0]}}))
+        | config | seeds | novel_ap50 |
+        |---|---|---|
+        | a | 2 | 91.0 ± 1.4 |
+    """
+    columns = list(next(iter(table.values())))
+    lines = [
+        f'| config | seeds | {" | ".join(columns)} |',
+        f'|---|---{"|---" * len(columns)}|',
+    ]
+    for config, values in table.items():
+        cells = ' | '.join(_cell(values[name]) for name in columns)
+        lines.append(f'| {config} | {len(values[columns[0]])} | {cells} |')
+    return '\n'.join(lines)
+
+
+def draw_table(table: Table, out: Path) -> Path:
+    """A panel per metric, a bar per config, a line for the spread over seeds.
+
+    Args:
+        table: of :func:`collect`.
+        out: PNG file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names, columns = list(table), list(next(iter(table.values())))
+    size = (3 + 3 * len(columns), 1.2 + 0.35 * len(names))
+    figure = Figure(figsize=size, layout='constrained')
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for panel, column in zip(panels, columns, strict=True):
+        values = [table[name][column] for name in names]
+        spread = [stdev(v) if len(v) > 1 else 0.0 for v in values]
+        panel.barh(range(len(names)), [mean(v) for v in values], xerr=spread, capsize=2)
+        low = min(mean(v) for v in values)
+        panel.set_xlim(max(0, low - 15), 100)
+        panel.set_title(f'{column} (%)', fontsize=9)
+        panel.tick_params(labelsize=8)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    partial = out.with_name(f'{out.stem}.{os.getpid()}.tmp.png')
+    FigureCanvasAgg(figure).print_png(partial)
+    partial.replace(out)
+    return out
+
+
+def _cell(values: Sequence[float]) -> str:
+    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
+    return f'{mean(values):.1f}{spread}'
+
+
+def _find(metrics: Mapping[str, float], name: str) -> float:
+    found = [v for key, v in metrics.items() if key == name or key.endswith('/' + name)]
+    if len(found) != 1 or found[0] is None:
+        raise ValueError(
+            f'metric {name!r} must be one of a result, its names are '
+            f'{", ".join(metrics)}'
+        )
+    return found[0]
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path} is no JSON ({error}); delete it') from error
+
+
+def _write(path: Path, content: dict) -> None:
+    write_atomic(path, f'{json.dumps(content, indent=1)}\n'.encode())

@@ -1,0 +1,79 @@
+"""Auxiliary losses on a detector's vocabulary, after FG-CLIP 2's FGT and TIC."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def hard_name_loss(logits: Tensor, hard_index: Tensor) -> Tensor:
+    """Softmax of each region's own name against its hard negatives alone.
+
+    L = -(1/H) sum_h log( e^l_h0 / sum_m e^l_hm ), over the H rows with a negative.
+
+    Args:
+        logits: (K, T), regions and texts.
+        hard_index: (K, 1 + M) int64 into T, the region's own name first, -1 for a
+            negative that is not there.
+
+    Returns:
+        Scalar, float32; 0 when no row has a negative.
+
+    Reference: FG-CLIP 2 (arXiv:2510.10921), section 3.2, FGT.
+    """
+    has_any = (hard_index[:, 1:] >= 0).any(1)
+    logits, hard_index = logits.float()[has_any], hard_index[has_any]
+    chosen = logits.gather(1, hard_index.clamp(min=0))
+    chosen = chosen.masked_fill(hard_index < 0, float('-inf'))
+    return -chosen.log_softmax(1)[:, 0].sum() / max(len(chosen), 1)
+
+
+def vocabulary_tic_loss(
+    text_embeds: Tensor, threshold: float = 0.95, topk: int = 10
+) -> Tensor:
+    """Names of one vocabulary pushed apart.
+
+    L = (1/C) sum_i log sum_{m in N_i} exp S_im, with S cosines and N_i the ``topk``
+    most similar names to i that are not i and have S_im <= ``threshold``.
+
+    Args:
+        text_embeds: (C, D), L2-normalised.
+        threshold: cosine above which two names mean the same.
+        topk: size of N_i; all there are where they are fewer.
+
+    Returns:
+        Scalar, float32; 0 for a name that has no N_i.
+
+    Reference: FG-CLIP 2 (arXiv:2510.10921), equation 1.
+    """
+    texts = text_embeds.float()
+    cosines = texts @ texts.T
+    drop = cosines.detach() > threshold
+    drop.fill_diagonal_(True)
+    near = cosines.masked_fill(drop, float('-inf'))
+    near = near.topk(min(topk, len(texts)), dim=1).values
+    none = near.isneginf().all(1)
+    total = near.masked_fill(none[:, None], 0).logsumexp(1).masked_fill(none, 0).sum()
+    return total / max(len(texts), 1)
+
+
+def nearest_names(text_embeds: Tensor, is_base: Tensor, num: int) -> Tensor:
+    """Each base name and the ``num`` base names most like it.
+
+    Args:
+        text_embeds: (C, D), L2-normalised.
+        is_base: (C,) bool.
+        num: negatives a name; fewer where there are fewer base names.
+
+    Returns:
+        (C, 1 + num) int64 into C, the name itself first; -1 for what is not there,
+        and for all negatives of a novel name.
+    """
+    cosines = text_embeds.float() @ text_embeds.float().T
+    out = ~(is_base[:, None] & is_base)
+    out.fill_diagonal_(True)
+    near = cosines.masked_fill(out, float('-inf')).topk(min(num, len(is_base)), 1)
+    found = near.indices.masked_fill(near.values.isneginf(), -1)
+    own = torch.arange(len(is_base), device=found.device)[:, None]
+    return F.pad(torch.cat([own, found], 1), (0, num - found.shape[1]), value=-1)

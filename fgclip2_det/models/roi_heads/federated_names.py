@@ -1,0 +1,95 @@
+"""Which names count in training where images are not annotated for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.structures import SampleList
+from torch import Tensor
+
+
+class FederatedNames:
+    """LVIS's lists for each image, or a sample of the names for each batch.
+
+    LVIS says of every image which names it was searched for: those with boxes and
+    those of ``neg_category_ids``. Of a name in ``not_exhaustive_category_ids`` it has
+    some boxes, but not all. A region without a box is thus a negative for the names
+    that its image was searched for exhaustively, and says nothing of the others.
+
+    Args:
+        image_lists: use the lists of each image (``OpenVocabLVISDataset``).
+        num_names: without the lists: the batch's own names and others up to so many,
+            drawn with a probability in proportion to frequency ** power.
+        power: see ``num_names``.
+
+    Raises:
+        ValueError: neither or both ways are asked for.
+
+    Reference: Gupta et al. (arXiv:1908.03195), section 3; Detic (arXiv:2201.02605),
+    federated loss of 50 names and power 0.5.
+    """
+
+    def __init__(
+        self, image_lists: bool = True, num_names: int = 0, power: float = 0.5
+    ) -> None:
+        if image_lists == bool(num_names):
+            raise ValueError(
+                'federated: set image_lists=True, or image_lists=False and num_names '
+                f'above 0, got {image_lists} and {num_names}'
+            )
+        self.image_lists, self.num_names, self.power = image_lists, num_names, power
+        self.frequencies: Tensor | None = None
+
+    def set_image_counts(self, image_counts: Sequence[int] | None) -> None:
+        """Images that every name occurs in, for ``num_names``.
+
+        Raises:
+            ValueError: they are needed and missing.
+        """
+        if self.image_lists:
+            return
+        if image_counts is None:
+            raise ValueError(
+                "federated: num_names needs metainfo['image_counts'], which "
+                'OpenVocabLVISDataset has; or use image_lists'
+            )
+        self.frequencies = torch.tensor(image_counts).double() ** self.power
+
+    def __call__(self, samples: SampleList, is_base: Tensor) -> Tensor:
+        """Names that count for a background region of each image.
+
+        Args:
+            samples: B images with ``gt_instances.labels``, and with
+                ``neg_labels`` and ``not_exhaustive_labels`` where lists are used.
+            is_base: (C,) bool.
+
+        Returns:
+            (B, C) bool.
+        """
+        if self.image_lists:
+            return torch.stack([self._listed(s, is_base) for s in samples]) & is_base
+        labels = torch.cat([sample.gt_instances.labels for sample in samples])
+        counts = torch.zeros_like(is_base)
+        counts[labels] = True
+        missing = self.num_names - int(counts.sum())
+        weights = self.frequencies.masked_fill(counts.cpu() | ~is_base.cpu(), 0)
+        missing = min(missing, int((weights > 0).sum()))
+        if missing > 0:
+            drawn = torch.multinomial(weights, missing)  # seeded with the step
+            counts[drawn.to(counts.device)] = True
+        return (counts & is_base).expand(len(samples), -1)
+
+    def _listed(self, sample: object, is_base: Tensor) -> Tensor:
+        counts = torch.zeros_like(is_base)
+        for name in ('neg_labels', 'not_exhaustive_labels'):
+            if name not in sample.metainfo:
+                raise ValueError(
+                    f'federated: {sample.metainfo.get("img_path")} has no {name}; use '
+                    "OpenVocabLVISDataset, and add 'neg_labels' and "
+                    "'not_exhaustive_labels' to the meta_keys of PackDetInputs"
+                )
+        counts[sample.gt_instances.labels] = True
+        counts[list(sample.metainfo['neg_labels'])] = True
+        counts[list(sample.metainfo['not_exhaustive_labels'])] = False
+        return counts
