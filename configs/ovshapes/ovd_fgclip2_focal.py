@@ -1,0 +1,7 @@
+# Sigmoid focal loss (RetinaNet), scale and bias as in SigLIP's loss.
+_base_ = '../ovd_fgclip2.py'
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(
+            classifier=dict(logit_scale='released'),
+            loss_cls=dict(_delete_=True, type='OpenVocabFocalLoss', loss_weight=4.0))))
