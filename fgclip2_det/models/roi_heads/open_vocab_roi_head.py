@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from mmdet.models.layers import multiclass_nms
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
@@ -13,6 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.fgclip2.roi import separable_roi_align
+from fgclip2_det.models.roi_heads.class_nms import class_nms
 
 
 class FeaturePyramid(tuple):
@@ -129,9 +129,9 @@ class OpenVocabRoIHead(StandardRoIHead):
         scores = self.fusion(det_scores, cosines, self.bbox_head.fc_cls.is_base)
         if rescale:
             bboxes = bboxes / bboxes.new_tensor(meta['scale_factor']).repeat(2)
-        dets, labels = multiclass_nms(
+        dets, labels = class_nms(
             bboxes,
-            F.pad(scores, (0, 1)),  # its last column is the background
+            scores,
             rcnn_test_cfg.score_thr,
             rcnn_test_cfg.nms,
             rcnn_test_cfg.max_per_img,
