@@ -11,6 +11,7 @@ from fgclip2_det.models.roi_heads import (
     OpenVocabRoIHead,
     RegionTextClassifier,
 )
+from fgclip2_det.models.seeded_sampler import OpenVocabSeededSampler
 
 __all__ = [
     'FGCLIP2DetDataPreprocessor',
@@ -21,6 +22,7 @@ __all__ = [
     'OpenVocabFViTFusion',
     'OpenVocabFocalLoss',
     'OpenVocabRoIHead',
+    'OpenVocabSeededSampler',
     'OpenVocabTwoStageDetector',
     'RegionTextClassifier',
 ]

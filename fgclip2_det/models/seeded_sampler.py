@@ -1,0 +1,50 @@
+"""Sampling of regions that does not depend on how images are shared out."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from mmdet.models.task_modules.samplers import RandomSampler, SamplingResult
+from mmdet.registry import TASK_UTILS
+from mmengine.logging import MessageHub
+from torch import Tensor
+
+
+@TASK_UTILS.register_module()
+class OpenVocabSeededSampler(RandomSampler):
+    """``RandomSampler`` whose draws follow from seed, iteration and image.
+
+    MMDetection's draws from one stream a process, so what an image gets depends on the
+    images before it, and two processes never train as one does. Here the iteration and
+    the image's ground truth choose the draws: with equal batches all of it is equal.
+
+    Args:
+        seed: another number, other draws.
+        kwargs: of ``RandomSampler``.
+
+    Example:
+        >>> sampler = dict(type='OpenVocabSeededSampler', num=512, pos_fraction=0.25)
+    """
+
+    def __init__(self, *args, seed: int = 0, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.seed = seed
+        self._generator = torch.Generator()
+
+    def sample(
+        self, assign_result: object, pred_instances: object, gt_instances: object,
+        **kwargs,
+    ) -> SamplingResult:  # fmt: skip
+        """As in ``RandomSampler``."""
+        iteration = MessageHub.get_current_instance().get_info('iter', 0)
+        truth = gt_instances.bboxes
+        truth = getattr(truth, 'tensor', truth).float().cpu()
+        key = [self.seed, iteration, zlib.crc32(truth.numpy().tobytes())]
+        self._generator.manual_seed(zlib.crc32(repr(key).encode()))
+        return super().sample(assign_result, pred_instances, gt_instances, **kwargs)
+
+    def random_choice(self, gallery: Tensor, num: int) -> Tensor:
+        """``num`` different ones of the (N,) indices in ``gallery``."""
+        order = torch.randperm(len(gallery), generator=self._generator)
+        return gallery[order[:num].to(gallery.device)]
