@@ -112,6 +112,18 @@ def yolo_to_coco(args: argparse.Namespace) -> None:
           f'{counts["without_labels"]:,} images have no label file')  # fmt: skip
 
 
+def pseudo_boxes(args: argparse.Namespace) -> None:
+    from fgclip2_det.datasets.prepare import write_pseudo_boxes
+
+    counts = write_pseudo_boxes(
+        args.ann, args.predictions, args.out, args.rule, args.min_score
+    )
+    print(
+        f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes '
+        f'for {counts["labels"]:,} labels; {counts["without"]:,} have none'
+    )
+
+
 def check(args: argparse.Namespace) -> None:
     from fgclip2_det.datasets.prepare import check_root
 
@@ -214,6 +226,12 @@ def parser() -> argparse.ArgumentParser:
     add('--labels', type=Path, required=True, help='folder of the text files')
     add('--names', type=Path, required=True, help='data.yaml, or one name a line')
     add('--out', type=Path, required=True, help='file to write')
+
+    add = converter(pseudo_boxes, 'image-level labels -> boxes, among detections')
+    add('--predictions', type=Path, required=True, help='COCO result list')
+    add('--rule', choices=['score', 'size'], default='score',
+        help='best box of the label, or largest box of the image; default: score')
+    add('--min-score', type=float, default=0.3, help='of candidates; default 0.3')
 
     add = command(check, 'table of the data sets below a folder')
     add('root', type=Path, help='folder that holds coco/, VOCdevkit/, ...')

@@ -16,6 +16,7 @@ from .lvis import NUM_MINIVAL, read_image_list, write_lvis_base, write_lvis_mini
 from .near_duplicates import close_pairs, difference_hash, hash_pictures
 from .odvg_to_coco import odvg_to_coco
 from .ov_coco import write_ov_coco
+from .pseudo_boxes import write_pseudo_boxes
 from .voc import voc_to_coco
 from .yolo import read_names, yolo_to_coco
 
@@ -47,5 +48,6 @@ __all__ = [
     'write_lvis_base',
     'write_lvis_minival',
     'write_ov_coco',
+    'write_pseudo_boxes',
     'yolo_to_coco',
 ]
