@@ -14,6 +14,11 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
     image do not depend on its neighbours in the batch. The rest of
     MMDetection reads image sizes from the data samples.
 
+    Batch augmentations that pad (``BatchFixedSizePad``, ``BatchResize``) pad
+    images with NaN too, whatever value their config names; masks and
+    segmentation maps keep theirs. Those that resize lose the outermost pixels
+    of an image that had padding beside it, where bilinear weights reach NaN.
+
     Args:
         kwargs: of ``DetDataPreprocessor``, but mean, std and padding values,
             which belong to the model (spec C.1).
@@ -27,3 +32,7 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
             pad_value=float('nan'),
             **kwargs,
         )
+        for augment in self.batch_augments or ():
+            for name in ('img_pad_value', 'pad_value'):  # FixedSizePad, Resize
+                if hasattr(augment, name):
+                    setattr(augment, name, float('nan'))
