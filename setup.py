@@ -15,7 +15,9 @@ MM = [
     'onedl-mmdetection>=3.5.1,<3.6',
     'faster-coco-eval>=1.6',
 ]
+FINETUNE = ['peft>=0.21,<1']  # LoRA
 TEST = [
+    *FINETUNE,
     'pytest>=8',
     'ruff>=0.9',
     'transformers>=4.57',
@@ -67,7 +69,7 @@ setup(
         'sentencepiece>=0.2',
         'tqdm',
     ],
-    extras_require={'mm': MM, 'test': TEST, 'all': MM + TEST},
+    extras_require={'mm': MM, 'finetune': FINETUNE, 'test': TEST, 'all': MM + TEST},
     classifiers=[
         'Programming Language :: Python :: 3',
         'Topic :: Scientific/Engineering :: Image Recognition',

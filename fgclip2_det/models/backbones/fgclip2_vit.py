@@ -13,6 +13,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.fgclip2.preprocess import patchify
+from fgclip2_det.models.backbones.lora import (
+    add_lora,
+    check_options,
+    name_base_layers,
+)
 from fgclip2_det.models.encoders import build_encoder, encoder_config
 
 OUTPUTS = ('tokens', 'dense', 'both')
@@ -36,6 +41,9 @@ class FGCLIP2ViT(BaseModule):
         frozen_stages: -1 trains everything; n >= 0 freezes the embeddings and
             the first n blocks; the number of blocks freezes all, heads included.
         with_cp: gradient checkpointing.
+        lora: options of ``add_lora``, as ``dict(r=8, alpha=16)``: the encoder is
+            frozen, adapters in the blocks after the first ``frozen_stages`` are
+            trained. None: no adapters.
         init_cfg: as in every ``BaseModule``.
 
     Example:
@@ -51,11 +59,13 @@ class FGCLIP2ViT(BaseModule):
         out_indices: Sequence[int] = (),
         frozen_stages: int = -1,
         with_cp: bool = False,
+        lora: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if output not in OUTPUTS:
             raise ValueError(f'output must be one of {OUTPUTS}, got {output!r}')
+        check_options(lora)
         self.encoder, self.output, self.frozen_stages = encoder, output, frozen_stages
         if torch.get_default_device().type == 'meta':  # sizes only
             model = FGCLIP2(encoder_config(encoder), towers='vision')
@@ -73,6 +83,9 @@ class FGCLIP2ViT(BaseModule):
             self.dense_feature_head = model.dense_feature_head
         self.vision_model.encoder.gradient_checkpointing = with_cp
         self._freeze()
+        self.lora = lora
+        if lora is not None:
+            self._add_lora(lora)
 
     @property
     def frozen(self) -> bool:
@@ -93,6 +106,29 @@ class FGCLIP2ViT(BaseModule):
             if self.output == 'tokens':  # nothing after the last output is used
                 tower.encoder.layers[last + 1 :].requires_grad_(False)
                 tower.post_layernorm.requires_grad_(False)
+
+    def _add_lora(self, lora: dict) -> None:
+        """Adapters in the blocks that are not frozen and that an output uses."""
+        if self.frozen:
+            raise ValueError(
+                f'frozen_stages={self.frozen_stages} leaves no block for lora; set '
+                'frozen_stages=-1, the encoder is frozen beside its adapters anyway'
+            )
+        last = self.num_layers - 1
+        if self.output == 'tokens':
+            last = max(self.out_indices, default=last)
+        blocks = range(max(self.frozen_stages, 0), last + 1)
+        if not blocks:
+            raise ValueError(
+                f'frozen_stages={self.frozen_stages} leaves no block for lora up to '
+                f'the last of out_indices, {last}; freeze fewer'
+            )
+        add_lora(self, blocks, **lora)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        if self.lora is not None:
+            name_base_layers(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps at stride 16.

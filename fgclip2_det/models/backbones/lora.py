@@ -1,0 +1,144 @@
+"""LoRA adapters in the encoder, made by peft, and folded back into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+TARGETS = ('q_proj', 'k_proj', 'v_proj', 'out_proj', 'fc1', 'fc2')
+
+
+def add_lora(
+    backbone: nn.Module,
+    blocks: Iterable[int],
+    r: int = 8,
+    alpha: float = 16,
+    dropout: float = 0.0,
+    target: Sequence[str] = ('q_proj', 'v_proj'),
+    seed: int = 0,
+) -> None:
+    """Freeze a backbone and give linear layers of it adapters: W x + alpha / r B A x.
+
+    B starts at zero, so nothing changes at first: bit for bit where gradients are
+    off, but for ``fc1``, whose GELU is then no longer part of one oneDNN call and
+    differs in rounding.
+
+    Adapters go into the given blocks. ``out_proj``, ``fc1`` and ``fc2`` reach the dense
+    head as well; its q, k and v are one stacked parameter (``in_proj_weight``), which
+    is no linear layer and stays frozen.
+
+    Args:
+        backbone: ``FGCLIP2ViT`` with its weights.
+        blocks: indices of the blocks.
+        r: rank.
+        alpha: the adapters' output is scaled by alpha / r.
+        dropout: of the adapters' input, in training.
+        target: layers, of ``TARGETS``.
+        seed: of A. The global generators stay as they are.
+
+    Raises:
+        ValueError: an option out of range, or peft is not installed.
+
+    Reference: LoRA (arXiv:2106.09685), section 4.1; q and v are its choice.
+    """
+    _check(r, alpha, dropout, target)
+    peft = _peft()
+    prefixes = [f'vision_model.encoder.layers.{i}.' for i in blocks]
+    prefixes.append('dense_feature_head.')
+    names = [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Linear)
+        and name.startswith(tuple(prefixes))
+        and name.rpartition('.')[2] in target
+    ]
+    config = peft.LoraConfig(
+        r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=names
+    )
+    with torch.random.fork_rng(devices=[]):
+        peft.inject_adapter_in_model(config, backbone)  # and freezes the rest
+    assert sorted(names) == sorted(_adapted(backbone))
+    if torch.get_default_device().type != 'meta':
+        generator = torch.Generator().manual_seed(seed)
+        for module in _adapted(backbone).values():  # as peft, but from our seed
+            weight = module.lora_A['default'].weight
+            nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
+
+
+def merge_lora(backbone: nn.Module) -> None:
+    """Fold adapters into the weights they belong to, in place.
+
+    The backbone then has the released parameter names again and no adapters, and
+    needs no peft. Its parameters stay frozen.
+
+    Args:
+        backbone: ``FGCLIP2ViT``; one without adapters stays as it is.
+
+    Raises:
+        ValueError: the result is not finite.
+    """
+    adapted = _adapted(backbone)
+    for name, module in adapted.items():
+        module.merge(safe_merge=True)
+        backbone.set_submodule(name, module.get_base_layer())
+    if adapted:
+        del backbone.peft_config
+    backbone.lora = None
+
+
+def name_base_layers(
+    backbone: nn.Module, state_dict: dict[str, Tensor], prefix: str = ''
+) -> None:
+    """Rename plain weights of layers that have adapters now, in place.
+
+    So weights of a detector that was trained without adapters load into one with.
+
+    Args:
+        backbone: ``FGCLIP2ViT`` with adapters.
+        state_dict: weights; those that name ``base_layer`` already are kept.
+        prefix: what precedes the backbone's names.
+    """
+    for name in _adapted(backbone):
+        for part in ('weight', 'bias'):
+            plain = f'{prefix}{name}.{part}'
+            if plain in state_dict:
+                state_dict[f'{prefix}{name}.base_layer.{part}'] = state_dict.pop(plain)
+
+
+def _adapted(backbone: nn.Module) -> dict[str, nn.Module]:
+    """Layers with adapters, by name."""
+    return {
+        name: module
+        for name, module in backbone.named_modules()
+        if hasattr(module, 'base_layer') and hasattr(module, 'lora_A')
+    }
+
+
+def check_options(lora: object) -> None:
+    """ValueError unless ``lora`` is None or a dict of options of ``add_lora``."""
+    known = {'r', 'alpha', 'dropout', 'target', 'seed'}
+    if lora is not None and (not isinstance(lora, Mapping) or set(lora) - known):
+        raise ValueError(f'lora must be None or a dict of {sorted(known)}, got {lora}')
+
+
+def _check(r: int, alpha: float, dropout: float, target: Sequence[str]) -> None:
+    if type(r) is not int or r < 1 or not alpha > 0 or not 0 <= dropout < 1:
+        raise ValueError(
+            'lora: r must be whole and at least 1, alpha above 0, dropout in [0, 1), '
+            f'got {r!r}, {alpha!r} and {dropout!r}'
+        )
+    listed = isinstance(target, list | tuple) and target
+    if not listed or set(target) - set(TARGETS):
+        raise ValueError(f'lora: target must list some of {TARGETS}, got {target!r}')
+
+
+def _peft():
+    try:
+        import peft
+    except ImportError as error:
+        raise ValueError(
+            "lora needs peft, which is not installed: pip install 'peft>=0.21,<1'"
+        ) from error
+    return peft
