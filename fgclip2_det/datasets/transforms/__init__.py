@@ -1,6 +1,14 @@
 """Transforms of the data pipelines."""
 
+from .cached_views import FGCLIP2ApplyView, FGCLIP2LoadView, FGCLIP2PackView
 from .fgclip2_resize import FGCLIP2Resize
 from .open_vocab_load_image import OpenVocabLoadImage, UnreadableImageError
 
-__all__ = ['FGCLIP2Resize', 'OpenVocabLoadImage', 'UnreadableImageError']
+__all__ = [
+    'FGCLIP2ApplyView',
+    'FGCLIP2LoadView',
+    'FGCLIP2PackView',
+    'FGCLIP2Resize',
+    'OpenVocabLoadImage',
+    'UnreadableImageError',
+]

@@ -50,8 +50,13 @@ class FGCLIP2Resize(Resize):
                 )
 
     def transform(self, results: dict) -> dict:
-        """Resize the image and everything that is given in its pixels."""
-        height, width = results['img'].shape[:2]
+        """Resize the image and everything that is given in its pixels.
+
+        Without an image (its map comes from a cache), the rest of it alone, from
+        ``img_shape``.
+        """
+        image = results.get('img')
+        height, width = (results['img_shape'] if image is None else image.shape)[:2]
         budget = self.budgets[0]
         if len(self.budgets) > 1:
             budget = self.budgets[np.random.randint(len(self.budgets))]
@@ -59,6 +64,11 @@ class FGCLIP2Resize(Resize):
             budget = patch_budget(width, height)
         rows, columns = target_grid(height, width, budget, self.patch_size)
         self.scale = (columns * self.patch_size, rows * self.patch_size)  # (w, h)
+        if image is None:
+            scale_w, scale_h = self.scale
+            results['img_shape'] = (scale_h, scale_w)
+            results['scale_factor'] = (scale_w / width, scale_h / height)
+            results['keep_ratio'] = self.keep_ratio
         return super().transform(results)
 
     def __repr__(self) -> str:

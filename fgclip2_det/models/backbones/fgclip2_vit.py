@@ -92,6 +92,11 @@ class FGCLIP2ViT(BaseModule):
         """Whether no parameter is trained."""
         return self.frozen_stages >= self.num_layers
 
+    @property
+    def num_maps(self) -> int:
+        """Maps in a feature cache: the last hidden state, or ``out_indices``."""
+        return max(len(self.out_indices), 1)
+
     def _freeze(self) -> None:
         tower = self.vision_model
         if self.frozen:
@@ -147,7 +152,13 @@ class FGCLIP2ViT(BaseModule):
     def extract(
         self, x: Tensor, with_dense: bool = True
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """Like ``forward``: the maps, and the dense map if it is wanted."""
+        """Like ``forward``: the maps, and the dense map if it is wanted.
+
+        ``x`` may also be (B, D * num_maps, h, w), the maps of a feature cache; there
+        is no dense map then.
+        """
+        if x.shape[1] != 3:
+            return x.chunk(self.num_maps, 1), None
         grids = self.grid_sizes(x)
         canvas = tuple(-(-side // self.patch_size) for side in x.shape[-2:])
         patches, mask = self._patches(x, grids, canvas)

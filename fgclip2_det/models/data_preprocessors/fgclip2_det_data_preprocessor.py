@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.registry import MODELS
+
+PATCH = 16  # pixels a cell of a map
 
 
 @MODELS.register_module()
@@ -18,6 +23,10 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
     images with NaN too, whatever value their config names; masks and
     segmentation maps keep theirs. Those that resize lose the outermost pixels
     of an image that had padding beside it, where bilinear weights reach NaN.
+
+    A batch of maps (D, h, w), D not 3, which ``FGCLIP2PackView`` packs from a
+    feature cache, is padded with zeros, as the encoder's own maps are; the data
+    samples get the sizes that the pictures would have.
 
     Args:
         kwargs: of ``DetDataPreprocessor``, but mean, std and padding values,
@@ -36,3 +45,24 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
             for name in ('img_pad_value', 'pad_value'):  # FixedSizePad, Resize
                 if hasattr(augment, name):
                     setattr(augment, name, float('nan'))
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """As in ``DetDataPreprocessor``; pictures or maps."""
+        if data['inputs'][0].shape[0] == 3:
+            return super().forward(data, training)
+        data = self.cast_data(data)
+        maps = [image.float() for image in data['inputs']]
+        height, width = (max(x.shape[i] for x in maps) for i in (1, 2))
+        batch = [
+            F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in maps
+        ]
+        shape = (height * PATCH, width * PATCH)
+        samples = data['data_samples']
+        for sample, own in zip(samples, maps, strict=True):
+            pad_shape = own.shape[1] * PATCH, own.shape[2] * PATCH
+            sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=pad_shape))
+        if self.boxtype2tensor:
+            samplelist_boxtype2tensor(samples)
+        if self.pad_mask and training:
+            self.pad_gt_masks(samples)
+        return dict(inputs=torch.stack(batch), data_samples=samples)

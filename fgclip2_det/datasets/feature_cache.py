@@ -1,0 +1,175 @@
+"""Maps of a frozen encoder on disk, computed once for many epochs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+SHARD_BYTES = 2**28  # a file's size, about
+_SIZE = '#size'  # beside every map: the picture's own (h, w)
+
+
+class FeatureCache:
+    """Folder of safetensors shards, one map of any size for each key.
+
+    Shards are written under a temporary name and renamed, each process its own; all
+    processes read all. The files are opened anew in every process that reads, so a
+    cache can be sent to the workers of a data loader.
+
+    Args:
+        folder: of the shards; made when the first one is written.
+        fingerprint: of what the maps depend on, encoder and transform.
+        dtype: maps are kept in; bfloat16 halves the disk.
+
+    Raises:
+        ValueError: shards with another fingerprint, cut short or damaged.
+
+    Example:
+        >>> cache = FeatureCache('features', fingerprint)
+        >>> cache.keys() >= {view_key('a.jpg', 1024, False)}
+        True
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        fingerprint: str,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        self.folder, self.fingerprint, self.dtype = Path(folder), fingerprint, dtype
+        self._files: dict[Path, object] = {}
+        self._process = os.getpid()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in the shards that are there now."""
+        self._shard_of: dict[str, Path] = {}
+        for path in sorted(self.folder.glob('*.safetensors')):
+            with self._reading(path), safe_open(path, framework='pt') as file:
+                found = (file.metadata() or {}).get('fingerprint')
+                if found != self.fingerprint:
+                    raise ValueError(
+                        f'{path} was written for another encoder or other views '
+                        f'({found}, here {self.fingerprint}); choose another folder, '
+                        'or delete this one'
+                    )
+                keys = [key for key in file.keys() if not key.endswith(_SIZE)]  # noqa: SIM118
+                self._shard_of.update(dict.fromkeys(keys, path))
+
+    def keys(self) -> set[str]:
+        """What is there."""
+        return set(self._shard_of)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._shard_of
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_files': {}, '_process': None}
+
+    def read(self, key: str) -> tuple[Tensor, tuple[int, int]]:
+        """A map (D, h, w) and the picture's own size (h, w).
+
+        Raises:
+            KeyError: there is no such key.
+            ValueError: its shard is damaged.
+        """
+        path = self._shard_of[key]
+        if self._process != os.getpid():  # a fork must not share file positions
+            self._files, self._process = {}, os.getpid()
+        with self._reading(path):
+            if path not in self._files:
+                self._files[path] = safe_open(path, framework='pt')
+            file = self._files[path]
+            height, width = file.get_tensor(key + _SIZE).tolist()
+            return file.get_tensor(key), (height, width)
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f'{path} is cut short or damaged ({error}); delete it, and its maps '
+                'are computed again'
+            ) from error
+
+
+class FeatureWriter:
+    """Fills a cache, shard by shard.
+
+    Args:
+        cache: to be filled; ``refresh`` it when all processes are done.
+        rank: of this process, part of its shards' names.
+        shard_bytes: size from which a shard is written.
+
+    Example:
+        >>> with FeatureWriter(cache) as writer:
+        ...     writer.add(key, features, (480, 640))
+    """
+
+    def __init__(
+        self, cache: FeatureCache, rank: int = 0, shard_bytes: int = SHARD_BYTES
+    ) -> None:
+        self.cache, self.rank, self.shard_bytes = cache, rank, shard_bytes
+        self._maps: dict[str, Tensor] = {}
+        self._bytes = self._number = 0
+
+    def __enter__(self) -> FeatureWriter:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is None:
+            self.flush()
+
+    def add(self, key: str, features: Tensor, size: tuple[int, int]) -> None:
+        """Keep a map (D, h, w) of a picture of ``size`` (h, w)."""
+        kept = features.detach().to('cpu', self.cache.dtype).contiguous()
+        self._maps[key] = kept
+        self._maps[key + _SIZE] = torch.tensor(size, dtype=torch.int32)
+        self._bytes += kept.nbytes
+        if self._bytes >= self.shard_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was added since the last shard."""
+        if not self._maps:
+            return
+        folder = self.cache.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        while (path := self._path()).exists():  # of an earlier start
+            self._number += 1
+        partial = path.with_suffix('.tmp')
+        metadata = {'fingerprint': self.cache.fingerprint}
+        save_file(self._maps, partial, metadata=metadata)
+        partial.replace(path)
+        self._maps, self._bytes = {}, 0
+
+    def _path(self) -> Path:
+        name = f'maps-{self.rank:03d}-{self._number:05d}.safetensors'
+        return self.cache.folder / name
+
+
+def view_key(path: str, budget: int, flip: bool) -> str:
+    """Name of a view: picture, patch budget, mirrored or not."""
+    return f'{path}|{budget}|{"flip" if flip else "plain"}'
+
+
+def check_disk(folder: Path | str, needed: int) -> None:
+    """Raises ``ValueError`` if less than ``needed`` bytes are free."""
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise ValueError(
+            f'{folder} has {free / 1e9:.1f} GB free, the maps need '
+            f'{needed / 1e9:.1f} GB; choose another folder or fewer views'
+        )

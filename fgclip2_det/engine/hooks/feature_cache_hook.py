@@ -1,0 +1,214 @@
+"""A frozen encoder runs once over the training pictures, not once an epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import barrier, get_dist_info
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from fgclip2_det.datasets.feature_cache import (
+    FeatureCache,
+    FeatureWriter,
+    check_disk,
+    view_key,
+)
+from fgclip2_det.datasets.transforms import (
+    FGCLIP2ApplyView,
+    FGCLIP2LoadView,
+    UnreadableImageError,
+)
+from fgclip2_det.fgclip2.preprocess import target_grid
+from fgclip2_det.models import FGCLIP2ViT
+
+DTYPES = {'bfloat16': torch.bfloat16, 'float32': torch.float32}
+
+
+@HOOKS.register_module()
+class FGCLIP2FeatureCacheHook(Hook):
+    """Computes the missing maps before training, then has the pipeline read them.
+
+    The training pipeline is ``FGCLIP2LoadView``, annotations, ``FGCLIP2ApplyView``,
+    ``FGCLIP2PackView``. A training that was killed while it filled goes on where it
+    was; validation and test go on reading pictures.
+
+    Args:
+        folder: of the shards; several trainings with one encoder may share it.
+        dtype: 'bfloat16', or 'float32' for twice the disk and equal numbers.
+        num_workers: of the loader that reads the pictures to encode.
+
+    Raises:
+        ValueError: an encoder that is trained, another pipeline, too little disk, a
+            folder of another encoder.
+    """
+
+    priority = 'VERY_HIGH'  # before others wrap the data set
+
+    def __init__(
+        self, folder: str, dtype: str = 'bfloat16', num_workers: int = 0
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f'dtype must be one of {list(DTYPES)}, got {dtype!r}')
+        self.folder, self.dtype, self.num_workers = Path(folder), dtype, num_workers
+
+    def before_train(self, runner: Runner) -> None:
+        """Fill the cache and give it to the pipeline."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        backbone = _frozen_backbone(model)
+        dataset = _innermost(runner.train_dataloader.dataset)
+        load = _load_view(dataset)
+        fingerprint = encoder_digest(backbone)
+        cache = FeatureCache(self.folder, fingerprint, DTYPES[self.dtype])
+        views = ViewsToFill(dataset, load, cache.keys())
+        if len(views):
+            needed = views.bytes(backbone, cache.dtype)
+            runner.logger.info(
+                f'{len(views):,} of {views.total:,} views are encoded now, '
+                f'{needed / 1e9:.2f} GB in {self.folder}'
+            )
+            check_disk(self.folder, needed)
+            self._fill(model, backbone, cache, views)
+        barrier()
+        cache.refresh()
+        load.cache = cache
+        loop = runner.train_loop
+        if isinstance(loop, IterBasedTrainLoop):  # its workers read pictures already
+            loop.dataloader._iterator = None
+            loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
+
+    @torch.no_grad()
+    def _fill(
+        self,
+        model: torch.nn.Module,
+        backbone: FGCLIP2ViT,
+        cache: FeatureCache,
+        views: ViewsToFill,
+    ) -> None:
+        rank, world = get_dist_info()
+        own = torch.utils.data.Subset(views, range(rank, len(views), world))
+        loader = DataLoader(
+            own, batch_size=None, num_workers=self.num_workers, collate_fn=_same
+        )
+        training = backbone.training
+        backbone.eval()
+        with FeatureWriter(cache, rank) as writer:
+            for key, image, size in tqdm(loader, 'encoding', disable=None):
+                if image is None:  # cannot be read; the data set skips it
+                    continue
+                data = model.data_preprocessor(dict(inputs=[image], data_samples=None))
+                maps, _ = backbone.extract(data['inputs'], with_dense=False)
+                writer.add(key, torch.cat(maps, 1)[0], size)
+        backbone.train(training)
+
+
+class ViewsToFill(Dataset):
+    """Views of a data set's pictures that a cache lacks.
+
+    Args:
+        dataset: with ``FGCLIP2LoadView`` first in its pipeline.
+        load: that transform.
+        known: keys that are there.
+
+    Attributes:
+        total: number of views, those that are there included.
+    """
+
+    def __init__(self, dataset: Dataset, load: FGCLIP2LoadView, known: set) -> None:
+        self.dataset, self.load = dataset, load
+        infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+        views = {
+            view_key(info['img_path'], *view): (info, view)
+            for info in infos
+            for view in load.views
+        }
+        self.total = len(views)
+        self.missing = [(k, *v) for k, v in views.items() if k not in known]
+
+    def __len__(self) -> int:
+        return len(self.missing)
+
+    def __getitem__(
+        self, index: int
+    ) -> tuple[str, Tensor | None, tuple[int, int] | None]:
+        """Key, picture (3, H, W) uint8 BGR, and the picture's own size (h, w)."""
+        key, info, view = self.missing[index]
+        keys = ('img_path', 'img_id', 'width', 'height')
+        results = {k: info[k] for k in keys if k in info} | {'wanted_view': view}
+        try:
+            results = self.load(results)
+        except UnreadableImageError:
+            if getattr(self.dataset, 'on_bad_image', 'raise') == 'raise':
+                raise
+            return key, None, None
+        size = results['ori_shape']
+        image = FGCLIP2ApplyView()(results)['img']
+        return key, torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous(), size
+
+    def bytes(self, backbone: FGCLIP2ViT, dtype: torch.dtype) -> int:
+        """On disk, of what is missing."""
+        channels = backbone.embed_dims * backbone.num_maps
+        patches = 0
+        for _, info, (budget, _) in self.missing:
+            h, w = target_grid(info['height'], info['width'], budget)
+            patches += h * w
+        return patches * channels * dtype.itemsize
+
+
+def encoder_digest(backbone: FGCLIP2ViT) -> str:
+    """SHA-256 of all weights and of what is taken from them."""
+    digest = hashlib.sha256(f'{backbone.out_indices} {backbone.num_layers}'.encode())
+    for name, value in sorted(backbone.vision_model.state_dict().items()):
+        digest.update(f'{name} {tuple(value.shape)}'.encode())
+        plain = value.detach().cpu().float().contiguous()
+        digest.update(plain.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _frozen_backbone(model: torch.nn.Module) -> FGCLIP2ViT:
+    backbone = getattr(model, 'backbone', None)
+    if not isinstance(backbone, FGCLIP2ViT):
+        raise ValueError(
+            'a feature cache needs an FGCLIP2ViT as model.backbone, got '
+            f'{type(backbone).__name__}'
+        )
+    if not backbone.frozen or any(p.requires_grad for p in backbone.parameters()):
+        raise ValueError(
+            'a feature cache is for a frozen encoder; set backbone.frozen_stages='
+            f'{backbone.num_layers}, or leave FGCLIP2FeatureCacheHook out'
+        )
+    if getattr(model.roi_head, 'region_loss_weight', 0):
+        raise ValueError(
+            'a frozen encoder learns nothing from roi_head.region_loss_weight; set it '
+            'to 0'
+        )
+    return backbone
+
+
+def _innermost(dataset: Dataset) -> Dataset:
+    while not hasattr(dataset, 'pipeline') and hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    return dataset
+
+
+def _load_view(dataset: Dataset) -> FGCLIP2LoadView:
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+    kinds = [type(t).__name__ for t in transforms]
+    if not transforms or not isinstance(transforms[0], FGCLIP2LoadView):
+        raise ValueError(
+            'a feature cache needs a training pipeline of FGCLIP2LoadView, '
+            'annotations, FGCLIP2ApplyView and FGCLIP2PackView; this one has '
+            f'{", ".join(kinds) or type(dataset).__name__}'
+        )
+    return transforms[0]
+
+
+def _same(item: object) -> object:
+    return item

@@ -1,0 +1,144 @@
+"""Views equal MMDetection's transforms; a cache holds what was put in."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fgclip2_det.datasets.feature_cache import (
+    FeatureCache,
+    FeatureWriter,
+    check_disk,
+    view_key,
+)
+from fgclip2_det.datasets.transforms import (
+    FGCLIP2ApplyView,
+    FGCLIP2LoadView,
+    FGCLIP2PackView,
+    FGCLIP2Resize,
+)
+
+
+def write_picture(folder, size=(90, 60)) -> str:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
+    path = folder / 'picture.png'
+    Image.fromarray(pixels).save(path)
+    return str(path)
+
+
+def annotations(shape) -> dict:
+    from mmdet.structures.bbox import HorizontalBoxes
+    from mmdet.structures.mask import BitmapMasks
+
+    masks = np.zeros((2, *shape), np.uint8)
+    masks[0, 5:20, 10:40] = masks[1, 30:50, 60:80] = 1
+    boxes = torch.tensor([[10.0, 5, 40, 20], [60, 30, 80, 50]])
+    return dict(
+        gt_bboxes=HorizontalBoxes(boxes),
+        gt_bboxes_labels=np.array([3, 5]),
+        gt_ignore_flags=np.zeros(2, bool),
+        gt_masks=BitmapMasks(masks, *shape),
+    )
+
+
+@pytest.mark.parametrize('flip', [False, True])
+@pytest.mark.parametrize('budget', [40, 100])
+def test_a_view_is_resize_and_flip(tmp_path, flip, budget):
+    from mmdet.datasets.transforms import RandomFlip
+
+    path = write_picture(tmp_path)
+    load, apply = FGCLIP2LoadView(budget), FGCLIP2ApplyView()
+    ours = load(dict(img_path=path, wanted_view=(budget, flip)))
+    ours = apply(ours | annotations(ours['ori_shape']))
+
+    theirs = load.load(dict(img_path=path))
+    theirs |= annotations(theirs['ori_shape'])
+    theirs = RandomFlip(prob=float(flip))(FGCLIP2Resize(budget)(theirs))
+    assert np.array_equal(ours['img'], theirs['img'])
+    assert torch.equal(ours['gt_bboxes'].tensor, theirs['gt_bboxes'].tensor)
+    assert np.array_equal(ours['gt_masks'].masks, theirs['gt_masks'].masks)
+    for name in ('img_shape', 'scale_factor', 'flip', 'flip_direction'):
+        assert ours[name] == theirs[name], name
+
+    # the same without the picture
+    bare = dict(view=(budget, flip), ori_shape=(60, 90), img_shape=(60, 90))
+    bare = apply(bare | annotations((60, 90)))
+    assert torch.equal(bare['gt_bboxes'].tensor, theirs['gt_bboxes'].tensor)
+    for name in ('img_shape', 'scale_factor'):
+        assert bare[name] == theirs[name]
+
+
+def test_every_view_is_drawn(tmp_path):
+    path = write_picture(tmp_path)
+    load = FGCLIP2LoadView([40, 60, 100], flip=True)
+    np.random.seed(0)
+    drawn = [load(dict(img_path=path))['view'] for _ in range(60)]
+    assert set(drawn) == set(load.views)
+    assert len(load.views) == 6
+    assert FGCLIP2LoadView(40, flip=False).views == [(40, False)]
+
+
+def fill(folder, fingerprint='a', names=('x', 'y'), dtype=torch.bfloat16, **options):
+    cache = FeatureCache(folder, fingerprint, dtype)
+    with FeatureWriter(cache, **options) as writer:
+        for i, name in enumerate(names):
+            writer.add(name, torch.full((4, 2, 3 + i), i + 0.5), (20 + i, 30))
+    cache.refresh()
+    return cache
+
+
+def test_write_and_read(tmp_path):
+    cache = fill(tmp_path, shard_bytes=1)  # a shard for each map
+    assert len(list(tmp_path.glob('*.safetensors'))) == 2
+    fill(tmp_path, names=['z'])  # a later start adds to it
+    cache.refresh()
+    assert cache.keys() == {'x', 'y', 'z'}
+    for read in (cache.read, pickle.loads(pickle.dumps(cache)).read):
+        features, size = read('y')
+        assert features.dtype == torch.bfloat16
+        assert torch.equal(features, torch.full((4, 2, 4), 1.5).bfloat16())
+        assert size == (21, 30)
+
+
+def test_a_killed_writer_leaves_whole_shards(tmp_path):
+    cache = FeatureCache(tmp_path, 'a')
+    with pytest.raises(KeyboardInterrupt), FeatureWriter(cache, shard_bytes=1) as own:
+        own.add('x', torch.ones(4, 2, 2), (9, 9))
+        own.shard_bytes = 10**9
+        own.add('y', torch.ones(4, 2, 2), (9, 9))
+        raise KeyboardInterrupt
+    cache.refresh()
+    assert cache.keys() == {'x'}
+
+
+def test_foreign_and_damaged_shards(tmp_path):
+    fill(tmp_path)
+    with pytest.raises(ValueError, match='another encoder'):
+        FeatureCache(tmp_path, 'b')
+    (path,) = tmp_path.glob('*.safetensors')
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match='cut short or damaged'):
+        FeatureCache(tmp_path, 'a')
+
+
+def test_disk(tmp_path):
+    check_disk(tmp_path / 'not' / 'there', 10)
+    with pytest.raises(ValueError, match='GB free'):
+        check_disk(tmp_path, 10**18)
+
+
+def test_load_from_a_cache(tmp_path):
+    path = write_picture(tmp_path)
+    load = FGCLIP2LoadView(40, flip=False)
+    load.cache = fill(tmp_path / 'maps', names=[view_key(path, 40, False)])
+    results = load(dict(img_path=path))
+    assert 'img' not in results
+    results = FGCLIP2ApplyView()(results)
+    packed = FGCLIP2PackView(meta_keys=('img_shape', 'flip'))(results)
+    assert packed['inputs'].shape == (4, 2, 3)
+    assert packed['data_samples'].img_shape == results['img_shape']
+    load.cache = fill(tmp_path / 'others', names=['other'])
+    with pytest.raises(ValueError, match='has no map of'):
+        load(dict(img_path=path))

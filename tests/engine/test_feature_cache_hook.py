@@ -1,0 +1,143 @@
+"""A detector trains from cached maps as it does from pictures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from mmengine.hooks import Hook
+
+from fgclip2_det.engine.launch import build_runner, load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs/ovshapes/ovd_fgclip2_cached.py'
+
+
+@pytest.fixture(scope='module')
+def data_root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp('data')
+
+
+class Losses(Hook):
+    def __init__(self) -> None:
+        self.found = []
+
+    def after_train_iter(self, runner, *_, outputs=None, **__) -> None:
+        self.found.append({k: float(v.detach()) for k, v in outputs.items()})
+
+
+def train(data_root, work_dir, folder, dtype='bfloat16', **options) -> list[dict]:
+    """Losses of five steps; ``folder`` None reads pictures."""
+    small = dict(num_train=10, num_val=2, image_size=96, max_num_patches=36)
+    small |= {'data_root': str(data_root), 'train_cfg.max_epochs': 1}
+    small |= {'train_dataloader.batch_size': 2, **options}
+    cfg = load_config(CONFIG, small, str(work_dir))
+    (hook,) = [h for h in cfg.custom_hooks if 'FeatureCache' in h['type']]
+    if folder is None:
+        cfg.custom_hooks.remove(hook)
+    else:
+        hook.update(folder=str(folder), dtype=dtype)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.default_hooks.checkpoint = None
+    runner = build_runner(cfg)
+    losses = Losses()
+    runner.register_hook(losses)
+    runner.train()
+    return losses.found
+
+
+def difference(first: list[dict], second: list[dict]) -> float:
+    return max(
+        abs(b[k] - a[k]) / max(abs(a[k]), 1e-3)
+        for a, b in zip(first, second, strict=True)
+        for k in a
+        if 'loss' in k
+    )
+
+
+def test_cached_training_is_training_on_pictures(data_root, tmp_path):
+    pictures = train(data_root, tmp_path / 'a', None)
+    assert len(pictures) == 5
+    exact = train(data_root, tmp_path / 'b', tmp_path / 'fp32', 'float32')
+    assert difference(pictures, exact) < 1e-5
+    half = train(data_root, tmp_path / 'c', tmp_path / 'bf16')
+    # of other regions, where bfloat16 changes which proposals are best
+    assert 0 < difference(pictures[:1], half[:1]) < 5e-2
+    for name in ('loss_rpn_cls', 'loss_rpn_bbox'):
+        assert half[0][name] == pytest.approx(pictures[0][name], rel=1e-3)
+    shards = sorted((tmp_path / 'bf16').iterdir())
+    before = [path.stat().st_mtime_ns for path in shards]
+    again = train(data_root, tmp_path / 'd', tmp_path / 'bf16')
+    assert again == half  # nothing was encoded
+    assert [path.stat().st_mtime_ns for path in shards] == before
+
+
+def test_filling_goes_on(data_root, tmp_path):
+    whole = train(data_root, tmp_path / 'a', tmp_path / 'maps')
+    (path,) = (tmp_path / 'maps').iterdir()
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(path, 'pt') as file:
+        meta, keys = file.metadata(), sorted(file.keys())
+        half = [k for k in keys if not k.endswith('#size')][::2]
+        kept = {k: file.get_tensor(k) for k in (*half, *(f'{k}#size' for k in half))}
+    save_file(kept, path, metadata=meta)
+    assert train(data_root, tmp_path / 'b', tmp_path / 'maps') == whole
+    assert len(list((tmp_path / 'maps').iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            {'model.backbone.frozen_stages': 2,
+             'model.roi_head.region_loss_weight': 1.0},
+            'frozen encoder',
+        ),
+        ({'model.roi_head.region_loss_weight': 1.0}, 'region_loss_weight'),
+    ],
+)  # fmt: skip
+def test_what_is_refused(data_root, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        train(data_root, tmp_path / 'a', tmp_path / 'maps', **options)
+
+
+def test_another_encoder(data_root, tmp_path):
+    train(data_root, tmp_path / 'a', tmp_path / 'maps')
+    other = {'model.backbone.encoder': 'tiny'}
+    with pytest.raises(ValueError, match='another encoder'):
+        train(data_root, tmp_path / 'b', tmp_path / 'maps', **other)
+
+
+def test_another_pipeline(data_root, tmp_path):
+    from fgclip2_det.engine.hooks.feature_cache_hook import FGCLIP2FeatureCacheHook
+
+    cfg = load_config(ROOT / 'configs/ovd_fgclip2.py', dict(num_train=4, num_val=2,
+                      image_size=96, data_root=str(data_root)),
+                      str(tmp_path / 'a'))  # fmt: skip
+    cfg.custom_hooks.append(
+        dict(type='FGCLIP2FeatureCacheHook', folder=str(tmp_path / 'maps'))
+    )
+    with pytest.raises(ValueError, match='FGCLIP2LoadView'):
+        build_runner(cfg).train()
+    with pytest.raises(ValueError, match='dtype'):
+        FGCLIP2FeatureCacheHook('maps', dtype='int8')
+
+
+def test_two_processes(data_root, tmp_path):
+    """Each fills a part; losses are those of one process."""
+    out = tmp_path / 'result.json'
+    command = [sys.executable, 'benchmarks/processes.py', str(CONFIG)]
+    command += ['--iterations', '2', '--batch', '4', '--threads', '1']
+    command += ['--out', str(out), '--cfg-options', 'num_train=10', 'num_val=2']
+    command += ['image_size=128', 'max_num_patches=64', f'data_root={data_root}']
+    command += ['train_dataloader.dataset.pipeline.0.flip=False']
+    environment = {**os.environ, 'FEATURE_CACHE': str(tmp_path / 'maps')}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=300)
+    assert json.loads(out.read_text())['largest relative difference'] < 1e-5
