@@ -1,0 +1,212 @@
+"""A training step from the feature cache, beside one without any encoder.
+
+Base size, random weights, fp32, two pictures of 640 x 640 a step, 80 names. In turn,
+round after round, in one process: a step from the cache on disk (bf16), the same step
+with maps that are already in memory (fp32), and the same step with the encoder. Ratios
+are medians of per-round ratios. Before that, the losses of all three on equal weights.
+
+    python benchmarks/feature_cache.py --rounds 5 --out feature_cache.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
+import fgclip2_det  # noqa: E402, F401, registers the detectors
+from fgclip2_det.datasets.feature_cache import (  # noqa: E402
+    FeatureCache,
+    FeatureWriter,
+    view_key,
+)
+from fgclip2_det.datasets.transforms import (  # noqa: E402
+    FGCLIP2ApplyView,
+    FGCLIP2LoadView,
+    FGCLIP2PackView,
+)
+
+SIZE, NAMES, PICTURES, BATCH = 640, 80, 6, 2
+BUDGET = (SIZE // 16) ** 2
+
+
+def build_detector() -> torch.nn.Module:
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+
+    path = ROOT / 'configs/_base_/models/fgclip2-det_b16_sfpn.py'
+    cfg = Config.fromfile(path).model
+    cfg.backbone.encoder = dict(size='base', seed=0)
+    cfg.roi_head.bbox_head.classifier.logit_scale = 3.0
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    generator = torch.Generator().manual_seed(1)
+    embeds = F.normalize(torch.randn(NAMES + 1, 768, generator=generator), dim=-1)
+    classifier = model.roi_head.bbox_head.fc_cls
+    classifier.set_embeds(embeds, torch.ones(NAMES, dtype=torch.bool), None)
+    model.check_training_boxes = lambda samples: None  # no texts behind the embeddings
+    return model.train()
+
+
+class Pictures:
+    """Noise with boxes, on disk, as pictures and as maps."""
+
+    def __init__(self, folder: Path, model: torch.nn.Module) -> None:
+        self.load, self.model = FGCLIP2LoadView(BUDGET, flip=False), model
+        rng = np.random.default_rng(0)
+        self.paths, self.boxes = [], []
+        for i in range(PICTURES):
+            coarse = rng.integers(0, 256, (SIZE // 8, SIZE // 8, 3), np.uint8)
+            path = folder / f'{i}.jpg'
+            Image.fromarray(coarse).resize((SIZE, SIZE)).save(path)
+            start, sides = rng.uniform(0, 300, (8, 2)), rng.uniform(30, 300, (8, 2))
+            self.paths.append(str(path))
+            self.boxes.append(np.concatenate([start, start + sides], 1))
+        self.cache = FeatureCache(folder / 'maps', 'benchmark')
+        self.in_memory = {}
+        with torch.no_grad(), FeatureWriter(self.cache) as writer:
+            for path in self.paths:
+                item = self.item(path, 0, cached=False)
+                data = model.data_preprocessor(self.collate([item]))
+                (features,), _ = model.backbone.extract(data['inputs'], False)
+                self.in_memory[path] = features[0]
+                writer.add(view_key(path, BUDGET, False), features[0], (SIZE, SIZE))
+        self.cache.refresh()
+
+    def item(self, path: str, index: int, cached: bool) -> dict:
+        from mmdet.structures.bbox import HorizontalBoxes
+
+        self.load.cache = self.cache if cached else None
+        results = self.load(dict(img_path=path))
+        results |= dict(
+            gt_bboxes=HorizontalBoxes(torch.tensor(self.boxes[index]).float()),
+            gt_bboxes_labels=np.arange(8) * 9 + index,
+            gt_ignore_flags=np.zeros(8, bool),
+        )
+        return FGCLIP2PackView()(FGCLIP2ApplyView()(results))
+
+    @staticmethod
+    def collate(items: list[dict]) -> dict:
+        return {key: [item[key] for item in items] for key in items[0]}
+
+    def batch(self, step: int, kind: str) -> dict:
+        chosen = [(step * BATCH + i) % PICTURES for i in range(BATCH)]
+        items = [self.item(self.paths[i], i, kind != 'encoder') for i in chosen]
+        if kind == 'memory':
+            for item, i in zip(items, chosen, strict=True):
+                item['inputs'] = self.in_memory[self.paths[i]]
+        return self.collate(items)
+
+    def losses(self, step: int, kind: str) -> dict[str, torch.Tensor]:
+        """Of a step; the draws of regions are the same for all kinds."""
+        torch.manual_seed(step)
+        data = self.model.data_preprocessor(self.batch(step, kind), training=True)
+        loss, logged = self.model.parse_losses(self.model(**data, mode='loss'))
+        return logged | {'loss': loss}
+
+    def differences(self, own_proposals: bool) -> dict[str, dict[str, float]]:
+        """Largest relative differences from the encoder's losses, by kind.
+
+        Args:
+            own_proposals: with a random RPN, whose scores are nearly equal, rounding
+                changes which proposals are best. False gives all kinds those of the
+                encoder.
+        """
+        head, kept = self.model.rpn_head, []
+        ask = head.loss_and_predict
+
+        def proposals(*args, **kwargs):
+            losses, found = ask(*args, **kwargs)
+            kept.append([x.clone() for x in found])
+            return losses, found if own_proposals else [x.clone() for x in kept[0]]
+
+        head.loss_and_predict = proposals
+        worst = {'memory': {}, 'cache': {}}
+        with torch.no_grad():
+            for step in range(PICTURES // BATCH):
+                kept.clear()
+                true = self.losses(step, 'encoder')
+                for kind, row in worst.items():
+                    other = self.losses(step, kind)
+                    for name in (n for n in true if 'loss' in n):
+                        value = far(other[name], true[name])
+                        row[name] = max(row.get(name, 0.0), value)
+        head.loss_and_predict = ask
+        return worst
+
+
+def far(found: torch.Tensor, true: torch.Tensor) -> float:
+    """Relative difference."""
+    return abs(float(found) - float(true)) / max(abs(float(true)), 1e-3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmdet')
+    model = build_detector()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, 1e-4)
+    kinds = ('cache', 'memory', 'encoder')
+    seconds = {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Pictures(Path(folder), model)
+        size = sum(p.stat().st_size for p in Path(folder, 'maps').iterdir())
+        differences = {
+            'equal proposals': pictures.differences(own_proposals=False),
+            'proposals of their own': pictures.differences(own_proposals=True),
+        }
+        for number in range(args.rounds + 1):  # the first warms up
+            for kind in kinds:
+                start = time.perf_counter()
+                loss = pictures.losses(number, kind)['loss']
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if number:
+                    seconds[kind].append(time.perf_counter() - start)
+            print(f'round {number}/{args.rounds}', file=sys.stderr)
+    result = dict(threads=args.threads, torch=torch.__version__)
+    result['seconds'] = {k: statistics.median(v) for k, v in seconds.items()}
+    result['bytes a picture'] = size / PICTURES
+    print(f'base size, {BATCH} pictures of {SIZE} x {SIZE}, {args.threads} threads')
+    for kind, value in result['seconds'].items():
+        print(f'  a step, {kind:<8} {value:8.3f} s')
+    for a, b in (('cache', 'memory'), ('encoder', 'cache')):
+        ratios = [x / y for x, y in zip(seconds[a], seconds[b], strict=True)]
+        spread = [min(ratios), max(ratios)]
+        result[f'{a} / {b}'] = dict(ratio=statistics.median(ratios), spread=spread)
+        print(f'  {a} / {b}: {statistics.median(ratios):.3f} '
+              f'({spread[0]:.3f} to {spread[1]:.3f})')  # fmt: skip
+    for title, kinds_found in differences.items():
+        for kind, worst in kinds_found.items():
+            text = ', '.join(f'{name} {value:.1e}' for name, value in worst.items())
+            print(f'  {kind} against encoder, {title}: {text}')
+    result['largest relative differences'] = differences
+    print(f'  {result["bytes a picture"] / 1e6:.2f} MB a picture and view')
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()
