@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 SHARD_BYTES = 2**28  # a file's size, about
-_SIZE = '#size'  # beside every map: the picture's own (h, w)
+_INFO = '#info'  # beside every map: the picture's own h and w, checksum of the map
 
 
 class FeatureCache:
@@ -26,7 +27,7 @@ class FeatureCache:
 
     Args:
         folder: of the shards; made when the first one is written.
-        fingerprint: of what the maps depend on, encoder and transform.
+        fingerprint: of what the maps depend on beside picture and view.
         dtype: maps are kept in; bfloat16 halves the disk.
 
     Raises:
@@ -57,11 +58,11 @@ class FeatureCache:
                 found = (file.metadata() or {}).get('fingerprint')
                 if found != self.fingerprint:
                     raise ValueError(
-                        f'{path} was written for another encoder or other views '
+                        f'{path} was written for another encoder or dtype '
                         f'({found}, here {self.fingerprint}); choose another folder, '
                         'or delete this one'
                     )
-                keys = [key for key in file.keys() if not key.endswith(_SIZE)]  # noqa: SIM118
+                keys = [key for key in file.keys() if not key.endswith(_INFO)]  # noqa: SIM118
                 self._shard_of.update(dict.fromkeys(keys, path))
 
     def keys(self) -> set[str]:
@@ -88,8 +89,11 @@ class FeatureCache:
             if path not in self._files:
                 self._files[path] = safe_open(path, framework='pt')
             file = self._files[path]
-            height, width = file.get_tensor(key + _SIZE).tolist()
-            return file.get_tensor(key), (height, width)
+            features = file.get_tensor(key)
+            height, width, checksum = file.get_tensor(key + _INFO).tolist()
+            if checksum != _checksum(features):
+                raise OSError(f'checksum of {key}')  # told as other damage is
+        return features, (height, width)
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
@@ -133,7 +137,7 @@ class FeatureWriter:
         """Keep a map (D, h, w) of a picture of ``size`` (h, w)."""
         kept = features.detach().to('cpu', self.cache.dtype).contiguous()
         self._maps[key] = kept
-        self._maps[key + _SIZE] = torch.tensor(size, dtype=torch.int32)
+        self._maps[key + _INFO] = torch.tensor([*size, _checksum(kept)])
         self._bytes += kept.nbytes
         if self._bytes >= self.shard_bytes:
             self.flush()
@@ -142,8 +146,7 @@ class FeatureWriter:
         """Write what was added since the last shard."""
         if not self._maps:
             return
-        folder = self.cache.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.cache.folder.mkdir(parents=True, exist_ok=True)
         while (path := self._path()).exists():  # of an earlier start
             self._number += 1
         partial = path.with_suffix('.tmp')
@@ -160,6 +163,11 @@ class FeatureWriter:
 def view_key(path: str, budget: int, flip: bool) -> str:
     """Name of a view: picture, patch budget, mirrored or not."""
     return f'{path}|{budget}|{"flip" if flip else "plain"}'
+
+
+def _checksum(features: Tensor) -> int:
+    """CRC-32 of the bytes."""
+    return zlib.crc32(features.view(torch.uint8).numpy())
 
 
 def check_disk(folder: Path | str, needed: int) -> None:

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fgclip2_det.fgclip2.windows import Windows
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None):
     """Multi-head attention without N x N weights.
@@ -86,13 +88,23 @@ class Attention(nn.Module):
         self.out_proj = Linear(embed_dims, embed_dims)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, query: Tensor | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        query: Tensor | None = None,
+        windows: Windows | None = None,
     ) -> Tensor:
-        """(B, N, D) -> (B, N, D), or (B, L, D) for ``query`` (B, L, D)."""
+        """(B, N, D) -> (B, N, D), or (B, L, D) for ``query`` (B, L, D).
+
+        With ``windows``, which replace ``mask``, a token sees its own window.
+        """
         q = self.q_proj(x if query is None else query)
-        return self.out_proj(
-            attend(q, self.k_proj(x), self.v_proj(x), self.num_heads, mask)
-        )
+        k, v = self.k_proj(x), self.v_proj(x)
+        if windows is None:
+            return self.out_proj(attend(q, k, v, self.num_heads, mask))
+        q, k, v = (windows.split(y) for y in (q, k, v))
+        out = attend(q, k, v, self.num_heads, windows.mask)
+        return self.out_proj(windows.join(out))
 
 
 class MLP(nn.Module):
@@ -121,23 +133,32 @@ class EncoderLayer(nn.Module):
         self.mlp = MLP(dims, hidden_dims)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, only_last: bool = False
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        only_last: bool = False,
+        windows: Windows | None = None,
     ) -> Tensor:
         """(B, N, D) -> (B, N, D), or only its last position (B, 1, D)."""
         normed = self.layer_norm1(x)
         if only_last:
             x = x[:, -1:] + self.self_attn(normed, mask, normed[:, -1:])
         else:
-            x = x + self.self_attn(normed, mask)
+            x = x + self.self_attn(normed, mask, windows=windows)
         return x + self.mlp(self.layer_norm2(x))
 
 
 class Encoder(nn.Module):
-    """Stack of blocks; ``gradient_checkpointing`` trades time for memory."""
+    """Stack of blocks; ``gradient_checkpointing`` trades time for memory.
+
+    ``global_blocks`` are the blocks that see the whole grid where ``windows`` are
+    given; the others see a window.
+    """
 
     def __init__(self, config) -> None:
         super().__init__()
         self.gradient_checkpointing = False
+        self.global_blocks: Sequence[int] = ()
         self.layers = nn.ModuleList(
             EncoderLayer(
                 config.hidden_size,
@@ -154,6 +175,7 @@ class Encoder(nn.Module):
         mask: Tensor | None = None,
         out_indices: Sequence[int] = (),
         only_last: bool = False,
+        windows: Windows | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all blocks.
 
@@ -163,6 +185,7 @@ class Encoder(nn.Module):
             out_indices: blocks whose outputs are wanted too.
             only_last: the last block computes its last position alone, for towers
                 that read nothing else: the same numbers, and most of a block saved.
+            windows: of the blocks that are not in ``global_blocks``; None: of none.
 
         Returns:
             (B, N, D) after the last block, or (B, 1, D) with ``only_last``, and the
@@ -170,7 +193,8 @@ class Encoder(nn.Module):
         """
         outs = []
         for i, layer in enumerate(self.layers):
-            args = (x, mask, only_last and i == len(self.layers) - 1)
+            last = only_last and i == len(self.layers) - 1
+            args = (x, mask, last, None if i in self.global_blocks else windows)
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(layer, *args, use_reentrant=False)
             else:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fgclip2_det.fgclip2.config import VisionConfig
 from fgclip2_det.fgclip2.layers import AttentionPoolingHead, Encoder, Linear
+from fgclip2_det.fgclip2.windows import cut_windows
 
 
 @lru_cache(maxsize=512)
@@ -88,6 +89,10 @@ class VisionTower(nn.Module):
     Args:
         config: sizes.
 
+    Attributes:
+        window_size: 0, or the side in patches of the windows that blocks beside
+            ``encoder.global_blocks`` attend in. The dense head sees the whole grid.
+
     Example:
         >>> tower = VisionTower(VisionConfig(64, 128, 1, 4))
         >>> tower(torch.zeros(1, 6, 768), [(2, 3)])[0].shape
@@ -98,6 +103,7 @@ class VisionTower(nn.Module):
         super().__init__()
         self.embeddings = VisionEmbeddings(config)
         self.encoder = Encoder(config)
+        self.window_size = 0
         dims, eps = config.hidden_size, config.layer_norm_eps
         self.post_layernorm = nn.LayerNorm(dims, eps=eps)
         self.head = AttentionPoolingHead(
@@ -126,5 +132,8 @@ class VisionTower(nn.Module):
             outputs of ``out_indices`` (before any norm).
         """
         x = self.embeddings(pixel_values, grid_sizes, windows)
-        x, outs = self.encoder(x, mask, out_indices)
+        cut = None
+        if self.window_size:
+            cut = cut_windows(grid_sizes, self.window_size, x.shape[1], x.device)
+        x, outs = self.encoder(x, mask, out_indices, windows=cut)
         return self.post_layernorm(x), outs

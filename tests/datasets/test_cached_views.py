@@ -1,18 +1,11 @@
-"""Views equal MMDetection's transforms; a cache holds what was put in."""
-
-import pickle
+"""Views equal MMDetection's transforms, with the picture and without it."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from fgclip2_det.datasets.feature_cache import (
-    FeatureCache,
-    FeatureWriter,
-    check_disk,
-    view_key,
-)
+from fgclip2_det.datasets.feature_cache import FeatureCache, FeatureWriter, view_key
 from fgclip2_det.datasets.transforms import (
     FGCLIP2ApplyView,
     FGCLIP2LoadView,
@@ -80,65 +73,26 @@ def test_every_view_is_drawn(tmp_path):
     assert FGCLIP2LoadView(40, flip=False).views == [(40, False)]
 
 
-def fill(folder, fingerprint='a', names=('x', 'y'), dtype=torch.bfloat16, **options):
-    cache = FeatureCache(folder, fingerprint, dtype)
-    with FeatureWriter(cache, **options) as writer:
-        for i, name in enumerate(names):
-            writer.add(name, torch.full((4, 2, 3 + i), i + 0.5), (20 + i, 30))
+def fill(folder, key) -> FeatureCache:
+    cache = FeatureCache(folder, 'a')
+    with FeatureWriter(cache) as writer:
+        writer.add(key, torch.ones(4, 2, 3), (60, 90))
     cache.refresh()
     return cache
-
-
-def test_write_and_read(tmp_path):
-    cache = fill(tmp_path, shard_bytes=1)  # a shard for each map
-    assert len(list(tmp_path.glob('*.safetensors'))) == 2
-    fill(tmp_path, names=['z'])  # a later start adds to it
-    cache.refresh()
-    assert cache.keys() == {'x', 'y', 'z'}
-    for read in (cache.read, pickle.loads(pickle.dumps(cache)).read):
-        features, size = read('y')
-        assert features.dtype == torch.bfloat16
-        assert torch.equal(features, torch.full((4, 2, 4), 1.5).bfloat16())
-        assert size == (21, 30)
-
-
-def test_a_killed_writer_leaves_whole_shards(tmp_path):
-    cache = FeatureCache(tmp_path, 'a')
-    with pytest.raises(KeyboardInterrupt), FeatureWriter(cache, shard_bytes=1) as own:
-        own.add('x', torch.ones(4, 2, 2), (9, 9))
-        own.shard_bytes = 10**9
-        own.add('y', torch.ones(4, 2, 2), (9, 9))
-        raise KeyboardInterrupt
-    cache.refresh()
-    assert cache.keys() == {'x'}
-
-
-def test_foreign_and_damaged_shards(tmp_path):
-    fill(tmp_path)
-    with pytest.raises(ValueError, match='another encoder'):
-        FeatureCache(tmp_path, 'b')
-    (path,) = tmp_path.glob('*.safetensors')
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match='cut short or damaged'):
-        FeatureCache(tmp_path, 'a')
-
-
-def test_disk(tmp_path):
-    check_disk(tmp_path / 'not' / 'there', 10)
-    with pytest.raises(ValueError, match='GB free'):
-        check_disk(tmp_path, 10**18)
 
 
 def test_load_from_a_cache(tmp_path):
     path = write_picture(tmp_path)
     load = FGCLIP2LoadView(40, flip=False)
-    load.cache = fill(tmp_path / 'maps', names=[view_key(path, 40, False)])
-    results = load(dict(img_path=path))
+    load.cache = fill(tmp_path / 'maps', view_key(path, 40, False))
+    results = load(dict(img_path=path, width=90, height=60))
     assert 'img' not in results
     results = FGCLIP2ApplyView()(results)
     packed = FGCLIP2PackView(meta_keys=('img_shape', 'flip'))(results)
     assert packed['inputs'].shape == (4, 2, 3)
     assert packed['data_samples'].img_shape == results['img_shape']
-    load.cache = fill(tmp_path / 'others', names=['other'])
+    with pytest.raises(ValueError, match='made of 90 x 60'):
+        load(dict(img_path=path, width=90, height=61))
+    load.cache = fill(tmp_path / 'others', 'other')
     with pytest.raises(ValueError, match='has no map of'):
         load(dict(img_path=path))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,10 +32,12 @@ class Losses(Hook):
         self.found.append({k: float(v.detach()) for k, v in outputs.items()})
 
 
-def train(data_root, work_dir, folder, dtype='bfloat16', **options) -> list[dict]:
+def train(
+    data_root, work_dir, folder, dtype='bfloat16', iterations=None, **options
+) -> list[dict]:
     """Losses of five steps; ``folder`` None reads pictures."""
     small = dict(num_train=10, num_val=2, image_size=96, max_num_patches=36)
-    small |= {'data_root': str(data_root), 'train_cfg.max_epochs': 1}
+    small |= {'data_root': str(data_root), 'max_epochs': 1}
     small |= {'train_dataloader.batch_size': 2, **options}
     cfg = load_config(CONFIG, small, str(work_dir))
     (hook,) = [h for h in cfg.custom_hooks if 'FeatureCache' in h['type']]
@@ -44,6 +47,9 @@ def train(data_root, work_dir, folder, dtype='bfloat16', **options) -> list[dict
         hook.update(folder=str(folder), dtype=dtype)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.default_hooks.checkpoint = None
+    if iterations:
+        cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
+        cfg.param_scheduler = None
     runner = build_runner(cfg)
     losses = Losses()
     runner.register_hook(losses)
@@ -85,8 +91,8 @@ def test_filling_goes_on(data_root, tmp_path):
 
     with safe_open(path, 'pt') as file:
         meta, keys = file.metadata(), sorted(file.keys())
-        half = [k for k in keys if not k.endswith('#size')][::2]
-        kept = {k: file.get_tensor(k) for k in (*half, *(f'{k}#size' for k in half))}
+        half = [k for k in keys if not k.endswith('#info')][::2]
+        kept = {k: file.get_tensor(k) for k in (*half, *(f'{k}#info' for k in half))}
     save_file(kept, path, metadata=meta)
     assert train(data_root, tmp_path / 'b', tmp_path / 'maps') == whole
     assert len(list((tmp_path / 'maps').iterdir())) == 2
@@ -101,11 +107,67 @@ def test_filling_goes_on(data_root, tmp_path):
             'frozen encoder',
         ),
         ({'model.roi_head.region_loss_weight': 1.0}, 'region_loss_weight'),
+        (
+            {'train_dataloader.dataset.pipeline.2': dict(type='RandomFlip', prob=0.5)},
+            'would not move the maps',
+        ),
+        (
+            {'model.data_preprocessor.batch_augments': [
+                dict(type='BatchFixedSizePad', size=(96, 96))]},
+            'batch_augments',
+        ),
+        ({'train_dataloader.dataset.split': 'val', 'num_val': 8}, 'the novel class'),
     ],
 )  # fmt: skip
 def test_what_is_refused(data_root, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         train(data_root, tmp_path / 'a', tmp_path / 'maps', **options)
+
+
+def test_iterations_and_workers(data_root, tmp_path):
+    """An iteration-based loop has its workers before the cache is filled."""
+    options = {'iterations': 4, 'train_dataloader.num_workers': 2}
+    pictures = train(data_root, tmp_path / 'a', None, **options)
+    exact = train(data_root, tmp_path / 'b', tmp_path / 'maps', 'float32', **options)
+    assert len(exact) == 4
+    assert difference(pictures, exact) < 1e-5
+
+
+def test_digest_of_an_encoder():
+    from fgclip2_det.engine.hooks.feature_cache_hook import encoder_digest
+    from fgclip2_det.models import FGCLIP2ViT
+
+    options = [
+        dict(encoder='tiny', frozen_stages=4),
+        dict(encoder='fgclip2_tiny', frozen_stages=4),
+        dict(encoder='tiny', frozen_stages=4, out_indices=(1, 2)),
+        dict(encoder='tiny', frozen_stages=4, window_size=2, global_blocks=(3,)),
+        dict(encoder='tiny', frozen_stages=4, window_size=2, global_blocks=(2, 3)),
+    ]
+    digests = [encoder_digest(FGCLIP2ViT(**kwargs)) for kwargs in options]
+    assert len(set(digests)) == len(options)
+    same = FGCLIP2ViT('tiny', output='both', frozen_stages=4)
+    assert encoder_digest(same) == digests[0]  # the dense head makes no cached map
+
+
+@pytest.mark.parametrize('output', ['tokens', 'dense', 'both'])
+def test_other_detectors_train_on_cached_tokens_alone(output):
+    from fgclip2_det.engine.hooks.feature_cache_hook import _frozen_backbone
+    from fgclip2_det.models import FGCLIP2ViT
+
+    backbone = FGCLIP2ViT('tiny', output=output, frozen_stages=4)
+    model = SimpleNamespace(backbone=backbone)  # one stage: no roi_head
+    if output == 'tokens':
+        assert _frozen_backbone(model) is backbone
+        return
+    with pytest.raises(ValueError, match='no dense maps'):
+        _frozen_backbone(model)
+
+
+def test_another_dtype(data_root, tmp_path):
+    train(data_root, tmp_path / 'a', tmp_path / 'maps')
+    with pytest.raises(ValueError, match='another encoder or dtype'):
+        train(data_root, tmp_path / 'b', tmp_path / 'maps', 'float32')
 
 
 def test_another_encoder(data_root, tmp_path):

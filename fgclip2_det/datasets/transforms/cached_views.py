@@ -33,7 +33,7 @@ class FGCLIP2LoadView(BaseTransform):
         backend_args: of the file backend.
 
     Raises:
-        ValueError: a picture whose view the cache lacks.
+        ValueError: a picture whose view the cache lacks, or has of another size.
     """
 
     def __init__(
@@ -67,8 +67,15 @@ class FGCLIP2LoadView(BaseTransform):
                 f'{self.cache.folder} has no map of {key}; pictures were added since '
                 'it was filled, start the training again'
             )
-        results['feature_map'], results['ori_shape'] = self.cache.read(key)
-        results['img_shape'] = results['ori_shape']
+        results['feature_map'], (height, width) = self.cache.read(key)
+        expected = results.get('height', height), results.get('width', width)
+        if (height, width) != expected:
+            raise ValueError(
+                f'{results["img_path"]}: the annotation file says {expected[1]} x '
+                f'{expected[0]} pixels, the map in {self.cache.folder} was made of '
+                f'{width} x {height}; delete that folder if the picture was replaced'
+            )
+        results['img_shape'] = results['ori_shape'] = (height, width)
         return results
 
 

@@ -29,6 +29,8 @@ from fgclip2_det.datasets.transforms import (
 from fgclip2_det.fgclip2.preprocess import target_grid
 from fgclip2_det.models import FGCLIP2ViT
 
+PIPELINE = ['FGCLIP2LoadView', 'FGCLIP2ApplyView', 'FGCLIP2PackView']
+ANNOTATIONS = ['LoadAnnotations', 'FilterAnnotations']
 DTYPES = {'bfloat16': torch.bfloat16, 'float32': torch.float32}
 
 
@@ -36,9 +38,9 @@ DTYPES = {'bfloat16': torch.bfloat16, 'float32': torch.float32}
 class FGCLIP2FeatureCacheHook(Hook):
     """Computes the missing maps before training, then has the pipeline read them.
 
-    The training pipeline is ``FGCLIP2LoadView``, annotations, ``FGCLIP2ApplyView``,
-    ``FGCLIP2PackView``. A training that was killed while it filled goes on where it
-    was; validation and test go on reading pictures.
+    The training pipeline is ``FGCLIP2LoadView``, ``LoadAnnotations``,
+    ``FGCLIP2ApplyView``, ``FGCLIP2PackView``. A training that was killed while it
+    filled goes on where it was; validation and test go on reading pictures.
 
     Args:
         folder: of the shards; several trainings with one encoder may share it.
@@ -46,8 +48,8 @@ class FGCLIP2FeatureCacheHook(Hook):
         num_workers: of the loader that reads the pictures to encode.
 
     Raises:
-        ValueError: an encoder that is trained, another pipeline, too little disk, a
-            folder of another encoder.
+        ValueError: an encoder that is trained, a detector that wants its dense map,
+            another pipeline, too little disk, a folder of another encoder.
     """
 
     priority = 'VERY_HIGH'  # before others wrap the data set
@@ -65,7 +67,7 @@ class FGCLIP2FeatureCacheHook(Hook):
         backbone = _frozen_backbone(model)
         dataset = _innermost(runner.train_dataloader.dataset)
         load = _load_view(dataset)
-        fingerprint = encoder_digest(backbone)
+        fingerprint = f'{encoder_digest(backbone)} {self.dtype}'
         cache = FeatureCache(self.folder, fingerprint, DTYPES[self.dtype])
         views = ViewsToFill(dataset, load, cache.keys())
         if len(views):
@@ -75,6 +77,8 @@ class FGCLIP2FeatureCacheHook(Hook):
                 f'{needed / 1e9:.2f} GB in {self.folder}'
             )
             check_disk(self.folder, needed)
+        barrier()  # all processes have listed the same views before one is added
+        if len(views):
             self._fill(model, backbone, cache, views)
         barrier()
         cache.refresh()
@@ -163,9 +167,17 @@ class ViewsToFill(Dataset):
 
 
 def encoder_digest(backbone: FGCLIP2ViT) -> str:
-    """SHA-256 of all weights and of what is taken from them."""
-    digest = hashlib.sha256(f'{backbone.out_indices} {backbone.num_layers}'.encode())
-    for name, value in sorted(backbone.vision_model.state_dict().items()):
+    """SHA-256 of all that turns a view into its maps: weights and options."""
+    tower = backbone.vision_model
+    options = (
+        'FGCLIP2ApplyView 1',  # another number when that transform changes
+        backbone.patch_size,
+        backbone.out_indices,
+        tower.window_size,
+        tower.encoder.global_blocks,
+    )
+    digest = hashlib.sha256(repr(options).encode())
+    for name, value in sorted(tower.state_dict().items()):
         digest.update(f'{name} {tuple(value.shape)}'.encode())
         plain = value.detach().cpu().float().contiguous()
         digest.update(plain.numpy().tobytes())
@@ -184,10 +196,17 @@ def _frozen_backbone(model: torch.nn.Module) -> FGCLIP2ViT:
             'a feature cache is for a frozen encoder; set backbone.frozen_stages='
             f'{backbone.num_layers}, or leave FGCLIP2FeatureCacheHook out'
         )
-    if getattr(model.roi_head, 'region_loss_weight', 0):
+    region_loss = getattr(getattr(model, 'roi_head', None), 'region_loss_weight', None)
+    if region_loss:
         raise ValueError(
             'a frozen encoder learns nothing from roi_head.region_loss_weight; set it '
             'to 0'
+        )
+    if backbone.output != 'tokens' and region_loss is None:
+        raise ValueError(
+            'a feature cache holds no dense maps, and this detector trains on them; '
+            f"set backbone.output='tokens' instead of {backbone.output!r}, or leave "
+            'FGCLIP2FeatureCacheHook out'
         )
     return backbone
 
@@ -201,10 +220,12 @@ def _innermost(dataset: Dataset) -> Dataset:
 def _load_view(dataset: Dataset) -> FGCLIP2LoadView:
     transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
     kinds = [type(t).__name__ for t in transforms]
-    if not transforms or not isinstance(transforms[0], FGCLIP2LoadView):
+    views = [kind for kind in kinds if kind not in ANNOTATIONS]
+    if views != PIPELINE or [*kinds[:1], *kinds[-1:]] != PIPELINE[::2]:
         raise ValueError(
-            'a feature cache needs a training pipeline of FGCLIP2LoadView, '
-            'annotations, FGCLIP2ApplyView and FGCLIP2PackView; this one has '
+            f'a feature cache needs a training pipeline of {", ".join(PIPELINE)}, '
+            f'with nothing but {" and ".join(ANNOTATIONS)} between them (what moves '
+            'pixels would not move the maps); this one has '
             f'{", ".join(kinds) or type(dataset).__name__}'
         )
     return transforms[0]

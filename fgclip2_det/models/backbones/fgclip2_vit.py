@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.fgclip2.preprocess import patchify
+from fgclip2_det.fgclip2.windows import evenly_spaced_blocks
 from fgclip2_det.models.backbones.lora import (
     add_lora,
     check_options,
@@ -44,7 +45,17 @@ class FGCLIP2ViT(BaseModule):
         lora: options of ``add_lora``, as ``dict(r=8, alpha=16)``: the encoder is
             frozen, adapters in the blocks after the first ``frozen_stages`` are
             trained. None: no adapters.
+        window_size: side in patches of the windows that blocks attend in, for large
+            images; 0: every block sees the whole image, as the encoder was trained.
+        global_blocks: blocks that see the whole image nevertheless; None: four,
+            evenly spaced, the last block one of them.
+        compile: compile the blocks with ``torch.compile``, when they first run. A
+            dict holds its options; True: ``dict(dynamic=True)``, for images of many
+            sizes. Parameters keep their names.
         init_cfg: as in every ``BaseModule``.
+
+    Raises:
+        ValueError: an option out of range, or one without effect.
 
     Example:
         >>> backbone = FGCLIP2ViT(encoder=dict(size='tiny'))
@@ -60,6 +71,9 @@ class FGCLIP2ViT(BaseModule):
         frozen_stages: int = -1,
         with_cp: bool = False,
         lora: dict | None = None,
+        window_size: int = 0,
+        global_blocks: Sequence[int] | None = None,
+        compile: bool | dict = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -82,10 +96,15 @@ class FGCLIP2ViT(BaseModule):
         if output != 'tokens':
             self.dense_feature_head = model.dense_feature_head
         self.vision_model.encoder.gradient_checkpointing = with_cp
+        self._set_windows(window_size, global_blocks)
         self._freeze()
         self.lora = lora
         if lora is not None:
             self._add_lora(lora)
+        if compile:
+            options = dict(compile) if compile is not True else dict(dynamic=True)
+            for block in self.vision_model.encoder.layers:
+                block.compile(**options)
 
     @property
     def frozen(self) -> bool:
@@ -96,6 +115,26 @@ class FGCLIP2ViT(BaseModule):
     def num_maps(self) -> int:
         """Maps in a feature cache: the last hidden state, or ``out_indices``."""
         return max(len(self.out_indices), 1)
+
+    def _set_windows(self, size: int, global_blocks: Sequence[int] | None) -> None:
+        _check_whole('window_size', [size], 0, 2**16)
+        if not size and global_blocks is not None:
+            raise ValueError(
+                f'global_blocks={global_blocks!r} needs a window_size, found 0; set '
+                'window_size, or leave global_blocks out'
+            )
+        if not size:
+            return
+        if global_blocks is None:
+            global_blocks = evenly_spaced_blocks(self.num_layers)
+        _check_whole('global_blocks', global_blocks, 0, self.num_layers - 1)
+        if len(set(global_blocks)) == self.num_layers:
+            raise ValueError(
+                f'window_size={size} has no effect: all {self.num_layers} blocks are '
+                'global; name fewer global_blocks'
+            )
+        self.vision_model.window_size = size
+        self.vision_model.encoder.global_blocks = tuple(global_blocks)
 
     def _freeze(self) -> None:
         tower = self.vision_model

@@ -47,22 +47,37 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
                     setattr(augment, name, float('nan'))
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """As in ``DetDataPreprocessor``; pictures or maps."""
+        """As in ``DetDataPreprocessor``; pictures or maps.
+
+        Raises:
+            ValueError: maps, where ``batch_augments`` are wanted.
+        """
         if data['inputs'][0].shape[0] == 3:
             return super().forward(data, training)
+        if training and self.batch_augments:
+            raise ValueError(
+                'batch_augments change pictures, and a batch of maps has none; leave '
+                'them out of the data_preprocessor, or train without feature cache'
+            )
         data = self.cast_data(data)
-        maps = [image.float() for image in data['inputs']]
-        height, width = (max(x.shape[i] for x in maps) for i in (1, 2))
+        maps, samples = data['inputs'], data['data_samples']
+        pad_shapes = [tuple(self._padded(n * PATCH) for n in x.shape[1:]) for x in maps]
+        shape = tuple(max(sides) for sides in zip(*pad_shapes, strict=True))
+        height, width = (-(-side // PATCH) for side in shape)
         batch = [
-            F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in maps
+            F.pad(x.float(), (0, width - x.shape[2], 0, height - x.shape[1]))
+            for x in maps
         ]
-        shape = (height * PATCH, width * PATCH)
-        samples = data['data_samples']
-        for sample, own in zip(samples, maps, strict=True):
-            pad_shape = own.shape[1] * PATCH, own.shape[2] * PATCH
+        for sample, pad_shape in zip(samples, pad_shapes, strict=True):
             sample.set_metainfo(dict(batch_input_shape=shape, pad_shape=pad_shape))
         if self.boxtype2tensor:
             samplelist_boxtype2tensor(samples)
         if self.pad_mask and training:
             self.pad_gt_masks(samples)
+        if self.pad_seg and training:
+            self.pad_gt_sem_seg(samples)
         return dict(inputs=torch.stack(batch), data_samples=samples)
+
+    def _padded(self, pixels: int) -> int:
+        """The next multiple of ``pad_size_divisor``."""
+        return -(-pixels // self.pad_size_divisor) * self.pad_size_divisor
