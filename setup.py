@@ -19,6 +19,7 @@ FINETUNE = ['peft>=0.21,<1']  # LoRA
 TEST = [
     *FINETUNE,
     'pytest>=8',
+    'pytest-xdist>=3',
     'ruff>=0.9',
     'transformers>=4.57',
     'protobuf>=4',

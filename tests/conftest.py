@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+if 'PYTEST_XDIST_WORKER' in os.environ:  # tests run side by side: a core for each
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import fgclip2_det  # noqa: F401, fills in missing ops before mmdet is imported
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
