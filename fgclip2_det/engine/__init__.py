@@ -6,4 +6,4 @@ Without the mm packages ``files`` alone works.
 from fgclip2_det import HAS_MM
 
 if HAS_MM:
-    from . import file_backend, hooks, layer_decay  # noqa: F401
+    from . import file_backend, hooks, layer_decay, strategies  # noqa: F401
