@@ -70,8 +70,9 @@ def test_equals_masked_full_attention(tower, grids):
     """Outputs and gradients, of every parameter and of the patches."""
     patches, mask = batch(grids)
     found = []
-    weights = torch.randn(len(grids), patches.shape[1], 32,
-                          generator=torch.Generator().manual_seed(2)).double()
+    weights = torch.randn(
+        len(grids), patches.shape[1], 32, generator=torch.Generator().manual_seed(2)
+    ).double()
     real = mask[:, 0, 0, :, None]
     for run in (lambda *a: tower(*a)[0], lambda *a: slow_tower(tower, *a)):
         leaf = patches.clone().requires_grad_()
