@@ -192,6 +192,8 @@ def prepare_test(
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if it cannot be read, or a model that was trained has none.
     """
+    for key in ('runner_type', 'strategy'):  # a test needs no shards
+        cfg.pop(key, None)
     checkpoint = checkpoint or cfg.get('load_from')
     weights = None
     if checkpoint:

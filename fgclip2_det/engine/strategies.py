@@ -49,7 +49,8 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
         kwargs: of ``FSDPStrategy``. ``model_wrapper`` needs ``use_orig_params=True``.
 
     Raises:
-        ValueError: another ``state_dict_cfg`` or ``model_wrapper``.
+        ValueError: another ``state_dict_cfg`` or ``model_wrapper``, or, when the model
+            is built, one process without ``torch.distributed``.
 
     Example:
         >>> strategy = dict(
@@ -92,6 +93,11 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
         return model
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
+        if not dist.is_initialized():
+            raise ValueError(
+                'shards need processes, this is a single one; start with torchrun '
+                '--nproc-per-node N tools/train.py CONFIG --launcher pytorch'
+            )
         if not torch.cuda.is_available():  # MMEngine would pass a GPU's number
             options = dict(self.model_wrapper, device_id=torch.device('cpu'))
             if options.pop('sync_module_states', False):  # FSDP's own wants a GPU

@@ -15,6 +15,7 @@ from torch import distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from fgclip2_det.engine.launch import prepare_test
 from fgclip2_det.engine.strategies import (
     FGCLIP2FSDPStrategy,
     gather_state,
@@ -242,6 +243,19 @@ def test_what_the_strategy_refuses(options, message):
     wrapper = dict(model_wrapper=dict(use_orig_params=True))
     with pytest.raises(ValueError, match=re.escape(message)):
         FGCLIP2FSDPStrategy(**(wrapper | options))
+
+
+def test_one_process_is_told_how_to_start():
+    strategy = FGCLIP2FSDPStrategy(model_wrapper=dict(use_orig_params=True))
+    with pytest.raises(ValueError, match='torchrun --nproc-per-node N'):
+        strategy._wrap_model(small_net())
+
+
+def test_a_test_needs_no_shards(tmp_path):
+    cfg = Config.fromfile(ROOT / 'configs/ovshapes/ovd_fgclip2_fsdp.py')
+    torch.save({'state_dict': {}}, tmp_path / 'x.pth')
+    prepare_test(cfg, str(tmp_path / 'x.pth'))
+    assert not {'runner_type', 'strategy'} & set(cfg)
 
 
 @pytest.mark.parametrize('name', ['fsdp', 'zero2'])
