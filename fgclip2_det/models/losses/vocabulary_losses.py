@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from mmdet.utils import reduce_mean
 from torch import Tensor
 
 
@@ -23,10 +24,12 @@ def hard_name_loss(logits: Tensor, hard_index: Tensor) -> Tensor:
     Reference: FG-CLIP 2 (arXiv:2510.10921), section 3.2, FGT.
     """
     has_any = (hard_index[:, 1:] >= 0).any(1)
+    # the mean over all processes' rows, once gradients are averaged
+    count = reduce_mean(has_any.sum().to(logits).float()).clamp(min=1)
     logits, hard_index = logits.float()[has_any], hard_index[has_any]
     chosen = logits.gather(1, hard_index.clamp(min=0))
     chosen = chosen.masked_fill(hard_index < 0, float('-inf'))
-    return -chosen.log_softmax(1)[:, 0].sum() / max(len(chosen), 1)
+    return -chosen.log_softmax(1)[:, 0].sum() / count
 
 
 def vocabulary_tic_loss(

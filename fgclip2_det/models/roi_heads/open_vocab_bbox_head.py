@@ -7,6 +7,7 @@ from mmdet.models.losses import accuracy
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmdet.utils import reduce_mean
 from torch import Tensor
 
 from fgclip2_det.models.losses import vocabulary_tic_loss
@@ -99,7 +100,8 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             bbox_weights,
             reduction_override,
         )
-        avg_factor = max(float((label_weights > 0).sum()), 1.0)
+        counted = (label_weights > 0).sum().to(label_weights)
+        avg_factor = float(reduce_mean(counted).clamp(min=1))  # of all processes
         num_classes = len(self.fc_cls.is_base)
         logits = cls_score[:, : num_classes + 1]
         losses['loss_cls'] = self.loss_cls(

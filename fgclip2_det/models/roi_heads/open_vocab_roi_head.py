@@ -8,6 +8,7 @@ from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -106,7 +107,9 @@ class OpenVocabRoIHead(StandardRoIHead):
         novel = ~self.bbox_head.fc_cls.is_base
         logits = (cosines / self.fusion.temperature).masked_fill(novel, float('-inf'))
         loss = F.cross_entropy(logits, labels, reduction='sum')
-        return self.region_loss_weight * loss / max(len(labels), 1)
+        # the mean over all processes' boxes, once gradients are averaged
+        count = reduce_mean(loss.new_tensor(float(len(labels)))).clamp(min=1)
+        return self.region_loss_weight * loss / count
 
     def predict_bbox(
         self,
