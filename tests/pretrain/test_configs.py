@@ -310,8 +310,8 @@ def trained(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 def test_fsdp_is_ddp_and_resumes(write_small, tmp_path):
     """The same weights after four steps, with checkpoints within micro-batches; and a
-    checkpoint in one piece that a run goes on from. (The saved moments of AdamW are not
-    compared: PyTorch's FSDP mixes them up on a CPU.)"""
+    checkpoint in one piece that a run goes on from. (The saved moments of AdamW are
+    compared in tests/engine/test_strategies.py.)"""
     sharded = 'fgclip2_b16_stage2_16xb256-fsdp-1e_finehard'
     config = write_small(sharded, 'OptimWrapper', 4)
     done = run_two(config, tmp_path / 'fsdp')
