@@ -8,9 +8,21 @@ import pytest
 if 'PYTEST_XDIST_WORKER' in os.environ:  # tests run side by side: a core for each
     os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-import fgclip2_det  # noqa: F401, fills in missing ops before mmdet is imported
+import fgclip2_det  # fills in missing ops before mmdet is imported
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def default_scope():
+    """Names resolve as in MMDetection, whatever a runner of another test has set."""
+    if not fgclip2_det.HAS_MM:
+        yield
+        return
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
 
 
 @pytest.fixture(scope='session')
