@@ -22,7 +22,7 @@ from fgclip2_det.engine.embedded_config import embedded_config
 from fgclip2_det.engine.launch import read_config
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.preprocess import ImageLike
-from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary import Vocabulary, parts_of
 
 
 @dataclass
@@ -122,9 +122,13 @@ class OpenVocabInferencer:
             self.set_vocabulary(texts)
         elif self.model.vocabulary is None:
             base = self.trained_split
+            names, parts = self.trained_vocabulary, getattr(self.model, 'parts', None)
             self.set_vocabulary(
                 Vocabulary(
-                    self.trained_vocabulary, self.model.templates, base_classes=base
+                    names,
+                    self.model.templates,
+                    base_classes=base,
+                    parts=parts_of(names, parts),
                 )
             )
         images = images if isinstance(images, list | tuple) else [images]

@@ -3,7 +3,7 @@
 from fgclip2_det.vocabulary.check import Finding, check_names, check_vocabulary
 from fgclip2_det.vocabulary.embedding import class_cosines, fingerprint
 from fgclip2_det.vocabulary.name_lists import LIST_NAMES, NameList, load_list
-from fgclip2_det.vocabulary.names import normalize_name, parse_texts
+from fgclip2_det.vocabulary.names import normalize_name, parse_texts, parts_of
 from fgclip2_det.vocabulary.templates import TEMPLATE_SETS
 from fgclip2_det.vocabulary.vocabulary import Vocabulary
 
@@ -20,4 +20,5 @@ __all__ = [
     'load_list',
     'normalize_name',
     'parse_texts',
+    'parts_of',
 ]

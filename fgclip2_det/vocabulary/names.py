@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ALIAS_MARK = '|'
@@ -15,6 +15,16 @@ LANGUAGES = ('en', 'zh', 'both', 'mixed')
 def normalize_name(name: str) -> str:
     """Lower case, underscores as spaces, single spaces; what makes names equal."""
     return ' '.join(name.replace('_', ' ').lower().split())
+
+
+def parts_of(
+    names: Sequence[str], parts: Mapping[str, Sequence[str]] | None
+) -> dict[str, Sequence[str]]:
+    """Of a table of parts, those that ``Vocabulary(names)`` takes."""
+    known = {normalize_name(name) for name in names if isinstance(name, str)}
+    return {
+        n: texts for n, texts in (parts or {}).items() if normalize_name(n) in known
+    }
 
 
 def parse_texts(texts: str) -> list[str]:

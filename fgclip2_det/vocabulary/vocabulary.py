@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,10 +42,15 @@ class Vocabulary:
         novel_classes: names without boxes in training; the others are base.
         base_classes: the base names instead, if that is shorter to say.
         check: warn, once, of what ``check_names`` finds in the names.
+        parts: texts that a name is composed of, ``{'white rook': ['white', 'rook']}``;
+            names may share them. The mean of their embeddings then stands for the
+            name, so that what training learns of a part serves every name that has
+            it. Names without parts are embedded as ever.
 
     Raises:
         ValueError: no names, an empty name, names equal up to case, spaces and
-            underscores, a split that names unknown classes.
+            underscores, a split or parts that name unknown classes, parts that are
+            no list of texts.
 
     Example:
         >>> vocabulary = Vocabulary(['cat', '狗', ['sofa', 'couch']])
@@ -60,6 +65,7 @@ class Vocabulary:
         novel_classes: Sequence[str] | None = None,
         base_classes: Sequence[str] | None = None,
         check: bool = True,
+        parts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if isinstance(names, str):
             names = parse_texts(names)
@@ -71,6 +77,7 @@ class Vocabulary:
         self._check()
         self.names = [aliases[0] for aliases in self.aliases]
         self.is_base = self._split(base_classes, novel_classes)
+        self.parts = self._check_parts(parts or {})
         if check:
             self._warn()
 
@@ -192,6 +199,26 @@ class Vocabulary:
             is_base[rows] = False
         return is_base
 
+    def _check_parts(self, parts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Normalised name -> its parts."""
+        known = {normalize_name(name) for name in self.names}
+        for name, texts in parts.items():
+            if normalize_name(name) not in known:
+                raise ValueError(
+                    f'parts are given for {name!r}, which is not in the vocabulary '
+                    f'({", ".join(self.names[:5])}, ...)'
+                )
+            if (
+                isinstance(texts, str)
+                or not texts
+                or not all(isinstance(t, str) and _says_something(t) for t in texts)
+            ):
+                raise ValueError(
+                    f'parts of {name!r} must be a list of texts such as '
+                    f"['white', 'rook'], got {texts!r}"
+                )
+        return {normalize_name(name): list(texts) for name, texts in parts.items()}
+
     def __len__(self) -> int:
         return len(self.aliases)
 
@@ -219,10 +246,14 @@ class Vocabulary:
         return torch.arange(len(self)).repeat_interleave(counts)
 
     def prompts(self) -> list[list[str]]:
-        """Texts of every class: aliases x templates, lower-cased as the tokenizer
-        does, underscores as spaces."""
+        """Texts of every class: aliases (or parts) x templates, lower-cased as the
+        tokenizer does, underscores as spaces."""
         return [
-            [prompt for alias in aliases for prompt in self._prompts_of(alias)]
+            [
+                prompt
+                for text in self.parts.get(normalize_name(aliases[0]), aliases)
+                for prompt in self._prompts_of(text)
+            ]
             for aliases in self.aliases
         ]
 

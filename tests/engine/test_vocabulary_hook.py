@@ -18,11 +18,14 @@ class Detector:
         self.vocabulary = vocabulary
 
 
-def run_test_epoch(hook: OpenVocabVocabularyHook) -> Detector:
+def run_test_epoch(
+    hook: OpenVocabVocabularyHook, parts: dict | None = None
+) -> Detector:
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=META))
     runner = SimpleNamespace(
         model=Detector(), test_loop=SimpleNamespace(dataloader=loader)
     )
+    runner.model.parts = parts
     hook.before_test_epoch(runner)
     return runner.model
 
@@ -31,6 +34,15 @@ def test_the_vocabulary_is_the_data_sets():
     vocabulary = run_test_epoch(OpenVocabVocabularyHook()).vocabulary
     assert vocabulary.names == list(META['classes'])
     assert vocabulary.base_classes == ['dog', 'hen']
+
+
+def test_parts_are_the_models():
+    hook = OpenVocabVocabularyHook(shift_novel=1)
+    assert run_test_epoch(hook).vocabulary.parts == {}
+    parts = {'dog': ['bark', 'fur'], 'cow': ['milk', 'fur'], 'cat hair': ['fur']}
+    vocabulary = run_test_epoch(hook, parts).vocabulary
+    prompts = [['milk', 'fur'], ['bark', 'fur'], ['pig'], ['cat'], ['hen']]
+    assert vocabulary.prompts() == prompts  # they move along with their names
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,21 @@ def test_embeddings_are_the_encoders(detector):
     torch.testing.assert_close(detector.classifier.text_embeds, expected)
 
 
+def test_parts_of_names(detector):
+    """The config's, wherever names have them, in words or as a vocabulary."""
+    detector.parts = {'Blue square': ['blue', 'square'], 'dog': ['fur']}
+    try:
+        detector.set_vocabulary(NAMES)
+        embeds = detector.classifier.text_embeds.clone()
+        whole = Vocabulary(NAMES, parts={'blue square': ['blue', 'square']})
+        encoder = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(embeds[:3], whole.embed(encoder))
+        detector.set_vocabulary(Vocabulary(NAMES))  # says itself what it is
+        assert (detector.classifier.text_embeds[1] - embeds[1]).abs().max() > 1e-3
+    finally:
+        detector.parts = None
+
+
 def test_trained_names_are_base(detector):
     detector.trained_classes = ('Red circle', 'cup')
     try:

@@ -7,7 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.vocabulary import TEMPLATE_SETS, Vocabulary, parse_texts
+from fgclip2_det.vocabulary import TEMPLATE_SETS, Vocabulary, parse_texts, parts_of
 
 
 @pytest.fixture(scope='module')
@@ -25,6 +25,20 @@ def test_embeddings_by_hand(encoder):
     torch.testing.assert_close(embeds[0], F.normalize(expected, dim=-1))
     assert embeds.shape == (2, 128)
     torch.testing.assert_close(embeds.norm(dim=-1), torch.ones(2))
+
+
+def test_parts_stand_for_a_name(encoder):
+    """Names may share them; the others are embedded as ever."""
+    parts = {'White Rook': ['white', 'rook'], 'black rook': ['black', 'rook']}
+    vocabulary = Vocabulary(['white_rook', 'black rook', 'cat'], ['a {}'], parts=parts)
+    expected = encoder.encode_text(['a white', 'a rook'], 'box', normalize=True).mean(0)
+    embeds = vocabulary.embed(encoder)
+    torch.testing.assert_close(embeds[0], F.normalize(expected, dim=-1))
+    torch.testing.assert_close(embeds[2:], Vocabulary(['cat'], ['a {}']).embed(encoder))
+    assert vocabulary.names == ['white_rook', 'black rook', 'cat']
+    table = parts | {'dog': ['dog']}
+    assert parts_of(['white_rook', 'cat'], table) == {'White Rook': ['white', 'rook']}
+    assert parts_of(['white_rook'], None) == {}
 
 
 def test_small_batches_give_the_same(encoder):
@@ -57,6 +71,10 @@ def test_split():
             dict(names=['a', 'b'], base_classes=['a'], novel_classes=['a']),
             'listed as base and as novel',
         ),
+        (dict(names=['cat'], parts={'dog': ['a']}), "given for 'dog', which is not"),
+        (dict(names=['cat'], parts={'cat': 'fur'}), "list of texts .* got 'fur'"),
+        (dict(names=['cat'], parts={'cat': []}), r'list of texts .* got \[\]'),
+        (dict(names=['cat'], parts={'cat': ['fur', ' ']}), 'list of texts'),
         (dict(names=['cat'], templates='nonsense'), 'templates must be one of'),
         (dict(names=['cat'], templates=['a photo']), "one '{}' each"),
         (dict(names=''), 'expected names'),

@@ -8,7 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary import Vocabulary, parts_of
 
 
 @HOOKS.register_module()
@@ -74,6 +74,7 @@ class OpenVocabVocabularyHook(Hook):
             if federated is not None:
                 federated.set_image_counts(meta.get('image_counts'))
         entries, templates = names, model.templates
+        parts = parts_of(names, getattr(model, 'parts', None))
         given = model.configured_vocabulary
         if given is not None:
             if given.names != names:
@@ -82,10 +83,12 @@ class OpenVocabVocabularyHook(Hook):
                     f'classes ({names[0]}, ...) differ; give both the same names in '
                     'the same order, or leave the vocabulary to the data set'
                 )
-            entries, templates = given.aliases, given.templates
+            entries, templates, parts = given.aliases, given.templates, given.parts
         if shift:
             entries = _shift_novel(names, entries, set(base), shift)
-        vocabulary = Vocabulary(entries, templates, base_classes=base, check=False)
+        vocabulary = Vocabulary(
+            entries, templates, base_classes=base, check=False, parts=parts
+        )
         model.set_vocabulary(vocabulary)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmdet.models.detectors import FasterRCNN
 from mmdet.registry import MODELS
@@ -23,7 +23,7 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
         text_encoder: ``dict(pretrained=folder or hub id)`` or ``dict(size='tiny')``;
             embeds the names and is no part of the detector.
         roi_head: a ``StandardRoIHead`` with an ``OpenVocabBBoxHead`` of softmax.
-        vocabulary, templates, cache_dir: see ``OpenVocabTwoStageDetector``.
+        vocabulary, templates, cache_dir, parts: see ``OpenVocabTwoStageDetector``.
         kwargs: of ``FasterRCNN``.
 
     Reference: ViLD (arXiv:2104.13921), section 3.2, ViLD-text.
@@ -36,6 +36,7 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
         vocabulary: dict | None = None,
         templates: str | Sequence[str] = 'raw',
         cache_dir: str | None = None,
+        parts: Mapping[str, Sequence[str]] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -44,7 +45,7 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
                 'roi_head.bbox_head.loss_cls must have use_sigmoid=False: '
                 "StandardRoIHead's scores are a softmax"
             )
-        self.init_vocabulary(text_encoder, vocabulary, templates, cache_dir)
+        self.init_vocabulary(text_encoder, vocabulary, templates, cache_dir, parts)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
         """As in ``FasterRCNN``; refuses training boxes of novel classes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmdet.structures import SampleList
@@ -12,22 +12,26 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.models.encoders import build_encoder, pretrained_folder
-from fgclip2_det.vocabulary import Vocabulary, normalize_name, parse_texts
+from fgclip2_det.vocabulary import Vocabulary, normalize_name, parse_texts, parts_of
 
 
 def as_vocabulary(
     names: Vocabulary | Sequence[str] | str,
     templates: str | Sequence[str],
     trained_classes: Sequence[str],
+    parts: Mapping[str, Sequence[str]] | None = None,
 ) -> Vocabulary:
-    """A vocabulary of what a user names; names that training had boxes of are base."""
+    """A vocabulary of what a user names; names that training had boxes of are base, and
+    parts are those of the names that have any."""
     if isinstance(names, Vocabulary):
         return names
     names = parse_texts(names) if isinstance(names, str) else list(names)
     trained = {normalize_name(name) for name in trained_classes}
     firsts = [n if isinstance(n, str) or not n else n[0] for n in names]
     base = [n for n in firsts if isinstance(n, str) and normalize_name(n) in trained]
-    return Vocabulary(names, templates, base_classes=base)
+    return Vocabulary(
+        names, templates, base_classes=base, parts=parts_of(firsts, parts)
+    )
 
 
 def text_source(
@@ -71,9 +75,10 @@ class OpenVocabMixin:
         vocabulary: dict | None,
         templates: str | Sequence[str],
         cache_dir: str | None,
+        parts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """To be called at the end of a detector's ``__init__``."""
-        self.text_encoder = text_encoder
+        self.text_encoder, self.parts = text_encoder, parts
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
         self.keep_text_encoder = False
@@ -106,7 +111,9 @@ class OpenVocabMixin:
         Raises:
             ValueError: empty or duplicate names, prompts beyond 64 tokens.
         """
-        vocabulary = as_vocabulary(names, self.templates, self.trained_classes)
+        vocabulary = as_vocabulary(
+            names, self.templates, self.trained_classes, self.parts
+        )
         digest = self._digest(vocabulary)
         known = torch.equal(digest, self.classifier.digest.cpu())
         source = encoder

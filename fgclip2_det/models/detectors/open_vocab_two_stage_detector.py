@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.registry import MODELS
@@ -24,6 +24,8 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
             ``OpenVocabVocabularyHook``, which reads the data set's classes.
         templates: prompt templates of names that are set later.
         cache_dir: folder for text embeddings on disk; None keeps no cache.
+        parts: texts that names are composed of, as in ``Vocabulary``; of names that
+            are set later, too, where they are among them.
         kwargs: of ``TwoStageDetector``.
 
     Example:
@@ -41,6 +43,7 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         vocabulary: dict | None = None,
         templates: str | Sequence[str] = 'raw',
         cache_dir: str | None = None,
+        parts: Mapping[str, Sequence[str]] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -52,7 +55,9 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
                 'region scores drift; or freeze it with backbone.frozen_stages='
                 f'{self.backbone.num_layers}'
             )
-        self.init_vocabulary(self.backbone.encoder, vocabulary, templates, cache_dir)
+        self.init_vocabulary(
+            self.backbone.encoder, vocabulary, templates, cache_dir, parts
+        )
 
     def extract_feat(self, batch_inputs: Tensor) -> FeaturePyramid:
         """(B, 3, H, W) -> pyramid levels, with the dense map where it is used."""
