@@ -4,6 +4,10 @@ The global batch is the same, and nothing random depends on the process: picture
 not shuffled by shape or flipped, regions are drawn by ``OpenVocabSeededSampler``. The
 several talk through gloo on CPUs. Each loss is the mean over processes.
 
+An untrained RPN scores thousands of boxes almost alike: rounding alone decides which
+of them become regions, and the box head's losses part after a step or two. With
+--fixed-proposals the RPN trains as ever and regions are drawn by image instead.
+
     python benchmarks/processes.py \\
         configs/ov_coco/fgclip2-det_b16_sfpn_8xb8-3e_ov-coco.py --iterations 50 \\
         --cfg-options data_root=DIR model.backbone.encoder.pretrained=FOLDER
@@ -42,6 +46,11 @@ def worker(args: argparse.Namespace) -> None:
 
     @HOOKS.register_module()
     class RecordHook(Hook):
+        def before_train(self, runner) -> None:
+            if args.fixed_proposals:
+                model = getattr(runner.model, 'module', runner.model)
+                fix_proposals(model.rpn_head)
+
         def before_train_iter(self, *_, **__) -> None:
             self.start = time.perf_counter()
 
@@ -75,6 +84,26 @@ def worker(args: argparse.Namespace) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     content = json.dumps(dict(records=records, peak_gb=peak))
     Path(args.worker, f'{world}_{rank}.json').write_text(content)
+
+
+def fix_proposals(rpn_head) -> None:
+    """The head's losses are its own, its proposals 300 boxes that follow from the
+    image's id."""
+    import torch
+    from mmengine.structures import InstanceData
+
+    def loss_and_predict(x, samples, proposal_cfg=None):
+        return rpn_head.loss(x, samples), [draw(sample, x[0]) for sample in samples]
+
+    def draw(sample, like) -> InstanceData:
+        generator = torch.Generator().manual_seed(int(sample.img_id))
+        height, width = sample.img_shape[:2]
+        size = torch.tensor([width, height, width, height])
+        corners = torch.rand(300, 2, 2, generator=generator).sort(1).values
+        boxes = (corners.flatten(1) * size).to(like)
+        return InstanceData(bboxes=boxes, scores=boxes.new_ones(300))
+
+    rpn_head.loss_and_predict = loss_and_predict
 
 
 def launch_runs(args: argparse.Namespace, words: list[str]) -> dict[int, list[dict]]:
@@ -130,6 +159,7 @@ def main() -> None:
     add('--iterations', type=int, default=50)
     add('--processes', type=int, default=2)
     add('--batch', type=int, default=2, help='global batch')
+    add('--fixed-proposals', action='store_true', help='not those of the RPN')
     add('--threads', type=int, default=0, help='of a process; 0: share the cores')
     add('--cfg-options', nargs='+', action=KeyValue, default={}, metavar='KEY=VALUE')
     add('--out', type=Path, help='JSON file for the figures')
