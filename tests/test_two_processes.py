@@ -21,8 +21,10 @@ def test_losses_of_two_processes_are_those_of_one(tmp_path, config):
     out = tmp_path / 'result.json'
     command = [sys.executable, 'benchmarks/processes.py']
     command += [f'configs/{config}', '--iterations', '3', '--batch', '4']
-    command += ['--threads', '1', '--out', str(out), '--cfg-options', 'num_train=12']
+    command += ['--fixed-proposals', '--threads', '1', '--out', str(out)]
+    command += ['--cfg-options', 'num_train=12']
     command += ['num_val=4', 'image_size=96', 'max_num_patches=64']
+    command.append('model.train_cfg.rcnn.sampler.num=512')  # more than there are
     if 'finetuned' in config:
         command.append('model.roi_head.bbox_head.hard_names.num=5')
     environment = {**os.environ, 'OVSHAPES_ROOT': str(tmp_path / 'data')}

@@ -100,6 +100,10 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             bbox_weights,
             reduction_override,
         )
+        if 'loss_bbox' in losses:  # MMDetection's mean is over this process's regions
+            regions = bbox_pred.new_tensor(float(len(bbox_targets)))
+            share = regions / reduce_mean(regions).clamp(min=1)
+            losses['loss_bbox'] = losses['loss_bbox'] * share
         counted = (label_weights > 0).sum().to(label_weights)
         avg_factor = float(reduce_mean(counted).clamp(min=1))  # of all processes
         num_classes = len(self.fc_cls.is_base)
