@@ -209,7 +209,8 @@ class Vocabulary:
                     f'({", ".join(self.names[:5])}, ...)'
                 )
             if (
-                isinstance(texts, str)
+                not isinstance(texts, Sequence)
+                or isinstance(texts, str)
                 or not texts
                 or not all(isinstance(t, str) and _says_something(t) for t in texts)
             ):

@@ -135,6 +135,13 @@ def test_parts_of_names(detector):
         detector.parts = None
 
 
+def test_parts_of_names_in_the_config():
+    parts = {'blue square': ['blue', 'square'], 'dog': ['fur']}
+    model = build(**{'model.parts': parts, 'model.vocabulary': dict(names=NAMES)})
+    prompts = [['red circle'], ['blue', 'square'], ['绿色星形']]
+    assert model.vocabulary.prompts() == prompts
+
+
 def test_trained_names_are_base(detector):
     detector.trained_classes = ('Red circle', 'cup')
     try:

@@ -73,6 +73,7 @@ def test_split():
         ),
         (dict(names=['cat'], parts={'dog': ['a']}), "given for 'dog', which is not"),
         (dict(names=['cat'], parts={'cat': 'fur'}), "list of texts .* got 'fur'"),
+        (dict(names=['cat'], parts={'cat': 3}), 'list of texts .* got 3'),
         (dict(names=['cat'], parts={'cat': []}), r'list of texts .* got \[\]'),
         (dict(names=['cat'], parts={'cat': ['fur', ' ']}), 'list of texts'),
         (dict(names=['cat'], templates='nonsense'), 'templates must be one of'),

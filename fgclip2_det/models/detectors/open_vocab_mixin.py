@@ -84,7 +84,11 @@ class OpenVocabMixin:
         self.keep_text_encoder = False
         self._kept_text_encoder: list[FGCLIP2] = []  # in a list: no submodule
         if vocabulary is not None:
-            self.set_vocabulary(Vocabulary(**{'templates': templates, **vocabulary}))
+            own = Vocabulary(**{'templates': templates, **vocabulary})
+            if 'parts' not in vocabulary:
+                options = {**vocabulary, 'parts': parts_of(own.names, parts)}
+                own = Vocabulary(**{'templates': templates, **options, 'check': False})
+            self.set_vocabulary(own)
         self.configured_vocabulary = self.vocabulary
 
     @property
