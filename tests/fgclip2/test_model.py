@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config, ImageBatch
-from fgclip2_det.fgclip2.layers import linear
+from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config, ImageBatch, layers
+from fgclip2_det.fgclip2.layers import attend, linear
 from fgclip2_det.fgclip2.vision import VisionEmbeddings
 
 
@@ -302,3 +302,29 @@ def test_linear_is_the_same_with_and_without_gradients(gelu):
     bias.requires_grad_()
     linear(x, weight, bias, gelu).sum().backward()
     assert bias.grad is not None
+
+
+@pytest.mark.parametrize('masked', [False, True])
+@pytest.mark.parametrize('queries', [9, 1])
+def test_bf16_attention_on_a_cpu_is_the_same_in_parts(monkeypatch, masked, queries):
+    """Five pictures, two at a time, against float32 of the same numbers."""
+    monkeypatch.setattr(layers, 'PART_WEIGHTS', 2 * 2 * queries * 9)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(5, n, 16, generator=generator) for n in (queries, 9, 9))
+    mask = torch.arange(9) < torch.tensor([9, 3, 5, 9, 1])[:, None]
+    mask = mask[:, None, None] if masked else None
+    found = []
+    for dtype in (torch.bfloat16, torch.float32):
+        inputs = [x.bfloat16().to(dtype).requires_grad_() for x in (q, k, v)]
+        with torch.autocast('cpu', enabled=dtype == torch.bfloat16):
+            out = attend(*inputs, 2, mask)
+        assert out.dtype == dtype
+        out.float().square().sum().backward()
+        found.append([out, *(x.grad for x in inputs)])
+    for low, full in zip(*found, strict=True):
+        torch.testing.assert_close(low.float(), full, rtol=0.05, atol=0.03)
+
+
+def test_bf16_attention_of_nothing():
+    x = torch.zeros(0, 4, 8, dtype=torch.bfloat16)
+    assert attend(x, x, x, 2, None).shape == (0, 4, 8)

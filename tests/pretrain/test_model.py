@@ -419,3 +419,23 @@ def test_a_frozen_text_tower_sees_each_text_once(make_model, make_samples, monke
         assert len(seen) == sum(map(len, texts)) + len(batch.box_keys.unique())
         assert again or len(frozen._kept_texts) == len(seen)
     assert not any('text' in name for name in gradients(frozen))
+
+
+def test_autocast_is_close_to_float32(make_model, make_samples):
+    """Towers in bfloat16; losses, weights and gradients stay float32."""
+    batch = AlignmentCollate(max_num_patches=12)(make_samples())
+    full, low = make_model(), make_model(model=dict(autocast=True))
+    dtypes = set()
+    low.encoder.vision_model.encoder.register_forward_hook(
+        lambda module, args, out: dtypes.add(out[0].dtype)
+    )
+    expected, found = step(full, batch), step(low, batch)
+    assert found != expected and dtypes
+    for name, value in found.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, expected[name], rtol=0.05, atol=0.01)
+    theirs, ours = (
+        torch.cat([g.flatten() for g in gradients(m).values()]) for m in (full, low)
+    )
+    assert ours.dtype == torch.float32
+    assert torch.cosine_similarity(ours, theirs, dim=0) > 0.99
