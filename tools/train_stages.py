@@ -13,7 +13,6 @@ EXAMPLE = """example (makes the tiny model in fgclip2_det/assets):
       configs/pretrain/fgclip2_tiny_stage2-crops_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage2-windows_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage2_ovshapes.py \\
-      configs/pretrain/fgclip2_tiny_stage2-colors_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage2-fine_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage2-finer_ovshapes.py \\
       --work-dir work_dirs/fgclip2_tiny --out my_tiny --dtype bfloat16

@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/models/fgclip2-align_tiny.py', '../_base_/datasets/ovshapes_alignment.py',
     '../_base_/schedules/align_cpu.py', '../_base_/align_runtime.py'
 ]
-max_iters = 800
+max_iters = 1200
 model = dict(
     encoder=dict(
         _delete_=True,

@@ -1,14 +1,12 @@
-# Stage 2 for a tiny model, the end: 384 px, and the image tower alone learns. Texts are
-# good by now, and cost nothing when their tower stands still.
+# Stage 2 for a tiny model, the end: the image tower alone learns. Texts are good by now, and
+# cost nothing when their tower stands still.
 _base_ = './fgclip2_tiny_stage2-fine_ovshapes.py'
-max_iters, decay_from = 800, 150
+max_iters, decay_from = 1500, 200
 model = dict(
     encoder=dict(pretrained='work_dirs/fgclip2_tiny_stage2-fine_ovshapes/model'),
     freeze_text=True,
     losses=dict(tic=0.0))
-train_dataloader = dict(
-    sampler=dict(seed=2),  # another order of the same scenes
-    collate_fn=dict(max_num_patches=576))
+train_dataloader = dict(sampler=dict(seed=3))
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),

@@ -8,6 +8,7 @@ model = dict(
         logit_scale=2.3026,  # ln 10
         logit_bias=-6.0),
     losses=dict(preset='default'),
+    autocast=True,  # False where lscpu shows neither avx512_bf16 nor amx_bf16
     region_logit_scale=2.6391,  # ln 14
     hard_logit_scale=2.6391,
     data_preprocessor=dict(type='AlignmentDataPreprocessor'))
