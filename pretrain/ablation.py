@@ -9,9 +9,11 @@ from statistics import mean, stdev
 from typing import Any
 
 from fgclip2_det.datasets.ovshapes_captions import LANGUAGES
+from pretrain.presets import PRESETS
 
 # Variant -> changes of the config's losses; None is not trained at all. The losses of
-# captions stay throughout, as in table 8 of the paper (arXiv:2510.10921).
+# captions stay throughout, as in table 8 of the paper (arXiv:2510.10921). A preset has
+# its own FGV and FGT, not those of the config.
 VARIANTS: dict[str, dict[str, Any] | None] = {
     'full': {},
     'w/o FGV': dict(fgv=0.0),
@@ -19,8 +21,10 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
     'w/o TIC': dict(tic=0.0),
     'w/o CMR': dict(cmr=0.0),
     'w/o CMR, TIC': dict(cmr=0.0, tic=0.0),
-    'paper': dict(preset='paper'),
-    'released': dict(preset='released'),
+    'paper': dict(preset='paper', fgv=PRESETS['paper'].fgv, fgt=PRESETS['paper'].fgt),
+    'released': dict(
+        preset='released', fgv=PRESETS['released'].fgv, fgt=PRESETS['released'].fgt
+    ),
     'stage 1 only': None,
 }
 # Column -> metrics of evaluate_ovshapes, {} for the language

@@ -30,6 +30,7 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.checkpoints import check_weights
     from fgclip2_det.engine.launch import (
         build_runner,
+        leave_process_group,
         load_config,
         prepare_test,
         report,
@@ -41,6 +42,8 @@ def main(args: argparse.Namespace) -> None:
     if weights is not None:
         check_weights(runner.model, weights, args.checkpoint)
     runner.test()
+    del runner  # and with it what holds the process group
+    leave_process_group()
     report(cfg.work_dir, args.show_dir)
 
 

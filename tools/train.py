@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.launch import (
         build_runner,
+        leave_process_group,
         load_config,
         prepare_training,
         report,
@@ -48,6 +49,7 @@ def main(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     prepare_training(cfg, args.resume, args.amp, args.auto_scale_lr, args.seed)
     build_runner(cfg).train()
+    leave_process_group()
     report(cfg.work_dir)
 
 

@@ -1,6 +1,7 @@
 """From a config file and command line options to a Runner that is safe to start."""
 
 import difflib
+import gc
 import inspect
 import json
 import os
@@ -246,6 +247,19 @@ def build_runner(cfg: Config) -> Runner:
                 'checkpoint of this or a similar config'
             )
     return runner
+
+
+def leave_process_group() -> None:
+    """End the threads of ``torch.distributed``, once every process has come here.
+
+    Models in shards keep their group, and with it its threads, beyond
+    ``destroy_process_group``. One that then frees a tensor while the interpreter ends
+    aborts the process, which has done all its work.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        gc.collect()  # such models hold themselves
+        torch.distributed.destroy_process_group()
 
 
 def report(work_dir: str, picture_dir: str | None = None) -> None:

@@ -15,7 +15,7 @@ from torch import distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from fgclip2_det.engine.launch import prepare_test
+from fgclip2_det.engine.launch import leave_process_group, prepare_test
 from fgclip2_det.engine.strategies import (
     FGCLIP2FSDPStrategy,
     gather_state,
@@ -64,7 +64,11 @@ def in_two_processes(rank: int, folder: str) -> None:
     )
     for strategy in ('SHARD_GRAD_OP', 'FULL_SHARD', 'NO_SHARD'):
         check_states(rank, strategy)
-    dist.destroy_process_group()
+    leave_process_group()
+    threads = {
+        path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')
+    }
+    assert not {name for name in threads if 'gloo' in name}
 
 
 def check_states(rank: int, strategy: str) -> None:

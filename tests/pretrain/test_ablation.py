@@ -51,7 +51,9 @@ def test_every_variant_leaves_out_what_it_says():
         'paper': set(),
         'released': set(),
     }
-    assert loss_preset(**VARIANTS['released']) == loss_preset('released')
+    of_config = dict(fgv=0.2, fgt=1.0)
+    for preset in ('paper', 'released'):
+        assert loss_preset(**of_config | VARIANTS[preset]) == loss_preset(preset)
     assert len({slug(name) for name in VARIANTS}) == len(VARIANTS)
     assert slug('w/o CMR, TIC') == 'wo-cmr-tic'
     assert find_variant('wo-cmr-tic') == find_variant('w/o CMR, TIC') == 'w/o CMR, TIC'
