@@ -36,6 +36,37 @@ class RowLayout:
         start = self.offset
         return torch.arange(start, start + self.counts[self.rank], device=device)
 
+    def blocks(self, size: int) -> list['RowBlock']:
+        """All rows in blocks of ``size`` or fewer, the next ones of every rank in
+        each; with more ranks than that, one row of each."""
+        step, blocks = max(1, size // len(self.counts)), []
+        for start in range(0, max(self.counts), step):
+            counts = [min(max(count - start, 0), step) for count in self.counts]
+            own = slice(start, start + counts[self.rank])
+            blocks.append(RowBlock(own, RowLayout(tuple(counts), self.rank)))
+        return blocks
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Rows that the ranks exchange at a time, so that no rank holds all of them.
+
+    Attributes:
+        own: this rank's rows of the block, among all that it has.
+        layout: how many rows of the block each rank has.
+    """
+
+    own: slice
+    layout: RowLayout
+
+    def gather(self, x: Tensor) -> Tensor:
+        """(n, ...) of this rank -> the block's rows of all ranks, without gradient."""
+        return _gather(x[self.own], self.layout)
+
+    def reduce(self, x: Tensor) -> Tensor:
+        """The block's rows, in every rank's form -> this rank's rows of their sum."""
+        return _reduce(x, self.layout)
+
 
 def world_size() -> int:
     """Number of processes of the default group; 1 without a group."""
@@ -86,9 +117,17 @@ def all_gather_rows(x: Tensor, layout: RowLayout | None = None) -> Tensor:
         return x
     if not x.is_floating_point():
         return _gather(x, layout)
-    if torch.is_grad_enabled() and not x.requires_grad:
-        x = x.detach().requires_grad_()
-    return _GatherRows.apply(x, layout)
+    return _GatherRows.apply(join_backward(x), layout)
+
+
+def join_backward(x: Tensor) -> Tensor:
+    """``x``, or a leaf of its values where it has no gradient and others' may have.
+
+    With it a function whose backward is a collective runs on every rank.
+    """
+    if _in_group() and torch.is_grad_enabled() and not x.requires_grad:
+        return x.detach().requires_grad_()
+    return x
 
 
 @torch.no_grad()
@@ -127,17 +166,24 @@ class _GatherRows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        layout = ctx.layout
-        wide = torch.promote_types(grad.dtype, torch.float32)
-        # an own copy: the reduction writes in place, and autograd may share `grad`
-        total = grad.to(wide, copy=True, memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        own = total.narrow(0, layout.offset, layout.counts[layout.rank])
-        return own.to(ctx.dtype), None
+        return _reduce(grad, ctx.layout).to(ctx.dtype), None
+
+
+def _reduce(x: Tensor, layout: RowLayout) -> Tensor:
+    """This rank's rows of the sum over ranks, in float32 or wider."""
+    if not _in_group():
+        return x
+    wide = torch.promote_types(x.dtype, torch.float32)
+    # an own copy: the reduction writes in place, and autograd may share `x`
+    total = x.to(wide, copy=True, memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total.narrow(0, layout.offset, layout.counts[layout.rank])
 
 
 def _gather(x: Tensor, layout: RowLayout) -> Tensor:
     """Pad to the longest rank, gather once, cut the padding off."""
+    if not _in_group():
+        return x
     longest, counts = max(layout.counts), layout.counts
     padded = x.new_zeros(longest, *x.shape[1:])
     padded[: len(x)] = x

@@ -29,6 +29,24 @@ def test_layout_of_a_middle_rank():
     assert layout.own_rows(CPU).tolist() == [4, 5]
 
 
+@pytest.mark.parametrize(
+    ('size', 'own', 'counts'),
+    [
+        (8, [(0, 2)], [(2, 0, 2, 2), (2, 0, 0, 1)]),
+        (11, [(0, 2)], [(2, 0, 2, 2), (2, 0, 0, 1)]),
+        (1, [(0, 1), (1, 2)], [(1, 0, 1, 1), (1, 0, 1, 1), (1, 0, 0, 1), (1, 0, 0, 0)]),
+        (16, [(0, 2)], [(4, 0, 2, 3)]),
+    ],
+)
+def test_blocks_of_a_middle_rank(size, own, counts):
+    """A quarter of the size of every rank, until the last one has no more."""
+    blocks = RowLayout((4, 0, 2, 3), 2).blocks(size)
+    assert [block.layout.counts for block in blocks] == counts
+    rows = [(block.own.start, block.own.stop) for block in blocks]
+    assert [r for r in rows if r[0] < r[1]] == own
+    assert not RowLayout((0, 0), 1).blocks(3)
+
+
 def test_share_by_hand():
     """6 over 4 items; 0 items give 0, with a gradient of 1."""
     total = torch.tensor(6.0, requires_grad=True)

@@ -64,14 +64,17 @@ def test_by_hand(same_text, expected):
     torch.testing.assert_close(loss, torch.tensor(expected))
 
 
-@pytest.mark.parametrize('chunk_size', [1, 3, 7, 100])
+@pytest.mark.parametrize(
+    ('chunk_size', 'gather_size'), [(1, 1), (3, 5), (7, 7), (2, 100), (100, 4)]
+)
 @pytest.mark.parametrize(
     ('keys', 'same_text'),
     [(None, 'negative')] + [(KEYS, s) for s in ('negative', 'positive', 'ignore')],
 )
-def test_equals_loop_with_gradients(keys, same_text, chunk_size):
+def test_equals_loop_with_gradients(keys, same_text, chunk_size, gather_size):
     inputs, again = make(), make()
     options = {'text_keys': keys, 'same_text': same_text, 'chunk_size': chunk_size}
+    options['gather_size'] = gather_size
     loss, expected = sigmoid_loss(*inputs, **options), loop(*again, keys, same_text)
     torch.testing.assert_close(loss, expected)
     (3 * loss).backward()
@@ -184,6 +187,7 @@ def test_no_tensor_of_all_pairs(same_text):
         ({'same_text': 'ignore'}, "same_text='ignore' needs text_keys"),
         ({'text_keys': torch.zeros(2).long()}, r'text_keys must be \(3,\), got \(2,\)'),
         ({'chunk_size': 0}, 'chunk_size must be 1 or more, got 0'),
+        ({'gather_size': 0}, 'gather_size must be 1 or more, got 0'),
     ],
 )
 def test_errors(change, message):

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,8 @@ def make_part(leaves: dict[str, Tensor], first: int, last: int) -> Part:
 
 def sigmoid(part: Part, **options) -> Tensor:
     embeds = part.images, part.captions
-    return sigmoid_loss(*embeds, part.scale, part.bias, chunk_size=2, **options)
+    options = dict(chunk_size=2, gather_size=5) | options  # two rows of each
+    return sigmoid_loss(*embeds, part.scale, part.bias, **options)
 
 
 def sigmoid_keys(part: Part, same_text: str) -> Tensor:
@@ -162,6 +164,8 @@ def sum_of_all(part: Part) -> Tensor:
 
 CASES = {
     'sigmoid': sigmoid,
+    'sigmoid_row_by_row': partial(sigmoid, gather_size=1),
+    'sigmoid_at_once': partial(sigmoid, chunk_size=3, gather_size=100),
     'sigmoid_negative': lambda part: sigmoid_keys(part, 'negative'),
     'sigmoid_positive': lambda part: sigmoid_keys(part, 'positive'),
     'sigmoid_ignore': lambda part: sigmoid_keys(part, 'ignore'),
