@@ -96,7 +96,8 @@ class AlignmentThroughputHook(Hook):
     """Write images/s and tokens/s, of all processes, into the training log.
 
     Tokens are image patches and text positions that went through a tower, padding
-    included and every text of a kind once.
+    included and every text of a kind once. Records that had to be left out since the
+    start of the run, in all processes, are ``bad_records``, as soon as there is one.
 
     Args:
         interval: steps that a rate is taken over.
@@ -128,7 +129,14 @@ class AlignmentThroughputHook(Hook):
             hub = runner.message_hub
             hub.update_scalar('train/images_per_s', float(rates[0]))
             hub.update_scalar('train/tokens_per_s', float(rates[1]))
+            if num_bad := model_of(runner).data_preprocessor.num_bad:
+                hub.update_scalar('train/bad_records', num_bad)
             self._restart()
+
+    def after_train(self, runner: Runner) -> None:
+        """What was not trained on."""
+        if num_bad := model_of(runner).data_preprocessor.num_bad:
+            runner.logger.warning(f'bad records, left out: {num_bad}')
 
     def _restart(self) -> None:
         self.counts = torch.zeros(2, dtype=torch.float64)

@@ -51,8 +51,8 @@ def evaluate_ovshapes(
     - ``box_top1/{base,novel}/L``: region features at the true boxes, best of the
       80 names of all classes (base, novel, unused), raw names in 'box' mode;
     - ``box_top1_permuted/L``: a control, all boxes, each class under the name of
-      another one. Near 0 for a model that reads names; what stays high has come to
-      its answers in another way;
+      another one; ``box_top1_permuted`` is that of both languages. Near 0 for a
+      model that reads names; what stays high has come to its answers in another way;
     - ``hard11/L``, ``hard11_base/L``: on novel and on base boxes, the true textured
       phrase before ten that differ in one attribute. Negatives name any of the 80
       classes, so that base names are no hint. Guessing gives 9.09, a random
@@ -134,12 +134,16 @@ def score_ovshapes(
     for split in ('base', 'novel'):
         report.counts[f'boxes/{split}'] = splits.count(split)
     groups = {s: torch.tensor([s == split for split in splits]) for s in set(splits)}
+    control = []
     for language in LANGUAGES:
-        _add_names(report, embedder, region_embeds, objects, groups, language, seed)
+        control.append(
+            _add_names(report, embedder, region_embeds, objects, groups, language, seed)
+        )
         _add_hard(report, embedder, region_embeds, objects, groups, language, seed)
         _add_captions(
             report, embedder, image_embeds, objects, language, seed, num_retrieval
         )
+    report.add('box_top1_permuted', torch.cat(control))
     for mode, count in embedder.num_truncated.items():
         report.counts[f'truncated_texts/{mode}'] = count
     return report
@@ -153,7 +157,8 @@ def _add_names(
     groups: dict[str, Tensor],
     language: str,
     seed: int,
-) -> None:
+) -> Tensor:
+    """The control's ranks, (boxes,)."""
     names = [c.name_zh if language == 'zh' else c.name for c in OVSHAPES_CLASSES]
     class_embeds = embedder.texts(names, 'box')
     rows = {c: row for row, c in enumerate(OVSHAPES_CLASSES)}
@@ -165,6 +170,7 @@ def _add_names(
     others = class_embeds[derangement(len(names), seed).to(class_embeds.device)]
     ranks = label_ranks(region_embeds, others, labels)
     report.add(f'box_top1_permuted/{language}', ranks)
+    return ranks
 
 
 def _add_hard(

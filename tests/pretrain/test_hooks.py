@@ -69,6 +69,21 @@ def test_rates_are_all_images_and_tokens_over_the_time(model, make_batch, monkey
     assert scalars['train/tokens_per_s'].current() == 2 * tokens[0] / 4
 
 
+def test_bad_records_are_told(model, make_batch, caplog):
+    """Not before there is one; at the end once more."""
+    runner, hook = make_runner(model), AlignmentThroughputHook(interval=1)
+    hook.before_train_epoch(runner)
+    hook.after_train_iter(runner, 0, make_batch())
+    hook.after_train(runner)
+    scalars = runner.message_hub.log_scalars
+    assert 'train/bad_records' not in scalars and not caplog.messages
+    model.data_preprocessor.num_bad = 3
+    hook.after_train_iter(runner, 1, make_batch())
+    hook.after_train(runner)
+    assert scalars['train/bad_records'].current() == 3
+    assert caplog.messages == ['bad records, left out: 3']
+
+
 def test_tokens_that_no_tower_reads_do_not_count(small_encoder, make_batch):
     batch = make_batch()
     model = FGCLIP2Alignment(

@@ -199,6 +199,24 @@ def test_two_processes_learn_what_one_learns(write_config, train, tmp_path):
         torch.testing.assert_close(second[name], value, rtol=0, atol=1e-4, msg=name)
 
 
+def test_record_without_picture_is_counted_in_the_log(
+    write_config, train, data, tmp_path
+):
+    """One of 26 records: an epoch of 7 batches leaves out one, and goes on."""
+    records = json.loads((data / 'records.json').read_text())
+    records[4]['f_path'] = 'gone.jpg'
+    ann = tmp_path / 'records.json'
+    ann.write_text(json.dumps(records))
+    hook = [dict(type='AlignmentThroughputHook', interval=1)]
+    config = write_config('bad', preset='default', optimizer='AdamW', hooks=hook)
+    dataset = 'train_dataloader.dataset'
+    options = f'{dataset}.ann={ann}', f'{dataset}.bad_records=skip'
+    folder = train(config, 'bad', *options, 'train_cfg.max_iters=7')
+    (log,) = folder.glob('*/vis_data/scalars.json')
+    counts = [json.loads(x).get('bad_records', 0) for x in log.read_text().splitlines()]
+    assert len(counts) == 7 and sorted(counts) == counts and counts[-1] == 1
+
+
 @HOOKS.register_module(force=True)
 class StopHook(Hook):
     """Ends a run as a crash would, behind step 7."""

@@ -99,11 +99,13 @@ def items(objects) -> list[ImageItem]:
 def test_an_oracle_gets_everything_right_and_the_control_wrong(items, objects):
     report = score_ovshapes(Oracle(objects), items, objects, SEED)
     control = {f'box_top1_permuted/{language}': 0.0 for language in LANGUAGES}
-    assert len(report.metrics) == 18
+    control['box_top1_permuted'] = 0.0
+    assert len(report.metrics) == 19
     assert report.metrics == dict.fromkeys(report.metrics, 100.0) | control
     num_boxes = sum(map(len, objects))
     counts, shares = report.counts, report.denominators
     assert counts['boxes/base'] + counts['boxes/novel'] == num_boxes
+    assert shares['box_top1_permuted'] == 2 * num_boxes
     for language in LANGUAGES:
         assert shares[f'box_top1_permuted/{language}'] == num_boxes
         assert shares[f'hard11/{language}'] == counts['boxes/novel']
