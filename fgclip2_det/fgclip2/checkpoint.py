@@ -16,10 +16,21 @@ from torch import Tensor, nn
 
 # the small model that comes with the package, and its tokenizer
 ASSETS = Path(__file__).resolve().parents[1] / 'assets' / 'fgclip2_tiny'
-WEIGHTS, INDEX, CONFIG = (
-    'model.safetensors',
-    'model.safetensors.index.json',
-    'config.json',
+WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
+CONFIG, PROCESSOR = 'config.json', 'preprocessor_config.json'
+# What preprocess.py does, in the words of the released processor. The budget is its
+# default; ours grows with the picture.
+PREPROCESSOR = dict(
+    image_processor_type='Siglip2ImageProcessor',
+    do_resize=True,
+    resample=2,  # bilinear
+    do_rescale=True,
+    rescale_factor=1 / 255,
+    do_normalize=True,
+    image_mean=[0.5] * 3,
+    image_std=[0.5] * 3,
+    patch_size=16,
+    max_num_patches=256,
 )
 # temperatures of training runs of the reference (spec B.3) and old buffers
 TOLERATED = ('logit_scale_finegraind', 'logit_scale_hardneg')
@@ -204,17 +215,20 @@ def check_finite(state: Mapping[str, Tensor], source: str | os.PathLike) -> None
 def save_folder(
     folder: str | os.PathLike, config: Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> Path:
-    """Write ``config.json`` and ``model.safetensors``, each under a temporary
-    name first, so that an interrupted write never leaves a torn file."""
+    """Write ``model.safetensors``, ``config.json`` and ``preprocessor_config.json``,
+    each under a temporary name first, so that an interrupted write never leaves a torn
+    file."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        weights, text = Path(scratch) / WEIGHTS, Path(scratch) / CONFIG
-        save_file(tensors, weights, metadata={'format': 'pt'})
-        text.write_text(json.dumps(config, indent=2) + '\n', encoding='utf-8')
-        os.replace(weights, folder / WEIGHTS)
-        os.replace(text, folder / CONFIG)
+        scratch = Path(scratch)
+        save_file(tensors, scratch / WEIGHTS, metadata={'format': 'pt'})
+        for name, content in ((CONFIG, config), (PROCESSOR, PREPROCESSOR)):
+            text = json.dumps(content, indent=2)
+            (scratch / name).write_text(f'{text}\n', encoding='utf-8')
+        for name in (WEIGHTS, CONFIG, PROCESSOR):
+            os.replace(scratch / name, folder / name)
     return folder
 
 

@@ -43,6 +43,24 @@ def test_round_trip(model, folder):
     assert not list(folder.glob('*tmp*'))
 
 
+def test_folder_has_the_released_files(folder):
+    """What ``transformers`` reads from it by itself: the stock image processor, whose
+    pixels are ours (``test_preprocess.py``)."""
+    assert {path.name for path in folder.iterdir()} == {
+        'config.json',
+        'model.safetensors',
+        'preprocessor_config.json',
+        'tokenizer.model',
+        'tokenizer_config.json',
+    }
+    module = pytest.importorskip(
+        'transformers.models.siglip2.image_processing_pil_siglip2',
+        reason='needs the PIL processor of SigLIP 2 (transformers 5)',
+    )
+    processor = module.Siglip2ImageProcessorPil.from_pretrained(folder)
+    assert processor.to_dict() == module.Siglip2ImageProcessorPil().to_dict()
+
+
 def test_towers_apart(model, folder):
     text = FGCLIP2.from_pretrained(folder, towers='text')
     vision = FGCLIP2.from_pretrained(folder, towers='vision')
