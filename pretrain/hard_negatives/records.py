@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from pretrain.data.record_files import language_of
+
 from .writer import HardNegativeWriter
 
 EXPRESSIONS = ('short', 'long')
@@ -28,8 +30,8 @@ def fill_record(
             left as it is.
         writer: what writes them.
         expressions: 'short', 'long' (``long_expr_negs``, ``flag_long_neg``) or both.
-        language: 'en' or 'zh'; None takes Chinese where the record has ``is_cn``, else
-            looks at each phrase.
+        language: 'en' or 'zh'; None takes Chinese where the record says ``is_cn``,
+            else looks at each phrase.
         overwrite: replace negatives that are there.
         min_num: boxes with fewer get none; 10 for code that needs exactly ten.
 
@@ -46,7 +48,7 @@ def fill_record(
     boxes = record.get('bbox_info')
     if boxes is not None and not isinstance(boxes, list):
         raise ValueError(f'bbox_info must be a list, got {boxes!r:.80}')
-    if language is None and 'is_cn' in record:
+    if language is None and language_of(record) == 'zh':
         language = 'zh'
     counts: Counter[str] = Counter()
     for number, box in enumerate(boxes or ()):

@@ -458,11 +458,18 @@ def test_fill_record():
 
 
 def test_language_of_a_record():
-    """``is_cn`` counts by its presence, as in the released reader."""
-    record = {'is_cn': False, 'bbox_info': [{'short_expr': 'T恤 red 2个'}]}
+    """``is_cn`` makes all of it Chinese; false is as if it were not there."""
+    found = []
+    for mark in ({'is_cn': True}, {'is_cn': False}, {}):
+        record = mark | {'bbox_info': [{'short_expr': 'red t-shirt 2个'}]}
+        fill_record(record, HardNegativeWriter(num=1000), language=None)
+        found.append(set(record['bbox_info'][0].get('short_expr_negs', {}).values()))
+    chinese, *others = found
+    assert 'red t-shirt 3个' in chinese and 'blue t-shirt 2个' not in chinese
+    assert others[0] == others[1]
+    record = {'is_cn': False, 'bbox_info': [{'short_expr': 'a red t-shirt'}]}
     fill_record(record, HardNegativeWriter(num=1000))
-    negatives = set(record['bbox_info'][0]['short_expr_negs'].values())
-    assert 'T恤 red 3个' in negatives and 'T恤 blue 2个' not in negatives
+    assert 'a blue t-shirt' in record['bbox_info'][0]['short_expr_negs'].values()
 
 
 def test_real_captions(shared):
