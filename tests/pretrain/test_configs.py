@@ -29,6 +29,7 @@ import pretrain  # noqa: F401, registers the classes
 from fgclip2_det import FGCLIP2
 from fgclip2_det.engine.launch import build_runner, load_config, prepare_training
 from pretrain.data import write_shards
+from pretrain.presets import loss_preset
 
 from .data.conftest import make_record, save_picture, write_records
 
@@ -80,6 +81,7 @@ def test_numbers_of_the_paper(name):
     assert abs(cfg.max_iters - steps) <= 1
     assert cfg.model.losses.get('stage', 2) == int(stage[-1])
     assert cfg.model.losses.preset == ('released' if 'released' in title else 'paper')
+    assert loss_preset(**cfg.model.losses).tic_reduction == 'mean'  # not a sum
     assert cfg.train_dataloader.collate_fn.max_num_patches == 'auto'
     assert cfg.train_dataloader.dataset.max_anns == (0 if stage == 'stage1' else 4)
 
