@@ -232,14 +232,19 @@ TINY = dict(size='tiny', seed=0, sincos_positions=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('preset', ['paper', 'released'])
-def test_stopped_run_resumes_exactly(write_config, train, tmp_path, preset):
+@pytest.mark.parametrize(
+    ('preset', 'average'), [('paper', False), ('released', False), ('paper', True)]
+)
+def test_stopped_run_resumes_exactly(write_config, train, tmp_path, preset, average):
     """In the middle of an epoch, from random weights with a whitened start: weights,
-    optimizer, schedule, threshold and log are those of a run that was not stopped."""
-    whiten = dict(type='WhitenedPatchesHook', num_batches=1)
+    their average, optimizer, schedule, threshold and log are those of a run that was
+    not stopped."""
+    hooks = [dict(type='WhitenedPatchesHook', num_batches=1)]
+    if average:
+        hooks.append(dict(type='EMAHook', ema_type='AlignmentEMA', momentum=0.2))
     options = dict(preset=preset, encoder=TINY, optimizer='MuonAdamW')
-    config = write_config('whole', hooks=[whiten], **options)
-    hooks = [whiten, dict(type='StopHook')]
+    config = write_config('whole', hooks=hooks, **options)
+    hooks = [*hooks, dict(type='StopHook')]
     stopping = write_config('stopped', hooks=hooks, **options)
     with pytest.raises(SystemExit):
         train(stopping, 'stopped')
@@ -253,7 +258,9 @@ def test_stopped_run_resumes_exactly(write_config, train, tmp_path, preset):
     first, second = load(whole), load(stopped)
     threshold = first['state_dict']['cmr_threshold']
     assert threshold.shape == (() if preset == 'released' else (5,))
-    for part in ('state_dict', 'optimizer', 'param_schedulers'):
+    parts = ['state_dict', 'optimizer', 'param_schedulers']
+    parts += ['ema_state_dict'] * average  # the weights themselves
+    for part in parts:
         assert_equal(first[part], second[part], part)
     assert losses_of(stopped) == losses_of(whole)
 
