@@ -39,7 +39,7 @@ def test_files_exist(page):
     suffixes = re.findall(r'`\.\.\.(-\w+-1e_finehard\.py)`', page)
     assert len(suffixes) == 2
     for suffix in suffixes:
-        assert len(list(CONFIGS.glob(f'*{suffix}'))) == 2  # b16 and so16
+        assert len(list(CONFIGS.glob(f'*{suffix}'))) == 3  # b16, l16, so16
 
 
 def test_commands_are_valid(page):
