@@ -1,4 +1,5 @@
-# Stage 2 for a tiny model, first half: regions and hard negatives on single objects, 64 px.
+# Stage 2 for a tiny model, its first part: regions and hard negatives on single objects,
+# 64 px.
 _base_ = [
     '../_base_/models/fgclip2-align_tiny.py', '../_base_/datasets/ovshapes_alignment.py',
     '../_base_/schedules/align_cpu.py', '../_base_/align_runtime.py'

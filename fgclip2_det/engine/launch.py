@@ -256,10 +256,11 @@ def leave_process_group() -> None:
     ``destroy_process_group``. One that then frees a tensor while the interpreter ends
     aborts the process, which has done all its work.
     """
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
         gc.collect()  # such models hold themselves
-        torch.distributed.destroy_process_group()
+        distributed.destroy_process_group()
 
 
 def report(work_dir: str, picture_dir: str | None = None) -> None:

@@ -309,6 +309,7 @@ def test_linear_is_the_same_with_and_without_gradients(gelu):
 def test_bf16_attention_on_a_cpu_is_the_same_in_parts(monkeypatch, masked, queries):
     """Five pictures, two at a time, against float32 of the same numbers."""
     monkeypatch.setattr(layers, 'PART_WEIGHTS', 2 * 2 * queries * 9)
+    monkeypatch.setattr(layers, 'BFLOAT16', True)
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(5, n, 16, generator=generator) for n in (queries, 9, 9))
     mask = torch.arange(9) < torch.tensor([9, 3, 5, 9, 1])[:, None]
@@ -325,6 +326,30 @@ def test_bf16_attention_on_a_cpu_is_the_same_in_parts(monkeypatch, masked, queri
         torch.testing.assert_close(low.float(), full, rtol=0.05, atol=0.03)
 
 
-def test_bf16_attention_of_nothing():
-    x = torch.zeros(0, 4, 8, dtype=torch.bfloat16)
-    assert attend(x, x, x, 2, None).shape == (0, 4, 8)
+@pytest.mark.parametrize(
+    ('shape', 'learns', 'parts'),
+    [
+        ((2, 9, 8), True, True),
+        ((2, 9, 8), False, False),  # exact to float32, and as fast
+        ((2, 80, 8), True, False),  # weights of one picture are too many
+        ((0, 4, 8), True, False),
+        ((2, 0, 8), True, False),
+    ],
+)
+def test_bf16_attention_in_parts_is_for_training_short_sequences(
+    monkeypatch, shape, learns, parts
+):
+    monkeypatch.setattr(layers, 'PART_WEIGHTS', 1000)
+    monkeypatch.setattr(layers, 'BFLOAT16', True)
+    used = []
+    own = layers._attend_in_parts
+    monkeypatch.setattr(
+        layers, '_attend_in_parts', lambda *args: used.append(1) or own(*args)
+    )
+    x = torch.ones(shape, dtype=torch.bfloat16, requires_grad=learns)
+    assert attend(x, x, x, 2, None).shape == shape
+    with torch.no_grad():
+        attend(x, x, x, 2, None)
+    with torch.backends.mkldnn.flags(enabled=False):
+        attend(x, x, x, 2, None)
+    assert len(used) == parts

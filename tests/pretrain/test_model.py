@@ -426,11 +426,12 @@ def test_autocast_is_close_to_float32(make_model, make_samples):
     batch = AlignmentCollate(max_num_patches=12)(make_samples())
     full, low = make_model(), make_model(model=dict(autocast=True))
     dtypes = set()
-    low.encoder.vision_model.encoder.register_forward_hook(
-        lambda module, args, out: dtypes.add(out[0].dtype)
-    )
+    for tower in (low.encoder.vision_model, low.encoder.text_model):
+        tower.encoder.layers[0].self_attn.q_proj.register_forward_hook(
+            lambda module, args, out: dtypes.add(out.dtype)
+        )
     expected, found = step(full, batch), step(low, batch)
-    assert found != expected and dtypes
+    assert found != expected and dtypes == {torch.bfloat16}
     for name, value in found.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, expected[name], rtol=0.05, atol=0.01)

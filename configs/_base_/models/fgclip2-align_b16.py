@@ -1,4 +1,4 @@
-# FG-CLIP 2 base from SigLIP 2: the paper's start, and its losses.
+# FG-CLIP 2 base from SigLIP 2: the paper's start, and its losses with TIC's mean.
 weights = 'google/siglip2-base-patch16-naflex'  # hub id, or a folder with its files
 model = dict(
     type='FGCLIP2Alignment',
