@@ -1,6 +1,5 @@
 # Stage 1 for a tiny model, second half: whole scenes at 128 px with their short and long
-# captions. Starts from the first half's model:
-#   --cfg-options model.encoder.pretrained=work_dirs/fgclip2_tiny_stage1-crops_ovshapes/model
+# captions, from the model of the first half.
 _base_ = [
     '../_base_/models/fgclip2-align_tiny.py', '../_base_/datasets/ovshapes_alignment.py',
     '../_base_/schedules/align_cpu.py', '../_base_/align_runtime.py'

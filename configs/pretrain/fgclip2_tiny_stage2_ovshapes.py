@@ -1,7 +1,6 @@
 # Stage 2 for a tiny model, whole scenes at 256 px with their captions, regions and hard
 # negatives. FGT weighs five times FGV, as in the paper: FGV compares a region with phrases
 # of other colours, and so also teaches which shapes a colour comes with.
-#   --cfg-options model.encoder.pretrained=work_dirs/fgclip2_tiny_stage2-windows_ovshapes/model
 _base_ = [
     '../_base_/models/fgclip2-align_tiny.py', '../_base_/datasets/ovshapes_alignment.py',
     '../_base_/schedules/align_cpu.py', '../_base_/align_runtime.py'
