@@ -1,11 +1,6 @@
-# The same with DeepSpeed's ZeRO-2, as the paper trained. DeepSpeed steps the optimizer.
+# The same with DeepSpeed's ZeRO-2, as the paper trained.
 _base_ = [
     './fgclip2_so16_stage2_16xb160-1e_finehard.py',
-    '../_base_/strategies/deepspeed_zero2.py'
+    '../_base_/strategies/align_zero2.py'
 ]
-optim_wrapper = dict(
-    _delete_=True,
-    type='DeepSpeedOptimWrapper',
-    constructor='AlignmentOptimWrapperConstructor',
-    optimizer=dict(
-        type='AdamW', lr=1e-6, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.001))
+optim_wrapper = {{_base_.zero2_optim_wrapper}}
