@@ -73,7 +73,7 @@ PRESETS = {
     # For a small model on data whose texts repeat: a phrase that two regions share is
     # right for both. Of the three it finds the names of base boxes and short captions
     # best on OVShapes, and no other is better on novel boxes: three seeds of
-    # tools/ablate_pretrain.py (docs/pretrain.md).
+    # tools/ablate_pretrain.py, with FGT at five times FGV on scenes (docs/pretrain.md).
     'default': LossPreset(
         short=0.1,
         long=0.1,
