@@ -27,8 +27,7 @@ class BuildWithConfigs(build_py):
                 shutil.copytree(
                     ROOT / name, target / name, ignore=ignore, dirs_exist_ok=True
                 )
-        # MMEngine reads this index first, then falls back to the path
-        (target / 'model-index.yml').write_text('Import: []\n')
+        shutil.copy(ROOT / 'model-index.yml', target)
 
 
 setup(cmdclass={'build_py': BuildWithConfigs})

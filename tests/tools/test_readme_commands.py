@@ -38,14 +38,6 @@ def test_commands_do_what_they_are_for(commands):
     assert 'pytest' in tests
 
 
-def test_every_requirement_is_pinned():
-    text = (ROOT / 'constraints.txt').read_text()
-    pins = {line.split('==')[0] for line in text.splitlines() if '==' in line}
-    setup = (ROOT / 'setup.py').read_text()
-    named = set(re.findall(r"'([a-z][a-z-]+)[>=<]=?[\d.,<]+'", setup))
-    assert {'torch', 'onedl-mmcv', 'pytest'} <= named <= pins
-
-
 def test_ci_runs_the_second_block(tmp_path):
     """With a README of its own, .ci/run executes the second line and no other."""
     script = tmp_path / '.ci' / 'run'
@@ -62,15 +54,15 @@ def test_ci_runs_the_second_block(tmp_path):
 
 
 def test_quick_start_runs(capsys):
-    """The encoder's five lines, as a reader would paste them."""
+    """The first lines of Python, as a reader would paste them: boxes, no training."""
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     blocks = re.findall(r'^```python\n(.*?)^```', readme, re.MULTILINE | re.DOTALL)
     for block in blocks:
         compile(block, 'README.md', 'exec')
-    found = {}
-    exec(blocks[0], found)
-    assert 'tensor([[' in capsys.readouterr().out
-    assert (found['regions'] @ found['names'].T).argmax() == 0  # the red circle
+    names = {}
+    exec(blocks[0], names)
+    assert names['detections'].names[0] == 'red circle'
+    assert 'red circle' in capsys.readouterr().out
 
 
 def test_files_that_the_readme_names_exist():

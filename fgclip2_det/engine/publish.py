@@ -1,0 +1,66 @@
+"""A trained detector as one small file to hand on."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fgclip2_det.engine.checkpoints import read_checkpoint
+from fgclip2_det.engine.files import write_atomic
+
+META = ('cfg', 'dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version')
+DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+def publish_checkpoint(
+    source: str | os.PathLike, target: str | os.PathLike, dtype: str = 'float32'
+) -> int:
+    """Write what predicting needs of a checkpoint: weights, config, classes.
+
+    Optimizer, schedules and logs are left out, as MMDetection's ``publish_model.py``
+    does, so the file cannot be resumed. Matrices and filters, that is weights of two
+    and more dimensions but for the text embeddings, are stored as ``dtype``; the rest
+    stays as it is. Loading copies them into the model's own type.
+
+    Args:
+        source: checkpoint of a training.
+        target: file to write.
+        dtype: 'float32', 'bfloat16' or 'float16'.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        FileNotFoundError: no checkpoint.
+        ValueError: a damaged one, one without a config, or an unknown ``dtype``.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
+    checkpoint = read_checkpoint(source)
+    meta = checkpoint.get('meta', {})
+    if not isinstance(meta.get('cfg'), str):
+        raise ValueError(
+            f'{source} carries no config, which loading needs; publish a checkpoint of '
+            'tools/train.py'
+        )
+    weights = _cast(checkpoint['state_dict'], getattr(torch, dtype))
+    kept = {name: meta[name] for name in META if name in meta}
+    buffer = io.BytesIO()
+    torch.save(dict(meta=kept, state_dict=weights), buffer)
+    write_atomic(Path(target), buffer.getvalue())
+    return buffer.tell()
+
+
+def _cast(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    def stored(name: str, weight: Tensor) -> Tensor:
+        matrix = weight.is_floating_point() and weight.dim() > 1
+        if not matrix or name.endswith('text_embeds'):
+            return weight
+        return weight.to(dtype)
+
+    return {name: stored(name, weight) for name, weight in weights.items()}
