@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from mmcv.ops import batched_nms, nms
+from mmcv.ops import nms
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.models.fusion import ScoreFusion
+from fgclip2_det.models.label_nms import nms_by_label
 
 MODES = ('keep', 'box', 'joint')
 
@@ -207,7 +208,7 @@ class PredictionRescorer:
             keep = scores.argsort(descending=True, stable=True)
         else:
             options = dict(type='nms', iou_threshold=self.nms_iou)
-            _, keep = batched_nms(boxes, scores, labels, options)
+            keep = nms_by_label(boxes, scores, labels, options)[1]
         return keep[: self.max_per_image]
 
     def _check(self, bboxes: Tensor, scores: Tensor, labels: Tensor) -> None:

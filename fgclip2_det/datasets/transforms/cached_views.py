@@ -22,8 +22,9 @@ class FGCLIP2LoadView(BaseTransform):
     """Draws a view, a patch budget and mirrored or not, and loads it.
 
     With a cache (``FGCLIP2FeatureCacheHook`` sets it, and ``digests``, path -> digest
-    of the file) the view's map is read and the picture stays closed. Comes first in a pipeline; ``FGCLIP2ApplyView`` follows the
-    annotations, ``FGCLIP2PackView`` comes last.
+    of the file) the view's map is read and the picture stays closed. Comes first in a
+    pipeline; ``FGCLIP2ApplyView`` follows the annotations, ``FGCLIP2PackView`` comes
+    last.
 
     Added keys: ``view``, ``ori_shape``, ``img_shape`` and ``img`` or ``feature_map``.
 
