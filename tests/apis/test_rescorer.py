@@ -109,7 +109,7 @@ def expected_rows(rule, mode, cosines, rows, floor=0.0, labels_per_box=1):
             d = np.full(4, floor)
             for c in range(4):
                 of_c = [scores[i] for i in own if labels[i] == c]
-                d[c] = max(of_c) if of_c else floor
+                d[c] = max([*of_c, floor])
         fused = fuse(d[None], w[own[0]][None])[0]
         for c in np.argsort(-fused, kind='stable')[:labels_per_box]:
             found.append((box, c, fused[c], d[c]))
@@ -125,6 +125,7 @@ def expected_rows(rule, mode, cosines, rows, floor=0.0, labels_per_box=1):
         ('box', dict(labels_per_box=2)),
         ('joint', {}),
         ('joint', dict(floor=0.02, labels_per_box=3)),
+        ('joint', dict(floor=0.7, labels_per_box=4)),  # some given scores are lower
     ],
 )
 def test_against_loops(encoder, vocabulary, image, rows, cosines, rule, mode, options):
