@@ -30,6 +30,7 @@ import fgclip2_det  # noqa: E402, F401, registers the detectors
 from fgclip2_det.datasets.feature_cache import (  # noqa: E402
     FeatureCache,
     FeatureWriter,
+    picture_digests,
     view_key,
 )
 from fgclip2_det.datasets.transforms import (  # noqa: E402
@@ -90,12 +91,13 @@ class Pictures:
             self.boxes.append(np.concatenate([start, start + sides], 1))
         disk, memory = FeatureCache(folder / 'maps', 'benchmark'), Memory()
         self.caches = {'encoder': None, 'cache': disk, 'memory': memory}
+        digests = self.load.digests = picture_digests(self.paths)
         with torch.no_grad(), FeatureWriter(disk) as writer:
             for index, path in enumerate(self.paths):
                 item = self.item(index, 'encoder')
                 data = model.data_preprocessor(self.collate([item]))
                 (features,), _ = model.backbone.extract(data['inputs'], False)
-                key = view_key(path, BUDGET, False)
+                key = view_key(digests[path], BUDGET, False)
                 memory.maps[key] = features[0].contiguous()
                 writer.add(key, features[0], (SIZE, SIZE))
         disk.refresh()

@@ -117,6 +117,9 @@ def start_of(args: argparse.Namespace, seed: int) -> Path:
 
 def run(args: argparse.Namespace, variant: str, seed: int) -> dict | None:
     """Result of one variant and seed, from its file or from training."""
+    from fgclip2_det.engine.finished_runs import resolved_config
+    from fgclip2_det.evaluation.fingerprint import digest as json_digest
+    from fgclip2_det.io.digests import file_digest
     from pretrain.ablation import slug
     from pretrain.evaluation.report import write_json
 
@@ -128,6 +131,13 @@ def run(args: argparse.Namespace, variant: str, seed: int) -> dict | None:
         'seed': seed,
         'start': str(start_of(args, seed)),
         'options': [options for _, _, options in plan],
+        'configs': [
+            json_digest(resolved_config(config, options, folder))
+            for config, (_, _, options) in zip(args.configs, plan, strict=False)
+        ],
+        'start_weights': file_digest(start_of(args, seed) / 'model.safetensors')
+        if not args.dry_run
+        else None,
         'eval_seed': args.eval_seed,
         'num_images': args.num_images,
     }

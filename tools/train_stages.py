@@ -7,6 +7,7 @@ from pathlib import Path
 
 from _cli import KeyValue, parse_and_run
 
+RECORD = 'stage.json'  # in a stage's folder: what its model was trained with
 EXAMPLE = """example (makes the tiny model in fgclip2_det/assets):
   python tools/train_stages.py configs/pretrain/fgclip2_tiny_stage1-crops_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage1_ovshapes.py \\
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     from fgclip2_det import FGCLIP2
+    from fgclip2_det.engine.finished_runs import check_record, write_record
     from pretrain.curves import draw_curves
     from pretrain.export import export_encoder
 
@@ -75,8 +77,17 @@ def main(args: argparse.Namespace) -> None:
     stages = zip(args.configs, folders, strict=True)
     for number, (config, work_dir) in enumerate(stages, 1):
         print(f'stage {number} of {len(args.configs)}: {config}', flush=True)
-        if not (work_dir / 'model' / 'config.json').is_file():
-            _train(args, config, work_dir, model)
+        done = (work_dir / 'model' / 'config.json').is_file()
+        settings = _settings(args, config, work_dir, model)
+        if check_record(work_dir / RECORD, settings) is None and done:
+            raise ValueError(
+                f'{work_dir / "model"} is there, but nothing says of which config and '
+                f'start; choose another --work-dir, or delete {work_dir}'
+            )
+        if not done:
+            command = _command(args, config, work_dir, model)
+            write_record(work_dir / RECORD, settings)
+            _train(config, command)
         model = work_dir / 'model'
     if args.out is not None:
         export_encoder(FGCLIP2.from_pretrained(model), args.out, args.dtype)
@@ -84,8 +95,28 @@ def main(args: argparse.Namespace) -> None:
     print(f'model: {args.out or model}\ncurves: {curves}')
 
 
-def _train(args: argparse.Namespace, config: Path, work_dir: Path, start) -> None:
+def _settings(
+    args: argparse.Namespace, config: Path, work_dir: Path, start: Path | None
+) -> dict:
+    """What a stage's model depends on: its config as resolved, seed and start."""
+    from fgclip2_det.engine.finished_runs import resolved_config
+    from fgclip2_det.io.digests import file_digest
+
+    weights = None if start is None else file_digest(start / 'model.safetensors')
+    resolved = resolved_config(config, args.cfg_options, work_dir)
+    return {'config': resolved, 'seed': args.seed, 'start_weights': weights}
+
+
+def _train(config: Path, command: list[str]) -> None:
     """tools/train.py in a process of its own."""
+    code = subprocess.run(command).returncode
+    if code:
+        raise ValueError(f'{config} ended with exit code {code}; see its output above')
+
+
+def _command(
+    args: argparse.Namespace, config: Path, work_dir: Path, start: Path | None
+) -> list[str]:
     options = {key: str(value) for key, value in args.cfg_options.items()}
     if start is not None:
         options['model.encoder.pretrained'] = str(start)
@@ -102,9 +133,7 @@ def _train(args: argparse.Namespace, config: Path, work_dir: Path, start) -> Non
         command += ['--seed', str(args.seed)]
     if options:
         command += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]
-    code = subprocess.run([str(word) for word in command]).returncode
-    if code:
-        raise ValueError(f'{config} ended with exit code {code}; see its output above')
+    return [str(word) for word in command]
 
 
 def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, str]:

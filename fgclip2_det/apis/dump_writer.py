@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -27,8 +26,8 @@ from fgclip2_det.apis.score_dump import (
 )
 from fgclip2_det.engine.files import write_atomic
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.io.digests import encoder_digest, file_digest
 from fgclip2_det.vocabulary import Vocabulary
-from fgclip2_det.vocabulary.vocabulary import fingerprint
 
 
 def dump_scores(
@@ -79,15 +78,15 @@ def dump_scores(
     vocabulary = Vocabulary(split.classes, templates, novel_classes=split.novel_classes)
     header = DumpHeader(
         format=1,
-        encoder=encoder_digest(encoder),
+        encoder=encoder_digest(encoder, encoder.settings()),
         classes=list(split.classes),
         category_ids=list(split.category_ids),
         novel_classes=list(split.novel_classes),
         language=language,
         templates=list(vocabulary.templates),
         max_num_patches=max_num_patches,
-        predictions_sha256=file_sha256(predictions_file),
-        ann_sha256=file_sha256(ann_file),
+        predictions_sha256=file_digest(predictions_file),
+        ann_sha256=file_digest(ann_file),
         num_images=len(paths),
         images_per_shard=images_per_shard,
     )
@@ -116,27 +115,6 @@ def dump_scores(
                 bar.update()
             write_shard(file, images)
     return header
-
-
-def encoder_digest(encoder: FGCLIP2) -> str:
-    """Digest of both towers: shapes, and 64 values a tensor of the image tower."""
-    digest = hashlib.sha256(fingerprint(encoder).encode())
-    for name, tensor in sorted(encoder.state_dict().items()):
-        if name.startswith(('vision_model.', 'dense_feature_head.')):
-            flat = tensor.detach().flatten()
-            sample = flat[:: max(1, len(flat) // 64)][:64].float().cpu()
-            digest.update(f'{name}{tuple(tensor.shape)}'.encode())
-            digest.update(sample.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """Digest of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _image_paths(predictions: Predictions, root: str | os.PathLike) -> dict:

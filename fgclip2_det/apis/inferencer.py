@@ -22,7 +22,7 @@ from fgclip2_det.engine.embedded_config import embedded_config
 from fgclip2_det.engine.launch import read_config
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.preprocess import ImageLike
-from fgclip2_det.vocabulary import Vocabulary, parts_of
+from fgclip2_det.vocabulary import Vocabulary
 
 
 @dataclass
@@ -121,16 +121,8 @@ class OpenVocabInferencer:
         if texts is not None:
             self.set_vocabulary(texts)
         elif self.model.vocabulary is None:
-            base = self.trained_split
-            names, parts = self.trained_vocabulary, getattr(self.model, 'parts', None)
-            self.set_vocabulary(
-                Vocabulary(
-                    names,
-                    self.model.templates,
-                    base_classes=base,
-                    parts=parts_of(names, parts),
-                )
-            )
+            names, base = self.trained_vocabulary, self.trained_split
+            self.set_vocabulary(Vocabulary(names, base_classes=base))
         images = images if isinstance(images, list | tuple) else [images]
         return [self._detect(image, score_thr) for image in images]
 

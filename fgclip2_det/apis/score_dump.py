@@ -39,7 +39,8 @@ class DumpHeader:
 
     Attributes:
         format: version of the layout.
-        encoder: digest of both towers, see :func:`.dump_writer.encoder_digest`.
+        encoder: digest of both towers, see
+            :func:`fgclip2_det.io.digests.encoder_digest`.
         classes: C names in label order.
         category_ids: of the annotation file, one a class.
         novel_classes: those of ``classes`` that are not base.

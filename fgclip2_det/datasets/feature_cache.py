@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from mmengine.fileio import get
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from tqdm import tqdm
 
 SHARD_BYTES = 2**28  # a file's size, about
 _INFO = '#info'  # beside every map: the picture's own h and w, checksum of the map
@@ -35,7 +39,7 @@ class FeatureCache:
 
     Example:
         >>> cache = FeatureCache('features', fingerprint)
-        >>> cache.keys() >= {view_key('a.jpg', 1024, False)}
+        >>> cache.keys() >= {view_key(digests['a.jpg'], 1024, False)}
         True
     """
 
@@ -160,9 +164,40 @@ class FeatureWriter:
         return self.cache.folder / name
 
 
-def view_key(path: str, budget: int, flip: bool) -> str:
-    """Name of a view: picture, patch budget, mirrored or not."""
-    return f'{path}|{budget}|{"flip" if flip else "plain"}'
+def view_key(digest: str, budget: int, flip: bool) -> str:
+    """Name of a view: content of the picture's file, patch budget, mirrored or not."""
+    return f'{digest}|{budget}|{"flip" if flip else "plain"}'
+
+
+def picture_digests(
+    paths: Iterable[str], backend_args: dict | None = None, num_threads: int = 8
+) -> dict[str, str]:
+    """SHA-256 of the content of each file, all of which is read.
+
+    That is little beside the maps, of which an epoch reads a hundred times as much,
+    and unlike size and time of a file it tells every other picture.
+
+    Args:
+        paths: of the pictures.
+        backend_args: of the file backend, as in MMEngine.
+        num_threads: files read at once.
+
+    Returns:
+        Path -> digest; a file that cannot be read has its path.
+    """
+
+    def digest(path: str) -> str:
+        try:
+            content = get(path, backend_args=backend_args)
+        except OSError:  # the data set reports it, or leaves the picture out
+            return f'unreadable {path}'
+        return hashlib.sha256(content).hexdigest()
+
+    paths = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(num_threads) as pool:
+        found = tqdm(pool.map(digest, paths), 'pictures', len(paths), delay=1,
+                     disable=None)  # fmt: skip
+        return dict(zip(paths, found, strict=True))
 
 
 def _checksum(features: Tensor) -> int:

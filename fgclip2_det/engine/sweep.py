@@ -12,7 +12,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from fgclip2_det.engine.files import write_atomic
+from fgclip2_det.engine.finished_runs import (
+    check_record,
+    resolved_config,
+    write_record,
+)
 
 Table = dict[str, dict[str, list[float]]]  # config -> metric -> value of each seed
 
@@ -34,20 +38,16 @@ def run_config(
         train: ``tools/train.py``.
 
     Raises:
-        ValueError: the folder is of other options, or the training failed.
+        ValueError: the folder is of another config, seed or options, naming what
+            differs; or the training failed.
     """
     folder = work_dir / config.stem / f'seed{seed}'
-    settings = {'seed': seed, 'options': {k: str(v) for k, v in options.items()}}
+    resolved = resolved_config(config, options, folder)
+    settings = {'seed': seed, 'config': resolved}
     record, done = folder / 'sweep.json', folder / 'metrics.json'
-    found = _read(record) if record.is_file() else settings
-    if found.get('seed', seed) != seed or found.get('options') != settings['options']:
-        raise ValueError(
-            f'{folder} has results of other options ({found}); choose another '
-            '--work-dir'
-        )
+    found = check_record(record, settings) or {}
     if not found.get('finished'):
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(record, settings)
+        write_record(record, settings)
         command = [sys.executable, str(train), str(config), '--work-dir', str(folder)]
         command += ['--seed', str(seed), '--resume']
         if options:
@@ -59,7 +59,7 @@ def run_config(
                 f'a training ended with exit code {code}, see its output above; the '
                 f'same sweep goes on from here. It was: {shlex.join(command)}'
             )
-        _write(record, settings | {'finished': True})
+        write_record(record, settings | {'finished': True})
     return _read(done)
 
 
@@ -153,7 +153,3 @@ def _read(path: Path) -> dict:
         return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
         raise ValueError(f'{path} is no JSON ({error}); delete it') from error
-
-
-def _write(path: Path, content: dict) -> None:
-    write_atomic(path, f'{json.dumps(content, indent=1)}\n'.encode())

@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from fgclip2_det.io.digests import file_digest
+
 from .ground_truths import Truths
 from .protocols import LIMITS, PROTOCOLS
 from .result_lists import ReadResults
@@ -83,15 +85,6 @@ def digest(content: object) -> str:
     """SHA-256 of a value as compact JSON."""
     text = json.dumps(content, ensure_ascii=False, separators=(',', ':'))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes."""
-    found = hashlib.sha256()
-    with Path(path).open('rb') as file:
-        while piece := file.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
 
 
 def versions() -> dict[str, str | None]:

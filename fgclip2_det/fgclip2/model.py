@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -181,6 +182,11 @@ class FGCLIP2(nn.Module):
         if self.tokenizer is not None:
             self.tokenizer.save(folder)
         return folder
+
+    def settings(self) -> dict[str, object]:
+        """What outputs depend on beside the weights, as plain values for JSON."""
+        tokenizer = None if self.tokenizer is None else self.tokenizer.digest
+        return dict(config=asdict(self.config), tokenizer=tokenizer)
 
     # ------------------------------------------------------------------ images
     @staticmethod

@@ -16,6 +16,7 @@ implementation, so that is what decides here, for both kinds of file:
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -23,6 +24,8 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
 from torch import Tensor
+
+from fgclip2_det.io.digests import file_digest
 
 JSON_FILE, MODEL_FILE = 'tokenizer.json', 'tokenizer.model'
 COMPANION_FILES = ('tokenizer_config.json', 'special_tokens_map.json')
@@ -58,6 +61,7 @@ class FGCLIP2Tokenizer:
     ) -> None:
         self.engine = engine
         self.files = tuple(files)
+        self._file_digest: str | None = None
         if isinstance(engine, Tokenizer):
             ids = [engine.token_to_id(name) for name in ('<pad>', '<eos>')]
             self.vocab_size = engine.get_vocab_size()
@@ -84,7 +88,18 @@ class FGCLIP2Tokenizer:
                 'copy one of them there from the released model'
             )
         read = _read_json if files[0].name == JSON_FILE else _read_model
-        return cls(read(files[0]), files)
+        tokenizer = cls(read(files[0]), files)
+        tokenizer._file_digest = file_digest(files[0])
+        return tokenizer
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file it was read from; without one, of its content."""
+        if self._file_digest is not None:
+            return self._file_digest
+        if isinstance(self.engine, Tokenizer):
+            return sha256(self.engine.to_str().encode()).hexdigest()
+        return sha256(self.engine.serialized_model_proto()).hexdigest()
 
     def __call__(
         self, texts: str | Sequence[str], length: int = 64, truncation: bool = True

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from mmcv.ops import batched_nms, nms
+from mmcv.ops import nms
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.models.fusion import ScoreFusion
+from fgclip2_det.models.label_nms import nms_by_label
 
 MODES = ('keep', 'box', 'joint')
 
@@ -47,7 +48,7 @@ class PredictionRescorer:
     - 'box': the best score of each box with the similarity of every name; the best
       names are the new labels, the detector's are dropped.
     - 'joint': the score of each box and label with that label's similarity, ``floor``
-      for labels that the detector did not give to the box.
+      for labels that the detector did not give to the box, or with less.
 
     In 'box' and 'joint' several boxes of one object can come to the same label:
     ``nms_iou`` removes all but the best of them. A detector that asks for its names
@@ -61,7 +62,8 @@ class PredictionRescorer:
         mode: see above.
         is_base: (C,) bool, for rules that tell base from novel.
         labels_per_box: of 'box' and 'joint'. FG-CLIP 2 takes the best one.
-        floor: a detector score for what it did not say, of 'joint'.
+        floor: the least score that a box has for a label, of 'joint': what the
+            detector did not give never ranks above what it gave.
         nms_iou: IoU above which the lower of two boxes of one label goes; None for no
             NMS.
         merge_iou: IoU above which boxes count as the highest scored of them, whatever
@@ -191,7 +193,7 @@ class PredictionRescorer:
         else:
             det = torch.full_like(cosines, self.floor).flatten()
             cell = box_of * cosines.shape[1] + labels
-            det.scatter_reduce_(0, cell, scores, 'amax', include_self=False)
+            det.scatter_reduce_(0, cell, scores, 'amax')  # a given one is never below
             det = det.view_as(cosines)
         fused = self.fusion(det, cosines, self.is_base, **whole)
         best, names = fused.topk(self.labels_per_box, dim=1)
@@ -207,7 +209,7 @@ class PredictionRescorer:
             keep = scores.argsort(descending=True, stable=True)
         else:
             options = dict(type='nms', iou_threshold=self.nms_iou)
-            _, keep = batched_nms(boxes, scores, labels, options)
+            keep = nms_by_label(boxes, scores, labels, options)[1]
         return keep[: self.max_per_image]
 
     def _check(self, bboxes: Tensor, scores: Tensor, labels: Tensor) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,12 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.fgclip2.checkpoint import Weights, resolve_folder
-from fgclip2_det.fgclip2.tokenizer import JSON_FILE, MODEL_FILE
+from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config
+from fgclip2_det.fgclip2.checkpoint import Weights, read_config, resolve_folder
+from fgclip2_det.fgclip2.tokenizer import JSON_FILE, MODEL_FILE, FGCLIP2Tokenizer
+from fgclip2_det.io.digests import encoder_digest, file_digest, file_state
 
 TEXT_TOWER = ('text_model.', 'boxtext_head.', 'longtext_head.')
 POSITIONS = 'text_model.embeddings.position_embedding.weight'
+_FOLDERS: dict[tuple | None, str] = {}  # states of a folder's files -> fingerprint
 
 
 class TextSource:
@@ -36,12 +39,13 @@ class TextSource:
     def __init__(self, encoder: FGCLIP2 | str | os.PathLike) -> None:
         if isinstance(encoder, str | os.PathLike):
             self.folder, self._encoder = resolve_folder(encoder), None
+            self._state = _folder_state(self.folder)  # before anything is read
             weights = Weights(self.folder)  # maps the file, reads what is touched
             self._tensors: Weights | Mapping[str, Tensor] = weights
             self._names = weights.names()
         else:
             self.folder, self._encoder = None, encoder
-            self._tensors = encoder.state_dict()
+            self._tensors = encoder.state_dict(keep_vars=True)
             self._names = set(self._tensors)
         if not {POSITIONS, 'boxtext_head.weight'} <= self._names:
             raise ValueError(
@@ -72,40 +76,30 @@ class TextSource:
 
     def fingerprint(self) -> str:
         """See :func:`fingerprint`."""
-        digest = hashlib.sha256()
-        for name in sorted(n for n in self._names if n.startswith(TEXT_TOWER)):
-            tensor = self._tensors[name]
-            flat = tensor.detach().flatten()
-            sample = flat[:: max(1, len(flat) // 64)][:64].float().cpu()
-            digest.update(f'{name}{tuple(tensor.shape)}'.encode())
-            digest.update(sample.numpy().tobytes())
-        digest.update(self._tokenizer_key())
-        return digest.hexdigest()
-
-    def _tokenizer_key(self) -> bytes:
-        """Content of the file that the tokenizer comes from."""
-        if self.folder is not None:
-            files = [self.folder / name for name in (JSON_FILE, MODEL_FILE)]
-            files = [path for path in files if path.is_file()]
-            if not files:
-                raise ValueError(
-                    f'{self.folder} has no tokenizer; put {JSON_FILE} or {MODEL_FILE} '
-                    'of the released model there'
-                )
-        else:
+        if self.folder is None:
+            tower = {n: self._tensors[n] for n in self._tower_names()}
             tokenizer = self._encoder.tokenizer
-            files = [] if tokenizer is None else tokenizer.files[:1]
-            if not files or not files[0].is_file():  # another key, no wrong one
-                return self._encoder.tokenize('aä 白色杯子 #5').numpy().tobytes()
-        return hashlib.sha256(files[0].read_bytes()).digest()
+            return _text_digest(tower, self._encoder.config, _checked(tokenizer).digest)
+        if self._state is None or self._state not in _FOLDERS:
+            # as FGCLIP2.from_pretrained loads them
+            tower = {n: self._tensors[n].float() for n in self._tower_names()}
+            shapes = self._tensors.shapes()
+            config = FGCLIP2Config.from_dict(read_config(self.folder), shapes)
+            tokenizer = file_digest(_tokenizer_file(self.folder))
+            _FOLDERS[self._state] = _text_digest(tower, config, tokenizer)
+        return _FOLDERS[self._state]
+
+    def _tower_names(self) -> list[str]:
+        return [name for name in self._names if name.startswith(TEXT_TOWER)]
 
 
 def fingerprint(encoder: FGCLIP2 | str | os.PathLike) -> str:
-    """Digest of a text tower and its tokenizer, without running or loading it.
+    """Digest of all that text embeddings depend on, without running or loading it.
 
-    It covers each tensor's shape and 64 evenly spaced values of it, for training
-    changes every tensor, and the tokenizer file's bytes. A folder and the float32
-    model loaded from it have the same.
+    It covers every byte of the text tower and its heads, their dtypes, the text
+    tower's config and the tokenizer file's bytes. A folder and the float32 model
+    loaded from it have the same. A folder is read once, until a file in it changes;
+    for a live encoder see :func:`fgclip2_det.io.digests.encoder_digest`.
 
     Args:
         encoder: with a text tower; or a folder, or a hub id.
@@ -186,6 +180,39 @@ def class_cosines(
     reduce = {'max': 'amax', 'mean': 'mean'}[alias_reduce]
     empty = cosines.new_zeros(len(cosines), num_classes)
     return empty.scatter_reduce(1, index, cosines, reduce, include_self=False)
+
+
+def _text_digest(
+    tower: Mapping[str, Tensor], config: FGCLIP2Config, tokenizer: str
+) -> str:
+    return encoder_digest(tower, [asdict(config.text), tokenizer])
+
+
+def _folder_state(folder: Path) -> tuple | None:
+    """States of the files that embeddings are made from; None if one is new."""
+    names = sorted([*folder.glob('*.safetensors'), *folder.glob('*.json')])
+    paths = [*names, *folder.glob(MODEL_FILE)]
+    states = [file_state(path) for path in paths if path.is_file()]
+    return None if None in states else tuple(states)
+
+
+def _tokenizer_file(folder: Path) -> Path:
+    for name in (JSON_FILE, MODEL_FILE):
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(
+        f'{folder} has no tokenizer; put {JSON_FILE} or {MODEL_FILE} of the released '
+        'model there'
+    )
+
+
+def _checked(tokenizer: FGCLIP2Tokenizer | None) -> FGCLIP2Tokenizer:
+    if tokenizer is None:
+        raise ValueError(
+            f'the encoder has no tokenizer; load it from a folder with {JSON_FILE} or '
+            f'{MODEL_FILE}'
+        )
+    return tokenizer
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from fgclip2_det.vocabulary.name_lists import load_list
 from fgclip2_det.vocabulary.names import (
     normalize_name,
     parse_texts,
+    parts_of,
     read_coco_names,
     read_names_file,
 )
@@ -38,14 +39,20 @@ class Vocabulary:
         names: C entries, each one name or a list of aliases (the first is shown).
             English and Chinese may be mixed.
         templates: a named set ('raw', 'photo', 'imagenet80', 'chinese') or a list of
-            strings with '{}'.
+            strings with '{}'. None: a detector's own, 'raw' elsewhere.
         novel_classes: names without boxes in training; the others are base.
-        base_classes: the base names instead, if that is shorter to say.
+        base_classes: the base names instead, if that is shorter to say. Where neither
+            is given, ``is_base`` is None, and for a detector the names that it was
+            trained on are base.
         check: warn, once, of what ``check_names`` finds in the names.
         parts: texts that a name is composed of, ``{'white rook': ['white', 'rook']}``;
             names may share them. The mean of their embeddings then stands for the
             name, so that what training learns of a part serves every name that has
-            it. Names without parts are embedded as ever.
+            it. Names without parts are embedded as ever. None: a detector's own parts,
+            where it has some.
+
+    Attributes:
+        is_base: (C,) bool, or None without a split.
 
     Raises:
         ValueError: no names, an empty name, names equal up to case, spaces and
@@ -61,7 +68,7 @@ class Vocabulary:
     def __init__(
         self,
         names: Sequence[str | Sequence[str]],
-        templates: str | Sequence[str] = 'raw',
+        templates: str | Sequence[str] | None = None,
         novel_classes: Sequence[str] | None = None,
         base_classes: Sequence[str] | None = None,
         check: bool = True,
@@ -73,7 +80,13 @@ class Vocabulary:
             if not isinstance(given, Sequence) or isinstance(given, str):
                 raise ValueError(f'expected a list of names, got {given!r}')
         self.aliases = [list(n) if isinstance(n, list | tuple) else [n] for n in names]
-        self.templates = resolve_templates(templates)
+        self._given = dict(
+            templates=templates,
+            novel_classes=novel_classes,
+            base_classes=base_classes,
+            parts=parts,
+        )
+        self.templates = resolve_templates('raw' if templates is None else templates)
         self._check()
         self.names = [aliases[0] for aliases in self.aliases]
         self.is_base = self._split(base_classes, novel_classes)
@@ -87,7 +100,7 @@ class Vocabulary:
         name: str,
         language: str = 'en',
         aliases: bool = False,
-        templates: str | Sequence[str] = 'raw',
+        templates: str | Sequence[str] | None = None,
     ) -> Vocabulary:
         """A built-in list with its published split; see :mod:`.name_lists`.
 
@@ -106,7 +119,8 @@ class Vocabulary:
         entries = given.entries(language, aliases)
         pairs = zip(entries, given.novel, strict=True)
         novel = [entry[0] for entry, is_novel in pairs if is_novel]
-        return cls(entries, templates, novel, check=False)
+        # a list without a published split leaves it open
+        return cls(entries, templates, novel or None, check=False)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike, **options: Any) -> Vocabulary:
@@ -178,8 +192,12 @@ class Vocabulary:
                         f'remove one or make it an alias'
                     )
 
-    def _split(self, base: Sequence[str] | None, novel: Sequence[str] | None) -> Tensor:
-        """(C,) bool, True = base; all base when no split is given."""
+    def _split(
+        self, base: Sequence[str] | None, novel: Sequence[str] | None
+    ) -> Tensor | None:
+        """(C,) bool, True = base; None when no split is given."""
+        if base is None and novel is None:
+            return None
         index = {normalize_name(name): i for i, name in enumerate(self.names)}
         for names in (base, novel):
             for name in names or ():
@@ -230,15 +248,50 @@ class Vocabulary:
         shown = ', '.join(self.names[:4]) + (', ...' if len(self) > 4 else '')
         return f'Vocabulary({len(self)} classes: {shown})'
 
-    @property
-    def base_classes(self) -> list[str]:
-        """Names that training has boxes of."""
-        return [n for n, base in zip(self.names, self.is_base, strict=True) if base]
+    def resolved(
+        self,
+        templates: str | Sequence[str],
+        trained_classes: Sequence[str],
+        parts: Mapping[str, Sequence[str]] | None = None,
+    ) -> Vocabulary:
+        """This vocabulary, with a detector's answers to what was left open.
+
+        Args:
+            templates: of its prompts.
+            trained_classes: names that it had boxes of; they are base, others novel.
+            parts: of names, whether or not they are in this vocabulary.
+
+        Returns:
+            A vocabulary with a split; itself if nothing was left open.
+        """
+        given, missing = dict(self._given), {}
+        if given['templates'] is None:
+            missing['templates'] = templates
+        if self.is_base is None:
+            trained = {normalize_name(name) for name in trained_classes}
+            base = [name for name in self.names if normalize_name(name) in trained]
+            missing['base_classes'] = base
+        if given['parts'] is None:
+            missing['parts'] = parts_of(self.names, parts)
+        if not missing:
+            return self
+        return Vocabulary(self.aliases, **{**given, **missing}, check=False)
 
     @property
-    def novel_classes(self) -> list[str]:
-        """Names that are only tested."""
-        return [n for n, base in zip(self.names, self.is_base, strict=True) if not base]
+    def base_classes(self) -> list[str] | None:
+        """Names that training has boxes of; None without a split."""
+        return self._of_split(True)
+
+    @property
+    def novel_classes(self) -> list[str] | None:
+        """Names that are only tested; None without a split."""
+        return self._of_split(False)
+
+    def _of_split(self, base: bool) -> list[str] | None:
+        if self.is_base is None:
+            return None
+        chosen = (self.is_base == base).tolist()
+        return [name for name, own in zip(self.names, chosen, strict=True) if own]
 
     @property
     def class_of_alias(self) -> Tensor:

@@ -53,6 +53,7 @@ class AlignmentBatch:
         budget: patches per image that the batch was resized to.
         pictures: all original images, flat uint8 (their sizes are in ``images``),
             or None where they are not needed.
+        scenes: B of ``Sample.window``, what ``images.windows`` are made from.
     """
 
     images: ImageBatch
@@ -72,6 +73,7 @@ class AlignmentBatch:
     num_bad: int = 0
     budget: int = BUDGETS[-1]
     pictures: Tensor | None = None
+    scenes: list[tuple[int, float, float] | None] | None = None
 
     def __len__(self) -> int:
         return len(self.short_ids)
@@ -158,12 +160,12 @@ class AlignmentCollate:
         samples = list(_flatten(samples))
         if not samples:
             raise ValueError('a batch needs at least one sample, got an empty list')
-        budget = self.max_num_patches
+        budget, scenes = self.max_num_patches, [sample.window for sample in samples]
         if budget == 'auto':
             budget = max(patch_budget(*sample.image.size) for sample in samples)
         return AlignmentBatch(
-            images=_with_windows(
-                preprocess([sample.image for sample in samples], budget), samples
+            images=with_windows(
+                preprocess([sample.image for sample in samples], budget), scenes
             ),
             short_ids=self.short_ids([sample.short or '' for sample in samples]),
             long_ids=self.long_ids([sample.long or '' for sample in samples]),
@@ -175,6 +177,7 @@ class AlignmentCollate:
             num_bad=sum(sample.num_bad for sample in samples),
             budget=budget,
             pictures=_pack(samples) if self._keeps_pictures(budget) else None,
+            scenes=scenes,
         )
 
     def _region_texts(self, samples: list[Sample]) -> dict[str, Tensor]:
@@ -258,13 +261,20 @@ class _CachedIds:
         return torch.stack([self.rows[text] for text in texts])
 
 
-def _with_windows(images: ImageBatch, samples: list[Sample]) -> ImageBatch:
-    """Where the samples that are parts of a scene lie in it."""
-    if not any(sample.window for sample in samples):
+def with_windows(
+    images: ImageBatch, scenes: Sequence[tuple[int, float, float] | None]
+) -> ImageBatch:
+    """Images with the places of those that are parts of a scene.
+
+    Args:
+        images: B images.
+        scenes: B of ``Sample.window``, (side, u, v) or None.
+    """
+    if not any(scenes):
         return images
     windows = []
-    for sample, (h, w) in zip(samples, images.grid_sizes.tolist(), strict=True):
-        side, u, v = sample.window or (0, 0.0, 0.0)
+    for scene, (h, w) in zip(scenes, images.grid_sizes.tolist(), strict=True):
+        side, u, v = scene or (0, 0.0, 0.0)
         rows, columns = max(side, h), max(side, w)
         windows.append(
             (int(u * (rows - h + 1)), int(v * (columns - w + 1)), rows, columns)

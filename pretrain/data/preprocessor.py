@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import ImageBatch, preprocess
-from pretrain.data.collate import AlignmentBatch
+from pretrain.data.collate import AlignmentBatch, with_windows
 
 
 @MODELS.register_module()
@@ -62,7 +62,8 @@ class AlignmentDataPreprocessor(BaseDataPreprocessor):
 
 
 def with_budget(batch: AlignmentBatch, budget: int) -> AlignmentBatch:
-    """The batch with its images resized to a larger budget."""
+    """The batch with its images resized to a larger budget, each at the same place of
+    its scene."""
     if budget <= batch.budget:
         return batch
     if batch.pictures is None:
@@ -72,6 +73,7 @@ def with_budget(batch: AlignmentBatch, budget: int) -> AlignmentBatch:
             'collate_fn, and the same max_num_patches in all processes'
         )
     images = preprocess(_unpack(batch.pictures, batch.images), budget)
+    images = with_windows(images, batch.scenes or [])
     return replace(batch, images=images, budget=budget)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from fgclip2_det.evaluation.fingerprint import commit, digest, file_digest, versions
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.io.digests import encoder_digest
 
 from . import (
     box_benchmarks,
@@ -171,29 +171,17 @@ def describe(
         if path.is_file()
     }
     boxes = options.boxes and file_digest(options.boxes)
+    encoder = embedder.encoder  # None of a control
     about = dict(files=files, num_images=options.num_images, boxes=boxes)
     return {
         'name': benchmark.name,
         'source': benchmark.source,
         'complete': complete,
         'data': {**about, 'count': num_images, 'sha256': digest(about)},
-        'encoder': encoder_digest(embedder.encoder),
+        'encoder': encoder and encoder_digest(encoder, encoder.settings()),
         'control': getattr(embedder, 'kind', None),
         'max_num_patches': embedder.max_num_patches,
         'device': str(embedder.device),
         'versions': versions(),
         'commit': commit(),
     }
-
-
-def encoder_digest(encoder: FGCLIP2 | None) -> str | None:
-    """SHA-256 over names, shapes and 64 values of each weight; None of a control."""
-    if encoder is None:
-        return None
-    found = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        flat = tensor.detach().flatten()
-        values = flat[:: max(1, len(flat) // 64)][:64].float().cpu()
-        found.update(f'{name}{tuple(tensor.shape)}'.encode())
-        found.update(values.numpy().tobytes())
-    return found.hexdigest()

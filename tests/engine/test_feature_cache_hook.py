@@ -1,5 +1,6 @@
 """A detector trains from cached maps as it does from pictures."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
 from mmengine.hooks import Hook
+from PIL import Image, ImageOps
 
 from fgclip2_det.engine.launch import build_runner, load_config
 
@@ -98,6 +100,30 @@ def test_filling_goes_on(data_root, tmp_path):
     assert len(list((tmp_path / 'maps').iterdir())) == 2
 
 
+def test_a_replaced_picture_is_encoded_anew(data_root, tmp_path, monkeypatch):
+    """Of the same size, under the same name, with the same time."""
+    from fgclip2_det.datasets import ovshapes_generate
+    from fgclip2_det.datasets.feature_cache import FeatureCache
+
+    first = train(data_root, tmp_path / 'a', tmp_path / 'maps', 'float32')
+    path = min(data_root.rglob('train/*.jpg'))
+    saved, times = path.read_bytes(), (path.stat().st_atime, path.stat().st_mtime)
+    monkeypatch.setattr(ovshapes_generate, '_check_manifest', lambda *_: None)
+    try:
+        ImageOps.invert(Image.open(path)).save(path)
+        os.utime(path, times)
+        second = train(data_root, tmp_path / 'b', tmp_path / 'maps', 'float32')
+    finally:
+        path.write_bytes(saved)
+    assert first != second
+    with pytest.raises(ValueError) as error:
+        FeatureCache(tmp_path / 'maps', '')
+    digest = str(error.value).split('dtype (')[1].split(', here')[0]
+    keys = FeatureCache(tmp_path / 'maps', digest).keys()
+    new = hashlib.sha256(saved).hexdigest()
+    assert len(keys) == 22 and sum(key.startswith(new) for key in keys) == 2
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -134,7 +160,7 @@ def test_iterations_and_workers(data_root, tmp_path):
 
 
 def test_digest_of_an_encoder():
-    from fgclip2_det.engine.hooks.feature_cache_hook import encoder_digest
+    from fgclip2_det.engine.hooks.feature_cache_hook import maps_digest
     from fgclip2_det.models import FGCLIP2ViT
 
     options = [
@@ -144,10 +170,10 @@ def test_digest_of_an_encoder():
         dict(encoder='tiny', frozen_stages=4, window_size=2, global_blocks=(3,)),
         dict(encoder='tiny', frozen_stages=4, window_size=2, global_blocks=(2, 3)),
     ]
-    digests = [encoder_digest(FGCLIP2ViT(**kwargs)) for kwargs in options]
+    digests = [maps_digest(FGCLIP2ViT(**kwargs)) for kwargs in options]
     assert len(set(digests)) == len(options)
     same = FGCLIP2ViT('tiny', output='both', frozen_stages=4)
-    assert encoder_digest(same) == digests[0]  # the dense head makes no cached map
+    assert maps_digest(same) == digests[0]  # the dense head makes no cached map
 
 
 @pytest.mark.parametrize('output', ['tokens', 'dense', 'both'])

@@ -7,15 +7,16 @@ import pytest
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
 from fgclip2_det.engine.hooks.vocabulary_hook import OpenVocabVocabularyHook
+from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
 
 META = {'classes': ('cat', 'dog', 'cow', 'pig', 'hen'), 'base_classes': ('dog', 'hen')}
 
 
 class Detector:
-    templates, configured_vocabulary = 'raw', None
+    templates, configured_vocabulary, parts = 'raw', None, None
 
-    def set_vocabulary(self, vocabulary):
-        self.vocabulary = vocabulary
+    def set_vocabulary(self, names):
+        self.vocabulary = as_vocabulary(names, self.templates, (), self.parts)
 
 
 def run_test_epoch(

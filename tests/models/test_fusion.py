@@ -163,8 +163,32 @@ def test_bad_weights():
         build('FViT')(DET, COSINES)
     with pytest.raises(ValueError, match='novel_scale must be positive, got 0'):
         build('LaMI', novel_scale=0)
+    with pytest.raises(ValueError, match=r'novel_scale=5.0 needs is_base \(2,\)'):
+        build('LaMI', beta=None)(DET, COSINES)
+    plain = build('LaMI', alpha=0.4, beta=None, novel_scale=1)(DET, COSINES)
+    assert torch.equal(plain, build('Geometric', alpha=0.4)(DET, COSINES))
     with pytest.raises(ValueError, match='det_weight must lie in'):
         build('DetRefiner', det_weight=1.1)
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'message'),
+    [
+        ('Geometric', dict(alpha='0.5'), "alpha must lie in .0, 1., got '0.5'"),
+        ('Geometric', dict(alpha=[]), 'a weight for each class, got none'),
+        ('Geometric', dict(alpha=None), 'alpha must lie in .* got None'),
+        ('FViT', dict(alpha=True), 'alpha must lie in .* got True'),
+        ('FViT', dict(temperature=math.inf), 'temperature must be a finite number'),
+        ('FViT', dict(temperature='0.01'), "temperature must be a number, got '0.01'"),
+        ('Logit', dict(bias=math.nan), 'bias must be a finite number, got nan'),
+        ('LaMI', dict(novel_scale=math.inf), 'novel_scale must be a finite number'),
+        ('Confidence', dict(gamma=math.inf), 'gamma must be a finite number'),
+        ('DetRefiner', dict(image_weight='1'), "image_weight must lie in .* got '1'"),
+    ],
+)
+def test_values_without_meaning(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(name, **options)
 
 
 def test_weights_follow_the_distance_from_training():

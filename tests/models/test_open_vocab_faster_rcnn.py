@@ -9,7 +9,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
@@ -86,3 +86,26 @@ def test_refuses_a_sigmoid_head():
     init_default_scope('mmdet')
     with pytest.raises(ValueError, match='must have use_sigmoid=False'):
         MODELS.build(cfg.model)
+
+
+@torch.no_grad()
+def test_nms_is_exact_at_large_labels():
+    """Two thin boxes of IoU 0.54 under name 12,999, from the head to its results."""
+    head = build().roi_head.bbox_head
+    roi = torch.tensor([[0, 10.4, 10, 13.4, 30], [0, 11.3, 10, 14.3, 30],
+                        [0, 0, 0, 1023, 767]])  # fmt: skip
+    logits = torch.zeros(3, 13_001)
+    logits[:, 12_999] = torch.tensor([20.0, 18.0, 16.0])
+    test_cfg = ConfigDict(
+        score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100
+    )
+    meta = dict(img_shape=(768, 1024), scale_factor=(1.0, 1.0))
+    (found,) = head.predict_by_feat(
+        (roi,), (logits,), (torch.zeros(3, 4),), [meta], test_cfg, rescale=True
+    )
+    assert found.labels.tolist() == [12_999] * 2
+    torch.testing.assert_close(found.bboxes, roi[[0, 2], 1:])
+    (empty,) = head.predict_by_feat(
+        (roi[:0],), (logits[:0],), (torch.zeros(0, 4),), [meta], test_cfg, True
+    )
+    assert len(empty) == 0 and empty.bboxes.shape == (0, 4)

@@ -17,6 +17,7 @@ from fgclip2_det import FGCLIP2
 from .test_train_test import expect_error
 
 STAGES = ['stage2-crops', 'stage2']
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -115,6 +116,14 @@ def test_sweep_goes_on_and_tells_the_table(sweep, trainings, start, tmp_path):
     assert sweep(*words)[0] == 0 and len(trainings) == 9
     assert json.loads((results / 'full_seed1.json').read_text())['seed'] == 1
 
+    edited = tmp_path / 'edited'
+    for config in (ROOT / 'configs/pretrain').glob('fgclip2_tiny_stage2*_ovshapes.py'):
+        path = edited / 'pretrain' / config.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"_base_ = '{config}'\nclip_grad = 9\n")
+    configs = [edited / f'pretrain/fgclip2_tiny_{s}_ovshapes.py' for s in STAGES]
+    done = sweep(*words, '--configs', *configs)
+    expect_error(done, 'full_seed0.json has another configs')
     done = sweep(*words, '--length', 0.5)
     expect_error(done, 'full_seed0.json has another options')
     (results / 'full_seed0.json').unlink()
@@ -148,7 +157,10 @@ def test_a_start_for_each_seed(sweep, trainings, start, tmp_path):
         (['--eval-seed', 1], 'trains on images of seed 1; take another --eval-seed'),
         (['--cfg-options', 'seed=1000'], 'trains on images of seed 1000'),
         (['--length', 0], 'length must be more than 0, got 0.0'),
-        (['--cfg-options', 'lr=broken'], 'a training ended with exit code 3, see its'),
+        (
+            ['--cfg-options', 'optim_wrapper.optimizer.lr=broken'],
+            'a training ended with exit code 3, see its',
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(sweep, trainings, start, words, message):

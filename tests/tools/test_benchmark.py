@@ -119,7 +119,7 @@ def test_benchmarks_have_one_name_and_numbers_of_three_sizes():
 
 
 def test_random_weights_depend_on_the_seed_alone():
-    from pretrain.evaluation.suite import encoder_digest
+    from fgclip2_det.io.digests import encoder_digest
 
     digests = [
         encoder_digest(make_embedder('random-tiny', seed=seed).encoder)

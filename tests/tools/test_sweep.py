@@ -32,19 +32,48 @@ def train(tmp_path) -> Path:
     return path
 
 
-def test_runs_once_and_goes_on(tmp_path, train):
+@pytest.fixture
+def write_config(tmp_path):
+    """write_config('a') or write_config('a', 'x/y', lr=2): a config file."""
+
+    def write(stem: str, folder: str = '.', lr: float = 1.0) -> Path:
+        path = tmp_path / 'configs' / folder / f'{stem}.py'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / 'base.py').write_text(f'model = dict(x=dict(y=0))\nlr = {lr}\n')
+        path.write_text("_base_ = 'base.py'\n")
+        return path
+
+    return write
+
+
+def test_runs_once_and_goes_on(tmp_path, train, write_config):
+    config, out = write_config('a'), tmp_path / 'out'
     for _ in range(2):
-        found = run_config(Path('a.py'), 2, tmp_path, {'x.y': 3}, train)
+        found = run_config(config, 2, out, {'model.x.y': 3}, train)
         assert found['open_vocab/base_ap50'] == pytest.approx(0.92)
-    calls = (tmp_path / 'calls.txt').read_text().splitlines()
-    assert calls == ['a 2 --resume --cfg-options x.y=3']
-    with pytest.raises(ValueError, match='other options'):
-        run_config(Path('a.py'), 2, tmp_path, {'x.y': 4}, train)
+    calls = (out / 'calls.txt').read_text().splitlines()
+    assert calls == ['a 2 --resume --cfg-options model.x.y=3']
+    with pytest.raises(ValueError, match=r'config.model.x.y is 3 there, 4 here'):
+        run_config(config, 2, out, {'model.x.y': 4}, train)
+    (out / 'a/seed2/sweep.json').write_text('{"seed": 2, "options": {}}')
+    with pytest.raises(ValueError, match='config is None there'):  # an older record
+        run_config(config, 2, out, {'model.x.y': 3}, train)
 
 
-def test_a_failed_training(tmp_path, train):
+def test_another_config_of_the_same_name(tmp_path, train, write_config):
+    """Its own text is the same; its base was edited, or lies in another folder."""
+    out = tmp_path / 'out'
+    run_config(write_config('a'), 0, out, {}, train)
+    run_config(write_config('a', 'same'), 0, out, {}, train)  # the same run
+    for folder in ('.', 'other'):
+        with pytest.raises(ValueError, match=r'config.lr is 1.0 there, 2.0 here'):
+            run_config(write_config('a', folder, lr=2.0), 0, out, {}, train)
+    assert len((out / 'calls.txt').read_text().splitlines()) == 1
+
+
+def test_a_failed_training(tmp_path, train, write_config):
     with pytest.raises(ValueError, match='exit code 3'):
-        run_config(Path('bad.py'), 0, tmp_path, {}, train)
+        run_config(write_config('bad'), 0, tmp_path, {}, train)
 
 
 def test_table(tmp_path):
@@ -63,14 +92,12 @@ def test_table(tmp_path):
         collect(runs, ['agnostic_ap50'])
 
 
-def test_command(tmp_path, train, monkeypatch, capsys):
+def test_command(tmp_path, train, write_config, monkeypatch, capsys):
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / 'tools')
     import sweep
 
     monkeypatch.setattr(sweep, 'TRAIN', train)
-    configs = [tmp_path / 'a.py', tmp_path / 'b.py']
-    for config in configs:
-        config.write_text('')
+    configs = [write_config('a'), write_config('b')]
     words = [*map(str, configs), '--seeds', '0', '1', '--work-dir']
     sweep.main(sweep.parser().parse_args([*words, str(tmp_path / 'out')]))
     assert '| b | 2 | 80.5 ± 0.7 | 40.2 ± 0.4 |' in capsys.readouterr().out

@@ -1,6 +1,8 @@
 """tools/train_stages.py on eight pictures, two steps a stage."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -103,6 +105,45 @@ def test_a_stage_that_fails_ends_the_chain(run_stages, tmp_path):
     assert 'Traceback' not in err
     assert 'stage 1 of 2' in out and 'stage 2 of 2' not in out
     assert not (tmp_path / 'stages' / CONFIGS[0].stem).exists()
+
+
+def test_a_finished_stage_of_another_config(tmp_path, monkeypatch):
+    """Edited, or with another start or seed: its model is not taken for this one's."""
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    import train_stages
+
+    trained = []
+
+    def play(command, **_):
+        trained.append(Path(command[command.index('--work-dir') + 1]))
+        FGCLIP2.from_size('tiny').save_pretrained(trained[-1] / 'model')
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(train_stages.subprocess, 'run', play)
+    monkeypatch.setattr('pretrain.curves.draw_curves', lambda *_: None)
+    configs = [tmp_path / f'{name}.py' for name in 'ab']
+    for config in configs:
+        config.write_text('model = dict(type="x")\nlr = 1\n')
+
+    def run(*words) -> None:
+        given = [*map(str, configs), '--work-dir', str(tmp_path / 'out'), *words]
+        train_stages.main(train_stages.parser().parse_args(given))
+
+    run(), run()
+    assert [path.name for path in trained] == ['a', 'b']
+    with pytest.raises(ValueError, match='seed is None there, 1 here'):
+        run('--seed', '1')
+    configs[1].write_text('model = dict(type="x")\nlr = 2\n')
+    with pytest.raises(ValueError, match=r'config\.lr is 1 there, 2 here'):
+        run()
+    configs[1].write_text('model = dict(type="x")\nlr = 1\n')
+    shutil.rmtree(tmp_path / 'out/a')
+    with pytest.raises(ValueError, match='start_weights is'):  # a is trained anew
+        run()
+    (tmp_path / 'out/a/stage.json').unlink()
+    with pytest.raises(ValueError, match='nothing says of which config'):
+        run()
+    assert len(trained) == 3
 
 
 def test_bad_input_is_one_sentence(run_stages, run_tool, tmp_path):

@@ -1,5 +1,6 @@
 """The cache of a folder, alias embeddings and class cosines."""
 
+import os
 import shutil
 import time
 
@@ -81,6 +82,46 @@ def test_fingerprint_tells_models_and_tokenizers_apart(encoder, folder):
         fingerprint(folder)
     with pytest.raises(ValueError, match='no text tower of FG-CLIP 2'):
         Vocabulary(['cat']).embed(FGCLIP2.from_size('tiny', towers='vision'))
+
+
+@pytest.mark.parametrize('way', ['in place', '.data'])
+def test_changed_token_rows_are_embedded_anew(tmp_path, way):
+    """The rows of two names, one of many that a sample of the weights misses."""
+    encoder, vocabulary = FGCLIP2.from_pretrained('fgclip2_tiny'), Vocabulary(ALIASES)
+    before = vocabulary.embed(encoder, tmp_path)
+    tokens = encoder.tokenizer(['cat', 'dog'], 64).unique()
+    tokens = tokens[tokens > encoder.tokenizer.eos_id]
+    table = encoder.text_model.embeddings.token_embedding.weight
+    with torch.no_grad():
+        (table if way == 'in place' else table.data)[tokens] *= -1
+    after = vocabulary.embed(encoder, tmp_path)
+    assert torch.equal(after, vocabulary.embed(encoder))
+    assert (F.cosine_similarity(before, after)[1:] < 0.99).all()
+
+
+def test_fingerprint_covers_the_config_and_sees_new_files(encoder, folder):
+    path = folder / 'config.json'
+    path.write_text(path.read_text().replace('"num_attention_heads": 4',
+                                             '"num_attention_heads": 2'))  # fmt: skip
+    other = fingerprint(folder)
+    assert other != fingerprint(encoder)
+    assert other == fingerprint(FGCLIP2.from_pretrained(folder))
+
+
+def test_a_folder_is_read_once(encoder, folder, monkeypatch):
+    old = time.time() - 60
+    for path in folder.iterdir():
+        os.utime(path, (old, old))
+    now = time.time()
+    monkeypatch.setattr('fgclip2_det.io.digests.time.time', lambda: now + 60)
+    same = fingerprint(folder)
+    monkeypatch.setattr('fgclip2_det.vocabulary.embedding.encoder_digest', None)
+    assert fingerprint(folder) == same
+    weights = load_file(folder / 'model.safetensors')
+    save_file(weights, folder / 'model.safetensors')
+    os.utime(folder / 'model.safetensors', (old, old))  # as an archive's files have
+    with pytest.raises(TypeError):
+        fingerprint(folder)
 
 
 def test_aliases_one_by_one(encoder):

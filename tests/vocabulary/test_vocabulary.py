@@ -55,7 +55,20 @@ def test_split():
     assert vocabulary.novel_classes == ['red_cup']
     other = Vocabulary(['cat', '狗'], base_classes=['狗'])
     assert other.is_base.tolist() == [False, True]
-    assert Vocabulary(['cat']).is_base.tolist() == [True]
+    none = Vocabulary(['cat'])
+    assert none.is_base is none.base_classes is none.novel_classes is None
+    assert Vocabulary(['cat'], novel_classes=[]).is_base.tolist() == [True]
+
+
+def test_what_was_left_open_is_the_detectors():
+    options = ['a {}'], ['Dog', 'cow'], {'cat': ['fur'], 'cow': ['milk']}
+    found = Vocabulary(['cat', 'dog']).resolved(*options)
+    assert found.base_classes == ['dog'] and found.novel_classes == ['cat']
+    assert found.prompts() == [['a fur'], ['a dog']]
+    given = Vocabulary(['cat', 'dog'], 'raw', ['dog'], parts={})
+    assert given.resolved(*options) is given
+    half = Vocabulary(['cat', 'dog'], novel_classes=[]).resolved(*options)
+    assert half.base_classes == ['cat', 'dog'] and half.parts == {'cat': ['fur']}
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from .open_vocab_load_image import OpenVocabLoadImage
 class FGCLIP2LoadView(BaseTransform):
     """Draws a view, a patch budget and mirrored or not, and loads it.
 
-    With a cache (``FGCLIP2FeatureCacheHook`` sets it) the view's map is read and the
-    picture stays closed. Comes first in a pipeline; ``FGCLIP2ApplyView`` follows the
-    annotations, ``FGCLIP2PackView`` comes last.
+    With a cache (``FGCLIP2FeatureCacheHook`` sets it, and ``digests``, path -> digest
+    of the file) the view's map is read and the picture stays closed. Comes first in a
+    pipeline; ``FGCLIP2ApplyView`` follows the annotations, ``FGCLIP2PackView`` comes
+    last.
 
     Added keys: ``view``, ``ori_shape``, ``img_shape`` and ``img`` or ``feature_map``.
 
@@ -47,6 +48,7 @@ class FGCLIP2LoadView(BaseTransform):
         self.flip = flip
         self.load = OpenVocabLoadImage(backend_args)
         self.cache: FeatureCache | None = None
+        self.digests: dict[str, str] = {}
 
     @property
     def views(self) -> list[tuple[int, bool]]:
@@ -60,20 +62,21 @@ class FGCLIP2LoadView(BaseTransform):
         results['view'] = results.get('wanted_view', view)
         if self.cache is None or 'wanted_view' in results:
             return self.load(results)
-        key = view_key(results['img_path'], *view)
+        path = results['img_path']
+        key = view_key(self.digests.get(path, 'new'), *view)
         if key not in self.cache:
             self.load(results)  # a damaged picture is the data set's business
             raise ValueError(
-                f'{self.cache.folder} has no map of {key}; pictures were added since '
-                'it was filled, start the training again'
+                f'{self.cache.folder} has no map of {path} ({key}); pictures were '
+                'added since it was filled, start the training again'
             )
         results['feature_map'], (height, width) = self.cache.read(key)
         expected = results.get('height', height), results.get('width', width)
         if (height, width) != expected:
             raise ValueError(
-                f'{results["img_path"]}: the annotation file says {expected[1]} x '
-                f'{expected[0]} pixels, the map in {self.cache.folder} was made of '
-                f'{width} x {height}; delete that folder if the picture was replaced'
+                f'{path}: the annotation file says {expected[1]} x {expected[0]} '
+                f'pixels, the map in {self.cache.folder} was made of {width} x '
+                f'{height}; correct the annotation file'
             )
         results['img_shape'] = results['ori_shape'] = (height, width)
         return results

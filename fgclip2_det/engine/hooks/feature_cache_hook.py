@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from fgclip2_det.datasets.feature_cache import (
     FeatureCache,
     FeatureWriter,
     check_disk,
+    picture_digests,
     view_key,
 )
 from fgclip2_det.datasets.transforms import (
@@ -27,6 +28,7 @@ from fgclip2_det.datasets.transforms import (
     UnreadableImageError,
 )
 from fgclip2_det.fgclip2.preprocess import target_grid
+from fgclip2_det.io.digests import encoder_digest
 from fgclip2_det.models import FGCLIP2ViT
 
 PIPELINE = ['FGCLIP2LoadView', 'FGCLIP2ApplyView', 'FGCLIP2PackView']
@@ -40,7 +42,9 @@ class FGCLIP2FeatureCacheHook(Hook):
 
     The training pipeline is ``FGCLIP2LoadView``, ``LoadAnnotations``,
     ``FGCLIP2ApplyView``, ``FGCLIP2PackView``. A training that was killed while it
-    filled goes on where it was; validation and test go on reading pictures.
+    filled goes on where it was; validation and test go on reading pictures. Maps are
+    kept by the content of a picture's file: one that is replaced between two trainings
+    is encoded anew, one that moved is not.
 
     Args:
         folder: of the shards; several trainings with one encoder may share it.
@@ -67,7 +71,7 @@ class FGCLIP2FeatureCacheHook(Hook):
         backbone = _frozen_backbone(model)
         dataset = _innermost(runner.train_dataloader.dataset)
         load = _load_view(dataset)
-        fingerprint = f'{encoder_digest(backbone)} {self.dtype}'
+        fingerprint = f'{maps_digest(backbone)} {self.dtype}'
         cache = FeatureCache(self.folder, fingerprint, DTYPES[self.dtype])
         views = ViewsToFill(dataset, load, cache.keys())
         if len(views):
@@ -82,7 +86,7 @@ class FGCLIP2FeatureCacheHook(Hook):
             self._fill(model, backbone, cache, views)
         barrier()
         cache.refresh()
-        load.cache = cache
+        load.cache, load.digests = cache, views.digests
         loop = runner.train_loop
         if isinstance(loop, IterBasedTrainLoop):  # its workers read pictures already
             loop.dataloader._iterator = None
@@ -122,14 +126,17 @@ class ViewsToFill(Dataset):
         known: keys that are there.
 
     Attributes:
+        digests: path of a picture -> digest of its file.
         total: number of views, those that are there included.
     """
 
     def __init__(self, dataset: Dataset, load: FGCLIP2LoadView, known: set) -> None:
         self.dataset, self.load = dataset, load
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+        paths = (info['img_path'] for info in infos)
+        self.digests = picture_digests(paths, load.load.backend_args)
         views = {
-            view_key(info['img_path'], *view): (info, view)
+            view_key(self.digests[info['img_path']], *view): (info, view)
             for info in infos
             for view in load.views
         }
@@ -166,22 +173,17 @@ class ViewsToFill(Dataset):
         return patches * channels * dtype.itemsize
 
 
-def encoder_digest(backbone: FGCLIP2ViT) -> str:
+def maps_digest(backbone: FGCLIP2ViT) -> str:
     """SHA-256 of all that turns a view into its maps: weights and options."""
     tower = backbone.vision_model
     options = (
         'FGCLIP2ApplyView 1',  # another number when that transform changes
-        backbone.patch_size,
+        asdict(backbone.vision_config),
         backbone.out_indices,
         tower.window_size,
         tower.encoder.global_blocks,
     )
-    digest = hashlib.sha256(repr(options).encode())
-    for name, value in sorted(tower.state_dict().items()):
-        digest.update(f'{name} {tuple(value.shape)}'.encode())
-        plain = value.detach().cpu().float().contiguous()
-        digest.update(plain.numpy().tobytes())
-    return digest.hexdigest()
+    return encoder_digest(tower, options)
 
 
 def _frozen_backbone(model: torch.nn.Module) -> FGCLIP2ViT:

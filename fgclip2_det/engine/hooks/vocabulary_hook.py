@@ -8,7 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from fgclip2_det.vocabulary import Vocabulary, parts_of
+from fgclip2_det.vocabulary import Vocabulary
 
 
 @HOOKS.register_module()
@@ -73,8 +73,7 @@ class OpenVocabVocabularyHook(Hook):
             federated = model.roi_head.bbox_head.federated
             if federated is not None:
                 federated.set_image_counts(meta.get('image_counts'))
-        entries, templates = names, model.templates
-        parts = parts_of(names, getattr(model, 'parts', None))
+        entries, templates, parts = names, None, None  # the model's own
         given = model.configured_vocabulary
         if given is not None:
             if given.names != names:

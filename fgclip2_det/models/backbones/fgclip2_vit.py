@@ -85,7 +85,7 @@ class FGCLIP2ViT(BaseModule):
             model = FGCLIP2(encoder_config(encoder), towers='vision')
         else:
             model = build_encoder(encoder, towers='vision')
-        vision = model.config.vision
+        vision = self.vision_config = model.config.vision
         self.embed_dims, self.patch_size = vision.hidden_size, vision.patch_size
         self.num_layers = vision.num_hidden_layers
         _check_whole('frozen_stages', [frozen_stages], -1, self.num_layers)

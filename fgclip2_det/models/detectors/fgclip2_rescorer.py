@@ -112,6 +112,8 @@ class FGCLIP2Rescorer(BaseDetector):
         self._rescorer: PredictionRescorer | None = None
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
+        self._given: Vocabulary | Sequence[str] | str | None = None
+        self._loaded = False  # weights came after the vocabulary was set
         self.trained_classes: Sequence[str] = ()
         self.keep_text_encoder = False
         self._text_encoder: list = []
@@ -119,7 +121,7 @@ class FGCLIP2Rescorer(BaseDetector):
         if checkpoint is not None:
             self._load_checkpoint(checkpoint)
         if vocabulary is not None:
-            self.set_vocabulary(Vocabulary(**{'templates': templates, **vocabulary}))
+            self.set_vocabulary(Vocabulary(**vocabulary))
         self.configured_vocabulary = self.vocabulary
 
     @property
@@ -131,8 +133,9 @@ class FGCLIP2Rescorer(BaseDetector):
         """Change the classes of the re-scorer, and of a detector that can.
 
         Args:
-            names: a vocabulary, a list of names, or 'black cat. 白色杯子'. In a list,
-                names the detector was trained on are base, others novel.
+            names: a vocabulary, a list of names, or 'black cat. 白色杯子'. Without a
+                split, names the detector was trained on are base, others novel;
+                without parts, the detector's own hold.
 
         Returns:
             The vocabulary now in force.
@@ -142,7 +145,8 @@ class FGCLIP2Rescorer(BaseDetector):
                 of its own, other names than those or another order.
         """
         trained = self.trained_classes or getattr(self.detector, 'trained_classes', ())
-        vocabulary = as_vocabulary(names, self.templates, trained)
+        parts = getattr(self.detector, 'parts', None)
+        vocabulary = as_vocabulary(names, self.templates, trained, parts)
         self._check_classes(vocabulary)
         if self.vocabulary is None or _key(vocabulary) != _key(self.vocabulary):
             kept = self._text_encoder if self.keep_text_encoder else None
@@ -157,18 +161,24 @@ class FGCLIP2Rescorer(BaseDetector):
                 vocabulary.aliases,
                 templates,
                 base_classes=vocabulary.base_classes,
+                parts=vocabulary.parts,
                 check=False,
             )
             if self.trained_classes:
                 self.detector.trained_classes = self.trained_classes
             self.detector.set_vocabulary(own)
-        self.vocabulary = vocabulary
+        self.vocabulary, self._given, self._loaded = vocabulary, names, False
         self.dataset_meta = dict(
             classes=tuple(vocabulary.names),
             base_classes=tuple(vocabulary.base_classes),
             novel_classes=tuple(vocabulary.novel_classes),
         )
         return vocabulary
+
+    def refresh_vocabulary(self) -> None:
+        """After weights were loaded: what was trained may decide the split."""
+        if self._loaded:
+            self.set_vocabulary(self._given)
 
     def predict(
         self,
@@ -190,6 +200,7 @@ class FGCLIP2Rescorer(BaseDetector):
             )
         if not rescale:
             raise ValueError('boxes must be in the pixels of the picture: rescale=True')
+        self.refresh_vocabulary()
         self.encoder.to(next(self.detector.parameters()).device)
         samples = self._detect(batch_inputs, batch_data_samples)
         for sample in samples:
@@ -283,6 +294,7 @@ class FGCLIP2Rescorer(BaseDetector):
                if name.startswith(prefix)}  # fmt: skip
         own = {name.removeprefix(prefix): value for name, value in own.items()}
         check_weights(self.detector, own, 'the checkpoint')
+        self._loaded = self.vocabulary is not None
         state_dict.update({f'{prefix}detector.{k}': v for k, v in own.items()})
 
 

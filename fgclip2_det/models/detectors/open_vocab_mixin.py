@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.models.encoders import build_encoder, pretrained_folder
-from fgclip2_det.vocabulary import Vocabulary, normalize_name, parse_texts, parts_of
+from fgclip2_det.vocabulary import Vocabulary, fingerprint
 
 
 def as_vocabulary(
@@ -21,17 +21,12 @@ def as_vocabulary(
     trained_classes: Sequence[str],
     parts: Mapping[str, Sequence[str]] | None = None,
 ) -> Vocabulary:
-    """A vocabulary of what a user names; names that training had boxes of are base, and
-    parts are those of the names that have any."""
-    if isinstance(names, Vocabulary):
-        return names
-    names = parse_texts(names) if isinstance(names, str) else list(names)
-    trained = {normalize_name(name) for name in trained_classes}
-    firsts = [n if isinstance(n, str) or not n else n[0] for n in names]
-    base = [n for n in firsts if isinstance(n, str) and normalize_name(n) in trained]
-    return Vocabulary(
-        names, templates, base_classes=base, parts=parts_of(firsts, parts)
-    )
+    """A vocabulary of what a user names. Whether in words, as a list or as a
+    ``Vocabulary``: what it leaves open, templates, split or parts, is the detector's.
+    """
+    if not isinstance(names, Vocabulary):
+        names = Vocabulary(names if isinstance(names, str) else list(names))
+    return names.resolved(templates, trained_classes, parts)
 
 
 def text_source(
@@ -54,6 +49,10 @@ def text_source(
     if kept is not None:
         kept.append(tower)
     return tower
+
+
+def _leaves_split_open(names: Vocabulary | Sequence[str] | str) -> bool:
+    return not isinstance(names, Vocabulary) or names.is_base is None
 
 
 class OpenVocabMixin:
@@ -81,14 +80,12 @@ class OpenVocabMixin:
         self.text_encoder, self.parts = text_encoder, parts
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
+        # what was set, as it was given, and the encoder; in a tuple: no submodule
+        self._given: tuple = (None, None)
         self.keep_text_encoder = False
         self._kept_text_encoder: list[FGCLIP2] = []  # in a list: no submodule
         if vocabulary is not None:
-            own = Vocabulary(**{'templates': templates, **vocabulary})
-            if 'parts' not in vocabulary:
-                options = {**vocabulary, 'parts': parts_of(own.names, parts)}
-                own = Vocabulary(**{'templates': templates, **options, 'check': False})
-            self.set_vocabulary(own)
+            self.set_vocabulary(Vocabulary(**vocabulary))
         self.configured_vocabulary = self.vocabulary
 
     @property
@@ -104,10 +101,11 @@ class OpenVocabMixin:
         """Change the classes; no weight changes, labels index the new names.
 
         Args:
-            names: a vocabulary, a list of names, or 'black cat. 白色杯子'. In a
-                list, names the detector was trained on are base, others novel.
-            encoder: text tower to use; the detector's own, loaded only if the
-                names are new, when None.
+            names: a vocabulary, a list of names, or 'black cat. 白色杯子'. Without a
+                split, names the detector was trained on are base, others novel;
+                without templates or parts, the detector's own hold.
+            encoder: text tower to use, for this vocabulary alone; the detector's own,
+                loaded only if the names are new, when None.
 
         Returns:
             The vocabulary now in force.
@@ -118,10 +116,9 @@ class OpenVocabMixin:
         vocabulary = as_vocabulary(
             names, self.templates, self.trained_classes, self.parts
         )
-        digest = self._digest(vocabulary)
-        known = torch.equal(digest, self.classifier.digest.cpu())
+        digest = self._digest(vocabulary, encoder)
         source = encoder
-        if encoder is not None or not known:
+        if not torch.equal(digest, self.classifier.digest.cpu()):
             source = encoder or self._text_source()
             embeds = vocabulary.embed(source, self.cache_dir)
             if self.classifier.background is not None:
@@ -137,7 +134,7 @@ class OpenVocabMixin:
             )
         self._set_hard_names(vocabulary, digest, source)
         self.roi_head.bbox_head.num_classes = len(vocabulary)
-        self.vocabulary = vocabulary
+        self.vocabulary, self._given = vocabulary, (names, encoder)
         self.dataset_meta = dict(
             classes=tuple(vocabulary.names),
             base_classes=tuple(vocabulary.base_classes),
@@ -172,7 +169,7 @@ class OpenVocabMixin:
     def check_vocabulary(self) -> None:
         """Raises ``ValueError`` if there is none."""
         if self.vocabulary is not None and self.classifier.loaded:
-            self.set_vocabulary(self.vocabulary)  # what was set outlives a load
+            self.set_vocabulary(*self._given)  # what was set outlives a load
         if self.vocabulary is None:
             raise ValueError(
                 "the detector has no vocabulary; call set_vocabulary(['cat', '狗']) "
@@ -183,6 +180,9 @@ class OpenVocabMixin:
         """Raises ``ValueError`` for a training box of a novel class or beyond the
         vocabulary, or if there is no vocabulary."""
         self.check_vocabulary()
+        if not self.trained_classes and _leaves_split_open(self._given[0]):
+            self.trained_classes = self.vocabulary.names  # from now on
+            self.set_vocabulary(*self._given)
         is_base = self.classifier.is_base
         for sample in batch_data_samples:
             labels = sample.gt_instances.labels
@@ -207,11 +207,14 @@ class OpenVocabMixin:
             self._kept_text_encoder if self.keep_text_encoder else None,
         )
 
-    def _digest(self, vocabulary: Vocabulary) -> Tensor:
-        """(32,) uint8: the encoder, the prompts and the split, but no weights."""
-        encoder = self.text_encoder
+    def _digest(self, vocabulary: Vocabulary, encoder: FGCLIP2 | None) -> Tensor:
+        """(32,) uint8: the encoder, the prompts and the split. Weights count where an
+        encoder is given; the detector's own is known by its config."""
+        own = self.text_encoder
+        if encoder is not None:
+            own = {'fingerprint': fingerprint(encoder)}
         key = [
-            encoder if isinstance(encoder, str) else dict(encoder),
+            own if isinstance(own, str) else dict(own),
             vocabulary.prompts(),
             vocabulary.is_base.tolist(),
             self.classifier.background,

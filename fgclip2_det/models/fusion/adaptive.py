@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from fgclip2_det.models.fusion.geometric import OpenVocabGeometricFusion
+from fgclip2_det.models.fusion.score_fusion import check_finite
 
 
 @MODELS.register_module()
@@ -80,7 +81,7 @@ class OpenVocabConfidenceFusion(OpenVocabGeometricFusion):
         gamma: float = 1.0,
     ) -> None:
         super().__init__(alpha, beta, temperature)
-        if not gamma >= 0:
+        if check_finite('gamma', gamma) < 0:
             raise ValueError(f'gamma must be at least 0, got {gamma}')
         self.gamma = gamma
 

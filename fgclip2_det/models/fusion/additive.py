@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from fgclip2_det.models.fusion.score_fusion import ScoreFusion
+from fgclip2_det.models.fusion.score_fusion import (
+    ScoreFusion,
+    check_finite,
+    check_weight,
+)
 
 
 @MODELS.register_module()
@@ -55,7 +59,7 @@ class OpenVocabLogitFusion(ScoreFusion):
         bias: float = 0.0,
     ) -> None:
         super().__init__(alpha, beta, temperature)
-        self.bias = bias
+        self.bias = check_finite('bias', bias)
 
     def combine(
         self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
@@ -98,8 +102,7 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
         for name, value in dict(
             det_weight=det_weight, image_weight=image_weight
         ).items():
-            if not 0 <= value <= 1:
-                raise ValueError(f'{name} must lie in [0, 1], got {value}')
+            check_weight(name, value)
         self.det_weight, self.image_weight = det_weight, image_weight
 
     def forward(

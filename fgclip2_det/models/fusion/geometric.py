@@ -8,7 +8,7 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from fgclip2_det.models.fusion.score_fusion import ScoreFusion
+from fgclip2_det.models.fusion.score_fusion import ScoreFusion, check_positive
 
 
 @MODELS.register_module()
@@ -114,7 +114,7 @@ class OpenVocabLaMIFusion(OpenVocabGeometricFusion):
 
     Args:
         alpha, beta, temperature: see :class:`ScoreFusion`.
-        novel_scale: multiplies the scores of novel classes.
+        novel_scale: multiplies the scores of novel classes; 1 needs no split.
 
     Reference: LaMI-DETR (arXiv:2407.11335); defaults of its OV-LVIS, for detectors
     with independent (sigmoid) scores.
@@ -128,12 +128,17 @@ class OpenVocabLaMIFusion(OpenVocabGeometricFusion):
         novel_scale: float = 5.0,
     ) -> None:
         super().__init__(alpha, beta, temperature)
-        if not novel_scale > 0:
-            raise ValueError(f'novel_scale must be positive, got {novel_scale}')
-        self.novel_scale = novel_scale
+        self.novel_scale = check_positive('novel_scale', novel_scale)
 
     def combine(
         self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
         fused = super().combine(det, cosines, weights, is_base)
+        if self.novel_scale == 1:
+            return fused
+        if is_base is None:
+            raise ValueError(
+                f'novel_scale={self.novel_scale} needs is_base ({fused.shape[1]},), '
+                'got None; without a split, set novel_scale=1'
+            )
         return fused * torch.where(is_base, 1.0, self.novel_scale)

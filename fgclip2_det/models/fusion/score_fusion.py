@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +24,8 @@ class ScoreFusion(nn.Module):
             of regions uses.
 
     Raises:
-        ValueError: for weights outside [0, 1], a temperature that is not positive, or
-            ``beta`` beside a sequence.
+        ValueError: for weights outside [0, 1], a temperature that is not positive and
+            finite, values that are no numbers, or ``beta`` beside a sequence.
     """
 
     needs_image = False  # whether forward takes image_cosines
@@ -35,7 +37,9 @@ class ScoreFusion(nn.Module):
         temperature: float = 0.01,
     ) -> None:
         super().__init__()
-        per_class = isinstance(alpha, Sequence)
+        per_class = isinstance(alpha, Sequence) and not isinstance(alpha, str)
+        if per_class and not len(alpha):
+            raise ValueError('alpha must have a weight for each class, got none')
         if per_class and beta is not None:
             raise ValueError(
                 f'beta must be None where alpha has a weight for each class, got {beta}'
@@ -44,10 +48,8 @@ class ScoreFusion(nn.Module):
         betas = [] if beta is None else [beta]
         for name, values in dict(alpha=alphas, beta=betas).items():
             for value in values:
-                if not 0 <= value <= 1:
-                    raise ValueError(f'{name} must lie in [0, 1], got {value}')
-        if not temperature > 0:
-            raise ValueError(f'temperature must be positive, got {temperature}')
+                check_weight(name, value)
+        check_positive('temperature', temperature)
         self.alpha, self.beta, self.temperature = alpha, beta, temperature
 
     def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
@@ -114,3 +116,27 @@ class ScoreFusion(nn.Module):
                 'a split, set beta=None'
             )
         return torch.where(is_base, self.alpha, self.beta)
+
+
+def check_finite(name: str, value: float) -> float:
+    """The value; ValueError unless it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f'{name} must be a number, got {value!r}')
+    if not math.isfinite(value):
+        raise ValueError(f'{name} must be a finite number, got {value}')
+    return value
+
+
+def check_positive(name: str, value: float) -> float:
+    """The value; ValueError unless it is a finite number above 0."""
+    if check_finite(name, value) <= 0:
+        raise ValueError(f'{name} must be positive, got {value}')
+    return value
+
+
+def check_weight(name: str, value: float) -> float:
+    """The value; ValueError unless it lies in [0, 1]."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise ValueError(f'{name} must lie in [0, 1], got {value!r}')
+    return value

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import torch
-from mmdet.models.layers import multiclass_nms
 from torch import Tensor
+
+from fgclip2_det.models.label_nms import (
+    is_plain,
+    keep_first,
+    nms_by_label,
+    pairwise_iou,
+)
 
 MOST = 8192  # candidates compared at once: 64 MB
 
@@ -16,16 +22,16 @@ def class_nms(
     nms: dict,
     max_per_img: int,
 ) -> tuple[Tensor, Tensor]:
-    """The best detections after NMS in every class, as ``multiclass_nms`` gives them.
+    """The best detections after NMS in every class, as ``multiclass_nms`` means them.
 
     All names share one box a region here, so overlaps are computed once for the boxes.
     NMS goes by descending score, so the best ``max_per_img`` detections depend on the
     best candidates alone: as many are taken as decide the answer, however many names
-    pass the threshold.
+    pass the threshold. Labels and pictures may be large, see :mod:`..label_nms`.
 
     Args:
         bboxes: (n, 4) xyxy.
-        scores: (n, C).
+        scores: (n, C); NaN is no detection.
         score_thr: lowest score that counts, exclusive.
         nms: ``dict(type='nms', iou_threshold=0.5)``; other kinds are MMDetection's.
         max_per_img: D, detections at most.
@@ -33,51 +39,28 @@ def class_nms(
     Returns:
         Boxes with scores (k, 5), by descending score, and labels (k,), k <= D.
     """
-    plain = nms.get('type') == 'nms' and set(nms) <= {'type', 'iou_threshold'}
-    if not plain or max_per_img < 1:  # -1 keeps all
-        return _mmdet_nms(bboxes, scores, score_thr, nms, max_per_img)
-    num_classes = scores.shape[1]
     flat = scores.flatten()
+    flat = flat.masked_fill(flat.isnan(), float('-inf'))  # topk puts NaN first
     found = int((flat > score_thr).sum())
-    overlaps = _overlaps(bboxes) > nms['iou_threshold']
-    num = min(4 * max_per_img, found)
-    while num <= MOST:
+    limit = max_per_img if max_per_img > 0 else found  # -1 keeps all
+    num = min(4 * limit, found) if is_plain(nms) else found
+    overlaps = None
+    while True:
         best, index = flat.topk(num)
-        box, label = index // num_classes, index % num_classes
-        kept = _greedy(overlaps, box, label)[:max_per_img]
-        if len(kept) == max_per_img or num == found:
+        box, label = index // scores.shape[1], index % scores.shape[1]
+        if is_plain(nms) and num <= MOST:
+            if overlaps is None:
+                overlaps = pairwise_iou(bboxes) > nms['iou_threshold']
+            kept = _greedy(overlaps, box, label)
             dets = torch.cat([bboxes[box[kept]], best[kept, None]], 1)
-            return dets, label[kept]
+        else:
+            dets, kept = nms_by_label(bboxes[box], best, label, nms)
+        if len(kept) >= limit or num == found:
+            return dets[:limit], label[kept][:limit]
         num = min(4 * num, found)
-    return _mmdet_nms(bboxes, scores, score_thr, nms, max_per_img)
-
-
-def _mmdet_nms(
-    bboxes: Tensor, scores: Tensor, score_thr: float, nms: dict, max_per_img: int
-) -> tuple[Tensor, Tensor]:
-    background = scores.new_zeros(len(scores), 1)  # its last column
-    scores = torch.cat([scores, background], 1)
-    return multiclass_nms(bboxes, scores, score_thr, nms, max_per_img)
 
 
 def _greedy(overlaps: Tensor, box: Tensor, label: Tensor) -> Tensor:
-    """Indices of candidates that no better, kept one of their class overlaps.
-
-    ``keep[j] = not any(over[i, j] and keep[i], i < j)`` iterated from all True:
-    round t settles candidate t at the latest, so a fixed point is the answer.
-    """
+    """Indices of candidates that no better, kept one of their class overlaps."""
     over = overlaps[box[:, None], box] & (label[:, None] == label)
-    over = over.triu(1)
-    keep, last = ~over.any(0), None
-    while last is None or not torch.equal(keep, last):
-        keep, last = ~over[keep].any(0), keep
-    return keep.nonzero()[:, 0]
-
-
-def _overlaps(bboxes: Tensor) -> Tensor:
-    """(n, n) IoU; 0 for a pair of empty boxes."""
-    low = torch.maximum(bboxes[:, None, :2], bboxes[:, :2])
-    high = torch.minimum(bboxes[:, None, 2:], bboxes[:, 2:])
-    inter = (high - low).clamp(min=0).prod(-1)
-    areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(-1)
-    return (inter / (areas[:, None] + areas - inter)).nan_to_num(0.0)
+    return keep_first(over).nonzero()[:, 0]

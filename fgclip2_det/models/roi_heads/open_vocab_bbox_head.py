@@ -8,9 +8,12 @@ from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.models.losses import vocabulary_tic_loss
+from fgclip2_det.models.roi_heads.class_nms import class_nms
 from fgclip2_det.models.roi_heads.federated_names import FederatedNames
 from fgclip2_det.models.roi_heads.hard_names import HardNames
 from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassifier
@@ -121,6 +124,26 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         if len(labels):
             losses['acc'] = accuracy(logits, labels)
         return losses
+
+    def _predict_by_feat_single(
+        self,
+        roi: Tensor,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        img_meta: dict,
+        rescale: bool = False,
+        rcnn_test_cfg: ConfigDict | None = None,
+    ) -> InstanceData:
+        """As in ``BBoxHead``; NMS is exact for large vocabularies, too."""
+        without_nms = rcnn_test_cfg if not len(roi) else None
+        results = super()._predict_by_feat_single(
+            roi, cls_score, bbox_pred, img_meta, rescale, without_nms
+        )
+        if rcnn_test_cfg is None or not len(roi):
+            return results
+        options = rcnn_test_cfg.score_thr, rcnn_test_cfg.nms, rcnn_test_cfg.max_per_img
+        dets, labels = class_nms(results.bboxes, results.scores[:, :-1], *options)
+        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
 
     def _counting(self, rois: Tensor, labels: Tensor) -> Tensor:
         """(C,), or (K, C) bool: names that count, for each region if federated."""

@@ -202,6 +202,19 @@ def test_a_larger_budget_resizes_the_original_pictures():
         with_budget(AlignmentCollate()(samples), 576)
 
 
+def test_a_larger_budget_keeps_the_places_in_scenes():
+    """What one process with the larger budget gives: 21 x 15 patches of 32 x 32."""
+    view, whole = make_sample(SMALL), make_sample((90, 40))
+    view.window = (32, 0.5, 0.99)
+    batch = AlignmentCollate(keep_pictures=True)([view, whole])
+    larger = with_budget(batch, 576)
+    expected = AlignmentCollate(max_num_patches=576)([view, whole])
+    assert not torch.equal(batch.images.windows, larger.images.windows)
+    for name in ('pixel_values', 'grid_sizes', 'windows'):
+        found = getattr(larger.images, name)
+        assert torch.equal(found, getattr(expected.images, name)), name
+
+
 def test_evaluation_steps_are_not_coordinated(monkeypatch):
     monkeypatch.setattr(preprocessor_module, 'all_gather', None)  # would fail
     module = MODELS.build(dict(type='AlignmentDataPreprocessor'))

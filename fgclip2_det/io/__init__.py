@@ -1,0 +1,1 @@
+"""Files: digests of what they hold."""
