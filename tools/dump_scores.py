@@ -24,6 +24,10 @@ def parser() -> argparse.ArgumentParser:
     add('--unpickle', action='store_true',
         help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
              'tensors and plain values are read, anything else is refused')  # fmt: skip
+    add('--label-order', metavar='ORDER',
+        help="what the pickle's labels count: file (CocoDataset), split (base before "
+             'novel, OpenVocabCocoDataset), ov_coco, the config of the detector, or a '
+             'file of names in label order; needed where these differ')  # fmt: skip
     add('--ann', required=True, help='COCO annotation file: images and categories')
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
@@ -55,6 +59,7 @@ def main(args: argparse.Namespace) -> None:
         int(patches) if patches.isdecimal() else patches,
         args.cache_dir,
         unpickle=args.unpickle,
+        label_order=args.label_order,
     )
     print(f'{header.num_images} images, {len(header.classes)} names, '
           f'{len(header.novel_classes)} of them novel: {args.out}')  # fmt: skip

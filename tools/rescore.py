@@ -36,6 +36,10 @@ def parser() -> argparse.ArgumentParser:
     add('--unpickle', action='store_true',
         help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
              'tensors and plain values are read, anything else is refused')  # fmt: skip
+    add('--label-order', metavar='ORDER',
+        help="what the pickle's labels count: file (CocoDataset), split (base before "
+             'novel, OpenVocabCocoDataset), ov_coco, the config of the detector, or a '
+             'file of names in label order; needed where these differ')  # fmt: skip
     add('--ann', required=True, help='COCO annotation file: images and categories')
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
@@ -81,7 +85,12 @@ def main(args: argparse.Namespace) -> None:
     fusion = MODELS.build(dict(type=RULES[args.fusion], **options))
     patches = args.max_num_patches
     predictions = read_predictions(
-        args.predictions, args.ann, args.language, args.novel, args.unpickle
+        args.predictions,
+        args.ann,
+        args.language,
+        args.novel,
+        args.unpickle,
+        args.label_order,
     )
     split = predictions.split
     encoder = FGCLIP2.from_pretrained(args.encoder).to(args.device)

@@ -44,13 +44,14 @@ def dump_scores(
     images_per_shard: int = 64,
     progress: bool = True,
     unpickle: bool = False,
+    label_order: str | Sequence[str] | None = None,
 ) -> DumpHeader:
     """Compare all boxes of a COCO result list with all names, and keep the cosines.
 
     A run that was stopped continues after its last whole shard.
 
     Args:
-        predictions_file, ann_file, language, novel, unpickle: see
+        predictions_file, ann_file, language, novel, unpickle, label_order: see
             :func:`read_predictions`.
         image_root: folder that the images' file names start from.
         encoder: both towers and a tokenizer.
@@ -69,7 +70,7 @@ def dump_scores(
     if images_per_shard < 1:
         raise ValueError(f'images_per_shard must be at least 1, got {images_per_shard}')
     predictions = read_predictions(
-        predictions_file, ann_file, language, novel, unpickle
+        predictions_file, ann_file, language, novel, unpickle, label_order
     )
     if not predictions.rows:
         raise ValueError(f'{predictions_file} holds no result; give one that does')
@@ -85,7 +86,7 @@ def dump_scores(
         language=language,
         templates=list(vocabulary.templates),
         max_num_patches=max_num_patches,
-        predictions_sha256=file_digest(predictions_file),
+        predictions_sha256=_digest(predictions_file, predictions, unpickle),
         ann_sha256=file_digest(ann_file),
         num_images=len(paths),
         images_per_shard=images_per_shard,
@@ -159,6 +160,15 @@ def _score_image(
         torch.tensor([label[row['category_id']] for row in rows]),
         bboxes,
     )
+
+
+def _digest(path: str | os.PathLike, predictions: Predictions, unpickle: bool) -> str:
+    """Of the file, and of what a pickle's labels were taken for."""
+    digest = file_digest(path)
+    if not unpickle:
+        return digest
+    ids = [row['category_id'] for rows in predictions.rows.values() for row in rows]
+    return hashlib.sha256(f'{digest} {json.dumps(ids)}'.encode()).hexdigest()
 
 
 def _check_same(found: DumpHeader, expected: DumpHeader, folder: Path) -> None:

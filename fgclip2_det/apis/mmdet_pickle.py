@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -41,7 +41,8 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def read_mmdet_pickle(
-    path: str | os.PathLike, category_ids: Sequence[int | str]
+    path: str | os.PathLike,
+    category_ids: Sequence[int | str] | Callable[[int], Sequence[int | str]],
 ) -> list[dict]:
     """Rows of a COCO result list, from what ``DumpDetResults`` or ``--out`` wrote.
 
@@ -50,7 +51,8 @@ def read_mmdet_pickle(
             ``pred_instances`` with ``bboxes`` (n, 4) xyxy in pixels of the picture,
             ``scores`` (n,) and ``labels`` (n,).
         category_ids: id of each label, in the order of the detector's classes, which
-            the file does not name.
+            the file does not name; or what gives them for the number of labels that
+            occur (the highest plus one).
 
     Returns:
         ``{image_id, category_id, bbox, score}`` for every box, xywh; not checked yet.
@@ -71,6 +73,8 @@ def read_mmdet_pickle(
             f'{path} must hold a list with one entry an image, got a '
             f'{type(content).__name__}'
         )
+    if callable(category_ids):
+        category_ids = category_ids(_num_labels(content))
     rows = []
     for number, entry in enumerate(content):
         try:
@@ -81,6 +85,18 @@ def read_mmdet_pickle(
                 f'with bboxes (n, 4), scores (n,) and labels (n,): {error!r}'
             ) from error
     return rows
+
+
+def _num_labels(content: list) -> int:
+    """The highest label plus one; entries that have none are refused later."""
+    highest = -1
+    for entry in content:
+        try:
+            labels = torch.as_tensor(entry['pred_instances']['labels'])
+            highest = max(highest, int(labels.max()) if labels.numel() else -1)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+            continue
+    return highest + 1
 
 
 def _rows(entry: dict, category_ids: Sequence[int | str]) -> list[dict]:

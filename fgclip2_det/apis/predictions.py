@@ -12,10 +12,13 @@ from reprlib import repr as short_repr
 
 from tqdm import tqdm
 
+from fgclip2_det.apis.config_labels import label_names_of_config
 from fgclip2_det.apis.mmdet_pickle import read_mmdet_pickle
+from fgclip2_det.coco.label_order import ids_of_labels
 from fgclip2_det.datasets.class_split import ClassSplit, resolve_classes
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+from fgclip2_det.vocabulary.names import read_names_file
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def read_predictions(
     language: str = 'en',
     novel: Sequence[str] | None = None,
     unpickle: bool = False,
+    label_order: str | os.PathLike | Sequence[str] | None = None,
 ) -> Predictions:
     """Read a COCO result list and the annotation file that it belongs to.
 
@@ -52,13 +56,17 @@ def read_predictions(
         language: of the class names.
         novel: novel classes; None: the categories' own ``split``, if all have one.
         unpickle: predictions_file is MMDetection's pickle, see
-            :func:`.mmdet_pickle.read_mmdet_pickle`; its labels count the categories
-            of ann_file in the file's order.
+            :func:`.mmdet_pickle.read_mmdet_pickle`.
+        label_order: what the pickle's labels count: 'file' (``CocoDataset``), 'split'
+            (base before novel, ``OpenVocabCocoDataset``), 'ov_coco', the detector's
+            config (.py), a file of names in label order, or the names. None: the
+            order that is possible, see :func:`.label_order.ids_of_labels`.
 
     Raises:
         ValueError: naming file and row: what is no result list, unknown images and
             categories, boxes and scores that are no finite numbers, boxes outside
-            their image, scores outside [0, 1].
+            their image, scores outside [0, 1]; a pickle whose labels may mean several
+            names, with the orders.
     """
     coco = _read_json(ann_file)
     if not isinstance(coco, dict) or not {'images', 'categories'} <= set(coco):
@@ -68,8 +76,11 @@ def read_predictions(
     split = resolve_classes(coco['categories'], novel=novel, language=language)
     known = dict.fromkeys(split.category_ids)
     if unpickle:
-        ids = [category['id'] for category in coco['categories']]
-        found = read_mmdet_pickle(predictions_file, ids)
+        found = _read_pickle(predictions_file, coco['categories'], split, label_order)
+    elif label_order is not None:
+        raise ValueError(
+            'label_order is for a pickle; the rows of a result list have category_id'
+        )
     elif Path(predictions_file).suffix in ('.pkl', '.pickle'):
         raise ValueError(
             f'{predictions_file} is a pickle; say that it may be read (--unpickle)'
@@ -87,6 +98,27 @@ def read_predictions(
             raise ValueError(f'{predictions_file}: row {number} (from 0): {fault}')
         rows.setdefault(row['image_id'], []).append(row)
     return Predictions(images, rows, [row['image_id'] for row in found], split)
+
+
+def _read_pickle(
+    path: str | os.PathLike,
+    categories: list[dict],
+    split: ClassSplit,
+    order: str | os.PathLike | Sequence[str] | None,
+) -> list[dict]:
+    """Rows of MMDetection's pickle."""
+    if isinstance(order, str | os.PathLike) and Path(order).suffix == '.py':
+        order = label_names_of_config(order, categories)
+    elif isinstance(order, str | os.PathLike) and Path(order).is_file():
+        order = [aliases[0] for aliases in read_names_file(order)]
+
+    def ids(num_labels: int) -> list[int | str]:
+        try:
+            return ids_of_labels(categories, split, num_labels, order)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
+
+    return read_mmdet_pickle(path, ids)
 
 
 def rescore_predictions(

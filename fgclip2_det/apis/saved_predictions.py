@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -25,7 +26,7 @@ class SavedPredictions(BaseDetector):
     Args:
         predictions: COCO result list, or MMDetection's pickle.
         ann_file: COCO file of the images and categories that it is of.
-        unpickle, language: see :func:`.predictions.read_predictions`.
+        unpickle, language, label_order: see :func:`.predictions.read_predictions`.
 
     Raises:
         ValueError: what :func:`.predictions.read_predictions` refuses, and images that
@@ -43,9 +44,12 @@ class SavedPredictions(BaseDetector):
         ann_file: str | os.PathLike,
         unpickle: bool = False,
         language: str = 'en',
+        label_order: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        found = read_predictions(predictions, ann_file, language, None, unpickle)
+        found = read_predictions(
+            predictions, ann_file, language, None, unpickle, label_order
+        )
         self.images, self.rows = found.images, found.rows
         self.ann_file, self.split = ann_file, found.split
         self.dataset_meta = dict(classes=tuple(found.split.classes))

@@ -2,8 +2,9 @@
 
 ``prepare`` makes MMDetection importable and safe before anything else touches
 it: a stand-in for missing compiled ops, the original mm packages on today's
-Python, checkpoints that are read without unpickling, lvis on today's NumPy, and
-MMDetection's Grounding DINO on today's transformers.
+Python, checkpoints that are read without unpickling, lvis on today's NumPy,
+MMDetection's Grounding DINO on today's transformers, and which of our metrics are
+better when greater.
 """
 
 import functools
@@ -29,9 +30,15 @@ def prepare() -> bool:
     from fgclip2_det.compat import mm_packages
 
     mm_packages.prepare_imports()
-    from fgclip2_det.compat import checkpoints, grounding_dino, lvis_numpy
+    from fgclip2_det.compat import (
+        checkpoints,
+        comparison_rules,
+        grounding_dino,
+        lvis_numpy,
+    )
 
     checkpoints.install()
     lvis_numpy.install()
     grounding_dino.install()
+    comparison_rules.install()
     return True

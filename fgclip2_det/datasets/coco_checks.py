@@ -142,6 +142,14 @@ def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | 
     return None
 
 
+def has_mask(segmentation: object) -> bool:
+    """Whether an annotation's ``segmentation`` covers anything: an RLE, or a polygon of
+    three points or more, as MMDetection's ``LoadAnnotations`` counts them."""
+    if not isinstance(segmentation, list):
+        return bool(segmentation)
+    return any(len(p) >= 6 and len(p) % 2 == 0 for p in segmentation)
+
+
 def _is_box(bbox: object) -> bool:
     return (
         isinstance(bbox, list)

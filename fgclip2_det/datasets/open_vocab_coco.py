@@ -12,7 +12,7 @@ from mmengine.fileio import exists, get_text, join_path
 from mmengine.logging import MMLogger
 
 from .class_split import resolve_classes
-from .coco_checks import annotation_fault, index_entries
+from .coco_checks import annotation_fault, has_mask, index_entries
 from .metainfo import CLASS_SPLITS
 from .transforms import UnreadableImageError
 
@@ -28,7 +28,9 @@ class OpenVocabCocoDataset(CocoDataset):
     where the file has none) and ``language``, once the annotations are loaded.
 
     Boxes that cross the image border are clipped to it, and boxes below one pixel are
-    dropped, as in MMDetection. Images without boxes follow ``filter_cfg``.
+    dropped, as in MMDetection. Images without boxes follow ``filter_cfg``. Where the
+    pipeline loads masks, an instance without one (``segmentation: []``) is ignored like
+    a crowd, its box in place of its mask; how many there are is said once.
 
     Args:
         base_classes: classes to train on, by any of their names in the file.
@@ -48,7 +50,8 @@ class OpenVocabCocoDataset(CocoDataset):
         ValueError: naming file and entry: value of another type, unknown category or
             image, box that is not four finite numbers, has negative sides or lies
             outside its image, duplicate names or ids, requested classes that the file
-            lacks. Also when filtering leaves no image to train on.
+            lacks. Also when filtering leaves no image to train on, or if the pipeline
+        loads masks and no annotation has one.
 
     Example:
         >>> dataset = OpenVocabCocoDataset(
@@ -109,6 +112,8 @@ class OpenVocabCocoDataset(CocoDataset):
             annotation.setdefault('area', width * height)
             annotations[annotation['image_id']].append(annotation)
             self.cat_img_map[annotation['category_id']].add(annotation['image_id'])
+        if self._loads_masks:
+            self._report_missing_masks(coco['annotations'])
         return [
             self.parse_data_info(
                 {
@@ -125,8 +130,32 @@ class OpenVocabCocoDataset(CocoDataset):
         width, height = data_info['width'], data_info['height']
         for instance in data_info['instances']:
             x1, y1, x2, y2 = instance['bbox']
-            instance['bbox'] = [max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)]
+            x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+            instance['bbox'] = [x1, y1, x2, y2]
+            if self._loads_masks and not has_mask(instance.get('mask')):
+                instance['mask'] = [[x1, y1, x2, y1, x2, y2, x1, y2]]
+                instance['ignore_flag'] = 1
         return data_info
+
+    @property
+    def _loads_masks(self) -> bool:
+        return any(getattr(t, 'with_mask', False) for t in self.pipeline.transforms)
+
+    def _report_missing_masks(self, annotations: list[dict]) -> None:
+        loaded = [a for a in annotations if a['category_id'] in self.cat2label]
+        without = [a['id'] for a in loaded if not has_mask(a.get('segmentation'))]
+        if loaded and len(without) == len(loaded):
+            raise ValueError(
+                f'{self.ann_file}: none of its {len(loaded)} annotations has a mask, '
+                'which the pipeline loads; use a config without masks, or add '
+                'segmentation to the file'
+            )
+        if without:
+            MMLogger.get_current_instance().warning(
+                f'{self.ann_file}: {len(without)} of {len(loaded)} annotations have no '
+                f'mask (annotation {without[0]} the first); they are ignored, neither '
+                'trained on nor taken for background'
+            )
 
     def _set_classes(self, categories: list[dict]) -> None:
         base, novel = self.base_classes, self.novel_classes

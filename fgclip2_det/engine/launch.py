@@ -26,6 +26,7 @@ from .work_dir import (
 )
 
 HOOKS = (
+    'OpenVocabLabelOrderHook',
     'OpenVocabReproducibleHook',
     'OpenVocabMetricsJsonHook',
     'OpenVocabVisualizationHook',

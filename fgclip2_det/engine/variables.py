@@ -13,7 +13,7 @@ def spread_variables(cfg: MutableMapping, options: Mapping[str, Any]) -> None:
     and an annotation path; by the time an option arrives these are plain values.
     So wherever the same key holds the variable's old value it gets the new one,
     and where the old value is a path, so does every path that is it, starts with
-    it or ends with it.
+    it or ends with it. A slash at the end of either value makes no difference.
 
     Args:
         cfg: config before ``options`` are merged; changed in place.
@@ -65,11 +65,15 @@ def _spread(part: Any, key: str, old: Any, new: Any) -> None:
 
 def _exchange(path: str, old: str, new: str) -> str:
     """``path`` with a leading or trailing ``old`` exchanged; a word that stands
-    alone or last is no path."""
+    alone or last is no path. MMDetection's roots end with a slash, ours do not."""
+    old, is_path = old.rstrip('/'), '/' in old
+    if not old:
+        return path
     if path.startswith(f'{old}/'):
-        return new + path[len(old) :]
-    if path == old and '/' in old:
+        rest = path[len(old) :].lstrip('/')
+        return f'{new.rstrip("/")}/{rest}' if rest else new
+    if path == old and is_path:
         return new
-    if path.endswith(f'/{old}') and '/' in old:
+    if path.endswith(f'/{old}') and is_path:
         return path[: -len(old)] + new
     return path

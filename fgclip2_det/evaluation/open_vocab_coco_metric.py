@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +41,16 @@ class OpenVocabCocoMetric(BaseMetric):
             ``agnostic_ap50``, whatever their labels.
         classwise: also log a table of all classes.
         outfile_prefix: write the predictions as a COCO result list to
-            ``{outfile_prefix}.bbox.json``.
+            ``{outfile_prefix}.bbox.json``. Category ids are those of ``ann_file`` or
+            of the data set; rows of classes that the file lacks are left out.
         backend_args: of the file backend for ``ann_file``.
         collect_device, prefix: as in MMEngine.
 
     Raises:
         ValueError: on boxes or scores that are not finite, labels beyond the
-            vocabulary, unknown images, or classes that differ from ``ann_file``'s.
+            vocabulary, unknown images, or classes that differ from ``ann_file``'s;
+            two files' images of one id; ``outfile_prefix`` where no category ids are
+            known.
 
     Reference: Bansal et al. (arXiv:1804.04340), section 4; COCO detection evaluation.
 
@@ -89,6 +93,8 @@ class OpenVocabCocoMetric(BaseMetric):
                 (n, 4) xyxy, scores (n,), labels (n,)).
         """
         num_classes = len(self.dataset_meta['classes'])
+        if self.outfile_prefix and not self.ann_file:
+            self._check_ids_are_known()
         for sample in data_samples:
             image_id, found = sample['img_id'], sample['pred_instances']
             detections = ImageBoxes(
@@ -98,22 +104,26 @@ class OpenVocabCocoMetric(BaseMetric):
             )
             _check_detections(image_id, detections, num_classes)
             truth = None if self.ann_file else _truth_of_sample(sample)
-            self.results.append((image_id, detections, truth))
+            path = sample.get('img_path') or ''
+            self.results.append(((image_id, path), detections, truth))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """AP of all processed images, by name without prefix."""
         by_image = {}
-        for image_id, detections, truth in results:  # a sampler may repeat images
-            by_image.setdefault(image_id, (detections, truth))
-        image_ids = sorted(by_image)  # the order of ties in COCO's evaluation
-        detections = [by_image[i][0] for i in image_ids]
+        for image, detections, truth in results:  # a sampler may repeat images
+            by_image.setdefault(image, (detections, truth))
+        images = sorted(by_image)  # the order of ties in COCO's evaluation
+        image_ids = [image_id for image_id, _ in images]
+        if self.ann_file or self.outfile_prefix:
+            self._check_ids_are_unique(images)
+        detections = [by_image[i][0] for i in images]
         category_ids, groups = self._category_ids(), self._groups()
         if self.outfile_prefix:
             self._write_results(image_ids, detections, category_ids)
         if self.ann_file:
             truths = self._truths_of_file(image_ids, category_ids)
         else:
-            truths = [by_image[i][1] for i in image_ids]
+            truths = [by_image[i][1] for i in images]
         aps = average_precision(truths, detections, len(category_ids), self.max_dets)
         if self.classwise:
             self._log_table(aps, truths, groups)
@@ -146,12 +156,30 @@ class OpenVocabCocoMetric(BaseMetric):
         groups = {'base': base, 'novel': novel, 'all': classes}
         return {k: [classes.index(c) for c in names] for k, names in groups.items()}
 
-    def _category_ids(self) -> list[int]:
-        """Category id per label, checked against ``ann_file``."""
+    def _check_ids_are_known(self) -> None:
+        if not self.dataset_meta.get('category_ids'):
+            raise ValueError(
+                f"outfile_prefix={self.outfile_prefix!r} needs the file's category "
+                'ids, which this data set does not tell; give the metric an ann_file, '
+                'or use OpenVocabCocoDataset'
+            )
+
+    def _check_ids_are_unique(self, images: list[tuple]) -> None:
+        for (image_id, path), (other_id, other) in pairwise(images):
+            if image_id == other_id:
+                raise ValueError(
+                    f'image id {image_id} stands for {path!r} and for {other!r}; the '
+                    'images of several files need ids of their own, or leave out '
+                    'ann_file and outfile_prefix'
+                )
+
+    def _category_ids(self) -> list[int | None]:
+        """Category id per label, checked against ``ann_file``; None where no file
+        tells it."""
         classes = self.dataset_meta['classes']
         ids = self.dataset_meta.get('category_ids')
         if not self.ann_file:
-            return list(ids or range(1, len(classes) + 1))
+            return list(ids or [None] * len(classes))
         names = {
             c['id']: [c[key] for key in _NAME_KEYS if key in c]
             for c in self._coco['categories']
@@ -210,7 +238,14 @@ class OpenVocabCocoMetric(BaseMetric):
                 found.scores.tolist(),
                 strict=True,
             )
+            if category_ids[label] is not None
         ]
+        num_rows = sum(len(found.labels) for found in detections)
+        if len(results) < num_rows:
+            MMLogger.get_current_instance().warning(
+                f'{num_rows - len(results)} of {num_rows} detections are of classes '
+                'that the annotation file lacks; the result list leaves them out'
+            )
         path = Path(f'{self.outfile_prefix}.bbox.json')
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f'{path.name}.part')

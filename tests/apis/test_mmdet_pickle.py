@@ -73,7 +73,8 @@ def test_read_like_a_result_list(pickled, tmp_path):
     ann.write_text(json.dumps(coco))
     rows.write_text(json.dumps(read_mmdet_pickle(path, IDS)))
     novel = ['thing 7']  # puts category 7 last among the vocabulary's labels
-    found = read_predictions(path, ann, novel=novel, unpickle=True)
+    options = dict(novel=novel, unpickle=True, label_order='file')
+    found = read_predictions(path, ann, **options)
     assert found == read_predictions(rows, ann, novel=novel)
     assert found.split.category_ids[-1] == 7 and set(found.rows) == {4, 9}
     with pytest.raises(ValueError, match=r'is a pickle; say that .* \(--unpickle\)'):

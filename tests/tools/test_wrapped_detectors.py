@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -248,7 +249,8 @@ def test_chunks(folders, image):
 
 def test_closed_set_labels_go_by_name(folders, image):
     detector = HuggingFaceDetector(str(folders['detr']))
-    detector.set_vocabulary(['unknown', '白色杯子', 'black cat'])
+    with pytest.warns(UserWarning, match="1 of 3 names, .*: 'unknown'; give"):
+        detector.set_vocabulary(['unknown', '白色杯子', 'black cat'])
     _, scores, labels = detector.detect(image)
     with torch.no_grad():
         logits = detector.model(**detector.process(images=image)).logits[0]
@@ -256,9 +258,59 @@ def test_closed_set_labels_go_by_name(folders, image):
     expected = (best.indices > 0).sum()  # 'N/A' is no name
     assert len(scores) == expected
     assert labels.bincount(minlength=3)[1] == (best.indices == 1).sum()
-    detector.set_vocabulary(['cup'])
     with pytest.raises(ValueError, match=r'none of the names .* it finds its own'):
-        detector.detect(image)
+        detector.set_vocabulary(['cup'])
+    assert detector.vocabulary.names[0] == 'unknown'  # the one before stays
+
+
+def test_closed_set_answers_to_synonyms(folders, image, monkeypatch):
+    """RT-DETR's words for COCO's classes; the vocabulary's aliases; never twice."""
+    detector = HuggingFaceDetector(str(folders['detr']))
+    words = ['sofa', 'tvmonitor', 'pottedplant']
+    for turn in range(3):  # its weights find one class alone
+        own = dict(enumerate(words[turn:] + words[:turn]))
+        monkeypatch.setattr(detector.model.config, 'id2label', own)
+        found = []
+        for names in (
+            words,
+            ['couch', 'tv', 'potted plant'],
+            ['Couch', ['screen', 'TV'], ['plant', 'potted_plant']],
+        ):
+            with warnings.catch_warnings(action='error'):
+                detector.set_vocabulary(Vocabulary(names, check=False))
+            found.append(detector.detect(image)[2].tolist())
+        assert found[0] == found[1] == found[2] and found[0]
+        label = words.index(own[2])
+        assert set(found[0]) == {label}
+    monkeypatch.setattr(detector.model.config, 'id2label', {2: 'sofa'})
+    with pytest.warns(UserWarning, match="1 of 2 names, .*: 'couch'"):
+        detector.set_vocabulary(['couch', 'sofa'])
+    assert set(detector.detect(image)[2].tolist()) == {1}
+
+
+def test_unknown_words_are_an_error(folders):
+    """[UNK] to BERT: two Chinese names would have the same scores."""
+    detector = HuggingFaceDetector(str(folders['mm_grounding_dino']))
+    with pytest.raises(ValueError, match=r"cannot read 2 of 3 names: '黑猫', '白狗'; "):
+        detector.set_vocabulary(['黑猫', '白狗', 'red cup'])
+    names = Vocabulary([['黑猫', 'black cat'], ['red cup', '红杯子'], '白色杯子'])
+    detector.set_vocabulary(names)
+    assert detector._names == ['black cat', 'red cup', '白色杯子']
+    assert detector.vocabulary.names == ['黑猫', 'red cup', '白色杯子']
+
+
+def test_owl_names_the_long_name_and_the_limit(folders, image):
+    """Its 32 positions hold a letter each, as nothing is merged, and two marks."""
+    detector = HuggingFaceDetector(str(folders['owlv2']))
+    text = 'a very long description of nothing much'
+    with pytest.raises(ValueError, match=rf"32 tokens .*'{text}' with \d+ tokens"):
+        detector.set_vocabulary(['cat', text])
+    detector.set_vocabulary(Vocabulary(['cat', [text, 'nothing']]))
+    assert detector._names == ['cat', 'nothing']
+    detector.detect(image)
+    with pytest.warns(UserWarning, match="1 of 2 names are bytes to it: '猫'") as told:
+        detector.set_vocabulary(['猫', 'café'])
+    assert len(told) == 1
 
 
 def test_wrong_input(folders, write_config, tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import json
 from pathlib import Path
 
@@ -33,7 +34,9 @@ PATH = (
 NAMES = ['black_cat', '白色杯子', 'red cup', 'traffic_light_(red)', 'bench']
 # '. ' between names; Grounding DINO leaves out what is in parentheses
 CHUNKS = (('black cat', '白色杯子'), ('red cup', 'traffic light '), ('bench',))
-WORDS = '[PAD] [UNK] [CLS] [SEP] [MASK] . black cat 白 色 杯 子 red cup light traffic'
+WORDS = (
+    '[PAD] [UNK] [CLS] [SEP] [MASK] . black cat 白 色 杯 子 red cup light traffic bench'
+)
 SIZES = [(160, 96), (100, 128), (96, 160)]  # w, h
 SMALL = dict(feedforward_channels=32, embed_dim=32, num_layers=2, num_queries=20)
 
@@ -316,10 +319,24 @@ def test_names_without_tokens(folder):
     with pytest.raises(ValueError, match=r"0\.png: .* no score for '\(black\)', of"):
         model.test_step(data)
     model.detector.test_cfg.chunked_size = -1
-    names = [f'{chr(ord("一") + i)} cup' for i in range(99)]
+    words = itertools.product(['black', 'cat', 'red', 'cup', 'bench'], repeat=3)
+    names = [' '.join(name) for name in words][:99]
     model.set_vocabulary(Vocabulary(names, check=False))
     with pytest.raises(ValueError, match=r'no score for .* set a smaller test_cfg'):
         model.test_step(data)
+
+
+def test_words_that_bert_does_not_know(folder):
+    """[UNK] stands for all of them, so their scores would be the same."""
+    model = MODELS.build(load(folder).model)
+    with pytest.raises(
+        ValueError, match=r"GroundingDINO cannot read 2 of 3 names: '黑猫', '白狗'"
+    ):
+        model.set_vocabulary(['黑猫', '白狗', 'red cup'])
+    assert model.vocabulary is None
+    model.set_vocabulary(Vocabulary([['黑猫', 'black_cat'], 'red cup'], check=False))
+    assert model._names_to_give == ['black cat', 'red cup']
+    assert model.vocabulary.names == ['黑猫', 'red cup']
 
 
 @torch.no_grad()

@@ -10,6 +10,9 @@ from torch.utils.data import DataLoader
 
 from fgclip2_det.vocabulary import Vocabulary
 
+from ..label_order import settle_metainfo
+from .label_order_hook import check_labels
+
 
 @HOOKS.register_module()
 class OpenVocabVocabularyHook(Hook):
@@ -32,7 +35,13 @@ class OpenVocabVocabularyHook(Hook):
         self.shift_novel = shift_novel
 
     def before_run(self, runner: Runner) -> None:
-        """Before other hooks copy the model (``EMAHook`` does)."""
+        """Before other hooks copy the model (``EMAHook`` does).
+
+        Raises:
+            ValueError: if a label means another name to data set or metric.
+        """
+        settle_metainfo(runner)
+        check_labels(runner)
         self._set_for_training(runner)
 
     def before_train(self, runner: Runner) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mmdet.models.detectors import BaseDetector
+from mmdet.models.detectors.glip import clean_label_name
 from mmdet.structures import DetDataSample, SampleList
 
+from fgclip2_det.models.detectors.readable_names import readable_names
 from fgclip2_det.vocabulary import Vocabulary
 
 
@@ -18,13 +20,29 @@ def reads_chunks(detector: BaseDetector) -> bool:
     return reads_text(detector) and detector.test_cfg.get('chunked_size', -1) > 0
 
 
-def give_names(samples: SampleList, vocabulary: Vocabulary) -> None:
+def names_to_give(detector: BaseDetector, vocabulary: Vocabulary) -> list[str]:
+    """Names in label order: of each class, the first alias that the detector can read.
+
+    Raises:
+        ValueError: naming the classes that have none.
+    """
+    model = detector.language_model
+    names = readable_names(
+        vocabulary.aliases,
+        model.tokenizer,
+        getattr(model, 'max_tokens', None),
+        clean_label_name,
+        type(detector).__name__,
+    )
+    return [name.replace('_', ' ') for name in names]
+
+
+def give_names(samples: SampleList, names: list[str]) -> None:
     """Every name becomes one entity, so that labels index the vocabulary.
 
     A list of names needs no part-of-speech tagger. What the data set said, which may
     be a sentence with positions of its words, is replaced.
     """
-    names = [name.replace('_', ' ') for name in vocabulary.names]
     for sample in samples:
         sample.set_metainfo(
             dict(text=names, custom_entities=True, tokens_positive=None)

@@ -18,6 +18,7 @@ from fgclip2_det.engine.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
     give_names,
+    names_to_give,
     reads_chunks,
     reads_text,
 )
@@ -142,12 +143,15 @@ class FGCLIP2Rescorer(BaseDetector):
 
         Raises:
             ValueError: names that no vocabulary has, or, for a detector with classes
-                of its own, other names than those or another order.
+                of its own, other names than those or another order; names that the
+                detector's text model cannot read.
         """
         trained = self.trained_classes or getattr(self.detector, 'trained_classes', ())
         parts = getattr(self.detector, 'parts', None)
         vocabulary = as_vocabulary(names, self.templates, trained, parts)
         self._check_classes(vocabulary)
+        if reads_text(self.detector):
+            self._names_to_give = names_to_give(self.detector, vocabulary)
         if self.vocabulary is None or _key(vocabulary) != _key(self.vocabulary):
             kept = self._text_encoder if self.keep_text_encoder else None
             source = text_source(self.encoder_config, self.cache_dir, kept)
@@ -226,7 +230,7 @@ class FGCLIP2Rescorer(BaseDetector):
 
     def _detect(self, inputs: Tensor, samples: SampleList) -> SampleList:
         if reads_text(self.detector):
-            give_names(samples, self.vocabulary)
+            give_names(samples, self._names_to_give)
         if not (self.one_by_one or reads_chunks(self.detector)):
             return self.detector.predict(inputs, samples, rescale=True)
         return [

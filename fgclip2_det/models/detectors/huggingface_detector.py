@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -14,7 +15,12 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
-from fgclip2_det.vocabulary import Vocabulary, normalize_name
+from fgclip2_det.models.detectors.readable_names import (
+    readable_names,
+    warn_of_other_scripts,
+)
+from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.synonyms import match_names
 
 # (n, 4) xyxy in pixels, (n,) scores, (n,) labels
 Found = tuple[Tensor, Tensor, Tensor]
@@ -37,7 +43,7 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> Found:
     ``post_process_grounded_object_detection`` would instead glue the tokens above a
     threshold into phrases, which need not be names.
     """
-    names = [' '.join(name.lower().replace('.', ' ').split()) for name in names]
+    names = [_caption_name(name) for name in names]
     caption = '. '.join(names) + '.'
     spans = detector.processor.tokenizer(caption, return_offsets_mapping=True)
     starts, start = [], 0
@@ -65,18 +71,9 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> Found:
 
 
 def closed_set(detector, image: Image.Image, names: list[str]) -> Found:
-    """DETR and its kin: labels of their own, by name."""
-    own = {
-        normalize_name(name): int(label)
-        for label, name in detector.model.config.id2label.items()
-    }
-    label_of = {own[key]: i for i, name in enumerate(names)
-                if (key := normalize_name(name)) in own}  # fmt: skip
-    if not label_of:
-        raise ValueError(
-            f'none of the names ({names[0]!r}, ...) is a class of the detector '
-            f'({next(iter(own))!r}, ...); it finds its own classes only'
-        )
+    """DETR and its kin: labels of their own, by their names."""
+    own = {name: int(label) for label, name in detector.model.config.id2label.items()}
+    label_of = {own[name]: i for i, name in enumerate(names) if name in own}
     outputs = detector.model(**detector.process(images=image))
     (found,) = detector.processor.post_process_object_detection(
         outputs, threshold=detector.score_thr, target_sizes=[image.size[::-1]]
@@ -186,10 +183,34 @@ class HuggingFaceDetector(BaseDetector):
         self.configured_vocabulary = self.vocabulary
 
     def set_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
-        """Change the names to look for; labels index them."""
-        self.vocabulary = as_vocabulary(names, self.templates, self.trained_classes)
+        """Change the names to look for; labels index them.
+
+        A class is asked for by the first of its aliases that the model can read; one
+        with classes of its own by their names for it, see :mod:`.synonyms`. Classes
+        that such a model lacks are a warning.
+
+        Raises:
+            ValueError: names that the model cannot read, or of which it has none.
+        """
+        vocabulary = as_vocabulary(names, self.templates, self.trained_classes)
+        self._names = self._names_to_ask(vocabulary.aliases)
+        self.vocabulary = vocabulary
         self.dataset_meta = dict(classes=tuple(self.vocabulary.names))
         return self.vocabulary
+
+    def _names_to_ask(self, aliases: Sequence[Sequence[str]]) -> list[str]:
+        aliases = [[name.replace('_', ' ') for name in names] for names in aliases]
+        if self._ask is closed_set:
+            return _own_names(self.model.config.id2label, aliases)
+        reader, config = type(self.model).__name__, self.model.config
+        prepare, limit = _caption_name, getattr(config, 'max_text_len', None)
+        if self._ask is not token_scores:  # CLIP's text towers
+            prepare, limit = str, config.text_config.max_position_embeddings
+        tokenizer = self.processor.tokenizer
+        names = readable_names(aliases, tokenizer, limit, prepare, reader)
+        if self._ask is not token_scores:
+            warn_of_other_scripts(names, reader)
+        return names
 
     @torch.no_grad()
     def detect(self, image) -> Found:
@@ -206,7 +227,7 @@ class HuggingFaceDetector(BaseDetector):
                 "the detector has no vocabulary; call set_vocabulary(['cat', 'dog'])"
             )
         image = load_image(image).convert('RGB')
-        names = [name.replace('_', ' ') for name in self.vocabulary.names]
+        names = self._names
         chunk = self.chunk_size or len(names)
         if self._ask is closed_set:
             chunk = len(names)
@@ -248,6 +269,33 @@ class HuggingFaceDetector(BaseDetector):
     def extract_feat(self, batch_inputs):
         """Raises ``NotImplementedError``."""
         raise NotImplementedError('use predict')
+
+
+def _caption_name(name: str) -> str:
+    """A name within 'a cat. a dog.', where full stops separate."""
+    return ' '.join(name.lower().replace('.', ' ').split())
+
+
+def _own_names(
+    id2label: Mapping[int, str], aliases: Sequence[Sequence[str]]
+) -> list[str]:
+    """The model's name of each class; of those that it lacks, an empty one."""
+    own = list(id2label.values())
+    found = match_names(aliases, own)
+    missing = [n[0] for n, name in zip(aliases, found, strict=True) if name is None]
+    if len(missing) == len(aliases):
+        raise ValueError(
+            f'none of the names ({aliases[0][0]!r}, ...) is a class of the detector '
+            f'({own[0]!r}, ...); it finds its own classes only'
+        )
+    if missing:
+        warnings.warn(
+            f'the detector has no class for {len(missing)} of {len(aliases)} names, '
+            f'which it will not find: {", ".join(map(repr, missing))}; give the '
+            "detector's word as an alias if it has one",
+            stacklevel=4,
+        )
+    return [name or '' for name in found]
 
 
 def _to_xyxy(boxes: Tensor, image: Image.Image) -> Tensor:

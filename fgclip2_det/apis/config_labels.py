@@ -1,0 +1,76 @@
+"""Order of a detector's labels, from the config that its results were made with."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+
+from mmdet.datasets import CocoDataset, LVISV05Dataset
+from mmdet.registry import DATASETS
+from mmengine.registry import init_default_scope
+
+from fgclip2_det.datasets import OpenVocabCocoDataset, OpenVocabLVISDataset
+from fgclip2_det.engine.launch import read_config
+
+_CLASS_OPTIONS = (
+    'data_root', 'metainfo', 'base_classes', 'novel_classes', 'class_split', 'language',
+    'only_base',
+)  # fmt: skip
+
+
+def label_names_of_config(
+    path: str | os.PathLike, categories: Sequence[Mapping]
+) -> list[str]:
+    """Names in label order, as the config's test data set counts a file's categories.
+
+    ``CocoDataset`` has the categories that ``metainfo`` names in the file's order,
+    ``LVISV1Dataset`` all of them, this package's data sets base before novel. Of a
+    wrapper, the first data set inside it counts.
+
+    Args:
+        path: a config, as ``tools/test.py`` takes it.
+        categories: of the annotation file.
+
+    Raises:
+        ValueError: no config, no test data set, or one of another kind; classes that
+            the file lacks.
+    """
+    init_default_scope('mmdet')
+    cfg = read_config(path)
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
+    while dataset and not isinstance(dataset.get('type'), type):
+        inner = dataset.get('dataset') or next(iter(dataset.get('datasets', ())), None)
+        if inner is None:
+            break
+        dataset = inner
+    kind = (
+        DATASETS.get(str(dataset['type']).removeprefix('mmdet.')) if dataset else None
+    )
+    if kind is None or not issubclass(kind, CocoDataset):
+        raise ValueError(
+            f'{path}: its test data set ({dataset and dataset["type"]}) does not read '
+            'COCO files; give the names in label order instead'
+        )
+    names = [category['name'] for category in categories]
+    if issubclass(kind, OpenVocabCocoDataset):
+        return _ours(path, kind, dataset, categories)
+    if issubclass(kind, LVISV05Dataset):
+        return names
+    classes = (dataset.get('metainfo') or {}).get('classes', kind.METAINFO['classes'])
+    return [name for name in names if name in classes]
+
+
+def _ours(path, kind, dataset: Mapping, categories: Sequence[Mapping]) -> list[str]:
+    lvis = issubclass(kind, OpenVocabLVISDataset)
+    build = OpenVocabLVISDataset if lvis else OpenVocabCocoDataset
+    options = {key: dataset[key] for key in _CLASS_OPTIONS if key in dataset}
+    found = build(ann_file='', pipeline=[], lazy_init=True, **options)
+    try:
+        found._set_classes(copy.deepcopy(list(categories)))
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+    names = {category['id']: category['name'] for category in categories}
+    ids = found.metainfo['category_ids']
+    classes = found.metainfo['classes']
+    return [names.get(i, name) for i, name in zip(ids, classes, strict=True)]

@@ -1,0 +1,124 @@
+"""Categories of an annotation file: read alone, and compared with names by label."""
+
+from __future__ import annotations
+
+import functools
+import json
+import mmap
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fgclip2_det.vocabulary.names import normalize_name
+
+_KEY = re.compile(rb'"categories"\s*:\s*(?=\[)')
+_PIECE = 1 << 20
+_NAME_KEYS = ('name', 'name_en', 'name_zh')
+
+
+def read_categories(path: str | os.PathLike) -> list[dict]:
+    """``categories`` of a COCO file, without parsing its annotations.
+
+    A file of a gigabyte is searched for the key in about a second. Read once for each
+    state of the file.
+
+    Raises:
+        ValueError: if the file cannot be read or has no list of categories.
+    """
+    path = Path(path)
+    try:
+        state = path.stat()
+        return list(_read(path, state.st_mtime_ns, state.st_size))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} is no COCO annotation file with categories ({error!r}); expected '
+            "{'categories': [{'id': 1, 'name': 'cat'}, ...]}"
+        ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _read(path: Path, mtime: int, size: int) -> tuple[dict, ...]:
+    with (
+        path.open('rb') as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        places = [match.end() for match in _KEY.finditer(content)]
+        if len(places) != 1:  # an entry has such a key as well
+            return tuple(json.loads(content[:])['categories'])
+        return tuple(_decode(content, places[0]))
+
+
+def _decode(content: mmap.mmap, start: int) -> list[dict]:
+    """The JSON list that begins at ``start``, whatever follows it."""
+    size = _PIECE
+    while True:
+        text = content[start : start + size].decode(errors='ignore')
+        try:
+            return json.JSONDecoder().raw_decode(text)[0]
+        except json.JSONDecodeError:
+            if start + size >= len(content):
+                raise
+            size *= 4
+
+
+def names_of(category: Mapping) -> set[str]:
+    """Every name of a category, normalised: in both languages, and LVIS's synonyms."""
+    names = [category.get(key) for key in _NAME_KEYS]
+    names += category.get('synonyms') or []
+    return {normalize_name(name) for name in names if isinstance(name, str) and name}
+
+
+def first_exchange(
+    classes: Sequence[str], categories: Sequence[Mapping], complete: bool = False
+) -> int | None:
+    """The first label that names another category than its own, or None.
+
+    A class that no category is called, such as a prompt or a translation, says nothing
+    about the order.
+
+    Args:
+        classes: C names in label order.
+        categories: of label 0, 1, ...
+        complete: whether there must be as many categories as classes.
+    """
+    names = [names_of(category) for category in categories]
+    known = set().union(*names)
+    for label, name in enumerate(map(normalize_name, classes)):
+        own = names[label] if label < len(names) else set()
+        if name not in own and name in known:
+            return label
+    if complete and len(classes) != len(names):
+        return min(len(classes), len(names))
+    return None
+
+
+def describe_orders(
+    label: int, classes: Sequence[str], categories: Sequence[Mapping], theirs: str
+) -> str:
+    """Both orders from the first difference on, for an error message.
+
+    Args:
+        label: see :func:`first_exchange`.
+        classes: names in label order.
+        categories: of label 0, 1, ...
+        theirs: whose order the categories' is.
+    """
+    names = [str(category.get('name')) for category in categories]
+    return (
+        f'label {label} is {_name(classes, label)} to the vocabulary, but '
+        f'{_name(names, label)} to {theirs}; the orders: {_listed(classes, label)} '
+        f'and {_listed(names, label)}'
+    )
+
+
+def _name(names: Sequence[str], label: int) -> str:
+    return repr(names[label]) if label < len(names) else 'nothing'
+
+
+def _listed(names: Sequence[str], label: int) -> str:
+    """Four names around ``label``, with their labels."""
+    start = max(0, min(label, len(names) - 3) - 1)
+    shown = [f'{i} {name!r}' for i, name in enumerate(names)][start : start + 4]
+    dots = ['...'] if start + 4 < len(names) else []
+    return ', '.join(['...'] * (start > 0) + shown + dots) or 'no name'

@@ -1,0 +1,169 @@
+"""That a label means the same name to data set, vocabulary, detector and metric.
+
+MMDetection's ``CocoDataset`` and ``CocoMetric`` number the categories of the file in
+the file's order (``LVISV1Dataset`` and ``LVISMetric`` all of them), whatever the order
+of ``metainfo['classes']``; our data sets and the vocabulary go by that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmdet.datasets import CocoDataset
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import Dataset
+
+from fgclip2_det.coco.categories import (
+    describe_orders,
+    first_exchange,
+    read_categories,
+)
+
+# of several files with the same names: their ids differ, their counts add up
+_OF_ONE_FILE = ('category_ids', 'cumulative_sizes')
+_LABELS = ('classes', 'base_classes', 'novel_classes')
+_REMEDY = "write metainfo's classes in the order of the file, or use "
+
+
+def settle_metainfo(runner: Runner) -> None:
+    """Give data sets of several files one ``metainfo``.
+
+    MMDetection's ``ConcatDataset`` has a list of them where any value differs, the ids
+    of categories for instance; data set, evaluator and visualizer get the common one.
+
+    Raises:
+        ValueError: if the files' labels do not mean the same.
+    """
+    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+        dataset = loop.dataloader.dataset if isinstance(loop, BaseLoop) else None
+        if not isinstance(getattr(dataset, 'metainfo', None), list):
+            continue
+        merged = merge_metainfo(dataset.metainfo)
+        _set_metainfo(dataset, merged)
+        if hasattr(loop, 'evaluator'):
+            loop.evaluator.dataset_meta = dict(merged)
+            runner.visualizer.dataset_meta = dict(merged)
+
+
+def merge_metainfo(metas: Sequence[Mapping]) -> dict:
+    """One ``metainfo`` of data sets with the same labels.
+
+    Keys of the first that others lack are kept; ``category_ids`` only where they are
+    the same, ``image_counts`` are added.
+
+    Raises:
+        ValueError: if ``classes``, ``base_classes`` or ``novel_classes`` differ.
+    """
+    first = metas[0]
+    for number, meta in enumerate(metas[1:], 1):
+        for key in _LABELS:
+            ours, theirs = (list(m.get(key, ())) for m in (first, meta))
+            if ours != theirs and (key in first and key in meta):
+                raise ValueError(
+                    f'data sets 0 and {number} of a ConcatDataset differ in {key}: '
+                    f'{_few(ours)} and {_few(theirs)}; give both the same classes in '
+                    'the same order (metainfo, base_classes, novel_classes)'
+                )
+    merged = {key: value for meta in reversed(metas) for key, value in meta.items()}
+    for key in _OF_ONE_FILE:
+        if any(meta.get(key) != first.get(key) for meta in metas):
+            merged.pop(key, None)
+    if all('image_counts' in meta for meta in metas):
+        counts = zip(*(meta['image_counts'] for meta in metas), strict=True)
+        merged['image_counts'] = tuple(map(sum, counts))
+    return merged
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Compare the labels of a data set's boxes with its names, inside any wrappers.
+
+    Raises:
+        ValueError: naming the file, with both orders.
+    """
+    for leaf in leaf_datasets(dataset):
+        ids = getattr(leaf, 'cat_ids', None)
+        if not isinstance(leaf, CocoDataset) or 'category_ids' in leaf.metainfo:
+            continue  # labels are indices of classes
+        categories = {c.get('id'): c for c in read_categories(leaf.ann_file)}
+        if not ids or not set(ids) <= set(categories):
+            continue
+        classes, ordered = leaf.metainfo['classes'], [categories[i] for i in ids]
+        label = first_exchange(classes, ordered)
+        if label is None and len(ordered) > len(classes):
+            label = len(classes)
+        if label is not None:
+            order = describe_orders(
+                label, classes, ordered, f'the boxes of {type(leaf).__name__}'
+            )
+            raise ValueError(f'{leaf.ann_file}: {order}; {_REMEDY}OpenVocabCocoDataset')
+
+
+def check_metrics(evaluator: Evaluator, classes: Sequence[str]) -> None:
+    """Compare what MMDetection's metrics take labels for with the data set's names.
+
+    Raises:
+        ValueError: naming the metric, with both orders.
+    """
+    for metric in evaluator.metrics:
+        categories = _categories_of(metric, classes)
+        if categories is None:
+            continue
+        by_name = getattr(metric, '_lvis_api', None) is None
+        label = first_exchange(classes, categories, complete=by_name)
+        if label is not None:
+            name = type(metric).__name__
+            order = describe_orders(label, classes, categories, name)
+            ours = 'OpenVocabCocoMetric' if by_name else 'OpenVocabLVISMetric'
+            raise ValueError(f'{order}; {_REMEDY}{ours}, which goes by name')
+
+
+def check_trained_classes(trained: Sequence[str], classes: Sequence[str]) -> None:
+    """Compare the classes that a checkpoint was trained with with the data set's.
+
+    Raises:
+        ValueError: with both orders.
+    """
+    categories = [{'name': name} for name in trained]
+    label = first_exchange(classes, categories)
+    if label is not None:
+        order = describe_orders(label, classes, categories, "the checkpoint's detector")
+        raise ValueError(f'{order}; give the data set its classes in that order')
+
+
+def leaf_datasets(dataset: Dataset) -> Iterator[Dataset]:
+    """The data sets inside any wrappers."""
+    inner = getattr(dataset, 'datasets', None)
+    if inner is None and hasattr(dataset, 'dataset'):
+        inner = [dataset.dataset]
+    if inner is None:
+        yield dataset
+    for child in inner or ():
+        yield from leaf_datasets(child)
+
+
+def _categories_of(metric: BaseMetric, classes: Sequence[str]) -> list[dict] | None:
+    """Categories of label 0, 1, ... of a metric of MMDetection with an annotation
+    file; None of others."""
+    lvis = getattr(metric, '_lvis_api', None)
+    if lvis is not None:
+        return [lvis.cats[i] for i in lvis.get_cat_ids()]
+    api: Any = getattr(metric, '_coco_api', None)
+    if api is None or not hasattr(metric, 'cat_ids'):
+        return None
+    return [api.cats[i] for i in api.getCatIds(catNms=list(classes))]
+
+
+def _set_metainfo(dataset: Dataset, metainfo: dict) -> None:
+    """On the outer wrappers, down to the one that made a list."""
+    if isinstance(getattr(dataset, '_metainfo', None), list):
+        dataset._metainfo = metainfo
+        if hasattr(dataset, 'dataset'):
+            _set_metainfo(dataset.dataset, metainfo)
+
+
+def _few(names: Sequence[str]) -> str:
+    return (
+        f'{len(names)} ({", ".join(map(repr, names[:3]))}{", ..." * (len(names) > 3)})'
+    )

@@ -1,0 +1,91 @@
+"""Names as a detector's own text model can read them."""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+_SHOWN = 5
+
+
+def readable_names(
+    aliases: Sequence[Sequence[str]],
+    tokenizer: Any,
+    limit: int | None = None,
+    prepare: Callable[[str], str] = str,
+    reader: str = 'the detector',
+) -> list[str]:
+    """Of each class, the first alias that the tokenizer knows and that fits.
+
+    BERT's tokenizer turns words it does not know, most of Chinese for one, into [UNK]:
+    names of it would score alike. CLIP's knows the bytes of everything.
+
+    Args:
+        aliases: C lists of names.
+        tokenizer: of ``transformers``.
+        limit: tokens of a name, with those at start and end; None for any number.
+        prepare: what the detector does to a name.
+        reader: for the messages.
+
+    Raises:
+        ValueError: naming the classes of which no alias can be read, or is short
+            enough.
+    """
+    chosen, unknown, long = [], [], []
+    for names in aliases:
+        faults = [_fault(prepare(name), tokenizer, limit) for name in names]
+        if None in faults:
+            chosen.append(names[faults.index(None)])
+        elif faults[0] == 'unknown':
+            unknown.append(names[0])
+        else:
+            long.append(f'{names[0]!r} with {faults[0]}')
+    if unknown:
+        raise ValueError(
+            f'{reader} cannot read {len(unknown)} of {len(aliases)} names: '
+            f'{_listed(list(map(repr, unknown)))}; its tokenizer has no token for a '
+            f'word of each ({tokenizer.unk_token}), so that such names score alike. '
+            "Give them in English, or with an English alias: ['黑猫', 'black cat']"
+        )
+    if long:
+        raise ValueError(
+            f'{reader} reads at most {limit} tokens of a name, but {len(long)} of '
+            f'{len(aliases)} have more: {_listed(long)}; shorten them or give a '
+            'shorter alias'
+        )
+    return chosen
+
+
+def warn_of_other_scripts(names: Sequence[str], reader: str) -> None:
+    """One warning of names in a script that an English text model never learned."""
+    foreign = [name for name in names if any(map(_is_foreign, name))]
+    if foreign:
+        warnings.warn(
+            f'{reader} learned from English text; {len(foreign)} of {len(names)} '
+            f'names are bytes to it: {_listed(list(map(repr, foreign)))}. Expect '
+            'little, or give English names or aliases',
+            stacklevel=3,
+        )
+
+
+def _fault(name: str, tokenizer: Any, limit: int | None) -> str | None:
+    """'unknown', the number of tokens where it is too high, or None."""
+    unknown = tokenizer.unk_token_id
+    marks = (tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id)
+    ids = tokenizer(name)['input_ids']
+    if unknown is not None and unknown not in marks and unknown in ids:
+        return 'unknown'
+    return f'{len(ids)} tokens' if limit is not None and len(ids) > limit else None
+
+
+def _is_foreign(character: str) -> bool:
+    return character.isalpha() and not unicodedata.name(character, '').startswith(
+        ('LATIN', 'FULLWIDTH LATIN')
+    )
+
+
+def _listed(texts: list[str]) -> str:
+    more = len(texts) - _SHOWN
+    return ', '.join(texts[:_SHOWN]) + (f' and {more} more' if more > 0 else '')

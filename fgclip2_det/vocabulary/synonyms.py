@@ -1,0 +1,75 @@
+"""Words of other data sets for the same class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from fgclip2_det.vocabulary.name_lists import load_list
+from fgclip2_det.vocabulary.names import normalize_name
+
+# PASCAL VOC's words for six of COCO's classes. Darknet's coco.names has them, and with
+# it the released RT-DETR of Hugging Face (id2label of PekingU/rtdetr_*, as listed in
+# github.com/roboflow/model-leaderboard, pull request 1).
+_VOC_WORDS = {
+    'airplane': 'aeroplane',
+    'couch': 'sofa',
+    'dining table': 'diningtable',
+    'motorcycle': 'motorbike',
+    'potted plant': 'pottedplant',
+    'tv': 'tvmonitor',
+}
+
+
+def squeeze(name: str) -> str:
+    """What makes names of detectors equal: as in a vocabulary, and without spaces."""
+    return normalize_name(name).replace(' ', '').replace('-', '')
+
+
+def synonyms_of(name: str) -> list[str]:
+    """Other words for a class of COCO, squeezed; none for other names."""
+    own = squeeze(name)
+    return [other for other in _groups().get(own, ()) if other != own]
+
+
+@cache
+def _groups() -> dict[str, tuple[str, ...]]:
+    coco = load_list('coco')
+    groups = {}
+    for name, aliases in zip(coco.names, coco.aliases, strict=True):
+        words = [name, *aliases, *([_VOC_WORDS[name]] if name in _VOC_WORDS else [])]
+        group = tuple(dict.fromkeys(map(squeeze, words)))
+        for word in group:
+            groups[word] = group
+    return groups
+
+
+def match_names(
+    aliases: Sequence[Sequence[str]], known: Sequence[str]
+) -> list[str | None]:
+    """The known name of each class: its own, one of its aliases, or a synonym.
+
+    A known name serves one class; equal names come before aliases, these before
+    synonyms.
+
+    Args:
+        aliases: C lists of names.
+        known: names that there are, e.g. a detector's.
+
+    Returns:
+        C entries of ``known``, None where no name fits.
+    """
+    owners = {squeeze(name): name for name in reversed(known)}
+    found: list[str | None] = [None] * len(aliases)
+    ways = (
+        lambda names: [squeeze(names[0])],
+        lambda names: [squeeze(name) for name in names[1:]],
+        lambda names: [word for name in names for word in synonyms_of(name)],
+    )
+    for way in ways:
+        for label, names in enumerate(aliases):
+            words = way(names) if found[label] is None else ()
+            word = next((word for word in words if word in owners), None)
+            if word is not None:
+                found[label] = owners.pop(word)
+    return found
