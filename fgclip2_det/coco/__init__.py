@@ -1,0 +1,1 @@
+"""COCO's formats: annotation entries and their checks, masks, result lists."""

@@ -1,0 +1,1 @@
+"""Files: text and JSON of any encoding, atomic writes."""
