@@ -157,7 +157,7 @@ def read_split(args: argparse.Namespace) -> tuple[list | None, list | None]:
             )
         return None, None
     from fgclip2_det.datasets import resolve_classes
-    from fgclip2_det.evaluation.ground_truths import read_json
+    from fgclip2_det.io.text import read_json
 
     content = read_json(args.ann)
     categories = content.get('categories') if isinstance(content, dict) else None

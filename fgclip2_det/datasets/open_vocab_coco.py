@@ -8,8 +8,11 @@ from typing import ClassVar
 import torch
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
-from mmengine.fileio import exists, get_text, join_path
+from mmengine.fileio import exists, get, join_path
 from mmengine.logging import MMLogger
+
+from fgclip2_det.coco.masks import annotation_mask_fault
+from fgclip2_det.io.text import decode_text
 
 from .class_split import resolve_classes
 from .coco_checks import annotation_fault, index_entries
@@ -47,7 +50,8 @@ class OpenVocabCocoDataset(CocoDataset):
     Raises:
         ValueError: naming file and entry: value of another type, unknown category or
             image, box that is not four finite numbers, has negative sides or lies
-            outside its image, duplicate names or ids, requested classes that the file
+            outside its image, a mask that pycocotools cannot read (where the pipeline
+            loads masks), duplicate names or ids, requested classes that the file
             lacks. Also when filtering leaves no image to train on.
 
     Example:
@@ -101,6 +105,9 @@ class OpenVocabCocoDataset(CocoDataset):
         self.cat_img_map = defaultdict(set)
         for annotation in coco['annotations']:
             fault = annotation_fault(annotation, images, categories)
+            if self._reads_masks and not fault:
+                image = images[annotation['image_id']]
+                fault = annotation_mask_fault(annotation, image)
             if fault:
                 raise ValueError(
                     f'{self.ann_file}: annotation {annotation.get("id")}: {fault}'
@@ -118,6 +125,11 @@ class OpenVocabCocoDataset(CocoDataset):
             )
             for image_id, image in images.items()
         ]
+
+    @property
+    def _reads_masks(self) -> bool:
+        transforms = getattr(self.pipeline, 'transforms', ())
+        return any(getattr(t, 'with_mask', False) for t in transforms)
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """One image's entry, boxes (x1, y1, x2, y2) clipped to the image."""
@@ -167,7 +179,8 @@ class OpenVocabCocoDataset(CocoDataset):
                 f'which may also be one of {list(CLASS_SPLITS)})'
             )
         try:
-            content = json.loads(get_text(path, backend_args=self.backend_args))
+            data = get(path, backend_args=self.backend_args)
+            content = json.loads(decode_text(data, path))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f'{path} is no complete json file ({error}); get it again'

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from reprlib import repr as short_repr
 
 import numpy as np
+
+from fgclip2_det.coco.masks import encode_mask
+from fgclip2_det.io.text import read_json
 
 FREQUENCIES = ('r', 'c', 'f')
 LEFT_OUT = -1  # index of an image or class of the file that does not count
@@ -146,40 +147,6 @@ def read_image_ids(path: str | os.PathLike) -> list:
             f'{path} must be a JSON list of image ids or a COCO file with images'
         )
     return content
-
-
-def read_json(path: str | os.PathLike) -> object:
-    """Content of a JSON file; ValueError naming it where there is none."""
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read as json ({error})') from error
-
-
-def encode_mask(segmentation: object, height: int, width: int) -> dict:
-    """RLE of polygons, of uncompressed or of compressed RLE.
-
-    Raises:
-        ValueError: if it is none of them, or of another size.
-    """
-    from pycocotools import mask as mask_utils  # for masks alone
-
-    if isinstance(segmentation, dict) and {'size', 'counts'} <= set(segmentation):
-        size, counts = segmentation['size'], segmentation['counts']
-        if list(size) != [height, width]:
-            raise ValueError(
-                f'mask of {size} pixels (height, width), its image has '
-                f'{[height, width]}'
-            )
-        if isinstance(counts, list):
-            return mask_utils.frPyObjects(segmentation, height, width)
-        counts = counts.encode() if isinstance(counts, str) else counts
-        return {'size': [height, width], 'counts': counts}
-    if isinstance(segmentation, list) and segmentation:
-        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    raise ValueError(
-        f'segmentation must be polygons or RLE, got {short_repr(segmentation)}'
-    )
 
 
 def _index(

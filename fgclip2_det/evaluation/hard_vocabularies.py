@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.io.text import read_json
+
 from .coco_ap import box_iou
-from .ground_truths import Truths, make_truths, read_json
+from .ground_truths import Truths, make_truths
 from .protocols import coco_figures, coco_summary
 from .results import Results
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
-from mmengine.fileio import get_text
+from mmengine.fileio import get
 from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 from torch import Tensor
+
+from fgclip2_det.io.text import decode_text
 
 from .coco_ap import ImageBoxes, average_precision, merge_classes, merge_duplicates
 
@@ -129,7 +131,8 @@ class OpenVocabCocoMetric(BaseMetric):
     @cached_property
     def _coco(self) -> dict:
         """Content of ``ann_file``."""
-        return json.loads(get_text(self.ann_file, backend_args=self.backend_args))
+        data = get(self.ann_file, backend_args=self.backend_args)
+        return json.loads(decode_text(data, self.ann_file))
 
     def _groups(self) -> dict[str, list[int]]:
         """Labels of base, novel and all classes."""

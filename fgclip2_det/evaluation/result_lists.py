@@ -14,7 +14,9 @@ from reprlib import repr as short_repr
 
 import numpy as np
 
-from .ground_truths import LEFT_OUT, Truths, encode_mask
+from fgclip2_det.coco.masks import encode_mask
+
+from .ground_truths import LEFT_OUT, Truths
 from .results import Results, find_duplicate, join_results, no_results
 
 _PIECE = 1 << 22  # characters read at a time
@@ -193,7 +195,8 @@ def _columns(rows: list, truths: Truths, iou_types: Sequence[str]) -> Results:
     for n, (row, i) in enumerate(zip(rows, image.tolist(), strict=True)):
         if i != LEFT_OUT:
             entry = truths.images[i]
-            masks[n] = encode_mask(row['segmentation'], entry['height'], entry['width'])
+            size = entry.get('height'), entry.get('width')
+            masks[n] = encode_mask(row['segmentation'], *size)
     # one by one: a list of more than 255 overflows in pycocotools 2.0.11
     areas = [0 if mask is None else int(mask_utils.area(mask)) for mask in masks]
     areas = np.array(areas, np.float64)

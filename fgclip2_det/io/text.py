@@ -78,15 +78,15 @@ def decode_text(
         if data.startswith(mark):
             return _decode(data, name, path)
     codec = None if encoding is None else _codec(encoding, path)
-    unicode_text = _try(data, 'utf-8')
-    if unicode_text is not None and '\0' not in unicode_text:
-        if codec is None or codec in _UNICODE or _is_plainly_utf8(unicode_text, codec):
-            return unicode_text
-    if codec is not None:
-        text = _try(data, codec)
-        if text is not None:
-            return text
-    return _guess(data, path)
+    text = _try(data, 'utf-8')
+    if text is None or '\0' in text or not _is_plainly_utf8(text, codec):
+        text = codec and _try(data, codec)
+    return _guess(data, path) if text is None else text
+
+
+def stream_codec(head: bytes) -> str:
+    """Codec of a file that is read piece by piece, of its first four bytes."""
+    return next((name for mark, name in _BOMS if head.startswith(mark)), 'utf-8')
 
 
 def _guess(data: bytes, path: str | os.PathLike) -> str:
@@ -140,13 +140,13 @@ def _decode(data: bytes, codec: str, path: str | os.PathLike) -> str:
         raise ValueError(f'{path} is no complete {codec} text ({error})') from error
 
 
-def _is_plainly_utf8(text: str, codec: str) -> bool:
+def _is_plainly_utf8(text: str, codec: str | None) -> bool:
     """Whether bytes that are valid UTF-8 are so although ``codec`` is declared.
 
     A pair of GB 2312 bytes may be a valid two-byte sequence; one of three bytes is no
     accident.
     """
-    if text.isascii():
+    if codec is None or codec in _UNICODE or text.isascii():
         return True
     return codec in _SINGLE_BYTE or any(char >= '\u0800' for char in text)
 

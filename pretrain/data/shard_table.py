@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.io.text import read_text
 from pretrain.data.record_files import LANGUAGES, PathLike, language_of
 
 INDEX_NAME = 'index.json'
@@ -186,7 +187,7 @@ def _find(text: str) -> list[Path]:
     if path.is_dir():
         return _find_in_folder(path)
     if path.suffix == '.txt' and path.is_file():
-        lines = [line.strip() for line in path.read_text('utf-8-sig').splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
         lines = [os.path.join(path.parent, line) for line in lines if line]
         return list(chain.from_iterable(map(_find, lines)))
     found = []

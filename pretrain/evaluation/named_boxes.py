@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
+from fgclip2_det.io.text import read_json
 
 from .images import ImageItem, to_xyxy
 
@@ -58,7 +58,7 @@ def read_named_boxes(
             category, images without a name, boxes that are no four numbers, are
             empty or outside.
     """
-    coco = _read_json(Path(ann_file))
+    coco = _read_coco(ann_file)
     name = str(ann_file)
     images = index_entries(name, 'image', coco['images'])
     categories = index_entries(name, 'category', coco['categories'])
@@ -105,13 +105,8 @@ def _raise_fault(annotation: dict, images: dict, categories: dict, title: str) -
         raise ValueError(f'{title}: {fault}')
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        coco = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read: {error}') from error
-    except ValueError as error:
-        raise ValueError(f'{path} is no complete json file: {error}') from error
+def _read_coco(path: str | os.PathLike) -> dict:
+    coco = read_json(path)
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(coco, dict) or key not in coco:
             raise ValueError(f'{path} must be a json object with the key {key!r}')

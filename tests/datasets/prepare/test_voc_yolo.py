@@ -274,3 +274,58 @@ def test_yolo_labels_of_other_editors(yolo, codec):
         (1, [40, 0, 80, 48]),
         (0, [0, 0, 32, 19.2]),
     ]
+
+
+def test_voc_in_gb2312(tmp_path):
+    """One dog at x 10, y 20 of 40 x 40 pixels; the file is named 图.jpg."""
+    voc_to_coco(CASES / 'voc_gb2312', tmp_path / 'o.json')
+    coco = json.loads((tmp_path / 'o.json').read_text(encoding='utf-8'))
+    [image], [box] = coco['images'], coco['annotations']
+    assert (image['file_name'], image['width'], image['height']) == ('图.jpg', 200, 100)
+    names = {c['id']: c['name'] for c in coco['categories']}
+    assert names[box['category_id']] == 'dog' and box['bbox'] == [10, 20, 40, 40]
+
+
+@pytest.mark.parametrize(
+    ('declared', 'codec'),
+    [('gb2312', 'gbk'), ('GBK', 'utf-8'), ('utf-8', 'gbk'), ('UTF-8', 'utf-8-sig'),
+     ('utf-8', 'utf-16'), ('utf-16', 'utf-8'), (None, 'gbk'), (None, 'utf-16'),
+     ('big5', 'big5'), ('Shift_JIS', 'shift_jis'), ('gb18030', 'gb18030')],
+)  # fmt: skip
+def test_voc_declarations_right_and_wrong(tmp_path, declared, codec):
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ''
+    body = XML.format(name='花', objects=voc_object('白花\u3000'))
+    (tmp_path / 'xml').mkdir()
+    (tmp_path / 'xml' / 'a.xml').write_bytes((head + body).encode(codec))
+    name = '白花'
+    voc_to_coco(tmp_path / 'xml', tmp_path / 'o.json', names=['狗', name])
+    coco = json.loads((tmp_path / 'o.json').read_text(encoding='utf-8'))
+    assert coco['annotations'][0]['category_id'] == 2
+    assert coco['images'][0]['file_name'] == '花.jpg'
+
+
+def test_voc_that_cannot_be_read_is_named(voc, tmp_path):
+    folder = tmp_path / 'Annotations'
+    folder.mkdir()
+    body = XML.format(name='réel', objects='')
+    for text, message in (
+        (body.encode('cp1252'), r'a\.xml is in an unknown encoding'),
+        (b'<?xml version="1.0" encoding="klingon"?>' + body.encode('cp1252'),
+         r"a\.xml: the encoding 'klingon' is not known"),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', r'a\.xml defines entities'),
+        (b'', r'a\.xml is no XML'),
+    ):  # fmt: skip
+        (folder / 'a.xml').write_bytes(text)
+        with pytest.raises(ValueError, match=message):
+            voc({})
+    said = b'<?xml version="1.0" encoding="iso-8859-1"?>' + body.encode('cp1252')
+    (folder / 'a.xml').write_bytes(said)
+    assert voc({})[0]['images'][0]['file_name'] == 'réel.jpg'
+
+
+def test_voc_flags_in_words(voc):
+    words = voc_object().replace('<truncated>1<', '<truncated> Unspecified <')
+    hard = voc_object(difficult='true').replace('<truncated>1<', '<truncated> <')
+    coco, counts = voc({'a': [words, hard]})
+    assert [box.get('truncated') for box in coco['annotations']] == [0, None]
+    assert counts['difficult'] == 1
