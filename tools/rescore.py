@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
     add('--unpickle', action='store_true',
         help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
              'tensors and plain values are read, anything else is refused')  # fmt: skip
+    add('--ids', choices=['id', 'stem'], default='id',
+        help="image_id of the rows: the image's id, or the stem of its file name, as "
+             'ultralytics writes it')  # fmt: skip
+    add('--categories', choices=['id', 'from-1'], default='id',
+        help="category_id of the rows: the category's id, or a count of the categories "
+             "from 1, as ultralytics' class + 1")  # fmt: skip
     add('--ann', required=True, help='COCO annotation file: images and categories')
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
@@ -81,8 +87,16 @@ def main(args: argparse.Namespace) -> None:
     fusion = MODELS.build(dict(type=RULES[args.fusion], **options))
     patches = args.max_num_patches
     predictions = read_predictions(
-        args.predictions, args.ann, args.language, args.novel, args.unpickle
+        args.predictions,
+        args.ann,
+        args.language,
+        args.novel,
+        args.unpickle,
+        args.ids,
+        args.categories,
     )
+    for line in predictions.counts.lines():
+        print(line)
     split = predictions.split
     encoder = FGCLIP2.from_pretrained(args.encoder).to(args.device)
     vocabulary = Vocabulary(

@@ -25,8 +25,10 @@ from fgclip2_det.apis.score_dump import (
     write_names,
     write_shard,
 )
+from fgclip2_det.coco.result_lists import row_score
 from fgclip2_det.engine.files import write_atomic
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.models.prediction_rescorer import clip_boxes
 from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.vocabulary import fingerprint
 
@@ -45,13 +47,15 @@ def dump_scores(
     images_per_shard: int = 64,
     progress: bool = True,
     unpickle: bool = False,
+    ids: str = 'id',
+    categories: str = 'id',
 ) -> DumpHeader:
     """Compare all boxes of a COCO result list with all names, and keep the cosines.
 
     A run that was stopped continues after its last whole shard.
 
     Args:
-        predictions_file, ann_file, language, novel, unpickle: see
+        predictions_file, ann_file, language, novel, unpickle, ids, categories: see
             :func:`read_predictions`.
         image_root: folder that the images' file names start from.
         encoder: both towers and a tokenizer.
@@ -70,8 +74,10 @@ def dump_scores(
     if images_per_shard < 1:
         raise ValueError(f'images_per_shard must be at least 1, got {images_per_shard}')
     predictions = read_predictions(
-        predictions_file, ann_file, language, novel, unpickle
+        predictions_file, ann_file, language, novel, unpickle, ids, categories
     )
+    for line in predictions.counts.lines():
+        print(line)
     if not predictions.rows:
         raise ValueError(f'{predictions_file} holds no result; give one that does')
     paths = _image_paths(predictions, image_root)
@@ -169,7 +175,8 @@ def _score_image(
     boxes, box_of = corners.unique(dim=0, return_inverse=True)
     try:
         batch = encoder.preprocess([path], max_num_patches)
-        embeds = encoder.region_features(batch, [boxes], True)[0].float()
+        regions = clip_boxes(boxes, batch.image_sizes[0])
+        embeds = encoder.region_features(batch, [regions], True)[0].float()
     except ValueError as error:
         raise ValueError(f'image {image_id} ({path}): {error}') from error
     return ImageScores(
@@ -177,7 +184,7 @@ def _score_image(
         (embeds @ class_embeds.T).cpu(),
         boxes,
         box_of,
-        torch.tensor([row['score'] for row in rows], dtype=torch.float32),
+        torch.tensor([row_score(row) for row in rows], dtype=torch.float32),
         torch.tensor([label[row['category_id']] for row in rows]),
         bboxes,
     )

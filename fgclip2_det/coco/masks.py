@@ -1,7 +1,7 @@
 """Mask entries, checked before pycocotools is given them.
 
-pycocotools trusts what it is given: runs that do not fill the picture and polygons that
-are no polygons make it read or wait without end. What :func:`mask_fault` passes is safe.
+pycocotools does not check what it is given. What :func:`mask_fault` passes fills the
+picture or is made of polygons, and is safe to give to it.
 """
 
 from __future__ import annotations
@@ -162,9 +162,9 @@ def _polygon_fault(polygon: object) -> str | None:
             'even number, at least 6'
         )
     if set(map(type, polygon)) <= {int, float}:  # the usual case, without a loop
-        if min(polygon) >= -_MAX_COORDINATE and max(polygon) <= _MAX_COORDINATE:
-            if math.isfinite(sum(polygon)):
-                return None
+        largest = max(max(polygon), -min(polygon))
+        if math.isfinite(sum(polygon)) and largest <= _MAX_COORDINATE:
+            return None
     for value in polygon:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or abs(value) > _MAX_COORDINATE:

@@ -1,12 +1,9 @@
 """Checks of the entries of a COCO annotation file."""
 
 import math
-import re
 from reprlib import repr as short_repr
 
-_COCO_HOST = re.compile(
-    r'https?://(?:images\.cocodataset|mscoco)\.org/(?:images/)?(.+)'
-)
+from fgclip2_det.coco.entries import image_name
 
 
 def _is_number(value: object) -> bool:
@@ -106,18 +103,6 @@ def index_entries(path: str, kind: str, entries: object) -> dict:
             )
         found[entry['id']] = entry
     return found
-
-
-def image_name(image: dict) -> str | None:
-    """``file_name`` of an image, or what follows the host in ``coco_url``.
-
-    LVIS v1 has no file names: 'train2017/000000391895.jpg' is its url without the host,
-    as MMDetection reads it. None where there is neither.
-    """
-    if isinstance(image.get('file_name'), str) and image['file_name']:
-        return image['file_name']
-    found = _COCO_HOST.fullmatch(str(image.get('coco_url') or ''))
-    return found[1] if found else None
 
 
 def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | None:

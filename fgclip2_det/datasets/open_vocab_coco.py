@@ -11,6 +11,7 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import exists, get, join_path
 from mmengine.logging import MMLogger
 
+from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.coco.masks import annotation_mask_fault
 from fgclip2_det.io.text import decode_text
 
@@ -100,7 +101,8 @@ class OpenVocabCocoDataset(CocoDataset):
         images = index_entries(self.ann_file, 'image', coco['images'])
         categories = index_entries(self.ann_file, 'category', coco['categories'])
         index_entries(self.ann_file, 'annotation', coco['annotations'])
-        self._set_classes(coco['categories'])
+        used = used_categories(coco['annotations'])
+        self._set_classes(self._without_roots(coco['categories'], used))
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(set)
         for annotation in coco['annotations']:
@@ -164,6 +166,13 @@ class OpenVocabCocoDataset(CocoDataset):
             if split.classes[label] in loaded
         }
         self.cat_ids = list(self.cat2label)
+
+    def _without_roots(self, categories: list[dict], used: set) -> list[dict]:
+        asked = set(self._metainfo.get('classes') or ())
+        for name in ('base_classes', 'novel_classes'):
+            given = getattr(self, name) or self._metainfo.get(name)
+            asked |= set(given if isinstance(given, list | tuple) else ())
+        return without_roots(self.ann_file, categories, used, asked)
 
     def _load_split(self) -> tuple[Sequence[str], Sequence[str]]:
         split = CLASS_SPLITS.get(self.class_split)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-import logging
 import os
 from pathlib import Path
 from reprlib import repr as short_repr
 
-_LOGGER = logging.getLogger(__name__)
-_WARNED: set[str] = set()
+from fgclip2_det.io.notes import say_once
+
 _BOMS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, 'utf-8-sig'),
     (codecs.BOM_UTF32_LE, 'utf-32'),
@@ -100,15 +99,9 @@ def _guess(data: bytes, path: str | os.PathLike) -> str:
             f'{path} is in an unknown encoding, neither UTF-8 nor UTF-16 nor GB 18030; '
             'save it as UTF-8'
         )
-    _warn_once('is no UTF-8 and was read as GB 18030 (GBK)', str(path))
+    what = 'is no UTF-8 and was read as GB 18030 (GBK)'
+    say_once(f'{path} {what}; other files may follow', what)  # a folder gives one line
     return text
-
-
-def _warn_once(message: str, path: str) -> None:
-    """A folder of such files gives one line."""
-    if message not in _WARNED:
-        _WARNED.add(message)
-        _LOGGER.warning('%s %s; other files may follow', path, message)
 
 
 def _codec(encoding: str, path: str | os.PathLike) -> str:

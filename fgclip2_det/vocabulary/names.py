@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
+from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.io.text import read_json, read_text
 
 ALIAS_MARK = '|'
@@ -94,7 +95,8 @@ def read_coco_names(
     """
     try:
         content = read_json(path)
-        categories = content['categories']
+        used = used_categories(content.get('annotations'))
+        categories = without_roots(path, content['categories'], used)
         names = [c.get('name_en') or c['name'] for c in categories]
         splits = [c.get('split') for c in categories]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

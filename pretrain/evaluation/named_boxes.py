@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
 from fgclip2_det.io.text import read_json
 
@@ -85,6 +86,8 @@ def read_named_boxes(
     used = {image_id: group for image_id, group in boxes.items() if group}
     if not used:
         raise ValueError(f'{name} holds no box to name (crowd boxes: {num_crowd})')
+    used_ids = used_categories(coco['annotations'])
+    classes = without_roots(name, coco['categories'], used_ids)
     items = [
         ImageItem(
             Path(image_root) / images[i]['file_name'],
@@ -95,9 +98,7 @@ def read_named_boxes(
     ]
     category_ids = [category for group in used.values() for _, category in group]
     num_without = len(images) - len(used)
-    return NamedBoxes(
-        items, category_ids, coco['categories'], num_crowd, num_without, failed
-    )
+    return NamedBoxes(items, category_ids, classes, num_crowd, num_without, failed)
 
 
 def _raise_fault(annotation: dict, images: dict, categories: dict, title: str) -> None:

@@ -11,11 +11,11 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 
+from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.evaluation import open_vocab_lvis_metric as module
 from fgclip2_det.evaluation.ground_truths import read_truths
 from fgclip2_det.evaluation.open_vocab_lvis_metric import _encoded
 from fgclip2_det.evaluation.protocols import evaluate_results
-from fgclip2_det.evaluation.result_lists import read_results
 
 FILE = 'data/coco/annotations/lvis_v1ids_val.json'
 BOTH = ('lvis', 'fixed')

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from fgclip2_det.io import text as module
+from fgclip2_det.io import notes
 from fgclip2_det.io.text import decode_text, read_json, read_text
 
 WORDS = 'black cat\n白色杯子\n交通灯\n'
@@ -13,7 +13,7 @@ WORDS = 'black cat\n白色杯子\n交通灯\n'
 
 @pytest.fixture(autouse=True)
 def fresh():
-    module._WARNED.clear()
+    notes._SAID.clear()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fgclip2_det.coco.entries import image_name
 from fgclip2_det.io.text import read_text
 
-from ..coco_checks import image_name
 from .json_stream import stream_json, stream_lines
 from .layouts import LAYOUTS, Layout
 

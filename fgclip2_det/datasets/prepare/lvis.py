@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from fgclip2_det.coco.entries import image_name
 from fgclip2_det.io.text import read_text
 
-from ..coco_checks import image_name
 from .coco_scan import scan_coco, stream_coco, write_part
 from .json_stream import check_file, stream_json
 from .ov_coco import annotate_categories
