@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError(f'{args.ann} is no COCO file: it has no {missing}')
     args.out.mkdir(parents=True, exist_ok=True)
     for language in args.languages:
-        records = list(coco_to_records(coco, language, args.novel))
+        records = list(coco_to_records(coco, language, args.novel, args.ann))
         path = args.out / f'{args.ann.stem}_{language}.json'
         write_atomic(path, json.dumps(records, ensure_ascii=False).encode())
         num_boxes = sum(len(record['bbox_info']) for record in records)

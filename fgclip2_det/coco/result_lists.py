@@ -176,7 +176,7 @@ class _Tally:
         self, path: str | os.PathLike, keys: RowKeys, iou_types: Sequence[str]
     ) -> None:
         self.path, self.keys, self.iou_types = path, keys, iou_types
-        self.counts = np.zeros(4, np.int64)
+        self.counts, self.num_exchanged = np.zeros(4, np.int64), 0
         self.form = _BoxForm(keys)
 
     def blocks(
@@ -192,6 +192,10 @@ class _Tally:
             if 'bbox' in self.iou_types:
                 self.form.look(columns)
                 outside = counted & self.keys.outside(columns.image, columns.bboxes)
+            if outside.any():
+                fits = self.keys.exchanged(columns.image, columns.bboxes)
+                turned = ~np.isin(columns.image, columns.image[~fits])
+                self.num_exchanged += int((outside & turned).sum())
             kinds = other_image.sum(), other_class.sum(), outside.sum()
             self.counts += len(rows), *kinds
             yield rows, columns, counted & ~outside
@@ -200,6 +204,12 @@ class _Tally:
         """Fields of :class:`RowCounts`, once all blocks were read."""
         self.form.check(self.path)
         doubts = self.keys.doubts(results.image, results.category)
+        if self.num_exchanged:
+            doubts.append(
+                f'{self.num_exchanged} of the rows off their picture fit with width '
+                'and height exchanged: does the annotation file have the sizes before '
+                "the pictures' EXIF orientation? write the upright sizes"
+            )
         return *self.counts.tolist(), tuple(doubts)
 
     def _convert(self, rows: list) -> Results:

@@ -183,6 +183,12 @@ class RowKeys:
         found[rows] = outside.any(1)
         return found
 
+    def exchanged(self, image: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
+        """(N,) bool: boxes xywh within their picture if its sides were exchanged."""
+        high = bboxes[:, :2] + bboxes[:, 2:]
+        inside = (bboxes[:, :2] >= -1) & (high <= self.sizes[image][:, ::-1] + 1)
+        return inside.all(1)
+
     def doubts(self, images: np.ndarray, categories: np.ndarray) -> list[str]:
         """What looks like another tool's numbering, of the indices that rows have."""
         found = []

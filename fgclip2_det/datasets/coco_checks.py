@@ -1,9 +1,13 @@
 """Checks of the entries of a COCO annotation file."""
 
 import math
+from collections.abc import Sequence
 from reprlib import repr as short_repr
 
 from fgclip2_det.coco.entries import image_name
+from fgclip2_det.io.notes import say_once
+
+_FAR = 1.05  # of a side; labelling tools round, and let boxes cross the border a little
 
 
 def _is_number(value: object) -> bool:
@@ -122,9 +126,59 @@ def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | 
     if max(-x - width, -y - height, x - image['width'], y - image['height']) > 0:
         return (
             f'bbox {bbox} lies outside its image of {image["width"]} x '
-            f'{image["height"]} pixels; correct or remove it'
+            f'{image["height"]} pixels; {_remedy(bbox, image)}'
         )
     return None
+
+
+def _remedy(bbox: list, image: dict) -> str:
+    """What to do about a box outside its image.
+
+    Label Studio and others write the size of the file and the boxes of the picture as
+    it is seen, which a phone's EXIF orientation turns by 90 degrees.
+    """
+    if fits_exchanged(bbox, image['width'], image['height']):
+        return (
+            'it fits with width and height exchanged: is that the size before the '
+            "picture's EXIF orientation? write the upright size"
+        )
+    return 'correct or remove it'
+
+
+def note_exchanged_sides(path: object, images: dict, annotations: list[dict]) -> None:
+    """One line where boxes leave their images but fit with the sides exchanged.
+
+    A picture counts when one of its boxes leaves it by more than a twentieth of a side
+    and all of them fit into the exchanged size.
+
+    Args:
+        path: of the file.
+        images: id -> entry with ``width`` and ``height``.
+        annotations: of these images, checked by :func:`annotation_fault`.
+    """
+    leaving, fitting = set(), {}
+    for annotation in annotations:
+        image = images[annotation['image_id']]
+        sides, bbox = (image['width'], image['height']), annotation['bbox']
+        ends = bbox[0] + bbox[2], bbox[1] + bbox[3]
+        if any(end > _FAR * side for end, side in zip(ends, sides, strict=True)):
+            leaving.add(image['id'])
+        fits = fitting.get(image['id'], True) and fits_exchanged(bbox, *sides)
+        fitting[image['id']] = fits
+    turned = [i for i in leaving if fitting[i]]
+    if turned:
+        first = images[min(turned, key=str)]
+        say_once(
+            f'{path}: boxes of {len(turned)} images, {first["file_name"]} among them, '
+            'leave their image but fit with width and height exchanged: are the sizes '
+            "those before the pictures' EXIF orientation? write the upright sizes"
+        )
+
+
+def fits_exchanged(bbox: Sequence[float], width: float, height: float) -> bool:
+    """Whether a box xywh lies in a picture of exchanged sides, to a pixel."""
+    x, y, w, h = bbox
+    return min(x, y) >= -1 and x + w <= height + 1 and y + h <= width + 1
 
 
 def _is_box(bbox: object) -> bool:

@@ -16,7 +16,7 @@ from fgclip2_det.coco.masks import annotation_mask_fault
 from fgclip2_det.io.text import decode_text
 
 from .class_split import resolve_classes
-from .coco_checks import annotation_fault, index_entries
+from .coco_checks import annotation_fault, index_entries, note_exchanged_sides
 from .metainfo import CLASS_SPLITS
 from .transforms import UnreadableImageError
 
@@ -118,6 +118,7 @@ class OpenVocabCocoDataset(CocoDataset):
             annotation.setdefault('area', width * height)
             annotations[annotation['image_id']].append(annotation)
             self.cat_img_map[annotation['category_id']].add(annotation['image_id'])
+        note_exchanged_sides(self.ann_file, images, coco['annotations'])
         return [
             self.parse_data_info(
                 {
