@@ -230,7 +230,8 @@ def test_case_of_rows_outside():
 def test_sides_exchanged_are_said_of_rows(read, coco, tmp_path):
     """100 x 80 is written, the boxes are of a picture of 80 x 100."""
     row = {'image_id': 1, 'category_id': 1, 'bbox': [10, 82, 30, 15], 'score': 0.5}
-    found = read([row, row | {'bbox': [300, 300, 5, 5]}])[1].lines()
-    assert found[0] == '2 rows wholly off their picture were left out'
-    assert any(line.startswith('1 of the rows off') and 'EXIF' in line
-               for line in found)  # fmt: skip
+    dropped, *doubts = read([row])[1].lines()
+    assert dropped == '1 rows wholly off their picture were left out'
+    assert any(d.startswith('1 of the rows off') and 'EXIF' in d for d in doubts)
+    wide = row | {'bbox': [85, 10, 10, 10]}  # tells that 100 is the width
+    assert 'EXIF' not in ' '.join(read([row, wide])[1].lines())

@@ -61,6 +61,7 @@ def test_errors_name_what_is_wrong():
     with pytest.raises(ValueError, match=r"\['dragon'\] are no categories"):
         list(coco_to_records(COCO, 'en', ['dragon']))
     nameless = COCO | {'categories': [{'id': 0, 'name': 'a'}]}
+    nameless['annotations'] = COCO['annotations'][:1]
     with pytest.raises(ValueError, match='name_zh'):
         list(coco_to_records(nameless, 'zh'))
 
@@ -87,7 +88,7 @@ PHONE = {
 )
 def test_boxes_are_checked(bbox, message):
     coco = PHONE | {'annotations': [PHONE['annotations'][0] | {'bbox': bbox}]}
-    with pytest.raises(ValueError, match=rf'a\.json: annotation 5: bbox .*{message}'):
+    with pytest.raises(ValueError, match=rf'a\.json: annotation 5: .*{message}'):
         list(coco_to_records(coco, 'en', path='a.json'))
 
 
