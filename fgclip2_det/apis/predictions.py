@@ -74,8 +74,8 @@ def read_predictions(
     classes = without_roots(ann_file, coco['categories'], used, novel or ())
     split = resolve_classes(classes, novel=novel, language=language)
     if unpickle:
-        ids = [category['id'] for category in coco['categories']]
-        found = read_mmdet_pickle(predictions_file, ids)
+        label_ids = [category['id'] for category in coco['categories']]
+        found = read_mmdet_pickle(predictions_file, label_ids)
     elif Path(predictions_file).suffix in ('.pkl', '.pickle'):
         raise ValueError(
             f'{predictions_file} is a pickle; say that it may be read (--unpickle)'

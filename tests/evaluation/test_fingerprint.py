@@ -72,6 +72,7 @@ def test_fields_and_digests(describe):
         'rows': 1,
         'rows_of_other_images': 0,
         'rows_of_other_classes': 0,
+        'rows_outside': 0,
         'images_without_rows': 1,
     }
     assert found['max_detections'] == {'ov-coco': {'per_image_and_class': 100}}
