@@ -147,8 +147,9 @@ def prepare_training(
     Raises:
         FileNotFoundError: if the checkpoint to resume is not there.
         ValueError: if the work dir belongs to another config, annotation files or
-            pictures are missing (:func:`.check_data_files`), the checkpoint is damaged or from another seed, or an option does not fit. Nothing has
-            been written then.
+            pictures are missing (:func:`.check_data_files`), the checkpoint is damaged
+            or from another seed, or an option does not fit. Nothing has been written
+            then.
     """
     if seed is not None:
         cfg.randomness.seed = seed
