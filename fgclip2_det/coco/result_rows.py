@@ -20,6 +20,7 @@ CATEGORY_KEYS = ('id', 'from-1')
 MAX_SCORE = 1 + 2**-10  # float16's next number above 1, which rounding may give
 _PIECE = 1 << 22  # characters read at a time
 _LONGEST_ROW = 1 << 26
+_MOST_DIGITS = 100  # of a file stem that is a number
 _ID = int | float | str  # tables write 7 as 7.0
 _BLOCK = 1 << 16  # rows at a time
 _BETWEEN = re.compile(r'[\s,]*')
@@ -253,7 +254,7 @@ def _stems(truths: Truths) -> dict:
     stems: dict = {}
     for image_id, name in truths.file_names.items():
         stem = PurePosixPath(str(name).replace('\\', '/')).stem
-        number = stem.isascii() and stem.isdecimal()
+        number = stem.isascii() and stem.isdecimal() and len(stem) < _MOST_DIGITS
         for key in (stem, int(stem)) if number else (stem,):
             stems.setdefault(key, []).append(image_id)
     return stems

@@ -113,12 +113,12 @@ def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | 
     """What is wrong with an annotation, if anything."""
     if annotation.get('category_id') not in categories:
         return (
-            f'category {annotation.get("category_id")} is not in the file; '
+            f'category {annotation.get("category_id")!r} is not in the file; '
             'add it to categories or remove the annotation'
         )
     image = images.get(annotation.get('image_id'))
     if image is None:
-        return f'image {annotation.get("image_id")} is not in the file'
+        return f'image {annotation.get("image_id")!r} is not in the file'
     bbox = annotation.get('bbox')
     if not _is_box(bbox):
         return f'bbox must be x, y, width, height, finite and not negative, got {bbox}'

@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 from torch import Tensor
 
+from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.io.text import decode_text
 
 from .coco_ap import ImageBoxes, average_precision, merge_classes, merge_duplicates
@@ -155,10 +156,11 @@ class OpenVocabCocoMetric(BaseMetric):
         ids = self.dataset_meta.get('category_ids')
         if not self.ann_file:
             return list(ids or range(1, len(classes) + 1))
-        names = {
-            c['id']: [c[key] for key in _NAME_KEYS if key in c]
-            for c in self._coco['categories']
-        }
+        entries = self._coco['categories']
+        if not ids:  # a root that bears the name of a class comes after it
+            used = used_categories(self._coco['annotations'])
+            entries = [*without_roots(self.ann_file, entries, used), *entries]
+        names = {c['id']: [c[k] for k in _NAME_KEYS if k in c] for c in entries}
         ids = ids or [next((i for i in names if c in names[i]), None) for c in classes]
         for name, category_id in zip(classes, ids, strict=True):
             if name not in names.get(category_id, ()):

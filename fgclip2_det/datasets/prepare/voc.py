@@ -21,7 +21,6 @@ _WORDS = {  # that annotation tools write for flags
     'true': 1, 'yes': 1, 'false': 0, 'no': 0, 'unspecified': 0, 'unknown': 0,
 }  # fmt: skip
 _DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([^"'>]+)["']""")
-_TEXT_DECLARATION = re.compile(r'\s*<\?xml.*?\?>', re.DOTALL)
 
 
 def voc_to_coco(
@@ -117,7 +116,9 @@ def _read(path: Path, encoding: str | None) -> ElementTree.Element:
     declared = _DECLARATION.match(data.removeprefix(b'\xef\xbb\xbf'))
     if encoding is None and declared:
         encoding = declared[1].decode('ascii', 'replace').strip()
-    text = _TEXT_DECLARATION.sub('', decode_text(data, path, encoding), count=1)
+    text = decode_text(data, path, encoding).lstrip()
+    if text.startswith('<?xml'):  # its encoding is that of the bytes, no more
+        text = text.partition('?>')[2]
     if '<!ENTITY' in text:
         raise ValueError(f'{path} defines entities, which no VOC file needs')
     try:
