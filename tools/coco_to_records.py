@@ -31,20 +31,17 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.files import write_atomic
+    from fgclip2_det.io.text import read_json
     from pretrain.data.from_coco import coco_to_records
 
-    if not args.ann.is_file():
-        raise FileNotFoundError(f'there is no annotation file {args.ann}')
-    try:
-        coco = json.loads(args.ann.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{args.ann} is no JSON: {error}') from error
-    missing = [k for k in ('images', 'annotations', 'categories') if k not in coco]
+    coco = read_json(args.ann)
+    sections = ('images', 'annotations', 'categories')
+    missing = [k for k in sections if not isinstance(coco, dict) or k not in coco]
     if missing:
         raise ValueError(f'{args.ann} is no COCO file: it has no {missing}')
     args.out.mkdir(parents=True, exist_ok=True)
     for language in args.languages:
-        records = list(coco_to_records(coco, language, args.novel))
+        records = list(coco_to_records(coco, language, args.novel, args.ann))
         path = args.out / f'{args.ann.stem}_{language}.json'
         write_atomic(path, json.dumps(records, ensure_ascii=False).encode())
         num_boxes = sum(len(record['bbox_info']) for record in records)

@@ -28,6 +28,12 @@ def parser() -> argparse.ArgumentParser:
         help="what the pickle's labels count: file (CocoDataset), split (base before "
              'novel, OpenVocabCocoDataset), ov_coco, the config of the detector, or a '
              'file of names in label order; needed where these differ')  # fmt: skip
+    add('--ids', choices=['id', 'stem'], default='id',
+        help="image_id of the rows: the image's id, or the stem of its file name, as "
+             'ultralytics writes it')  # fmt: skip
+    add('--categories', choices=['id', 'from-1'], default='id',
+        help="category_id of the rows: the category's id, or a count of the categories "
+             "from 1, as ultralytics' class + 1")  # fmt: skip
     add('--ann', required=True, help='COCO annotation file: images and categories')
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
@@ -60,6 +66,8 @@ def main(args: argparse.Namespace) -> None:
         args.cache_dir,
         unpickle=args.unpickle,
         label_order=args.label_order,
+        ids=args.ids,
+        categories=args.categories,
     )
     print(f'{header.num_images} images, {len(header.classes)} names, '
           f'{len(header.novel_classes)} of them novel: {args.out}')  # fmt: skip

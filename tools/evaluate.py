@@ -50,6 +50,12 @@ def parser() -> argparse.ArgumentParser:
     add('--protocol', required=True, choices=PROTOCOLS + LANGUAGE)
     add('--ann', required=True, help='COCO or LVIS annotation file')
     add('--predictions', required=True, help='COCO result list')
+    add('--ids', choices=['id', 'stem'],
+        help="image_id of the rows: the image's id (default), or the stem of its file "
+             'name, as ultralytics writes it')  # fmt: skip
+    add('--categories', choices=['id', 'from-1'],
+        help="category_id of the rows: the category's id (default), or a count of the "
+             "categories from 1, as ultralytics' class + 1")  # fmt: skip
     add('--out', type=Path, required=True, help='JSON file for metrics and protocol')
     add('--iou-type', nargs='+', choices=['bbox', 'segm'], default=['bbox'],
         help='boxes (default), masks or both')  # fmt: skip
@@ -72,6 +78,7 @@ def main(args: argparse.Namespace) -> None:
     if args.protocol in LANGUAGE:
         main_language(args)
         return
+    from fgclip2_det.coco.result_lists import read_results
     from fgclip2_det.engine.files import write_atomic
     from fgclip2_det.evaluation.fingerprint import describe_protocol
     from fgclip2_det.evaluation.ground_truths import read_image_ids, read_truths
@@ -80,7 +87,6 @@ def main(args: argparse.Namespace) -> None:
         evaluate_results,
         keep_for,
     )
-    from fgclip2_det.evaluation.result_lists import read_results
 
     check_protocol(args.protocol, args.iou_type)
     notes = read_notes(args.note)
@@ -93,7 +99,14 @@ def main(args: argparse.Namespace) -> None:
         category_ids=category_ids,
     )
     keep = keep_for(args.protocol)
-    read = read_results(args.predictions, truths, args.iou_type, keep)
+    read = read_results(
+        args.predictions,
+        truths,
+        args.iou_type,
+        keep,
+        ids=args.ids or 'id',
+        categories=args.categories or 'id',
+    )
     figures = evaluate_results(
         args.protocol, truths, read.results, args.iou_type, novel_ids
     )
@@ -109,6 +122,8 @@ def main(args: argparse.Namespace) -> None:
     write_atomic(args.out, f'{text}\n'.encode())
     show(figures.metrics)
     show_protocol(protocol)
+    for line in read.lines():
+        print(line)
     print(f'-> {args.out}')
 
 
@@ -117,7 +132,7 @@ def main_language(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.files import write_atomic
     from fgclip2_det.evaluation.language_protocols import evaluate_language
 
-    for name in ('base', 'novel', 'minival_ids', 'classwise'):
+    for name in ('base', 'novel', 'minival_ids', 'classwise', 'ids', 'categories'):
         if getattr(args, name):
             raise ValueError(
                 f'--{name.replace("_", "-")} is no option of --protocol {args.protocol}'
@@ -156,13 +171,17 @@ def read_split(args: argparse.Namespace) -> tuple[list | None, list | None]:
                 f'--base and --novel belong to --protocol ov-coco, not {args.protocol}'
             )
         return None, None
+    from fgclip2_det.coco.entries import used_categories, without_roots
     from fgclip2_det.datasets import resolve_classes
-    from fgclip2_det.evaluation.ground_truths import read_json
+    from fgclip2_det.io.text import read_json
 
     content = read_json(args.ann)
     categories = content.get('categories') if isinstance(content, dict) else None
     if not isinstance(categories, list):
         raise ValueError(f"{args.ann} must hold a list of 'categories'")
+    used = used_categories(content.get('annotations'))
+    asked = [*(args.base or ()), *(args.novel or ())]
+    categories = without_roots(args.ann, categories, used, asked)
     split = resolve_classes(categories, base=args.base, novel=args.novel)
     ids = dict(zip(split.classes, split.category_ids, strict=True))
     return list(split.category_ids), [ids[name] for name in split.novel_classes]
@@ -197,12 +216,6 @@ def show_protocol(protocol: dict) -> None:
     print(f'{protocol["images"]["count"]} images '
           f'({found["images_without_rows"]} without predictions), '
           f'{protocol["classes"]["count"]} classes, {found["rows"]} rows')  # fmt: skip
-    for key, what in (
-        ('rows_of_other_images', 'images'),
-        ('rows_of_other_classes', 'classes'),
-    ):
-        if found[key]:
-            print(f'{found[key]} rows of {what} that do not count were left out')
 
 
 if __name__ == '__main__':

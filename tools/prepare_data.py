@@ -96,7 +96,13 @@ def voc_to_coco(args: argparse.Namespace) -> None:
 
     names = read_names(args.names) if args.names else None
     counts = voc_to_coco(
-        args.annotations, args.out, args.image_set, names, args.zero_based, bar('XML')
+        args.annotations,
+        args.out,
+        args.image_set,
+        names,
+        args.zero_based,
+        bar('XML'),
+        args.encoding,
     )
     print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes, '
           f'{counts["difficult"]:,} difficult (iscrowd)')  # fmt: skip
@@ -106,7 +112,7 @@ def yolo_to_coco(args: argparse.Namespace) -> None:
     from fgclip2_det.datasets.prepare import yolo_to_coco
 
     counts = yolo_to_coco(
-        args.images, args.labels, args.names, args.out, bar('pictures')
+        args.images, args.labels, args.names, args.out, bar('pictures'), args.encoding
     )
     print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes; '
           f'{counts["without_labels"]:,} images have no label file')  # fmt: skip
@@ -220,12 +226,14 @@ def parser() -> argparse.ArgumentParser:
     add('--names', type=Path, help="class names, one a line; default: VOC's 20")
     add('--zero-based', action='store_true',
         help='pixels count from 0 and xmax is exclusive; VOC: from 1, inclusive')
+    add('--encoding', help='of the XML files; default: as they declare it')
 
     add = command(yolo_to_coco, 'YOLO text files -> COCO')
     add('--images', type=Path, required=True, help='folder of the pictures')
     add('--labels', type=Path, required=True, help='folder of the text files')
     add('--names', type=Path, required=True, help='data.yaml, or one name a line')
     add('--out', type=Path, required=True, help='file to write')
+    add('--encoding', help='of the text files; default: found out')
 
     add = converter(pseudo_boxes, 'image-level labels -> boxes, among detections')
     add('--predictions', type=Path, required=True, help='COCO result list')

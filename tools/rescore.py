@@ -40,6 +40,12 @@ def parser() -> argparse.ArgumentParser:
         help="what the pickle's labels count: file (CocoDataset), split (base before "
              'novel, OpenVocabCocoDataset), ov_coco, the config of the detector, or a '
              'file of names in label order; needed where these differ')  # fmt: skip
+    add('--ids', choices=['id', 'stem'], default='id',
+        help="image_id of the rows: the image's id, or the stem of its file name, as "
+             'ultralytics writes it')  # fmt: skip
+    add('--categories', choices=['id', 'from-1'], default='id',
+        help="category_id of the rows: the category's id, or a count of the categories "
+             "from 1, as ultralytics' class + 1")  # fmt: skip
     add('--ann', required=True, help='COCO annotation file: images and categories')
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
@@ -91,7 +97,11 @@ def main(args: argparse.Namespace) -> None:
         args.novel,
         args.unpickle,
         args.label_order,
+        args.ids,
+        args.categories,
     )
+    for line in predictions.counts.lines():
+        print(line)
     split = predictions.split
     encoder = FGCLIP2.from_pretrained(args.encoder).to(args.device)
     vocabulary = Vocabulary(

@@ -24,9 +24,11 @@ from fgclip2_det.apis.score_dump import (
     write_names,
     write_shard,
 )
+from fgclip2_det.coco.result_lists import row_score
 from fgclip2_det.engine.files import write_atomic
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.io.digests import encoder_digest, file_digest
+from fgclip2_det.models.prediction_rescorer import clip_boxes
 from fgclip2_det.vocabulary import Vocabulary
 
 
@@ -45,14 +47,16 @@ def dump_scores(
     progress: bool = True,
     unpickle: bool = False,
     label_order: str | Sequence[str] | None = None,
+    ids: str = 'id',
+    categories: str = 'id',
 ) -> DumpHeader:
     """Compare all boxes of a COCO result list with all names, and keep the cosines.
 
     A run that was stopped continues after its last whole shard.
 
     Args:
-        predictions_file, ann_file, language, novel, unpickle, label_order: see
-            :func:`read_predictions`.
+        predictions_file, ann_file, language, novel, unpickle, label_order, ids,
+            categories: see :func:`read_predictions`.
         image_root: folder that the images' file names start from.
         encoder: both towers and a tokenizer.
         folder: for the dump.
@@ -70,8 +74,17 @@ def dump_scores(
     if images_per_shard < 1:
         raise ValueError(f'images_per_shard must be at least 1, got {images_per_shard}')
     predictions = read_predictions(
-        predictions_file, ann_file, language, novel, unpickle, label_order
+        predictions_file,
+        ann_file,
+        language,
+        novel,
+        unpickle,
+        label_order,
+        ids,
+        categories,
     )
+    for line in predictions.counts.lines():
+        print(line)
     if not predictions.rows:
         raise ValueError(f'{predictions_file} holds no result; give one that does')
     paths = _image_paths(predictions, image_root)
@@ -148,7 +161,8 @@ def _score_image(
     boxes, box_of = corners.unique(dim=0, return_inverse=True)
     try:
         batch = encoder.preprocess([path], max_num_patches)
-        embeds = encoder.region_features(batch, [boxes], True)[0].float()
+        regions = clip_boxes(boxes, batch.image_sizes[0])
+        embeds = encoder.region_features(batch, [regions], True)[0].float()
     except ValueError as error:
         raise ValueError(f'image {image_id} ({path}): {error}') from error
     return ImageScores(
@@ -156,7 +170,7 @@ def _score_image(
         (embeds @ class_embeds.T).cpu(),
         boxes,
         box_of,
-        torch.tensor([row['score'] for row in rows], dtype=torch.float32),
+        torch.tensor([row_score(row) for row in rows], dtype=torch.float32),
         torch.tensor([label[row['category_id']] for row in rows]),
         bboxes,
     )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from reprlib import repr as short_repr
 
 from tqdm import tqdm
 
 from fgclip2_det.apis.config_labels import label_names_of_config
 from fgclip2_det.apis.mmdet_pickle import read_mmdet_pickle
+from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.coco.label_order import ids_of_labels
+from fgclip2_det.coco.result_lists import RowCounts, read_rows, row_score
 from fgclip2_det.datasets.class_split import ClassSplit, resolve_classes
-from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
+from fgclip2_det.datasets.coco_checks import index_entries
+from fgclip2_det.evaluation.ground_truths import LEFT_OUT, make_truths
+from fgclip2_det.io.text import read_json
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.vocabulary.names import read_names_file
 
@@ -29,14 +30,16 @@ class Predictions:
         images: entries of the annotation file, by id.
         rows: image id -> its rows as read, in file order; images without rows are
             left out.
-        order: image id of each row of the file.
+        order: image id of each of these rows, in the file's order.
         split: classes in label order.
+        counts: of all rows of the file, and of those that were left out.
     """
 
     images: dict
     rows: dict[int | str, list[dict]]
     order: list[int | str]
     split: ClassSplit
+    counts: RowCounts
 
 
 def read_predictions(
@@ -46,6 +49,8 @@ def read_predictions(
     novel: Sequence[str] | None = None,
     unpickle: bool = False,
     label_order: str | os.PathLike | Sequence[str] | None = None,
+    ids: str = 'id',
+    categories: str = 'id',
 ) -> Predictions:
     """Read a COCO result list and the annotation file that it belongs to.
 
@@ -61,20 +66,21 @@ def read_predictions(
             (base before novel, ``OpenVocabCocoDataset``), 'ov_coco', the detector's
             config (.py), a file of names in label order, or the names. None: the
             order that is possible, see :func:`.label_order.ids_of_labels`.
+        ids, categories: what ``image_id`` and ``category_id`` are, see
+            :class:`.RowKeys`.
 
     Raises:
-        ValueError: naming file and row: what is no result list, unknown images and
-            categories, boxes and scores that are no finite numbers, boxes outside
-            their image, scores outside [0, 1]; a pickle whose labels may mean several
-            names, with the orders.
+        ValueError: what :func:`.read_rows` refuses, naming file and row; a pickle whose
+            labels may mean several names, with the orders.
     """
-    coco = _read_json(ann_file)
+    coco = read_json(ann_file)
     if not isinstance(coco, dict) or not {'images', 'categories'} <= set(coco):
         raise ValueError(f'{ann_file} must hold "images" and "categories"')
     images = index_entries(str(ann_file), 'image', coco['images'])
     index_entries(str(ann_file), 'category', coco['categories'])
-    split = resolve_classes(coco['categories'], novel=novel, language=language)
-    known = dict.fromkeys(split.category_ids)
+    used = used_categories(coco.get('annotations'))
+    classes = without_roots(ann_file, coco['categories'], used, novel or ())
+    split = resolve_classes(classes, novel=novel, language=language)
     if unpickle:
         found = _read_pickle(predictions_file, coco['categories'], split, label_order)
     elif label_order is not None:
@@ -86,18 +92,15 @@ def read_predictions(
             f'{predictions_file} is a pickle; say that it may be read (--unpickle)'
         )
     else:
-        found = _read_json(predictions_file)
-    if not isinstance(found, list):
-        raise ValueError(
-            f'{predictions_file} must be a list of results, got {short_repr(found)}'
-        )
+        found = None
+    truths = make_truths(coco['images'], _classes_of(split, classes), [], [], [])
+    left_out = {c['id']: LEFT_OUT for c in coco['categories']}
+    truths = replace(truths, category_index=left_out | truths.category_index)
+    read = read_rows(predictions_file, truths, ids, categories, found)
     rows: dict = {}
-    for number, row in enumerate(found):
-        fault = _fault(row, images, known)
-        if fault:
-            raise ValueError(f'{predictions_file}: row {number} (from 0): {fault}')
+    for row in read.rows:
         rows.setdefault(row['image_id'], []).append(row)
-    return Predictions(images, rows, [row['image_id'] for row in found], split)
+    return Predictions(images, rows, [r['image_id'] for r in read.rows], split, read)
 
 
 def _read_pickle(
@@ -172,7 +175,7 @@ def _rescore_image(
     found = rescorer(
         path,
         [[x, y, x + w, y + h] for x, y, w, h in boxes],
-        [row['score'] for row in rows],
+        [row_score(row) for row in rows],
         [label[row['category_id']] for row in rows],
     )
     for source, name, score, det_score in zip(
@@ -183,31 +186,12 @@ def _rescore_image(
         strict=True,
     ):
         row = {**rows[source], 'category_id': ids[name], 'score': score}
+        if 'category_name' in row:
+            row['category_name'] = predictions.split.classes[name]
         yield row | {'det_score': det_score}
 
 
-def _fault(row: object, images: dict, categories: dict) -> str | None:
-    """What is wrong with a row, if anything."""
-    if not isinstance(row, dict):
-        return f'expected an object, got {short_repr(row)}'
-    for key in ('image_id', 'category_id', 'bbox', 'score'):
-        if key not in row:
-            return f'it has no {key!r}; a row has image_id, category_id, bbox, score'
-    for key in ('image_id', 'category_id'):
-        if not isinstance(row[key], int | str):
-            return f'{key} must be a number or a string, got {short_repr(row[key])}'
-    fault = annotation_fault(row, images, categories)
-    if fault:
-        return fault.replace('annotation', 'row')
-    score = row['score']
-    number = isinstance(score, int | float) and not isinstance(score, bool)
-    if not number or not math.isfinite(score) or not 0 <= score <= 1:
-        return f'score must be a probability in [0, 1], got {short_repr(score)}'
-    return None
-
-
-def _read_json(path: str | os.PathLike) -> object:
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read as json ({error})') from error
+def _classes_of(split: ClassSplit, categories: Sequence[dict]) -> list[dict]:
+    """Entries of the classes that count."""
+    counted = set(split.category_ids)
+    return [category for category in categories if category['id'] in counted]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from logging import WARNING
 
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from fgclip2_det.apis.predictions import read_predictions
+from fgclip2_det.coco.result_lists import row_score
 
 
 @MODELS.register_module()
@@ -26,7 +29,8 @@ class SavedPredictions(BaseDetector):
     Args:
         predictions: COCO result list, or MMDetection's pickle.
         ann_file: COCO file of the images and categories that it is of.
-        unpickle, language, label_order: see :func:`.predictions.read_predictions`.
+        unpickle, language, label_order, ids, categories: see
+            :func:`.predictions.read_predictions`.
 
     Raises:
         ValueError: what :func:`.predictions.read_predictions` refuses, and images that
@@ -45,11 +49,22 @@ class SavedPredictions(BaseDetector):
         unpickle: bool = False,
         language: str = 'en',
         label_order: str | Sequence[str] | None = None,
+        ids: str = 'id',
+        categories: str = 'id',
     ) -> None:
         super().__init__()
         found = read_predictions(
-            predictions, ann_file, language, None, unpickle, label_order
+            predictions,
+            ann_file,
+            language,
+            None,
+            unpickle,
+            label_order,
+            ids,
+            categories,
         )
+        for line in found.counts.lines():
+            print_log(f'{predictions}: {line}', 'current', WARNING)
         self.images, self.rows = found.images, found.rows
         self.ann_file, self.split = ann_file, found.split
         self.dataset_meta = dict(classes=tuple(found.split.classes))
@@ -73,7 +88,7 @@ class SavedPredictions(BaseDetector):
             boxes[:, 2:] += boxes[:, :2]
             sample.pred_instances = InstanceData(
                 bboxes=boxes.float().to(device),
-                scores=torch.tensor([row['score'] for row in rows], device=device),
+                scores=torch.tensor([row_score(row) for row in rows], device=device),
                 labels=torch.tensor(
                     [label[row['category_id']] for row in rows],
                     dtype=torch.long,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from fgclip2_det.apis.score_dump import DumpHeader, ScoreDump
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
 from fgclip2_det.evaluation.coco_ap import ImageBoxes
+from fgclip2_det.io.text import read_json
 
 NOVEL = ('refuse', 'drop', 'use')
 
@@ -51,10 +50,7 @@ def read_truths(
     """
     if novel not in NOVEL:
         raise ValueError(f'novel must be one of {NOVEL}, got {novel!r}')
-    try:
-        coco = json.loads(Path(ann_file).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise ValueError(f'{ann_file} cannot be read as json ({error})') from error
+    coco = read_json(ann_file)
     keys = {'images', 'categories', 'annotations'}
     if not isinstance(coco, dict) or not keys <= set(coco):
         raise ValueError(f'{ann_file} must hold {sorted(keys)}')

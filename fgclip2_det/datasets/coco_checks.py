@@ -1,12 +1,13 @@
 """Checks of the entries of a COCO annotation file."""
 
 import math
-import re
+from collections.abc import Sequence
 from reprlib import repr as short_repr
 
-_COCO_HOST = re.compile(
-    r'https?://(?:images\.cocodataset|mscoco)\.org/(?:images/)?(.+)'
-)
+from fgclip2_det.coco.entries import image_name
+from fgclip2_det.io.notes import say_once
+
+_FAR = 1.05  # of a side; labelling tools round, and let boxes cross the border a little
 
 
 def _is_number(value: object) -> bool:
@@ -108,28 +109,16 @@ def index_entries(path: str, kind: str, entries: object) -> dict:
     return found
 
 
-def image_name(image: dict) -> str | None:
-    """``file_name`` of an image, or what follows the host in ``coco_url``.
-
-    LVIS v1 has no file names: 'train2017/000000391895.jpg' is its url without the host,
-    as MMDetection reads it. None where there is neither.
-    """
-    if isinstance(image.get('file_name'), str) and image['file_name']:
-        return image['file_name']
-    found = _COCO_HOST.fullmatch(str(image.get('coco_url') or ''))
-    return found[1] if found else None
-
-
 def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | None:
     """What is wrong with an annotation, if anything."""
     if annotation.get('category_id') not in categories:
         return (
-            f'category {annotation.get("category_id")} is not in the file; '
+            f'category {annotation.get("category_id")!r} is not in the file; '
             'add it to categories or remove the annotation'
         )
     image = images.get(annotation.get('image_id'))
     if image is None:
-        return f'image {annotation.get("image_id")} is not in the file'
+        return f'image {annotation.get("image_id")!r} is not in the file'
     bbox = annotation.get('bbox')
     if not _is_box(bbox):
         return f'bbox must be x, y, width, height, finite and not negative, got {bbox}'
@@ -137,7 +126,7 @@ def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | 
     if max(-x - width, -y - height, x - image['width'], y - image['height']) > 0:
         return (
             f'bbox {bbox} lies outside its image of {image["width"]} x '
-            f'{image["height"]} pixels; correct or remove it'
+            f'{image["height"]} pixels; {_remedy(bbox, image)}'
         )
     return None
 
@@ -148,6 +137,56 @@ def has_mask(segmentation: object) -> bool:
     if not isinstance(segmentation, list):
         return bool(segmentation)
     return any(len(p) >= 6 and len(p) % 2 == 0 for p in segmentation)
+
+
+def _remedy(bbox: list, image: dict) -> str:
+    """What to do about a box outside its image.
+
+    Label Studio and others write the size of the file and the boxes of the picture as
+    it is seen, which a phone's EXIF orientation turns by 90 degrees.
+    """
+    if fits_exchanged(bbox, image['width'], image['height']):
+        return (
+            'it fits with width and height exchanged: is that the size before the '
+            "picture's EXIF orientation? write the upright size"
+        )
+    return 'correct or remove it'
+
+
+def note_exchanged_sides(path: object, images: dict, annotations: list[dict]) -> None:
+    """One line where boxes leave their images but fit with the sides exchanged.
+
+    A picture counts when one of its boxes leaves it by more than a twentieth of a side
+    and all of them fit into the exchanged size.
+
+    Args:
+        path: of the file.
+        images: id -> entry with ``width`` and ``height``.
+        annotations: of these images, checked by :func:`annotation_fault`.
+    """
+    leaving, fitting = set(), {}
+    for annotation in annotations:
+        image = images[annotation['image_id']]
+        sides, bbox = (image['width'], image['height']), annotation['bbox']
+        ends = bbox[0] + bbox[2], bbox[1] + bbox[3]
+        if any(end > _FAR * side for end, side in zip(ends, sides, strict=True)):
+            leaving.add(image['id'])
+        fits = fitting.get(image['id'], True) and fits_exchanged(bbox, *sides)
+        fitting[image['id']] = fits
+    turned = [i for i in leaving if fitting[i]]
+    if turned:
+        first = images[min(turned, key=str)]
+        say_once(
+            f'{path}: boxes of {len(turned)} images, {first["file_name"]} among them, '
+            'leave their image but fit with width and height exchanged: are the sizes '
+            "those before the pictures' EXIF orientation? write the upright sizes"
+        )
+
+
+def fits_exchanged(bbox: Sequence[float], width: float, height: float) -> bool:
+    """Whether a box xywh lies in a picture of exchanged sides, to a pixel."""
+    x, y, w, h = bbox
+    return min(x, y) >= -1 and x + w <= height + 1 and y + h <= width + 1
 
 
 def _is_box(bbox: object) -> bool:

@@ -8,11 +8,20 @@ from typing import ClassVar
 import torch
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
-from mmengine.fileio import exists, get_text, join_path
+from mmengine.fileio import exists, get, join_path
 from mmengine.logging import MMLogger
 
+from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.masks import annotation_mask_fault
+from fgclip2_det.io.text import decode_text
+
 from .class_split import resolve_classes
-from .coco_checks import annotation_fault, has_mask, index_entries
+from .coco_checks import (
+    annotation_fault,
+    has_mask,
+    index_entries,
+    note_exchanged_sides,
+)
 from .metainfo import CLASS_SPLITS
 from .transforms import UnreadableImageError
 
@@ -49,9 +58,10 @@ class OpenVocabCocoDataset(CocoDataset):
     Raises:
         ValueError: naming file and entry: value of another type, unknown category or
             image, box that is not four finite numbers, has negative sides or lies
-            outside its image, duplicate names or ids, requested classes that the file
+            outside its image, a mask that pycocotools cannot read (where the pipeline
+            loads masks), duplicate names or ids, requested classes that the file
             lacks. Also when filtering leaves no image to train on, or if the pipeline
-        loads masks and no annotation has one.
+            loads masks and no annotation has one.
 
     Example:
         >>> dataset = OpenVocabCocoDataset(
@@ -99,11 +109,15 @@ class OpenVocabCocoDataset(CocoDataset):
         images = index_entries(self.ann_file, 'image', coco['images'])
         categories = index_entries(self.ann_file, 'category', coco['categories'])
         index_entries(self.ann_file, 'annotation', coco['annotations'])
-        self._set_classes(coco['categories'])
+        used = used_categories(coco['annotations'])
+        self._set_classes(self._without_roots(coco['categories'], used))
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(set)
         for annotation in coco['annotations']:
             fault = annotation_fault(annotation, images, categories)
+            if self._reads_masks and not fault:
+                image = images[annotation['image_id']]
+                fault = annotation_mask_fault(annotation, image)
             if fault:
                 raise ValueError(
                     f'{self.ann_file}: annotation {annotation.get("id")}: {fault}'
@@ -114,6 +128,7 @@ class OpenVocabCocoDataset(CocoDataset):
             self.cat_img_map[annotation['category_id']].add(annotation['image_id'])
         if self._loads_masks:
             self._report_missing_masks(coco['annotations'])
+        note_exchanged_sides(self.ann_file, images, coco['annotations'])
         return [
             self.parse_data_info(
                 {
@@ -123,6 +138,11 @@ class OpenVocabCocoDataset(CocoDataset):
             )
             for image_id, image in images.items()
         ]
+
+    @property
+    def _reads_masks(self) -> bool:
+        transforms = getattr(self.pipeline, 'transforms', ())
+        return any(getattr(t, 'with_mask', False) for t in transforms)
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """One image's entry, boxes (x1, y1, x2, y2) clipped to the image."""
@@ -182,6 +202,13 @@ class OpenVocabCocoDataset(CocoDataset):
         }
         self.cat_ids = list(self.cat2label)
 
+    def _without_roots(self, categories: list[dict], used: set) -> list[dict]:
+        asked = set(self._metainfo.get('classes') or ())
+        for name in ('base_classes', 'novel_classes'):
+            given = getattr(self, name) or self._metainfo.get(name)
+            asked |= set(given if isinstance(given, list | tuple) else ())
+        return without_roots(self.ann_file, categories, used, asked)
+
     def _load_split(self) -> tuple[Sequence[str], Sequence[str]]:
         split = CLASS_SPLITS.get(self.class_split)
         if split is None:
@@ -196,7 +223,8 @@ class OpenVocabCocoDataset(CocoDataset):
                 f'which may also be one of {list(CLASS_SPLITS)})'
             )
         try:
-            content = json.loads(get_text(path, backend_args=self.backend_args))
+            data = get(path, backend_args=self.backend_args)
+            content = json.loads(decode_text(data, path))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f'{path} is no complete json file ({error}); get it again'

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from .checkpoints import read_checkpoint
+from .data_files import check_data_files
 from .hooks.metrics_json_hook import METRICS_FILE
 from .variables import spread_variables, stretch_schedule
 from .work_dir import (
@@ -146,9 +147,10 @@ def prepare_training(
 
     Raises:
         FileNotFoundError: if the checkpoint to resume is not there.
-        ValueError: if the work dir belongs to another config, the checkpoint is
-            damaged or from another seed, or an option does not fit. Nothing has
-            been written then.
+        ValueError: if the work dir belongs to another config, annotation files or
+            pictures are missing (:func:`.check_data_files`), the checkpoint is damaged
+            or from another seed, or an option does not fit. Nothing has been written
+            then.
     """
     if seed is not None:
         cfg.randomness.seed = seed
@@ -163,6 +165,8 @@ def prepare_training(
         cfg.auto_scale_lr.enable = True
 
     check_work_dir(cfg)
+    for note in check_data_files(cfg) if is_first_process() else ():
+        print(note)
     if resume is not None:
         path = last_checkpoint(cfg.work_dir) if resume == 'auto' else Path(resume)
         cfg.resume, cfg.load_from = path is not None, path and str(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 
-from .ground_truths import read_json
+from fgclip2_det.io.text import read_json
 
 # field of the fingerprint -> what it means when two files differ there
 _NOTHING_SHARED = {

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.coco.result_lists import read_results
+
 from .ground_truths import Truths, read_truths
 from .protocols import coco_figures
-from .result_lists import read_results
 from .results import Results
 
 PARTS = ('full', 'pres', 'abs')

@@ -11,11 +11,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from fgclip2_det.coco.result_lists import ReadResults
 from fgclip2_det.io.digests import file_digest
 
 from .ground_truths import Truths
 from .protocols import LIMITS, PROTOCOLS
-from .result_lists import ReadResults
 
 _PACKAGES = ('numpy', 'pycocotools', 'faster-coco-eval', 'torch', 'mmdet')
 _ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +70,7 @@ def describe_protocol(
             'rows': read.num_rows,
             'rows_of_other_images': read.num_other_images,
             'rows_of_other_classes': read.num_other_classes,
+            'rows_outside': read.num_outside,
             'images_without_rows': len(images) - seen,
         },
         'files': {

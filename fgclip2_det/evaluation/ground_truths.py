@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from reprlib import repr as short_repr
 
 import numpy as np
+
+from fgclip2_det.coco.entries import (
+    file_names,
+    names_of,
+    note_equal_names,
+    titles_of,
+    used_categories,
+    without_roots,
+)
+from fgclip2_det.coco.masks import encode_mask
+from fgclip2_det.io.text import read_json
 
 FREQUENCIES = ('r', 'c', 'f')
 LEFT_OUT = -1  # index of an image or class of the file that does not count
@@ -32,6 +40,8 @@ class Truths:
         masks: (G,) RLE objects, or None.
         negative: sorted pair keys (:meth:`keys`) of classes known to be absent.
         not_exhaustive: sorted pair keys of classes that are not labelled in full.
+        file_names: id -> file name, of all images of the file that have one.
+        category_names: id -> names, of all categories of the file that may count.
     """
 
     images: list[dict]
@@ -47,6 +57,8 @@ class Truths:
     masks: np.ndarray | None
     negative: np.ndarray
     not_exhaustive: np.ndarray
+    file_names: dict = field(default_factory=dict)
+    category_names: dict = field(default_factory=dict)
 
     def keys(self, image: np.ndarray, category: np.ndarray) -> np.ndarray:
         """(n,) int64: one number per pair of class and image, class first."""
@@ -61,8 +73,8 @@ class Truths:
 
     @property
     def names(self) -> list[str]:
-        """Class names by rising category id."""
-        return [category['name'] for category in self.categories]
+        """Class names by rising category id, each once (:func:`.titles_of`)."""
+        return titles_of(self.categories)
 
 
 def read_truths(
@@ -90,14 +102,9 @@ def read_truths(
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f'{path} must hold a list of {key!r}; give a COCO file')
     image_index = _index(path, 'image', content['images'], image_ids)
-    category_index = _index(path, 'category', content['categories'], category_ids)
-    names = [str(category.get('name') or '') for category in content['categories']]
-    name, count = max(Counter(names).items(), key=lambda x: x[1], default=('-', 1))
-    if count > 1 or '' in names:
-        raise ValueError(
-            f'{path}: every category needs a name of its own, {name!r} occurs {count} '
-            'times'
-        )
+    classes = _classes(path, content, category_ids or ())
+    wanted = [c['id'] for c in classes] if category_ids is None else category_ids
+    category_index = _index(path, 'category', content['categories'], wanted)
     if federated:
         _check_federated(path, content)
     rows = []
@@ -120,6 +127,8 @@ def read_truths(
         crowd=np.array([bool(e.get('iscrowd')) for e in entries], bool),
         ignored=np.array([bool(e.get('ignore')) for e in entries], bool),
         masks=_masks(path, rows, images) if masks else None,
+        file_names=file_names(content['images']),
+        category_names={c['id']: names_of(c) for c in classes},
     )
     for column, key in (
         ('negative', 'neg_category_ids'),
@@ -148,40 +157,6 @@ def read_image_ids(path: str | os.PathLike) -> list:
     return content
 
 
-def read_json(path: str | os.PathLike) -> object:
-    """Content of a JSON file; ValueError naming it where there is none."""
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read as json ({error})') from error
-
-
-def encode_mask(segmentation: object, height: int, width: int) -> dict:
-    """RLE of polygons, of uncompressed or of compressed RLE.
-
-    Raises:
-        ValueError: if it is none of them, or of another size.
-    """
-    from pycocotools import mask as mask_utils  # for masks alone
-
-    if isinstance(segmentation, dict) and {'size', 'counts'} <= set(segmentation):
-        size, counts = segmentation['size'], segmentation['counts']
-        if list(size) != [height, width]:
-            raise ValueError(
-                f'mask of {size} pixels (height, width), its image has '
-                f'{[height, width]}'
-            )
-        if isinstance(counts, list):
-            return mask_utils.frPyObjects(segmentation, height, width)
-        counts = counts.encode() if isinstance(counts, str) else counts
-        return {'size': [height, width], 'counts': counts}
-    if isinstance(segmentation, list) and segmentation:
-        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    raise ValueError(
-        f'segmentation must be polygons or RLE, got {short_repr(segmentation)}'
-    )
-
-
 def _index(
     path: str | os.PathLike, kind: str, entries: list, wanted: Collection | None
 ) -> dict:
@@ -202,6 +177,24 @@ def _index(
         )
     chosen = sorted(wanted)
     return dict.fromkeys(ids, LEFT_OUT) | {i: n for n, i in enumerate(chosen)}
+
+
+def _classes(
+    path: str | os.PathLike, content: dict, category_ids: Collection
+) -> list[dict]:
+    """Categories but for a root that is none; every one has a name."""
+    categories = content['categories']
+    _index(path, 'category', categories, None)
+    for category in categories:
+        if not isinstance(category.get('name'), str) or not category['name'].strip():
+            raise ValueError(
+                f'{path}: every category needs a name, category {category["id"]} has '
+                f'{category.get("name")!r}'
+            )
+    used = used_categories(content['annotations'])
+    classes = without_roots(path, categories, used | set(category_ids))
+    note_equal_names(path, classes)
+    return classes
 
 
 def _counted(entries: list[dict], index: dict) -> list[dict]:
@@ -326,4 +319,6 @@ def make_truths(
         masks=None,
         negative=np.zeros(0, np.int64),
         not_exhaustive=np.zeros(0, np.int64),
+        file_names=file_names(images),
+        category_names={c['id']: names_of(c) for c in categories},
     )

@@ -14,12 +14,16 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.coco.result_rows import box_fault, score_fault, stream_rows
+from fgclip2_det.io.text import read_json
+
 from .coco_ap import box_iou
-from .ground_truths import Truths, make_truths, read_json
+from .ground_truths import Truths, make_truths
 from .protocols import coco_figures, coco_summary
 from .results import Results
 
@@ -71,13 +75,14 @@ def score_fgovd_map(
     """
     objects = read_hard_objects(ann_file, num_negatives)
     every = {(o.image_id, o.category_id) for o in _read_all(ann_file)}
-    rows = _read_rows(predictions_file, objects, every)
+    rows, num_outside = _read_rows(predictions_file, objects, every)
     metrics = hard_vocabulary_ap(objects, rows)
     counts = {
         'objects': len(objects),
         'images': len({one.image_id for one in objects}),
         'captions': len({one.category_id for one in objects}),
         'rows': len(rows),
+        'rows_outside': num_outside,
     }
     return {'metrics': metrics, 'counts': counts}
 
@@ -223,19 +228,19 @@ def _nms(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def _read_rows(
     path: str | os.PathLike, objects: Sequence[HardObject], every: set[tuple]
-) -> list[tuple]:
-    """Rows of the vocabularies that count; those of ``every`` other are left out."""
-    content = read_json(path)
-    if not isinstance(content, list):
-        raise ValueError(f'{path} must hold a list of rows')
+) -> tuple[list[tuple], int]:
+    """Rows of the vocabularies that count, and how many lie wholly off their picture.
+
+    Rows of ``every`` other vocabulary are left out.
+    """
     words: dict[tuple, set] = {}
     sizes = {one.image_id: one.size for one in objects}
     for one in objects:
         own = words.setdefault((one.image_id, one.category_id), {one.category_id})
         own.update(one.negatives)
     rows: dict[tuple, None] = {}
-    outside = 0
-    for number, row in enumerate(content):
+    outside, num_outside = 0, 0
+    for number, row in enumerate(chain.from_iterable(stream_rows(path))):
         title = f'{path}: row {number} (from 0)'
         keys = ('image_id', 'vocabulary_id', 'category_id', 'bbox', 'score')
         if not isinstance(row, dict) or any(key not in row for key in keys):
@@ -245,9 +250,8 @@ def _read_rows(
             raise ValueError(
                 f'{title}: no object of image {image} has the true caption {vocabulary}'
             )
-        if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(bbox).all()
-                and min(bbox[2:]) >= 0 and np.isfinite(score)):  # fmt: skip
-            raise ValueError(f'{title}: impossible box {bbox} or score {score}')
+        if fault := box_fault(bbox) or score_fault(score):
+            raise ValueError(f'{title}: {fault}')
         if (image, vocabulary) not in words:
             continue  # an object with fewer negatives
         if label not in words[image, vocabulary]:
@@ -263,9 +267,13 @@ def _read_rows(
             x, y, w, h = bbox
             width, height = sizes[image]
             outside += x + w > 1.02 * width or y + h > 1.02 * height
-    if outside > max(_MANY, _SHARE * len(rows)):
+            if max(x - width, y - height, -x - w, -y - h) > 0:
+                num_outside += 1
+                del rows[found]
+    if outside > max(_MANY, _SHARE * (len(rows) + num_outside)):
         raise ValueError(
-            f'{path}: {outside} of {len(rows)} boxes reach outside of their pictures; '
-            'they look like x1, y1, x2, y2, expected x, y, width, height'
+            f'{path}: {outside} of {len(rows) + num_outside} boxes reach outside of '
+            'their pictures; they look like x1, y1, x2, y2, expected x, y, width, '
+            'height'
         )
-    return list(rows)
+    return list(rows), num_outside

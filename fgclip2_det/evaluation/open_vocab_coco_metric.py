@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
-from mmengine.fileio import get_text
+from mmengine.fileio import get
 from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 from torch import Tensor
+
+from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.io.text import decode_text
 
 from .coco_ap import ImageBoxes, average_precision, merge_classes, merge_duplicates
 
@@ -139,7 +142,8 @@ class OpenVocabCocoMetric(BaseMetric):
     @cached_property
     def _coco(self) -> dict:
         """Content of ``ann_file``."""
-        return json.loads(get_text(self.ann_file, backend_args=self.backend_args))
+        data = get(self.ann_file, backend_args=self.backend_args)
+        return json.loads(decode_text(data, self.ann_file))
 
     def _groups(self) -> dict[str, list[int]]:
         """Labels of base, novel and all classes."""
@@ -180,10 +184,11 @@ class OpenVocabCocoMetric(BaseMetric):
         ids = self.dataset_meta.get('category_ids')
         if not self.ann_file:
             return list(ids or [None] * len(classes))
-        names = {
-            c['id']: [c[key] for key in _NAME_KEYS if key in c]
-            for c in self._coco['categories']
-        }
+        entries = self._coco['categories']
+        if not ids:  # a root that bears the name of a class comes after it
+            used = used_categories(self._coco['annotations'])
+            entries = [*without_roots(self.ann_file, entries, used), *entries]
+        names = {c['id']: [c[k] for k in _NAME_KEYS if k in c] for c in entries}
         ids = ids or [next((i for i in names if c in names[i]), None) for c in classes]
         for name, category_id in zip(classes, ids, strict=True):
             if name not in names.get(category_id, ()):

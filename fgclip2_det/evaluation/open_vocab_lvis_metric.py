@@ -16,6 +16,8 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as mask_utils
 from terminaltables import AsciiTable
 
+from fgclip2_det.coco.masks import mask_fault
+
 from .coco_ap import ImageBoxes
 from .ground_truths import LEFT_OUT, Truths, read_truths
 from .open_vocab_coco_metric import _array, _check_detections, _xywh
@@ -196,7 +198,8 @@ class OpenVocabLVISMetric(BaseMetric):
         columns = [np.full(len(category), image, np.int32), category]
         columns += [boxes.bboxes, boxes.scores]
         if 'segm' in self.iou_types:
-            masks = _encoded(sample['img_id'], found)
+            entry = self._truths.images[image]
+            masks = _encoded(sample['img_id'], found, entry)
             areas = [int(mask_utils.area(mask)) for mask in masks]
             columns += [np.array(areas, np.float64), masks]
         return Results(*columns).select(category != LEFT_OUT)
@@ -214,7 +217,7 @@ class OpenVocabLVISMetric(BaseMetric):
             MMLogger.get_current_instance().info('\n' + AsciiTable(cells).table)
 
 
-def _encoded(image_id: int | str, found: dict) -> np.ndarray:
+def _encoded(image_id: int | str, found: dict, entry: dict) -> np.ndarray:
     """(n,) RLE objects of an image's masks."""
     if 'masks' not in found:
         raise ValueError(
@@ -224,6 +227,11 @@ def _encoded(image_id: int | str, found: dict) -> np.ndarray:
     masks = found['masks']
     if not isinstance(masks, list):
         masks = encode_mask_results(_array(masks, np.uint8))
+    else:
+        for number, mask in enumerate(masks):
+            fault = mask_fault(mask, entry.get('height'), entry.get('width'))
+            if fault:
+                raise ValueError(f'image {image_id}: mask {number} (from 0): {fault}')
     encoded = np.empty(len(masks), object)
     encoded[:] = masks
     return encoded

@@ -11,9 +11,11 @@ import os
 
 import numpy as np
 
+from fgclip2_det.coco.result_lists import read_results
+from fgclip2_det.io.text import read_json
+
 from .coco_ap import box_iou
-from .ground_truths import Truths, make_truths, read_json, read_truths
-from .result_lists import read_results
+from .ground_truths import Truths, make_truths, read_truths
 from .results import Results
 
 KS = (1, 5, 10)

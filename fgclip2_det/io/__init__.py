@@ -1,1 +1,1 @@
-"""Files: digests of what they hold."""
+"""Files: text and JSON of any encoding, atomic writes."""

@@ -39,7 +39,8 @@ class PredictionRescorer:
     """Fuses any detector's boxes with region-text similarities, without training.
 
     An image is encoded once, all its distinct boxes are pooled at once, and one product
-    compares them with the whole vocabulary.
+    compares them with the whole vocabulary. Boxes that reach beyond the border are
+    pooled within it; everything else sees them as they are.
 
     ``mode`` says what is fused. Boxes are the same when their four numbers are.
 
@@ -152,10 +153,11 @@ class PredictionRescorer:
             return Rescored(labels, labels, scores, scores)
         boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
         batch = self.encoder.preprocess([image], self.max_num_patches)
-        regions = boxes
+        regions = clip_boxes(boxes, batch.image_sizes[0])
         if self.fusion.needs_image:  # as one more box
             height, width = batch.image_sizes[0].tolist()
-            regions = torch.cat([boxes, boxes.new_tensor([[0, 0, width, height]])])
+            whole = regions.new_tensor([[0, 0, width, height]])
+            regions = torch.cat([regions, whole])
         embeds = self.encoder.region_features(batch, [regions], True)[0].float()
         cosines = (embeds @ self.class_embeds.T.to(embeds)).cpu()
         whole = cosines[-1] if self.fusion.needs_image else None
@@ -232,6 +234,19 @@ class PredictionRescorer:
                 f'label {row} must lie in 0 .. {len(self.class_embeds) - 1}, got '
                 f'{labels[row]}'
             )
+
+
+def clip_boxes(boxes: Tensor, image_size: Tensor) -> Tensor:
+    """What of each box lies in its picture; boxes wholly outside stay as they are.
+
+    Args:
+        boxes: (k, 4) xyxy.
+        image_size: (2,) height and width, in the same pixels.
+    """
+    limit = image_size.to(boxes).flip(0).repeat(2)
+    inside = (boxes[:, 2:] >= 0).all(1) & (boxes[:, :2] <= limit[:2]).all(1)
+    clipped = boxes.clamp(min=0).minimum(limit)
+    return torch.where(inside[:, None], clipped, boxes)
 
 
 def _best_row(scores: Tensor, box_of: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+
+from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.io.text import read_json, read_text
 
 ALIAS_MARK = '|'
 COMMENT_MARK = '#'
@@ -57,12 +58,7 @@ def read_names_file(path: str | os.PathLike) -> list[list[str]]:
     Raises:
         ValueError: no such file, no UTF-8, no names, or an empty alias.
     """
-    try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f'{path} cannot be read as UTF-8 text ({error}); expected one class a line'
-        ) from error
+    text = read_text(path)
     entries = []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -98,8 +94,9 @@ def read_coco_names(
         ValueError: no COCO file, another split, or a name that is missing.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-        categories = content['categories']
+        content = read_json(path)
+        used = used_categories(content.get('annotations'))
+        categories = without_roots(path, content['categories'], used)
         names = [c.get('name_en') or c['name'] for c in categories]
         splits = [c.get('split') for c in categories]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

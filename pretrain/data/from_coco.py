@@ -5,12 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
+from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.datasets.class_split import category_name
+from fgclip2_det.datasets.coco_checks import (
+    annotation_fault,
+    index_entries,
+    note_exchanged_sides,
+)
 from pretrain.data.record_files import LANGUAGE_KEY
 
 
 def coco_to_records(
-    coco: dict, language: str, novel: Collection[str] = ()
+    coco: dict,
+    language: str,
+    novel: Collection[str] = (),
+    path: object = 'the COCO file',
 ) -> Iterator[dict]:
     """One record per image with a box of a base class (spec D.2's form).
 
@@ -24,12 +33,23 @@ def coco_to_records(
             annotations; crowd boxes are left out.
         language: 'en' or 'zh'.
         novel: names, as in ``name``, that training must not see.
+        path: of the file, for messages.
 
     Raises:
-        ValueError: for a novel name that is no category, or a category without a
-            name in this language.
+        ValueError: for a novel name that is no category, a category without a name in
+            this language, and, naming the entry, for what
+            :func:`.annotation_fault` finds: a box outside its image, for one.
     """
-    categories = {c['id']: c for c in coco['categories']}
+    images = index_entries(str(path), 'image', coco['images'])
+    known_ids = index_entries(str(path), 'category', coco['categories'])
+    for number, ann in enumerate(coco['annotations']):
+        if fault := annotation_fault(ann, images, known_ids):
+            title = ann.get('id', f'{number} (from 0)')
+            raise ValueError(f'{path}: annotation {title}: {fault}')
+    note_exchanged_sides(path, images, coco['annotations'])
+    used = used_categories(coco['annotations'])
+    classes = without_roots(path, coco['categories'], used, novel)
+    categories = {c['id']: c for c in classes}
     known = {c['name'] for c in categories.values()}
     if unknown := sorted(set(novel) - known):
         raise ValueError(

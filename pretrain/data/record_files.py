@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.io.text import read_text
+
 PathLike = str | os.PathLike
 LANGUAGES = ('en', 'zh')
 LANGUAGE_KEY = 'is_cn'
@@ -152,7 +154,7 @@ def _find_files(path: Path, parents: tuple[Path, ...] = ()) -> list[Path]:
         )
     if path in parents:
         raise ValueError(f'{path} lists itself')
-    lines = [line.strip() for line in _read_text(path).splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     listed = [path.parent / line for line in lines if line and line[0] != '#']
     if not listed:
         raise ValueError(f'{path} lists no files')
@@ -239,10 +241,3 @@ def _scan_list(file, path: Path) -> array:
 
 def _num_bytes(text: str, start: int, end: int) -> int:
     return len(text[start:end].encode())
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be read: {error}') from error

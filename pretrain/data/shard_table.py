@@ -1,9 +1,10 @@
 """Where each sample of a tar shard lies, and its bytes.
 
 A shard is a plain tar of pairs ``KEY.jpg`` (or png, webp) and ``KEY.json``, as
-WebDataset has them. Beside the shards that ``write_shards`` made lie ``index.json``
-and, per shard, ``NAME.npy`` with the places of its samples. Shards without these are
-scanned once, header by header.
+WebDataset has them. WebDataset ends a key at its first dot; where a name has several,
+'photo.v2.jpg' and 'photo.v2.json' are a pair all the same. Beside the shards that
+``write_shards`` made lie ``index.json`` and, per shard, ``NAME.npy`` with the places of
+its samples. Shards without these are scanned once, header by header.
 """
 
 import glob
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.io.text import read_text
 from pretrain.data.record_files import LANGUAGES, PathLike, language_of
 
 INDEX_NAME = 'index.json'
@@ -186,7 +188,7 @@ def _find(text: str) -> list[Path]:
     if path.is_dir():
         return _find_in_folder(path)
     if path.suffix == '.txt' and path.is_file():
-        lines = [line.strip() for line in path.read_text('utf-8-sig').splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
         lines = [os.path.join(path.parent, line) for line in lines if line]
         return list(chain.from_iterable(map(_find, lines)))
     found = []
@@ -252,7 +254,7 @@ def _read_table(path: Path) -> np.ndarray | None:
 
 def _scan(path: Path, size: int) -> np.ndarray:
     """Table of a shard that came without one."""
-    groups: dict[str, dict[str, tuple[int, int]]] = {}
+    groups: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
     problem = ''
     try:
         with tarfile.open(path, 'r:') as tar:
@@ -268,9 +270,12 @@ def _scan(path: Path, size: int) -> np.ndarray:
         if not problem and file.read().strip(b'\0'):
             problem = 'is cut short: it has no end mark'
         rows, broken = [], []
-        for key, places in groups.items():
+        for (stem, middle), places in groups.items():
             row = _table_row(file, places, size)
-            broken.append(key) if row is None else rows.append(row)
+            if row is not None:
+                rows.append(row)
+            elif not middle or len(groups.get((stem, ''), ())) < 2:
+                broken.append(f'{stem}.{middle}' if middle else stem)
     table = np.array(rows, np.int64).reshape(-1, 5)
     if broken and not problem:
         problem = f'has no image and readable record of {broken[0]!r}'
@@ -281,12 +286,18 @@ def _scan(path: Path, size: int) -> np.ndarray:
 
 
 def _add_member(groups: dict, member: tarfile.TarInfo) -> None:
+    """Note where a member lies, under the parts of its key at the first and last dot.
+
+    With a middle part, as in '7.mask.png', it may be one more part of the sample '7'.
+    """
     folder, _, name = member.name.rpartition('/')
-    stem, _, ending = name.partition('.')
+    stem, _, rest = name.partition('.')
+    middle, _, ending = rest.rpartition('.')
     ending = ending.lower()
-    if ending == 'json' or ending in IMAGE_ENDINGS:
+    if stem and (ending == 'json' or ending in IMAGE_ENDINGS):
         kind = 'json' if ending == 'json' else 'image'
-        places = groups.setdefault(f'{folder}/{stem}' if folder else stem, {})
+        key = f'{folder}/{stem}' if folder else stem
+        places = groups.setdefault((key, middle), {})
         places[kind] = member.offset_data, member.size
 
 

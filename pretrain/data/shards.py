@@ -1,6 +1,7 @@
 """Tar shards as a stream of batches."""
 
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import count
@@ -31,6 +32,7 @@ from pretrain.data.shard_writer import write_shards
 __all__ = ['ShardDataset', 'write_shards']
 
 _ITEM = 3  # tells an item's seed from others made of the same numbers
+_BEYOND = r'Length of IterableDataset <pretrain\.data\.shards\.ShardDataset'
 
 
 @DATASETS.register_module()
@@ -97,6 +99,8 @@ class ShardDataset(IterableDataset):
             raise ValueError(f'split must be one of {SPLITS}, got {split!r}')
         self.shards, self.batch_size = find_shards(shards), batch_size
         self.infinite, self.num_lost = infinite, 0
+        if infinite:  # DataLoader tells at each step that an epoch has ended
+            warnings.filterwarnings('ignore', _BEYOND, UserWarning)
         codes = self._load_codes(bad_records)
         own_rank, own_world_size = get_dist_info()
         self.plan = ShardPlan(

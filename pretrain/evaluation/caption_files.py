@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from fgclip2_det.io.text import read_text
+
 PER_IMAGE = 5  # captions of an image in COCO, Flickr30k and their Chinese versions
 _COCO_CN = re.compile(r'(COCO_(train|val)2014_\d{12})#zhm#\d+\s+(\S.*)')
 _INDEXED = re.compile(r'(\S+?)#\w+\t(.*\S)')
@@ -177,10 +179,7 @@ def read_captions(path: str | os.PathLike) -> Captions:
 
 def _lines(path: str | os.PathLike) -> list[tuple[str, str]]:
     """(place for messages, line) of all lines that are not blank."""
-    try:
-        text = Path(path).read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be read as UTF-8 text: {error}') from error
+    text = read_text(path)
     lines = [(f'{path} line {n}', line) for n, line in enumerate(text.split('\n'), 1)]
     lines = [(title, line.strip('\r')) for title, line in lines if line.strip()]
     if not lines:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fgclip2_det.datasets.class_split import category_name, resolve_classes
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary import normalize_name
 
 from .embedder import Embedder
@@ -181,10 +182,7 @@ def read_names(path: str | os.PathLike) -> list[str]:
 
 def _text_lines(path: Path) -> list[tuple[int, str]]:
     """(number from 1, line) of all lines that are not blank."""
-    try:
-        text = path.read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be read as UTF-8 text: {error}') from error
+    text = read_text(path)
     lines = [(n, line.strip()) for n, line in enumerate(text.split('\n'), 1)]
     return [(n, line) for n, line in lines if line]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
+from fgclip2_det.io.text import read_json
 
 from .images import ImageItem, to_xyxy
 
@@ -58,7 +59,7 @@ def read_named_boxes(
             category, images without a name, boxes that are no four numbers, are
             empty or outside.
     """
-    coco = _read_json(Path(ann_file))
+    coco = _read_coco(ann_file)
     name = str(ann_file)
     images = index_entries(name, 'image', coco['images'])
     categories = index_entries(name, 'category', coco['categories'])
@@ -85,6 +86,8 @@ def read_named_boxes(
     used = {image_id: group for image_id, group in boxes.items() if group}
     if not used:
         raise ValueError(f'{name} holds no box to name (crowd boxes: {num_crowd})')
+    used_ids = used_categories(coco['annotations'])
+    classes = without_roots(name, coco['categories'], used_ids)
     items = [
         ImageItem(
             Path(image_root) / images[i]['file_name'],
@@ -95,9 +98,7 @@ def read_named_boxes(
     ]
     category_ids = [category for group in used.values() for _, category in group]
     num_without = len(images) - len(used)
-    return NamedBoxes(
-        items, category_ids, coco['categories'], num_crowd, num_without, failed
-    )
+    return NamedBoxes(items, category_ids, classes, num_crowd, num_without, failed)
 
 
 def _raise_fault(annotation: dict, images: dict, categories: dict, title: str) -> None:
@@ -105,13 +106,8 @@ def _raise_fault(annotation: dict, images: dict, categories: dict, title: str) -
         raise ValueError(f'{title}: {fault}')
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        coco = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read: {error}') from error
-    except ValueError as error:
-        raise ValueError(f'{path} is no complete json file: {error}') from error
+def _read_coco(path: str | os.PathLike) -> dict:
+    coco = read_json(path)
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(coco, dict) or key not in coco:
             raise ValueError(f'{path} must be a json object with the key {key!r}')

@@ -326,3 +326,26 @@ def test_chess_on_real_files(shared):
         ),
         'zh': ('白色国际象棋车', '黑色国际象棋象', '白色国际象棋后'),
     }
+
+
+@pytest.mark.parametrize(
+    ('segmentation', 'message'),
+    [
+        ([[1, 1, 9, 1, 9]], 'polygon 0 .* has 5 numbers'),
+        ([[1, 1, 9, 1, 9, float('nan')]], 'finite numbers'),
+        ({'size': [96, 160], 'counts': [1, 2]}, 'counts are of 3 pixels'),
+        ({'size': [160, 96], 'counts': [15360]}, r'mask of \[160, 96\] pixels'),
+    ],
+)
+def test_masks_are_checked_where_they_are_loaded(write_coco, segmentation, message):
+    coco = coco_dict()
+    for annotation in coco['annotations']:
+        annotation['segmentation'] = [[20, 10, 50, 10, 50, 50]]
+    coco['annotations'][4]['segmentation'] = segmentation
+    folder = write_coco(coco)
+    with_mask = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+    with pytest.raises(ValueError, match=rf'ann\.json: annotation 22: .*{message}'):
+        build(folder, pipeline=[*LOAD, with_mask])
+    assert len(build(folder, pipeline=LOAD)) == 4
+    coco['annotations'][4]['segmentation'] = None
+    assert len(build(write_coco(coco), pipeline=[*LOAD, with_mask])) == 4

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.evaluation.comparison import (
     barriers,
     class_differences,
@@ -17,7 +18,6 @@ from fgclip2_det.evaluation.comparison import (
 )
 from fgclip2_det.evaluation.fingerprint import commit, describe_protocol, versions
 from fgclip2_det.evaluation.ground_truths import read_truths
-from fgclip2_det.evaluation.result_lists import read_results
 
 COCO = {
     'images': [{'id': 1, 'file_name': 'a.jpg'}, {'id': 2, 'file_name': 'b.jpg'}],
@@ -72,6 +72,7 @@ def test_fields_and_digests(describe):
         'rows': 1,
         'rows_of_other_images': 0,
         'rows_of_other_classes': 0,
+        'rows_outside': 0,
         'images_without_rows': 1,
     }
     assert found['max_detections'] == {'ov-coco': {'per_image_and_class': 100}}

@@ -168,8 +168,8 @@ def to_xyxy(coco: dict, rows: list[dict]) -> None:
     'change, message',
     [
         (lambda c, r: r[3].pop('vocabulary_id'), r'row 3 \(from 0\) needs'),
-        (lambda c, r: r[0].update(score=float('nan')), 'impossible box'),
-        (lambda c, r: r[0].update(bbox=[1, 2, -3, 4]), 'impossible box'),
+        (lambda c, r: r[0].update(score=float('nan')), 'score must be a probability'),
+        (lambda c, r: r[0].update(bbox=[1, 2, -3, 4]), 'bbox must be x, y'),
         (lambda c, r: r[5].update(image_id=55), 'no object of image 55 has'),
         (lambda c, r: r.append(r[0]), 'row 240 .* occurs twice'),
         (to_xyxy, 'look like x1, y1, x2, y2'),

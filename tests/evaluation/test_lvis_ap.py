@@ -8,10 +8,10 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.evaluation.ground_truths import read_image_ids, read_truths
 from fgclip2_det.evaluation.lvis_ap import lvis_figures, lvis_summary, within_limit
 from fgclip2_det.evaluation.protocols import evaluate_results, keep_for
-from fgclip2_det.evaluation.result_lists import read_results
 
 FILES = ('eval_reference/lvis_gt/lvis_val_100.json',
          'coco/annotations/lvis_v1ids_val.json')  # fmt: skip
@@ -176,7 +176,7 @@ def test_both_flavours_while_pruning_equal_all_at_once(shared, shaken, tmp_path)
 
 def test_streamed_top_k_is_that_of_all_rows(shared, shaken, tmp_path, monkeypatch):
     """Pieces of ten rows, three a class: the same rows as of the file at once."""
-    from fgclip2_det.evaluation import result_lists
+    from fgclip2_det.coco import result_lists
 
     path = shared / 'data' / FILES[0]
     truths = read_truths(path, True)

@@ -11,10 +11,11 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 
+from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.evaluation import open_vocab_lvis_metric as module
 from fgclip2_det.evaluation.ground_truths import read_truths
+from fgclip2_det.evaluation.open_vocab_lvis_metric import _encoded
 from fgclip2_det.evaluation.protocols import evaluate_results
-from fgclip2_det.evaluation.result_lists import read_results
 
 FILE = 'data/coco/annotations/lvis_v1ids_val.json'
 BOTH = ('lvis', 'fixed')
@@ -163,3 +164,11 @@ def test_impossible_input_is_named(case):
     samples[0]['pred_instances']['scores'][0] = float('nan')
     with pytest.raises(ValueError, match='prediction 0 is not finite'):
         build(path, meta).process({}, samples)
+
+
+def test_rle_masks_are_checked_before_they_are_measured():
+    entry, good = {'height': 4, 'width': 5}, {'size': [4, 5], 'counts': b'd0'}
+    assert len(_encoded(7, {'masks': [good]}, entry)) == 1
+    for bad in ({'size': [5, 4], 'counts': b'd0'}, {'size': [4, 5], 'counts': b'5'}):
+        with pytest.raises(ValueError, match=r'image 7: mask 1 .from 0.: '):
+            _encoded(7, {'masks': [good, bad]}, entry)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.evaluation.phrase_grounding import (
     KS,
     NEVER,
@@ -14,7 +15,6 @@ from fgclip2_det.evaluation.phrase_grounding import (
     score_flickr30k,
     score_refexp,
 )
-from fgclip2_det.evaluation.result_lists import read_results
 
 
 def put(path, content):

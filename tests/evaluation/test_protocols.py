@@ -10,13 +10,13 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.evaluation.ground_truths import read_truths
 from fgclip2_det.evaluation.protocols import (
     COCO_NAMES,
     check_protocol,
     evaluate_results,
 )
-from fgclip2_det.evaluation.result_lists import read_results
 
 
 def figures(folder, coco, rows, protocol='coco', iou_types=('bbox',), **options):

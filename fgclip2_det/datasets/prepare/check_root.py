@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..coco_checks import image_name
+from fgclip2_det.coco.entries import image_name
+from fgclip2_det.io.text import read_text
+
 from .json_stream import stream_json, stream_lines
 from .layouts import LAYOUTS, Layout
 
@@ -79,7 +81,7 @@ def check_layout(root: Path | str, name: str, layout: Layout) -> DataState:
 def _read(path: Path) -> tuple[list[str], int, int | None]:
     """Names of the pictures (each once), number of entries, number of classes."""
     if path.suffix == '.txt':
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(path).splitlines()
         names = [f'{line.split()[0]}.jpg' for line in lines if line.strip()]
         return list(dict.fromkeys(names)), len(names), None
     if path.suffix == '.jsonl':

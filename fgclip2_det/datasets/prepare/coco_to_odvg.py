@@ -13,7 +13,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ..coco_checks import annotation_fault, image_name, index_entries
+from fgclip2_det.coco.entries import image_name, without_roots
+
+from ..coco_checks import annotation_fault, index_entries
 from .coco_scan import scan_coco, stream_coco
 from .json_stream import check_target, dumps, write_text_pieces
 
@@ -44,7 +46,8 @@ def coco_to_odvg(
         ValueError: naming file and entry, as ``OpenVocabCocoDataset`` does.
     """
     check_target(source, target)
-    categories = scan_coco(source, bar).categories
+    scan = scan_coco(source, bar)
+    categories = without_roots(source, scan.categories, set(scan.images_of_category))
     labels = {category['id']: i for i, category in enumerate(categories)}
     names = {category['id']: category['name'] for category in categories}
     images, boxes = {}, defaultdict(list)

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..coco_checks import image_name
+from fgclip2_det.coco.entries import image_name
+from fgclip2_det.io.text import read_text
+
 from .coco_scan import scan_coco, stream_coco, write_part
 from .json_stream import check_file, stream_json
 from .ov_coco import annotate_categories
@@ -68,7 +70,7 @@ def read_image_list(path: Path | str) -> list[str]:
         ]
         lines = [str(e.get('id')) if isinstance(e, dict) else str(e) for e in entries]
     else:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(path).splitlines()
     numbers = []
     for i, line in enumerate(lines, 1):
         stem = line.strip().replace('\\', '/').split('/')[-1].split('.')[0]

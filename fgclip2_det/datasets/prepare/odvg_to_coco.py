@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from fgclip2_det.io.text import read_text
+
 from ..coco_checks import index_entries
 from .coco_to_odvg import DIGITS
 from .json_stream import (
@@ -146,7 +148,7 @@ def _to_annotation(box: dict) -> dict:
 
 
 def _read_label_map(path: Path | str) -> dict[int, str]:
-    text = check_file(path, 'label map').read_text(encoding='utf-8-sig')
+    text = read_text(check_file(path, 'label map'))
     try:
         names = {int(label): name for label, name in json.loads(text).items()}
     except (ValueError, AttributeError) as error:

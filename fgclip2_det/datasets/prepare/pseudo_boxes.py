@@ -1,13 +1,15 @@
 """Boxes for images that are labelled as a whole, chosen among a detector's."""
 
 import json
-import math
 from collections import defaultdict
 from pathlib import Path
 
+from fgclip2_det.coco.result_lists import read_rows
 from fgclip2_det.engine.files import write_atomic
+from fgclip2_det.evaluation.ground_truths import make_truths
+from fgclip2_det.io.text import read_json
 
-from ..coco_checks import annotation_fault, index_entries
+from ..coco_checks import index_entries
 from .json_stream import check_target
 
 RULES = ('score', 'size')
@@ -45,12 +47,12 @@ def write_pseudo_boxes(
     if rule not in RULES:
         raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
     check_target(source, target)
-    coco = _read(source)
+    coco = read_json(source)
     if not isinstance(coco, dict) or not {'images', 'categories'} <= set(coco):
         raise ValueError(f'{source} must hold "images" and "categories"')
     images = index_entries(str(source), 'image', coco['images'])
     categories = index_entries(str(source), 'category', coco['categories'])
-    rows = _candidates(predictions, images, categories, min_score)
+    rows = _candidates(predictions, coco, min_score)
     found = list(coco.get('annotations') or [])
     known = index_entries(str(source), 'annotation', found)
     next_id = max((i for i in known if isinstance(i, int)), default=0) + 1
@@ -95,30 +97,11 @@ def _labels(source: Path | str, image: dict, categories: dict) -> list:
     return list(dict.fromkeys(labels))
 
 
-def _candidates(
-    path: Path | str, images: dict, categories: dict, min_score: float
-) -> dict:
+def _candidates(path: Path | str, coco: dict, min_score: float) -> dict:
     """Image id -> rows above the score."""
-    found = _read(path)
-    if not isinstance(found, list):
-        raise ValueError(f'{path} must be a list of results, got {found!r:.60}')
+    truths = make_truths(coco['images'], coco['categories'], [], [], [])
     rows = defaultdict(list)
-    for number, row in enumerate(found):
-        if not isinstance(row, dict):
-            raise ValueError(f'{path}: row {number} (from 0) is no result: {row!r:.60}')
-        fault = annotation_fault(row, images, categories)
-        score = row.get('score')
-        if not isinstance(score, int | float) or not math.isfinite(score):
-            fault = fault or f'score must be a finite number, got {score!r}'
-        if fault:
-            raise ValueError(f'{path}: row {number} (from 0): {fault}')
-        if score >= min_score:
+    for row in read_rows(path, truths).rows:
+        if row['score'] >= min_score:
             rows[row['image_id']].append(row)
     return rows
-
-
-def _read(path: Path | str) -> object:
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is no JSON ({error}); get it again') from error

@@ -6,15 +6,21 @@ sets ``ignore`` from ``iscrowd`` and would count it otherwise. A crowd box is ma
 the share of the *detection* inside it, which is a little more lenient than VOC.
 """
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from fgclip2_det.io.text import decode_text, read_text
 from fgclip2_det.vocabulary.name_lists import load_list
 
 from .json_stream import coco_pieces, write_text_pieces
 
 _FLAGS = ('difficult', 'truncated', 'occluded')
+_WORDS = {  # that annotation tools write for flags
+    'true': 1, 'yes': 1, 'false': 0, 'no': 0, 'unspecified': 0, 'unknown': 0,
+}  # fmt: skip
+_DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([^"'>]+)["']""")
 
 
 def voc_to_coco(
@@ -24,6 +30,7 @@ def voc_to_coco(
     names: list[str] | None = None,
     zero_based: bool = False,
     bar: Callable[[Iterable], Iterable] = iter,
+    encoding: str | None = None,
 ) -> dict[str, int]:
     """Write a folder of VOC XML files as a COCO file.
 
@@ -41,6 +48,8 @@ def voc_to_coco(
         zero_based: coordinates count pixels from 0 and ``xmax`` is exclusive. VOC's
             count from 1 and include ``xmax``: x = xmin - 1, width = xmax - xmin + 1.
         bar: wraps the files, to show progress.
+        encoding: of the XML files; None: what each declares, unless its bytes are
+            plainly something else (:func:`.decode_text`).
 
     Returns:
         Numbers of ``images``, ``annotations`` and of ``difficult`` ones among them.
@@ -56,10 +65,10 @@ def voc_to_coco(
         raise ValueError(f'there is no folder {folder}; give that of the XML files')
     files = _files(folder, image_set)
     categories = _categories(names)
-    ids = {category['name']: category['id'] for category in categories}
+    ids = {' '.join(c['name'].split()): c['id'] for c in categories}
     images, boxes = [], []
     for path in bar(files):
-        root = _read(path)
+        root = _read(path, encoding)
         image = {'id': len(images) + 1, 'file_name': _text(path, root, 'filename')}
         for side in ('width', 'height'):
             image[side] = int(_number(path, root, f'size/{side}'))
@@ -81,7 +90,7 @@ def _files(folder: Path, image_set: Path | str | None) -> list[Path]:
     else:
         if not Path(image_set).is_file():
             raise ValueError(f'there is no image set {image_set}; check the path')
-        lines = Path(image_set).read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(image_set).splitlines()
         # ImageSets/Main/dog_train.txt has a second column
         files = [folder / f'{line.split()[0]}.xml' for line in lines if line.strip()]
     if not files:
@@ -100,11 +109,20 @@ def _categories(names: list[str] | None) -> list[dict]:
     ]
 
 
-def _read(path: Path) -> ElementTree.Element:
+def _read(path: Path, encoding: str | None) -> ElementTree.Element:
     if not path.is_file():
         raise ValueError(f'there is no file {path}, which the image set lists')
+    data = path.read_bytes()
+    declared = _DECLARATION.match(data.removeprefix(b'\xef\xbb\xbf'))
+    if encoding is None and declared:
+        encoding = declared[1].decode('ascii', 'replace').strip()
+    text = decode_text(data, path, encoding).lstrip()
+    if text.startswith('<?xml'):  # its encoding is that of the bytes, no more
+        text = text.partition('?>')[2]
+    if '<!ENTITY' in text:
+        raise ValueError(f'{path} defines entities, which no VOC file needs')
     try:
-        return ElementTree.parse(path).getroot()
+        return ElementTree.fromstring(text.strip('\0 \t\r\n'))
     except ElementTree.ParseError as error:
         raise ValueError(f'{path} is no XML ({error}); get it again') from error
 
@@ -124,10 +142,15 @@ def _number(path: Path, entry: ElementTree.Element, key: str) -> float:
         raise ValueError(f'{path}: {key} must be a number, got {value!r}') from error
 
 
+def _flag(path: Path, entry: ElementTree.Element, key: str) -> int:
+    word = _text(path, entry, key).lower()
+    return _WORDS[word] if word in _WORDS else int(_number(path, entry, key))
+
+
 def _to_annotation(
     path: Path, entry: ElementTree.Element, ids: dict[str, int], first: int
 ) -> dict:
-    name = _text(path, entry, 'name')
+    name = ' '.join(_text(path, entry, 'name').split())
     if name not in ids:
         raise ValueError(
             f'{path}: {name!r} is none of the {len(ids)} classes; give a file of the '
@@ -143,7 +166,9 @@ def _to_annotation(
             f'{path}: the box of {name!r} is empty: {x1:g} {y1:g} {x2:g} {y2:g}; '
             'correct or remove it'
         )
-    flags = {k: int(_number(path, entry, k)) for k in _FLAGS if entry.findtext(k)}
+    flags = {
+        k: _flag(path, entry, k) for k in _FLAGS if (entry.findtext(k) or '').strip()
+    }
     pose = {'pose': entry.findtext('pose')} if entry.findtext('pose') else {}
     difficult = int(flags.get('difficult', 0) > 0)
     return {

@@ -7,9 +7,12 @@ of ``images/a.jpg`` is ``labels/a.txt``; an image without one has no boxes.
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from reprlib import repr as short_repr
 
 import yaml
 from PIL import Image
+
+from fgclip2_det.io.text import read_text
 
 from .json_stream import check_file, coco_pieces, write_text_pieces
 
@@ -22,29 +25,51 @@ _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: width and height change pl
 def read_names(path: Path | str) -> list[str]:
     """Class names in label order, of a ``data.yaml`` or a file with one a line.
 
+    Names are the words as they are written, for they are prompts: ``[007, No, 1.10]``
+    are '007', 'No' and '1.10'. The file may be in any encoding of :func:`.read_text`.
+
     Raises:
-        ValueError: naming the file: no ``names`` in it, a label without a name, or a
-            name twice.
+        ValueError: naming the file: no ``names`` in it, a label without a name, another
+            number of names than ``nc``, or a name twice.
     """
-    text = check_file(path, 'file of class names').read_text(encoding='utf-8-sig')
+    text = read_text(check_file(path, 'file of class names'))
     if Path(path).suffix.lower() not in ('.yaml', '.yml'):
         names = [line.strip() for line in text.splitlines() if line.strip()]
     else:
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f'{path} is no yaml: {error}') from error
-        names = content.get('names') if isinstance(content, dict) else None
-        if isinstance(names, dict):
-            if sorted(names, key=str) != sorted(range(len(names)), key=str):
-                raise ValueError(f'{path}: the labels of names must be 0, 1, 2, ...')
-            names = [names[i] for i in range(len(names))]
+        names = _yaml_names(path, text)
     if not isinstance(names, list) or not names:
         raise ValueError(f"{path} has no class names; a yaml needs a list 'names'")
-    names = [str(name) for name in names]
+    for label, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(
+                f'{path}: label {label} must have a name, got {short_repr(name)}; '
+                'write names with special characters in quotes'
+            )
+    names = [name.strip() for name in names]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f'{path}: the name {name!r} occurs twice; keep one')
+    return names
+
+
+def _yaml_names(path: Path | str, text: str) -> object:
+    """What a yaml has under ``names``, in label order; scalars stay text."""
+    try:
+        content = yaml.load(text, yaml.BaseLoader)  # builds str, list and dict alone
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is no yaml: {error}') from error
+    content = content if isinstance(content, dict) else {}
+    names, count = content.get('names'), content.get('nc')
+    if isinstance(names, dict):
+        try:
+            by_label = {int(label): name for label, name in names.items()}
+            names = [by_label[i] for i in range(len(names))]
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f'{path}: the labels of names must be 0, 1, 2, ...'
+            ) from error
+    if isinstance(names, list) and str(count).isdecimal() and int(count) != len(names):
+        raise ValueError(f'{path} has {len(names)} names but says nc: {count}')
     return names
 
 
@@ -54,6 +79,7 @@ def yolo_to_coco(
     names: Path | str,
     target: Path | str,
     bar: Callable[[Iterable], Iterable] = iter,
+    encoding: str | None = None,
 ) -> dict[str, int]:
     """Write folders of images and YOLO labels as a COCO file.
 
@@ -68,6 +94,7 @@ def yolo_to_coco(
         names: for :func:`read_names`.
         target: COCO file.
         bar: wraps the images, to show progress.
+        encoding: of the label files; None: see :func:`.decode_text`.
 
     Returns:
         Numbers of ``images``, ``annotations`` and of images ``without_labels``: with no
@@ -102,7 +129,7 @@ def yolo_to_coco(
         if not path.is_file():
             without += 1
             continue
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        for number, line in enumerate(read_text(path, encoding).splitlines(), 1):
             if line.strip():
                 where = f'{path}: line {number}'
                 box = _to_annotation(where, line, width, height, class_names)
@@ -149,12 +176,20 @@ def read_size(path: Path) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
+def _label(word: str) -> int:
+    """A class number; numpy.savetxt and others write 3 as 3.0 or 3.000e+00."""
+    value = float(word)
+    if not value.is_integer():
+        raise ValueError(f'{word} is no class number')
+    return int(value)
+
+
 def _to_annotation(
     where: str, line: str, width: int, height: int, names: list[str]
 ) -> dict:
     words = line.split()
     try:
-        label, (cx, cy, w, h) = int(words[0]), (float(word) for word in words[1:])
+        label, (cx, cy, w, h) = _label(words[0]), map(float, words[1:])
     except ValueError as error:
         raise ValueError(
             f"{where} must be 'class cx cy w h', got {line.strip()[:80]!r}; polygons "

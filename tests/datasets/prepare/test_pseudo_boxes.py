@@ -52,7 +52,7 @@ def test_rules(tmp_path, rule, min_score, boxes, without):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(rows={}), 'must be a list'),
+        (dict(rows={}), 'must be a JSON list'),
         (dict(rows=[3]), 'row 0'),
         (dict(rows=[dict(image_id=1, category_id=3, bbox=[0, 0, 1, 1])]), 'score'),
         (dict(coco=[]), 'must hold'),

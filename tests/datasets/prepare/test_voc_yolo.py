@@ -1,6 +1,7 @@
 """XML and text files to COCO, worked out by hand and by a loop back."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,3 +206,126 @@ def test_faults_of_names_files(tmp_path, text, message):
     (tmp_path / 'a.yaml').write_text(text)
     with pytest.raises(ValueError, match=message):
         read_names(tmp_path / 'a.yaml')
+
+
+# ----------------------------------------------------- files as other tools write them
+CASES = Path(__file__).resolve().parents[2] / 'data' / 'cases'
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('data.yaml', ['02146', '21008', '21010']),
+        ('data_no.yaml', ['helmet', 'No']),
+    ],
+)
+def test_yaml_names_are_the_words_as_written(name, expected):
+    assert read_names(CASES / 'yaml_names' / name) == expected
+
+
+@pytest.mark.parametrize(
+    'word',
+    ['007', '1.10', '12:30:45', 'null', '~', 'yes', 'Off', '0x1F', '1e3', '2001-01-01',
+     'NaN', '1_000', '.5', 'true', '白猫', 'traffic light', '=', '0o17'],
+)  # fmt: skip
+@pytest.mark.parametrize('form', ['names: [{}, b]', 'names: {{0: {}, 1: b}}',
+                                  'nc: 2\nnames:\n  - {}\n  - b\n'])  # fmt: skip
+def test_a_word_that_yaml_gives_another_meaning(tmp_path, form, word):
+    path = tmp_path / 'a.yaml'
+    path.write_text(form.format(word), encoding='utf-8')
+    assert read_names(path) == [word, 'b']
+
+
+@pytest.mark.parametrize('codec', ['utf-8-sig', 'utf-16', 'gbk'])
+@pytest.mark.parametrize('name', ['a.txt', 'a.yaml'])
+def test_names_in_other_encodings(tmp_path, codec, name):
+    text = '猫\r\n红色 圆形 \u3000\r\n\r\n'
+    if name == 'a.yaml':
+        text = 'names:\r\n- 猫\r\n- 红色 圆形\r\n'
+    (tmp_path / name).write_bytes(text.encode(codec))
+    assert read_names(tmp_path / name) == ['猫', '红色 圆形']
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('names: [a, ""]', "label 1 must have a name, got ''"),
+        ('names:\n- a\n-\n', 'label 1 must have a name'),
+        ('names:\n- traffic: light\n', 'label 0 must have a name, got .*in quotes'),
+        ('nc: 3\nnames: [a, b]', 'has 2 names but says nc: 3'),
+        ('names: {a: 0, b: 1}', 'must be 0, 1, 2'),
+        ('names: a, b', "needs a list 'names'"),
+        ('[a, b]', "needs a list 'names'"),
+    ],
+)
+def test_yaml_that_cannot_be_meant(tmp_path, text, message):
+    (tmp_path / 'a.yaml').write_text(text)
+    with pytest.raises(ValueError, match=rf'a\.yaml.*{message}'):
+        read_names(tmp_path / 'a.yaml')
+
+
+@pytest.mark.parametrize('codec', ['utf-8-sig', 'utf-16', 'utf-16-le'])
+def test_yolo_labels_of_other_editors(yolo, codec):
+    """A byte order mark, blank lines, other blanks, and 1.0 for class 1."""
+    text = '\r\n  1.0\t0.5 0.25\u00a00.5 0.5 \r\n\r\n0 0.1 0.1 0.2 0.2'
+    (yolo / 'labels/a.txt').write_bytes(text.encode(codec))
+    boxes = convert_yolo(yolo)[0]['annotations']
+    assert [(b['category_id'], b['bbox']) for b in boxes] == [
+        (1, [40, 0, 80, 48]),
+        (0, [0, 0, 32, 19.2]),
+    ]
+
+
+def test_voc_in_gb2312(tmp_path):
+    """One dog at x 10, y 20 of 40 x 40 pixels; the file is named 图.jpg."""
+    voc_to_coco(CASES / 'voc_gb2312', tmp_path / 'o.json')
+    coco = json.loads((tmp_path / 'o.json').read_text(encoding='utf-8'))
+    [image], [box] = coco['images'], coco['annotations']
+    assert (image['file_name'], image['width'], image['height']) == ('图.jpg', 200, 100)
+    names = {c['id']: c['name'] for c in coco['categories']}
+    assert names[box['category_id']] == 'dog' and box['bbox'] == [10, 20, 40, 40]
+
+
+@pytest.mark.parametrize(
+    ('declared', 'codec'),
+    [('gb2312', 'gbk'), ('GBK', 'utf-8'), ('utf-8', 'gbk'), ('UTF-8', 'utf-8-sig'),
+     ('utf-8', 'utf-16'), ('utf-16', 'utf-8'), (None, 'gbk'), (None, 'utf-16'),
+     ('big5', 'big5'), ('Shift_JIS', 'shift_jis'), ('gb18030', 'gb18030')],
+)  # fmt: skip
+def test_voc_declarations_right_and_wrong(tmp_path, declared, codec):
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ''
+    body = XML.format(name='花', objects=voc_object('白花\u3000'))
+    (tmp_path / 'xml').mkdir()
+    (tmp_path / 'xml' / 'a.xml').write_bytes((head + body).encode(codec))
+    name = '白花'
+    voc_to_coco(tmp_path / 'xml', tmp_path / 'o.json', names=['狗', name])
+    coco = json.loads((tmp_path / 'o.json').read_text(encoding='utf-8'))
+    assert coco['annotations'][0]['category_id'] == 2
+    assert coco['images'][0]['file_name'] == '花.jpg'
+
+
+def test_voc_that_cannot_be_read_is_named(voc, tmp_path):
+    folder = tmp_path / 'Annotations'
+    folder.mkdir()
+    body = XML.format(name='réel', objects='')
+    for text, message in (
+        (body.encode('cp1252'), r'a\.xml is in an unknown encoding'),
+        (b'<?xml version="1.0" encoding="klingon"?>' + body.encode('cp1252'),
+         r"a\.xml: the encoding 'klingon' is not known"),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', r'a\.xml defines entities'),
+        (b'', r'a\.xml is no XML'),
+    ):  # fmt: skip
+        (folder / 'a.xml').write_bytes(text)
+        with pytest.raises(ValueError, match=message):
+            voc({})
+    said = b'<?xml version="1.0" encoding="iso-8859-1"?>' + body.encode('cp1252')
+    (folder / 'a.xml').write_bytes(said)
+    assert voc({})[0]['images'][0]['file_name'] == 'réel.jpg'
+
+
+def test_voc_flags_in_words(voc):
+    words = voc_object().replace('<truncated>1<', '<truncated> Unspecified <')
+    hard = voc_object(difficult='true').replace('<truncated>1<', '<truncated> <')
+    coco, counts = voc({'a': [words, hard]})
+    assert [box.get('truncated') for box in coco['annotations']] == [0, None]
+    assert counts['difficult'] == 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fgclip2_det.io import notes
 from pretrain.data import to_sample
 from pretrain.data.from_coco import coco_to_records
 
@@ -60,5 +61,61 @@ def test_errors_name_what_is_wrong():
     with pytest.raises(ValueError, match=r"\['dragon'\] are no categories"):
         list(coco_to_records(COCO, 'en', ['dragon']))
     nameless = COCO | {'categories': [{'id': 0, 'name': 'a'}]}
+    nameless['annotations'] = COCO['annotations'][:1]
     with pytest.raises(ValueError, match='name_zh'):
         list(coco_to_records(nameless, 'zh'))
+
+
+# A phone photo as Label Studio writes it: 4000 x 3000 is the size of the file, the
+# boxes are of the upright picture of 3000 x 4000.
+PHONE = {
+    'categories': [{'id': 0, 'name': 'cat'}],
+    'images': [{'id': 1, 'file_name': 'a.jpg', 'width': 4000, 'height': 3000}],
+    'annotations': [
+        {'id': 5, 'image_id': 1, 'category_id': 0, 'bbox': [100, 3200, 500, 700]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ('bbox', 'message'),
+    [
+        ([100, 3200, 500, 700], r'4000 x 3000 pixels; it fits .*EXIF orientation'),
+        ([5000, 5000, 9, 9], 'lies outside .*; correct or remove it'),
+        ([1, 2, 3], 'bbox must be x, y, width'),
+        ([1, 2, -3, 4], 'finite and not negative'),
+    ],
+)
+def test_boxes_are_checked(bbox, message):
+    coco = PHONE | {'annotations': [PHONE['annotations'][0] | {'bbox': bbox}]}
+    with pytest.raises(ValueError, match=rf'a\.json: annotation 5: .*{message}'):
+        list(coco_to_records(coco, 'en', path='a.json'))
+
+
+def test_sides_exchanged_get_a_line_where_boxes_only_cross_the_border(caplog):
+    notes._SAID.clear()
+    crossing = PHONE['annotations'][0] | {'bbox': [100, 2500, 500, 1400]}
+    list(coco_to_records(PHONE | {'annotations': [crossing]}, 'en', path='a.json'))
+    [line] = caplog.messages
+    assert 'boxes of 1 images, a.jpg among them' in line and 'EXIF' in line
+    notes._SAID.clear()
+    wide = crossing | {
+        'id': 6,
+        'bbox': [3200, 100, 500, 300],
+    }  # tells that 4000 is right
+    list(coco_to_records(PHONE | {'annotations': [crossing, wide]}, 'en'))
+    little = PHONE['annotations'][0] | {'bbox': [100, 2500, 500, 520]}
+    list(coco_to_records(PHONE | {'annotations': [little]}, 'en'))
+    assert len(caplog.messages) == 1
+
+
+def test_a_root_category_is_no_negative():
+    coco = PHONE | {
+        'categories': [
+            {'id': 0, 'name': 'white pawn', 'supercategory': 'white men'},
+            {'id': 1, 'name': 'white men', 'supercategory': 'none'},
+        ],
+        'annotations': [PHONE['annotations'][0] | {'bbox': [0, 0, 9, 9]}],
+    }
+    [record] = coco_to_records(coco, 'en')
+    assert 'short_expr_negs' not in record['bbox_info'][0]

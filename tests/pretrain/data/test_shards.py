@@ -5,7 +5,8 @@ import json
 import os
 import shutil
 import tarfile
-from itertools import chain
+import warnings
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -337,6 +338,15 @@ def test_an_infinite_stream(shards, workers):
         del stream
 
 
+def test_the_stream_goes_on_without_a_warning_a_step(shards):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        data = ShardDataset(shards, 4, infinite=True)
+        loader = DataLoader(data, batch_size=1, collate_fn=lambda items: len(items[0]))
+        steps = len(loader) + 3
+        assert len(list(islice(loader, steps))) == steps
+
+
 def test_persistent_workers_follow_the_epoch(shards):
     data = ShardDataset(shards, 4, seed=5, shuffle_buffer=16)
     loader = DataLoader(
@@ -399,6 +409,21 @@ def test_webdataset_shards(tmp_path):
     assert data.num_per_language == {'en': 4, 'zh': 2}
     found = [[s.short for s in batch] for batch in data]
     assert found == [['en 0', 'en 2'], ['en 3', 'en 9'], ['zh 1', 'zh 4']]
+
+
+def test_dotted_keys_are_read_or_counted(tmp_path):
+    """'006.mask.png' is a part of sample 006; '008.b.jpg' lacks its record."""
+    dotted = [(name.replace('.', '.v2.', 1), data) for name, data in pair(5)]
+    part = [('006.mask.png', pair(0)[1][1]), ('._006.jpg', b''), ('._006.json', b'')]
+    write_tar(tmp_path / 'x.tar', [*dotted, *pair(6), *part])
+    data = ShardDataset(tmp_path, 1, shuffle=False)
+    assert [batch[0].short for batch in data] == ['en 5', 'en 6']
+    lost = [('008.b.jpg', pair(8)[1][1])]
+    write_tar(tmp_path / 'x.tar', [*dotted, *pair(6), *part, *lost])
+    with pytest.raises(ValueError, match=r"no image and readable record of '008\.b'"):
+        ShardDataset(tmp_path, 1)
+    data = ShardDataset(tmp_path, 1, bad_records='skip', shuffle=False)
+    assert data.num_lost == 1 and len(data) == 2
 
 
 # ------------------------------------------------------------------------ damage

@@ -235,9 +235,9 @@ def test_d3_without_a_part(tmp_path):
 @pytest.mark.parametrize(
     'content, message',
     [
-        ('[', 'no complete json'),
-        ({}, 'must be a list'),
-        ('', 'no complete json'),
+        ('[', 'may be cut off'),
+        ({}, 'must be a JSON list'),
+        ('', 'must be a JSON list'),
         ([{'image_id': [1], 'bbox': [0, 0, 1, 2]}], r'row 0'),
         ([{'image_id': 1, 'bbox': [True, 0, 1, 2]}], 'with an area'),
         ([{'image_id': 1}], r'row 0 \(from 0\)'),

@@ -1,0 +1,115 @@
+"""Entries of COCO annotation files: names of images and of categories."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from fgclip2_det.io.notes import say_once
+
+NAME_KEYS = ('name', 'name_en', 'name_zh')
+_COCO_HOST = re.compile(
+    r'https?://(?:images\.cocodataset|mscoco)\.org/(?:images/)?(.+)'
+)
+
+
+def image_name(image: dict) -> str | None:
+    """``file_name`` of an image, or what follows the host in ``coco_url``.
+
+    LVIS v1 has no file names: 'train2017/000000391895.jpg' is its url without the host,
+    as MMDetection reads it. None where there is neither.
+    """
+    if isinstance(image.get('file_name'), str) and image['file_name']:
+        return image['file_name']
+    found = _COCO_HOST.fullmatch(str(image.get('coco_url') or ''))
+    return found[1] if found else None
+
+
+def file_names(images: Iterable[dict]) -> dict:
+    """Image id -> file name, of those that have one."""
+    named = {image['id']: image_name(image) for image in images}
+    return {image_id: name for image_id, name in named.items() if name}
+
+
+def names_of(category: dict) -> tuple[str, ...]:
+    """All names of a category: ``name``, ``name_en`` and ``name_zh``."""
+    return tuple(category[key] for key in NAME_KEYS if category.get(key))
+
+
+def used_categories(annotations: object) -> set:
+    """Ids of the categories that annotations have."""
+    entries = annotations if isinstance(annotations, list) else []
+    ids = (e.get('category_id') for e in entries if isinstance(e, dict))
+    return {i for i in ids if isinstance(i, int | float | str)}
+
+
+def without_roots(
+    path: object,
+    categories: Sequence[dict],
+    used: Collection,
+    asked: Collection[str] = (),
+) -> list[dict]:
+    """Categories but for those that are no classes; one line says which.
+
+    Roboflow's files begin with a category for the project: no box has it, and the
+    others name it as their ``supercategory``, or it bears the name of one of them.
+
+    Args:
+        path: of the file, for the line.
+        categories: entries with ``id`` and ``name``, in file order.
+        used: ids of the categories that annotations have; empty for a file of results
+            alone, where a root is what all others name as their supercategory.
+        asked: names that the user lists as classes, which stay.
+
+    Returns:
+        The other entries, in their order.
+    """
+    roots = [
+        category
+        for category in categories
+        if category.get('id') not in used
+        and not set(names_of(category)) & set(asked)
+        and _is_root(category, categories, used)
+    ]
+    for category in roots:
+        say_once(
+            f'{path}: category {category.get("id")!r} ({category.get("name")!r}) has '
+            'no box and only groups the others; it is left out'
+        )
+    return [c for c in categories if not any(c is root for root in roots)]
+
+
+def note_equal_names(path: object, categories: Sequence[dict]) -> None:
+    """One line where two categories have the same name: they count by id."""
+    ids: dict = {}
+    for category in categories:
+        ids.setdefault(category.get('name'), []).append(category['id'])
+    for name, own in ids.items():
+        if len(own) > 1:
+            say_once(
+                f'{path}: categories {own} are all named {name!r}; they count as '
+                'classes of their own, by id'
+            )
+
+
+def titles_of(categories: Sequence[dict]) -> list[str]:
+    """Names, with the id in brackets where several categories have one name."""
+    names = [str(category['name']) for category in categories]
+    counts = Counter(names)
+    return [
+        f'{name} (id {category["id"]})' if counts[name] > 1 else name
+        for name, category in zip(names, categories, strict=True)
+    ]
+
+
+def _is_root(category: dict, categories: Sequence[dict], used: Collection) -> bool:
+    others = [c for c in categories if c is not category]
+    name = category.get('name')
+    parents = [c.get('supercategory') for c in others]
+    if name is None or not others:
+        return False
+    if not used:
+        return all(parent == name for parent in parents)
+    twin = any(c.get('name') == name and c.get('id') in used for c in others)
+    return twin or name in parents

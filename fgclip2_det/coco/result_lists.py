@@ -1,0 +1,340 @@
+"""COCO result lists: one reader for all that evaluate, re-score or tune.
+
+Rows wholly off their picture are left out and counted; rows of images and of classes
+that do not count likewise. What remains is kept as given: boxes that reach beyond the
+border are clipped by those who pool them.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from fgclip2_det.coco.masks import encode_mask
+from fgclip2_det.coco.result_rows import MAX_SCORE, RowKeys, row_fault, stream_rows
+from fgclip2_det.evaluation.ground_truths import LEFT_OUT, Truths
+from fgclip2_det.evaluation.results import (
+    Results,
+    find_duplicate,
+    join_results,
+    no_results,
+)
+
+_MIN_XYXY_ROWS = 10  # fewer may reach outside their image by chance
+_ERRORS = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """What a file held.
+
+    Attributes:
+        num_rows: all rows of the file.
+        num_other_images, num_other_classes: rows of images and of classes that the
+            ground truth has but that do not count.
+        num_outside: rows wholly off their picture.
+        doubts: sentences on numbers that look like another tool's.
+    """
+
+    num_rows: int
+    num_other_images: int
+    num_other_classes: int
+    num_outside: int = 0
+    doubts: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """A sentence on each kind of row that was left out, and the doubts."""
+        kinds = (
+            (self.num_other_images, 'of images that do not count'),
+            (self.num_other_classes, 'of classes that do not count'),
+            (self.num_outside, 'wholly off their picture'),
+        )
+        left_out = [f'{n} rows {what} were left out' for n, what in kinds if n]
+        return [*left_out, *self.doubts]
+
+
+@dataclass(frozen=True)
+class ReadResults(RowCounts):
+    """Counts of a file, and its rows that may count as columns.
+
+    Attributes:
+        results: the rows.
+    """
+
+    results: Results | None = None
+
+
+@dataclass(frozen=True)
+class ReadRows(RowCounts):
+    """Counts of a file, and its rows as they were written.
+
+    Attributes:
+        rows: those that count; ids are the annotation file's.
+    """
+
+    rows: tuple[dict, ...] = ()
+
+
+def read_results(
+    path: str | os.PathLike,
+    truths: Truths,
+    iou_types: Sequence[str] = ('bbox',),
+    keep: Callable[[Results], np.ndarray] | None = None,
+    prune_rows: int = 4_000_000,
+    ids: str = 'id',
+    categories: str = 'id',
+) -> ReadResults:
+    """Read a result list of any length.
+
+    Args:
+        path: JSON list of ``{image_id, category_id, bbox, score}``, boxes xywh in
+            pixels, scores in [0, 1], and ``segmentation`` (RLE) for masks.
+            ``file_name`` and ``category_name``, where rows have them, must agree with
+            the annotation file.
+        truths: the ground truth.
+        iou_types: 'bbox', 'segm' or both: what the rows must have.
+        keep: mask of the rows that may still count; called whenever ``prune_rows``
+            new ones were read, so that memory stays bounded.
+        prune_rows: see ``keep``.
+        ids, categories: what ``image_id`` and ``category_id`` are, see
+            :class:`.RowKeys`.
+
+    Raises:
+        ValueError: naming file and row (from 0): truncated files, unknown images or
+            classes, boxes, masks or scores that are not possible, names that contradict
+            the annotation file, rows that occur twice, boxes that look like xyxy.
+    """
+    parts: list[Results] = []
+    tally, pending = _Tally(path, RowKeys(truths, ids, categories), iou_types), 0
+    with _collector_paused():
+        for _, block, counted in tally.blocks(stream_rows(path)):
+            parts.append(block.select(counted))
+            pending += len(parts[-1])
+            if keep and pending >= prune_rows:
+                parts = [_pruned(path, parts, truths, keep)]
+                pending = 0
+    none = no_results('segm' in iou_types)
+    results = _pruned(path, [*parts, none], truths, keep)
+    return ReadResults(*tally.finish(results), results)
+
+
+def read_rows(
+    path: str | os.PathLike,
+    truths: Truths,
+    ids: str = 'id',
+    categories: str = 'id',
+    rows: list | None = None,
+) -> ReadRows:
+    """The same rows as :func:`read_results` of boxes, as dicts.
+
+    Args:
+        path, truths, ids, categories: see there.
+        rows: what the file holds, where it is no JSON; it is named in messages then.
+
+    Raises:
+        ValueError: as there.
+    """
+    tally = _Tally(path, RowKeys(truths, ids, categories), ('bbox',))
+    kept, parts = [], [no_results()]
+    with _collector_paused():
+        for block, columns, counted in tally.blocks(
+            stream_rows(path) if rows is None else [rows]
+        ):
+            places = np.flatnonzero(counted)
+            parts.append(columns.select(places))
+            kept += [
+                block[place]
+                | {
+                    'image_id': truths.images[image]['id'],
+                    'category_id': truths.categories[category]['id'],
+                }
+                for place, image, category in zip(
+                    places.tolist(),
+                    parts[-1].image.tolist(),
+                    parts[-1].category.tolist(),
+                    strict=True,
+                )
+            ]
+    results = _pruned(path, parts, truths, None)
+    return ReadRows(*tally.finish(results), tuple(kept))
+
+
+def row_score(row: dict) -> float:
+    """Score of a row as a probability: what float16 rounded above 1 is 1."""
+    return min(row['score'], 1.0)
+
+
+class _Tally:
+    """Blocks of checked rows of a file, and their counts."""
+
+    def __init__(
+        self, path: str | os.PathLike, keys: RowKeys, iou_types: Sequence[str]
+    ) -> None:
+        self.path, self.keys, self.iou_types = path, keys, iou_types
+        self.counts, self.num_exchanged = np.zeros(4, np.int64), 0
+        self.form = _BoxForm(keys)
+
+    def blocks(
+        self, blocks: Iterable[list]
+    ) -> Iterator[tuple[list, Results, np.ndarray]]:
+        """(rows, columns, mask of those that count)."""
+        for rows in blocks:
+            columns = self._convert(rows)
+            other_image = columns.image == LEFT_OUT
+            other_class = ~other_image & (columns.category == LEFT_OUT)
+            counted = ~other_image & ~other_class
+            outside = np.zeros(len(rows), bool)
+            if 'bbox' in self.iou_types:
+                self.form.look(columns)
+                outside = counted & self.keys.outside(columns.image, columns.bboxes)
+            if outside.any():
+                fits = self.keys.exchanged(columns.image, columns.bboxes)
+                turned = ~np.isin(columns.image, columns.image[~fits])
+                self.num_exchanged += int((outside & turned).sum())
+            kinds = other_image.sum(), other_class.sum(), outside.sum()
+            self.counts += len(rows), *kinds
+            yield rows, columns, counted & ~outside
+
+    def finish(self, results: Results) -> tuple:
+        """Fields of :class:`RowCounts`, once all blocks were read."""
+        self.form.check(self.path)
+        doubts = self.keys.doubts(results.image, results.category)
+        if self.num_exchanged:
+            doubts.append(
+                f'{self.num_exchanged} of the rows off their picture fit with width '
+                'and height exchanged: does the annotation file have the sizes before '
+                "the pictures' EXIF orientation? write the upright sizes"
+            )
+        return *self.counts.tolist(), tuple(doubts)
+
+    def _convert(self, rows: list) -> Results:
+        try:
+            columns = _columns(rows, self.keys, self.iou_types)
+            if _possible(columns).all() and not self._contradict(rows):
+                return columns
+        except _ERRORS:
+            pass  # the loop below says what is wrong with which row
+        first = int(self.counts[0])
+        needed = ['image_id', 'category_id', 'score']
+        needed += ['bbox'] * ('bbox' in self.iou_types)
+        needed += ['segmentation'] * ('segm' in self.iou_types)
+        for number, row in enumerate(rows, first):
+            fault = row_fault(row, self.keys, needed) or self._mask_fault(row)
+            if fault:
+                raise ValueError(f'{self.path}: row {number} (from 0): {fault}')
+        raise AssertionError(f'rows {first} and on were refused, but each is in order')
+
+    def _contradict(self, rows: list) -> bool:
+        named = (row for row in rows if 'file_name' in row or 'category_name' in row)
+        return any(self.keys.contradiction(row) for row in named)
+
+    def _mask_fault(self, row: dict) -> str | None:
+        try:
+            _columns([row], self.keys, self.iou_types)
+        except _ERRORS as error:
+            return str(error)
+        return None
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Without garbage collection: rows have no cycles, and looking for some takes
+    more than half of the time of reading them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _pruned(
+    path: str | os.PathLike, parts: list[Results], truths: Truths, keep: Callable | None
+) -> Results:
+    results = join_results(parts)
+    parts.clear()
+    twice = find_duplicate(results)
+    if twice is not None:
+        row = _describe(results, twice, truths)
+        raise ValueError(
+            f'{path}: two rows are the same ({row}); every detection must be there '
+            'once: look for images that were processed twice'
+        )
+    return results if keep is None else results.select(keep(results))
+
+
+def _describe(results: Results, row: int, truths: Truths) -> str:
+    return (
+        f'image {truths.images[results.image[row]]["id"]}, category '
+        f'{truths.categories[results.category[row]]["id"]}, bbox '
+        f'{results.bboxes[row].tolist()}, score {results.scores[row]:g}'
+    )
+
+
+def _columns(rows: list, keys: RowKeys, iou_types: Sequence[str]) -> Results:
+    images, categories = keys.images, keys.categories
+    image = np.array([images[row['image_id']] for row in rows], np.int32)
+    category = np.array([categories[row['category_id']] for row in rows], np.int32)
+    bboxes = np.zeros((len(rows), 4))
+    if 'bbox' in iou_types and rows:
+        bboxes = _numbers([row['bbox'] for row in rows], (len(rows), 4))
+    scores = _numbers([row['score'] for row in rows], (len(rows),))
+    if 'segm' not in iou_types:
+        return Results(image, category, bboxes, scores)
+    from pycocotools import mask as mask_utils  # for masks alone
+
+    masks = np.empty(len(rows), object)
+    for n, (row, i) in enumerate(zip(rows, image.tolist(), strict=True)):
+        if i != LEFT_OUT:
+            entry = keys.truths.images[i]
+            size = entry.get('height'), entry.get('width')
+            masks[n] = encode_mask(row['segmentation'], *size)
+    # one by one: a list of more than 255 overflows in pycocotools 2.0.11
+    areas = [0 if mask is None else int(mask_utils.area(mask)) for mask in masks]
+    areas = np.array(areas, np.float64)
+    return Results(image, category, bboxes, scores, areas, masks)
+
+
+def _numbers(values: list, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.array(values if values else np.zeros(shape))
+    if array.shape != shape or array.dtype.kind not in 'if':
+        raise ValueError('not numbers, or not as many as there must be')
+    return array.astype(np.float64)
+
+
+def _possible(results: Results) -> np.ndarray:
+    """(N,) bool; NaN is in no range."""
+    found = (results.scores >= 0) & (results.scores <= MAX_SCORE)
+    found &= np.isfinite(results.bboxes).all(1)
+    return found & (results.bboxes[:, 2:] >= 0).all(1)
+
+
+class _BoxForm:
+    """Notices xyxy boxes: as xywh they leave the image, as corners they fit."""
+
+    def __init__(self, keys: RowKeys) -> None:
+        self.sizes = keys.sizes
+        self.suspicious = self.total = 0
+
+    def look(self, results: Results) -> None:
+        there = results.image != LEFT_OUT
+        sizes, boxes = self.sizes[results.image[there]] + 1, results.bboxes[there]
+        start, end = boxes[:, :2], boxes[:, 2:]
+        outside = (start + end > sizes).any(1)
+        self.suspicious += int((outside & (start <= end).all(1)
+                                & (end <= sizes).all(1)).sum())  # fmt: skip
+        self.total += len(boxes)
+
+    def check(self, path: str | os.PathLike) -> None:
+        if self.total >= _MIN_XYXY_ROWS and self.suspicious > self.total / 2:
+            raise ValueError(
+                f'{path}: {self.suspicious} of {self.total} boxes reach outside their '
+                'image as x, y, width, height but fit as x1, y1, x2, y2; write '
+                'x1, y1, x2 - x1, y2 - y1'
+            )

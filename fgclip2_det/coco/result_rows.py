@@ -1,0 +1,276 @@
+"""Rows of a COCO result list: read piece by piece, and what each must be."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from reprlib import repr as short_repr
+
+import numpy as np
+
+from fgclip2_det.evaluation.ground_truths import LEFT_OUT, Truths
+from fgclip2_det.io.text import stream_codec
+
+IMAGE_KEYS = ('id', 'stem')
+CATEGORY_KEYS = ('id', 'from-1')
+MAX_SCORE = 1 + 2**-10  # float16's next number above 1, which rounding may give
+_PIECE = 1 << 22  # characters read at a time
+_LONGEST_ROW = 1 << 26
+_MOST_DIGITS = 100  # of a file stem that is a number
+_ID = int | float | str  # tables write 7 as 7.0
+_BLOCK = 1 << 16  # rows at a time
+_BETWEEN = re.compile(r'[\s,]*')
+
+
+def stream_rows(path: str | os.PathLike) -> Iterator[list]:
+    """Rows of a JSON list, many at a time, without reading the file at once.
+
+    Raises:
+        ValueError: naming the file: it cannot be opened, is no JSON list or is cut off.
+    """
+    try:
+        with Path(path).open('rb') as file:
+            codec = stream_codec(file.read(4))
+        with Path(path).open(encoding=codec) as file:
+            yield from _blocks(path, file)
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read ({error})') from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not UTF-8 text ({error.reason})') from error
+
+
+def _blocks(path: str | os.PathLike, file) -> Iterator[list]:
+    decoder = json.JSONDecoder()
+    text = file.read(_PIECE).lstrip()
+    if not text.startswith('['):
+        raise ValueError(
+            f'{path} must be a JSON list of results, got {short_repr(text[:40])}'
+        )
+    at, rows, number = 1, [], 0
+    while True:
+        at = _BETWEEN.match(text, at).end()
+        if text.startswith(']', at):
+            break
+        try:
+            row, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            more = file.read(_PIECE)
+            if not more or len(text) - at > _LONGEST_ROW:
+                raise ValueError(
+                    f'{path}: row {number} (from 0) cannot be read '
+                    f'({error.msg}); the file may be cut off: write it again'
+                ) from error
+            text, at = text[at:] + more, 0
+            continue
+        number += 1
+        rows.append(row)
+        if len(rows) == _BLOCK:
+            yield rows
+            rows = []
+    if (text[at + 1 :] + file.read(_PIECE)).strip():
+        raise ValueError(f'{path} has text after its list; write it again')
+    yield rows
+
+
+class RowKeys:
+    """What the ids of rows mean in an annotation file.
+
+    Args:
+        truths: the ground truth of the annotation file.
+        ids: 'id': ``image_id`` is the id of an image. 'stem': it is the stem of a file
+            name, as text or as a number ('000012.jpg' is 12), as ultralytics writes it.
+        categories: 'id': ``category_id`` is the id of a category. 'from-1': it counts
+            the categories from 1 by rising id, as ultralytics' class + 1 does.
+
+    Attributes:
+        images, categories: value in a row -> index, or :data:`LEFT_OUT`.
+        sizes: (I, 2) width and height, NaN where the file has none.
+
+    Raises:
+        ValueError: another option, or images that share a stem.
+    """
+
+    def __init__(self, truths: Truths, ids: str = 'id', categories: str = 'id') -> None:
+        for name, value, known in (
+            ('ids', ids, IMAGE_KEYS),
+            ('categories', categories, CATEGORY_KEYS),
+        ):
+            if value not in known:
+                raise ValueError(f'{name} must be one of {known}, got {value!r}')
+        self.truths, self.by_stem = truths, ids == 'stem'
+        self.from_one = categories == 'from-1'
+        self.stems = _stems(truths)
+        self.images, self.categories = truths.image_index, truths.category_index
+        if self.by_stem:
+            self.images = self._images_by_stem()
+        if self.from_one:
+            counted = sorted(truths.category_names)
+            self.categories = {
+                n: truths.category_index[i] for n, i in enumerate(counted, 1)
+            }
+        sizes = [(i.get('width'), i.get('height')) for i in truths.images]
+        self.sizes = np.array(sizes, np.float64).reshape(-1, 2)
+
+    def _images_by_stem(self) -> dict:
+        twice = next((s for s, ids in self.stems.items() if len(ids) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f'images {self.stems[twice][:2]} share the file stem {twice!r}; rows '
+                'must name images by their ids'
+            )
+        index = self.truths.image_index
+        return {stem: index[found] for stem, (found,) in self.stems.items()}
+
+    def contradiction(self, row: dict) -> str | None:
+        """Where ``file_name`` or ``category_name`` of a row are another entry's."""
+        image = self.images.get(row['image_id'], LEFT_OUT)
+        given = row.get('file_name')
+        if image != LEFT_OUT and isinstance(given, str):
+            own = self.truths.images[image].get('file_name')
+            if isinstance(own, str) and not _same_file(given, own):
+                hint = '' if self.by_stem else '; are ids file stems? --ids stem'
+                return (
+                    f'image {row["image_id"]!r} is {own!r} in the annotation file, the '
+                    f'row says {given!r}{hint}'
+                )
+        category = self.categories.get(row['category_id'], LEFT_OUT)
+        given = row.get('category_name')
+        if category != LEFT_OUT and isinstance(given, str):
+            entry = self.truths.categories[category]
+            names = self.truths.category_names.get(entry['id'], ())
+            if names and _plain(given) not in map(_plain, names):
+                hint = '' if self.from_one else '; do they count? --categories from-1'
+                return (
+                    f'category {row["category_id"]!r} is {names[0]!r} in the '
+                    f'annotation file, the row says {given!r}{hint}, or leave '
+                    'category_name out'
+                )
+        return None
+
+    def unknown(self, row: dict) -> str | None:
+        """What is said of an image or a category that the file does not have."""
+        image, category = row['image_id'], row['category_id']
+        if not isinstance(image, _ID) or image not in self.images:
+            hint = 'give the file that the results belong to'
+            if not self.by_stem and isinstance(image, _ID) and image in self.stems:
+                hint = 'it is the stem of a file name, which --ids stem reads'
+            kind = 'file stem' if self.by_stem else 'image'
+            return (
+                f'{kind} {short_repr(image)} is not in the annotation file, which has '
+                f'{len(self.images)} ids; {hint}'
+            )
+        if not isinstance(category, _ID) or category not in self.categories:
+            hint = 'give the file that the results belong to'
+            known = sorted(self.truths.category_names, key=str)
+            if not self.from_one and known == sorted(range(len(known)), key=str):
+                hint = f'--categories from-1 reads 1 to {len(known)}'
+            return (
+                f'category {short_repr(category)} is not in the annotation file, which '
+                f'has {len(self.categories)} ids; {hint}'
+            )
+        return None
+
+    def outside(self, image: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
+        """(N,) bool: boxes xywh without a point in common with their picture."""
+        found = np.zeros(len(image), bool)
+        rows = image != LEFT_OUT
+        low, sizes = bboxes[rows, :2], self.sizes[image[rows]]
+        high = low + bboxes[rows, 2:]
+        outside = (high < 0) | (low > sizes)  # never where there is no size
+        found[rows] = outside.any(1)
+        return found
+
+    def exchanged(self, image: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
+        """(N,) bool: boxes xywh within their picture if its sides were exchanged."""
+        high = bboxes[:, :2] + bboxes[:, 2:]
+        inside = (bboxes[:, :2] >= -1) & (high <= self.sizes[image][:, ::-1] + 1)
+        return inside.all(1)
+
+    def doubts(self, images: np.ndarray, categories: np.ndarray) -> list[str]:
+        """What looks like another tool's numbering, of the indices that rows have."""
+        found = []
+        own = [self.truths.images[i]['id'] for i in np.unique(images)]
+        others = [self.stems.get(i, [i]) for i in own]
+        if own and not self.by_stem and _all_strange(own, others):
+            number, (other, *_) = own[0], others[0]
+            found.append(
+                f'image {number} of the rows is also the file stem of image {other}; '
+                'if the rows name images by file stems, give --ids stem'
+            )
+        first = self.truths.category_index.get(0, LEFT_OUT)
+        silent = first != LEFT_OUT and len(categories) and first not in categories
+        if silent and not self.from_one and len(self.truths.categories) > 1:
+            name = self.truths.categories[first]['name']
+            found.append(
+                f'no row has category 0 ({name!r}); if the rows count classes from 1, '
+                'give --categories from-1'
+            )
+        return found
+
+
+def box_fault(bbox: object) -> str | None:
+    """What is wrong with a box of a row, if anything."""
+    right = isinstance(bbox, list | tuple) and len(bbox) == 4
+    right = right and all(type(v) in (int, float) and math.isfinite(v) for v in bbox)
+    if right and min(bbox[2:]) >= 0:
+        return None
+    return (
+        'bbox must be x, y, width, height, finite and not negative, got '
+        f'{short_repr(bbox)}'
+    )
+
+
+def score_fault(score: object) -> str | None:
+    """What is wrong with a score, if anything; float16's rounding above 1 is not."""
+    if type(score) in (int, float) and 0 <= score <= MAX_SCORE:  # NaN is in no range
+        return None
+    return f'score must be a probability in [0, 1], got {short_repr(score)}'
+
+
+def row_fault(row: object, keys: RowKeys, needed: Sequence[str]) -> str | None:
+    """What is wrong with a row but for its mask, if anything.
+
+    Args:
+        needed: keys that it must have: image_id, category_id, and of bbox, score and
+            segmentation those that are used.
+    """
+    if not isinstance(row, dict):
+        return f'expected an object, got {short_repr(row)}'
+    missing = [key for key in needed if key not in row]
+    if missing:
+        return f'it has no {missing[0]!r}; a row has {", ".join(needed)}'
+    fault = keys.unknown(row) or keys.contradiction(row)
+    if not fault and 'bbox' in needed:
+        fault = box_fault(row['bbox'])
+    return fault or score_fault(row['score'])
+
+
+def _stems(truths: Truths) -> dict:
+    """File stem, as text and as a number, -> ids of the images."""
+    stems: dict = {}
+    for image_id, name in truths.file_names.items():
+        stem = PurePosixPath(str(name).replace('\\', '/')).stem
+        number = stem.isascii() and stem.isdecimal() and len(stem) < _MOST_DIGITS
+        for key in (stem, int(stem)) if number else (stem,):
+            stems.setdefault(key, []).append(image_id)
+    return stems
+
+
+def _all_strange(own: list, others: list[list]) -> bool:
+    """Whether each id is a stem, and always of other images."""
+    return all(i not in ids for i, ids in zip(own, others, strict=True))
+
+
+def _same_file(given: str, own: str) -> bool:
+    """Whether two paths end alike; one may have more folders than the other."""
+    parts = [path.replace('\\', '/').strip('/').split('/') for path in (given, own)]
+    count = min(map(len, parts))
+    return parts[0][-count:] == parts[1][-count:]
+
+
+def _plain(name: str) -> str:
+    return ' '.join(name.replace('_', ' ').lower().split())

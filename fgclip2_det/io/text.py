@@ -1,0 +1,162 @@
+"""Text and JSON files in the encodings that tools on any system write."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+from pathlib import Path
+from reprlib import repr as short_repr
+
+from fgclip2_det.io.notes import say_once
+
+_BOMS = (  # UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF8, 'utf-8-sig'),
+    (codecs.BOM_UTF32_LE, 'utf-32'),
+    (codecs.BOM_UTF32_BE, 'utf-32'),
+    (codecs.BOM_UTF16_LE, 'utf-16'),
+    (codecs.BOM_UTF16_BE, 'utf-16'),
+)
+_CHINESE = 'gb18030'  # contains GBK and GB 2312
+_SINGLE_BYTE = (
+    'ascii', 'latin_1', 'iso8859_2', 'iso8859_5', 'iso8859_15', 'koi8_r',
+    'cp1250', 'cp1251', 'cp1252', 'cp1253', 'cp1254', 'cp1257',
+)  # fmt: skip
+_MULTI_BYTE = (
+    'gb18030', 'big5', 'shift_jis', 'cp932', 'euc_jp', 'euc_kr', 'cp949',
+)  # fmt: skip
+_UNICODE = ('utf_8', 'utf_16', 'utf_16_le', 'utf_16_be', 'utf_32')
+
+
+def read_text(path: str | os.PathLike, encoding: str | None = None) -> str:
+    """Text of a file; see :func:`decode_text`.
+
+    Raises:
+        ValueError: naming the file: it cannot be opened, or its encoding is not known.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read ({error})') from error
+    return decode_text(data, path, encoding)
+
+
+def read_json(path: str | os.PathLike) -> object:
+    """Content of a JSON file, in any encoding of :func:`decode_text`.
+
+    Raises:
+        ValueError: naming the file: it cannot be opened, or is no complete JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path} cannot be read as json ({error})') from error
+
+
+def decode_text(
+    data: bytes, path: str | os.PathLike, encoding: str | None = None
+) -> str:
+    """Text of a file's bytes, without a byte order mark.
+
+    A byte order mark decides. Without one it is UTF-8, then UTF-16 where every other
+    byte is 0, then GB 18030 (GBK, GB 2312) where its characters are common ones; one
+    warning then names the file.
+
+    Args:
+        data: all bytes of the file.
+        path: of the file, for messages.
+        encoding: what the file or the user says it is. UTF-8 and a byte order mark
+            still win where the bytes are clearly that: editors convert a file and leave
+            its declaration as it was.
+
+    Raises:
+        ValueError: naming the file: it is in none of these encodings, or ``encoding``
+            is not known.
+    """
+    for mark, name in _BOMS:
+        if data.startswith(mark):
+            return _decode(data, name, path)
+    codec = None if encoding is None else _codec(encoding, path)
+    text = _try(data, 'utf-8')
+    if text is None or '\0' in text or not _is_plainly_utf8(text, codec):
+        text = codec and _try(data, codec)
+    return _guess(data, path) if text is None else text
+
+
+def stream_codec(head: bytes) -> str:
+    """Codec of a file that is read piece by piece, of its first four bytes."""
+    return next((name for mark, name in _BOMS if head.startswith(mark)), 'utf-8')
+
+
+def _guess(data: bytes, path: str | os.PathLike) -> str:
+    if data[1::2].count(0) > len(data) // 4:
+        return _decode(data, 'utf-16-le', path)
+    if data[::2].count(0) > len(data) // 4:
+        return _decode(data, 'utf-16-be', path)
+    text = _try(data, _CHINESE)
+    if text is None or not _is_common_chinese(text):
+        raise ValueError(
+            f'{path} is in an unknown encoding, neither UTF-8 nor UTF-16 nor GB 18030; '
+            'save it as UTF-8'
+        )
+    what = 'is no UTF-8 and was read as GB 18030 (GBK)'
+    say_once(f'{path} {what}; other files may follow', what)  # a folder gives one line
+    return text
+
+
+def _codec(encoding: str, path: str | os.PathLike) -> str:
+    """Name of a codec that makes text of bytes and does nothing else."""
+    try:
+        name = codecs.lookup(encoding).name.replace('-', '_')
+    except LookupError:
+        name = ''
+    name = {'iso8859_1': 'latin_1', 'gb2312': _CHINESE, 'gbk': _CHINESE}.get(name, name)
+    if name not in (*_SINGLE_BYTE, *_MULTI_BYTE, *_UNICODE):
+        raise ValueError(
+            f'{path}: the encoding {short_repr(encoding)} is not known; save the file '
+            'as UTF-8'
+        )
+    return name
+
+
+def _try(data: bytes, codec: str) -> str | None:
+    try:
+        return data.decode(codec)
+    except UnicodeDecodeError:
+        return None
+
+
+def _decode(data: bytes, codec: str, path: str | os.PathLike) -> str:
+    try:
+        return data.decode(codec).removeprefix('\ufeff')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is no complete {codec} text ({error})') from error
+
+
+def _is_plainly_utf8(text: str, codec: str | None) -> bool:
+    """Whether bytes that are valid UTF-8 are so although ``codec`` is declared.
+
+    A pair of GB 2312 bytes may be a valid two-byte sequence; one of three bytes is no
+    accident.
+    """
+    if codec is None or codec in _UNICODE or text.isascii():
+        return True
+    return codec in _SINGLE_BYTE or any(char >= '\u0800' for char in text)
+
+
+def _is_common_chinese(text: str) -> bool:
+    """Whether at least half of the characters beyond ASCII are of GB 2312.
+
+    Other 8-bit text decodes as GBK too ('réel' as 'r閑l'), into rare characters.
+    """
+    beyond = [char for char in text if not char.isascii()]
+    known = sum(_is_gb2312(char) for char in beyond)
+    return known * 2 >= len(beyond)
+
+
+def _is_gb2312(char: str) -> bool:
+    try:
+        char.encode('gb2312')
+    except UnicodeEncodeError:
+        return False
+    return True
