@@ -41,7 +41,7 @@ def test_truncated_image_is_an_error(tmp_path, suffix):
 def test_size_must_be_the_annotated_one(tmp_path):
     Image.fromarray(noise(96, 160)).save(tmp_path / 'a.png')
     results = {'img_path': str(tmp_path / 'a.png'), 'width': 96, 'height': 160}
-    with pytest.raises(ValueError, match=r'says 96 x 160 pixels, .* 160 x 96'):
+    with pytest.raises(ValueError, match=r'has 160 x 96 pixels, .* says 96 x 160'):
         OpenVocabLoadImage()(results)
 
 
