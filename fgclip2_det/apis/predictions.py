@@ -13,6 +13,7 @@ from reprlib import repr as short_repr
 from tqdm import tqdm
 
 from fgclip2_det.apis.mmdet_pickle import read_mmdet_pickle
+from fgclip2_det.apis.result_pictures import find_pictures
 from fgclip2_det.datasets.class_split import ClassSplit, resolve_classes
 from fgclip2_det.datasets.coco_checks import annotation_fault, index_entries
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
@@ -107,16 +108,10 @@ def rescore_predictions(
         progress: show a bar on a terminal.
 
     Raises:
-        ValueError: naming the image that is missing or cannot be read.
+        ValueError: naming the image that is missing, cannot be read or has another
+            size than the annotation file says.
     """
-    paths = {i: Path(image_root) / predictions.images[i]['file_name']
-             for i in predictions.rows}  # fmt: skip
-    missing = [str(path) for path in paths.values() if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f'{len(missing)} of {len(paths)} images are missing, {missing[0]} the '
-            f'first; {image_root} must be the folder that file names start from'
-        )
+    paths = find_pictures(predictions, image_root, progress)
     bar = tqdm(paths.items(), unit='image', disable=None if progress else True)
     done = {
         image_id: list(_rescore_image(predictions, image_id, path, rescorer))
