@@ -58,7 +58,7 @@ def find_pictures(
             f'{len(other)} of {len(paths)} pictures have another size than the '
             f'annotation file says; {other[0]}; boxes must be in the pixels of the '
             'upright picture: correct the annotation file and the results, or give '
-            'the pictures that they are of'
+            'the pictures that they are of, saved without an EXIF orientation'
         )
     if unclear:
         print_log(

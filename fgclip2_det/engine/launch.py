@@ -29,6 +29,7 @@ HOOKS = (
     'OpenVocabReproducibleHook',
     'OpenVocabMetricsJsonHook',
     'OpenVocabVisualizationHook',
+    'OpenVocabPictureSizeHook',
 )
 
 

@@ -12,13 +12,14 @@ from PIL import Image
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
 from mmcv.transforms import Compose
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from fgclip2_det.apis.dump_writer import dump_scores
 from fgclip2_det.apis.predictions import read_predictions, rescore_predictions
 from fgclip2_det.apis.result_pictures import find_pictures
+from fgclip2_det.engine.hooks.picture_size_hook import OpenVocabPictureSizeHook
 from fgclip2_det.engine.hooks.visualization_hook import OpenVocabVisualizationHook
 
 CASES = Path(__file__).resolve().parents[1] / 'data' / 'cases'
@@ -137,13 +138,14 @@ class Warned:
 
 def draw(folder: Path, sample: DetDataSample, inputs, entry: dict) -> tuple:
     """Picture of one evaluated image, and what was logged."""
+    entry = dict(entry, img_path=sample.img_path)
     data = type('Data', (), dict(get_data_info=lambda *_: entry,
                                  __len__=lambda _: 1))()  # fmt: skip
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=data))
     model = SimpleNamespace(data_preprocessor=SimpleNamespace())
     runner = SimpleNamespace(
-        val_dataloader=SimpleNamespace(dataset=data), work_dir=folder, model=model,
-        logger=Warned(), visualizer=SimpleNamespace(),
-    )  # fmt: skip
+        val_loop=loop, work_dir=folder, model=model, logger=Warned(), visualizer=None
+    )
     sample.pred_instances = InstanceData(
         bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0).long()
     )
@@ -180,3 +182,29 @@ def test_the_hook_warns_with_the_sizes(tmp_path):
     sample.set_metainfo(dict(img_path=str(SIZE / 'a.png')))
     _, lines = draw(tmp_path / 'b', sample, inputs, dict(img_id=1))
     assert 'the detector saw 320 x 240' in lines[0] and 'input' in lines[0]
+
+
+# ------------------------------------------------------------------ evaluation
+def test_evaluation_is_refused_with_the_three_sizes():
+    """MMDetection's own data set and loader compare nothing."""
+    steps = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=META)]
+    data = DATASETS.build(
+        dict(type='CocoDataset', ann_file=str(SIZE / 'ann.json'), pipeline=steps,
+             data_prefix=dict(img=f'{SIZE}/'), test_mode=True,
+             metainfo=dict(classes=('red circle', 'blue square', 'green star')))
+    )  # fmt: skip
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=data))
+    hook, runner = OpenVocabPictureSizeHook(), SimpleNamespace(test_loop=loop)
+    hook.before_test_epoch(runner)
+    sample = data[0]['data_samples']
+    match = (
+        r'a\.png: the picture has 640 x 480 pixels, the annotation file says '
+        '320 x 240, the detector saw 640 x 480'
+    )
+    for samples in ([sample], [[sample], [sample]]):
+        with pytest.raises(ValueError, match=match):
+            hook.before_test_iter(runner, 0, dict(data_samples=samples))
+    sample.set_metainfo(dict(ori_shape=(240, 320)))
+    hook.before_test_iter(runner, 0, dict(data_samples=[sample]))
+    hook.before_test_iter(runner, 0, dict(inputs=[]))
+    hook.before_test_epoch(SimpleNamespace(test_loop=SimpleNamespace()))

@@ -9,13 +9,14 @@ from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from PIL import Image
 from torch import Tensor
 
 from ...fgclip2.picture import describe_sizes, read_header
 from ...fgclip2.seen_picture import seen_picture
 from ...visualization import contact_sheet, draw_detections
+from ..annotated_sizes import Size, annotated_sizes
 
 
 @HOOKS.register_module()
@@ -50,15 +51,15 @@ class OpenVocabVisualizationHook(Hook):
         self.max_boxes, self.out_dir = max_boxes, out_dir
         self.pairs: list[Image.Image] = []
         self.count = 0
-        self.annotated: dict[object, tuple[float, float]] = {}
+        self.annotated: dict[str, Size] = {}
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Start over."""
-        self._start(runner.val_dataloader.dataset)
+        self._start(runner.val_loop)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Start over."""
-        self._start(runner.test_dataloader.dataset)
+        self._start(runner.test_loop)
 
     def after_val_iter(
         self,
@@ -87,10 +88,10 @@ class OpenVocabVisualizationHook(Hook):
 
     after_test_epoch = after_val_epoch
 
-    def _start(self, dataset) -> None:
+    def _start(self, loop: BaseLoop) -> None:
         self.pairs, self.count = [], 0
         wanted = self.num_images * get_world_size()
-        self.annotated = _annotated_sizes(dataset, wanted if wanted >= 0 else None)
+        self.annotated = annotated_sizes(loop, wanted if wanted >= 0 else None)
 
     def _folder(self, runner: Runner) -> Path:
         return Path(self.out_dir or runner.work_dir)
@@ -98,7 +99,7 @@ class OpenVocabVisualizationHook(Hook):
     def _draw(
         self, runner: Runner, inputs: Tensor, sample: DetDataSample, meta: dict
     ) -> None:
-        annotated = self.annotated.get(sample.get('img_id'))
+        annotated = self.annotated.get(str(sample.get('img_path')))
         image = _load_image(runner, inputs, sample, annotated)
         panes = []
         if 'labels' in sample.get('gt_instances', ()):
@@ -151,20 +152,8 @@ def _boxes(instances) -> Tensor:
     return getattr(instances.bboxes, 'tensor', instances.bboxes)
 
 
-def _annotated_sizes(dataset, count: int | None) -> dict:
-    """Image id -> (width, height) of the first entries of a data set."""
-    if not hasattr(dataset, 'get_data_info'):
-        return {}
-    entries = (dataset.get_data_info(i) for i in range(len(dataset))[:count])
-    return {
-        entry.get('img_id'): (entry['width'], entry['height'])
-        for entry in entries
-        if 'width' in entry and 'height' in entry
-    }
-
-
 def _load_image(
-    runner: Runner, inputs: Tensor, sample: DetDataSample, annotated: tuple | None
+    runner: Runner, inputs: Tensor, sample: DetDataSample, annotated: Size | None
 ) -> Image.Image:
     """The original image as the detector saw it.
 
