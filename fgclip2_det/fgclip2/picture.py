@@ -111,9 +111,7 @@ def open_picture(
     """
     path = _is_path(source)
     name = f'{kind} {os.fspath(source)}' if path else kind
-    # not by its path: Pillow 13 maps an uncompressed TIFF that lies on its side into
-    # memory with its sides exchanged, and its pixels come out scrambled
-    with (
+    with (  # not by its path, see _is_mapped
         _named(name),
         open(source, 'rb') if path else BytesIO(source) as file,
         Image.open(file) as image,
@@ -124,6 +122,9 @@ def open_picture(
 def upright(image: Image.Image) -> Image.Image:
     """8-bit RGB of an opened image, turned as its EXIF orientation says."""
     turn = orientation(image)
+    if _is_mapped(image, turn):
+        with open_picture(image.filename) as again:
+            return upright(again)
     image.load()
     if hasattr(image, 'tag_v2') and _ORIENTATION not in image.tag_v2:
         turn = 1  # a TIFF is turned by Pillow itself when it is loaded
@@ -198,6 +199,16 @@ def _exif_orientation(block: object) -> int | None:
         if tag == _ORIENTATION:
             return value
     return None
+
+
+def _is_mapped(image: Image.Image, turn: int) -> bool:
+    """Whether it is a TIFF on its side, opened by its path and not loaded yet.
+
+    Pillow 13 maps an uncompressed one into memory with its sides exchanged, and its
+    pixels come out scrambled; opened as a file it is read well.
+    """
+    on_its_side = hasattr(image, 'tag_v2') and turn in _ON_ITS_SIDE
+    return on_its_side and bool(image.filename) and image.tell() == 0
 
 
 @contextmanager

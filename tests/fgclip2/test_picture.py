@@ -106,6 +106,8 @@ def test_modes_that_lie_on_their_side_are_what_opencv_reads(form, mode, tmp_path
     except OSError:
         pytest.skip(f'{form} holds no {mode}')
     found = load(tmp_path / 'a.bin', data)
+    with Image.open(tmp_path / 'a.bin') as opened:
+        assert np.array_equal(load_image(opened), found)
     expected = by_opencv(data)
     if form == 'WEBP':
         expected = np.rot90(expected, -1)
