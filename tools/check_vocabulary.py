@@ -21,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('names', nargs='*',
-        help="class names, or 'cat. 杯子'; aliases as 'sofa|couch'")  # fmt: skip
+        help="class names, or 'cat. 杯子' as --texts of image_demo.py takes them; "
+             "aliases as 'sofa|couch'")  # fmt: skip
     add('--list', help='built-in list: coco, ov_coco, lvis, voc, objects365, ...')
     add('--file', help="text file, one class a line, aliases separated by '|'")
     add('--coco', help='COCO annotation file')
@@ -74,10 +75,9 @@ def read_entries(args: argparse.Namespace) -> list[list[str]]:
     """Aliases of every class, from the one source that was given."""
     from fgclip2_det.vocabulary import load_list
     from fgclip2_det.vocabulary.names import (
-        parse_aliases,
-        parse_texts,
         read_coco_names,
         read_names_file,
+        read_texts,
     )
 
     given = [args.names or None, args.list, args.file, args.coco]
@@ -89,8 +89,7 @@ def read_entries(args: argparse.Namespace) -> list[list[str]]:
         return read_coco_names(args.coco, args.language, args.aliases)[0]
     if args.file:
         return read_names_file(args.file)
-    names = [name for word in args.names for name in parse_texts(word)]
-    return [parse_aliases(name) for name in names]
+    return [entry for word in args.names for entry in read_texts(word)]
 
 
 if __name__ == '__main__':

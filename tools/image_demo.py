@@ -7,6 +7,10 @@ from pathlib import Path
 from _cli import parse_and_run
 
 DEFAULT_WORK_DIR = Path('work_dirs/ovd_fgclip2')
+TEXTS = """names, ended by . , ; or 。，；、 or a line break ('cat. dog'); a stop
+does so before a blank or at the end, not after a digit or an abbreviation ('2.5 l
+bottle', 'U.S. flag'); quotes keep a name whole ('"salt, pepper"'); 'sofa|couch' are
+names of one class. Or the path of a text file with one class a line"""
 EXAMPLE = """example:
   python tools/image_demo.py data/ovshapes/*/val/*.jpg --texts "red circle. 蓝色星形"
   python tools/image_demo.py street.jpg --texts "black cat. 白色杯子" --weights W.pth"""
@@ -19,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('images', nargs='+', help='image files, or folders of them')
-    parser.add_argument('--texts', required=True, help='names, each ended by a dot')
+    parser.add_argument('--texts', required=True, help=TEXTS)
     parser.add_argument('--config', help='config of the weights; by default their own')
     parser.add_argument(
         '--weights', help=f'checkpoint; by default the last one in {DEFAULT_WORK_DIR}'
@@ -45,8 +49,10 @@ def find_images(names: list[str]) -> list[Path]:
             if not found:
                 raise ValueError(f'folder {path} holds no pictures')
             files += found
-        else:
+        elif path.exists():
             files.append(path)
+        else:
+            raise ValueError(f'there is no image {path}; check the path')
     return files
 
 
@@ -58,9 +64,9 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.work_dir import last_checkpoint
     from fgclip2_det.fgclip2 import load_image
     from fgclip2_det.visualization import draw_detections
-    from fgclip2_det.vocabulary import parse_texts
+    from fgclip2_det.vocabulary import read_texts
 
-    names = parse_texts(args.texts)
+    names = read_texts(args.texts)
     if not 0 <= args.score_thr <= 1:
         raise ValueError(f'--score-thr must lie in [0, 1], got {args.score_thr}')
     out_dir = Path(args.out_dir)
@@ -96,6 +102,8 @@ def main(args: argparse.Namespace) -> None:
         ]
         rows.append(dict(image=str(file), picture=str(target), detections=detections))
     results = out_dir / 'detections.json'
+    if not rows:  # earlier results stay as they are
+        raise ValueError(f'none of {len(files)} images can be read: {unreadable[0]}')
     text = json.dumps(rows, indent=1, ensure_ascii=False)
     write_atomic(results, f'{text}\n'.encode())
     for row in rows:

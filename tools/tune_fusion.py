@@ -2,7 +2,8 @@
 
 Base classes alone decide. They see how well a setting treats what the detector was
 trained on, and so favour a smaller weight of FG-CLIP 2, above all on novel classes
-(beta), than novel ones would.
+(beta), than novel ones would. The detector alone is compared as well, and chosen where
+no setting is better.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.apis.score_dump import ScoreDump
     from fgclip2_det.apis.tuning import DETECTOR, make_grid, tune_fusion
     from fgclip2_det.apis.tuning_report import (
-        best_of,
+        describe_best,
         describe_protocol,
         format_table,
         selected_metric,
@@ -100,8 +101,8 @@ def main(args: argparse.Namespace) -> None:
     print(format_table(figures, metric))
     seconds = sum(row.seconds for row in figures) / len(figures)
     files = write_report(figures, metric, protocol, args.out)
-    print(f'{len(figures)} settings, {seconds:.2f} s each; best {metric} '
-          f'{best_of(figures, metric).values[metric]:.4f}: '
+    said = describe_best(figures, metric)
+    print(f'{len(figures)} settings, {seconds:.2f} s each; {said}: '
           f'{", ".join(map(str, files))}')  # fmt: skip
 
 

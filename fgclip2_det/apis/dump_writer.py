@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fgclip2_det.apis.predictions import Predictions, read_predictions
+from fgclip2_det.apis.result_pictures import find_pictures
 from fgclip2_det.apis.score_dump import (
     HEADER,
     DumpHeader,
@@ -68,8 +70,8 @@ def dump_scores(
 
     Raises:
         ValueError: for what :func:`read_predictions` refuses, no results at all,
-            missing images, a ``folder`` with another dump (naming the first field that
-            differs) or with a damaged shard.
+            images that are missing or of another size, a ``folder`` with another dump
+            (naming the first field that differs) or with a damaged shard.
     """
     if images_per_shard < 1:
         raise ValueError(f'images_per_shard must be at least 1, got {images_per_shard}')
@@ -87,7 +89,7 @@ def dump_scores(
         print(line)
     if not predictions.rows:
         raise ValueError(f'{predictions_file} holds no result; give one that does')
-    paths = _image_paths(predictions, image_root)
+    paths = find_pictures(predictions, image_root, progress)
     split, folder = predictions.split, Path(folder)
     vocabulary = Vocabulary(split.classes, templates, novel_classes=split.novel_classes)
     header = DumpHeader(
@@ -129,19 +131,6 @@ def dump_scores(
                 bar.update()
             write_shard(file, images)
     return header
-
-
-def _image_paths(predictions: Predictions, root: str | os.PathLike) -> dict:
-    """Image id -> file, of the images with results."""
-    names = {i: predictions.images[i]['file_name'] for i in predictions.rows}
-    paths = {i: Path(root) / name for i, name in names.items()}
-    missing = [str(path) for path in paths.values() if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f'{len(missing)} of {len(paths)} images are missing, {missing[0]} the '
-            f'first; {root} must be the folder that file names start from'
-        )
-    return paths
 
 
 @torch.no_grad()

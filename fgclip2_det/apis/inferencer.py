@@ -21,7 +21,7 @@ from fgclip2_det.engine.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.engine.embedded_config import embedded_config
 from fgclip2_det.engine.launch import read_config
 from fgclip2_det.fgclip2 import load_image
-from fgclip2_det.fgclip2.preprocess import ImageLike
+from fgclip2_det.fgclip2.picture import ImageLike
 from fgclip2_det.vocabulary import Vocabulary
 
 
@@ -106,24 +106,38 @@ class OpenVocabInferencer:
         images: ImageLike | Sequence[ImageLike],
         texts: Vocabulary | Sequence[str] | str | None = None,
         score_thr: float = 0.0,
+        channel_order: str = 'bgr',
     ) -> list[Detections]:
         """Detect.
 
         Args:
-            images: one or several, as ``fgclip2_det.fgclip2.load_image`` takes them.
+            images: one or several, as ``fgclip2_det.fgclip2.load_image`` takes them,
+                but for the channels of arrays.
             texts: names, e.g. 'black cat. 白色杯子'; those in force when None, at
                 first the training vocabulary.
             score_thr: detections below it are left out.
+            channel_order: of (h, w, 3) NumPy arrays: 'bgr', as OpenCV reads them and
+                MMDetection's ``DetInferencer`` takes them, or 'rgb'. Files, PIL images
+                and tensors have an order of their own, which is RGB.
 
         Returns:
             One entry an image.
+
+        Raises:
+            ValueError: for another order, and what ``load_image`` refuses.
         """
+        if channel_order not in ('bgr', 'rgb'):
+            raise ValueError(
+                f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}"
+            )
         if texts is not None:
             self.set_vocabulary(texts)
         elif self.model.vocabulary is None:
             names, base = self.trained_vocabulary, self.trained_split
             self.set_vocabulary(Vocabulary(names, base_classes=base))
         images = images if isinstance(images, list | tuple) else [images]
+        if channel_order == 'bgr':
+            images = [_to_rgb(image) for image in images]
         return [self._detect(image, score_thr) for image in images]
 
     def _detect(self, image: ImageLike, score_thr: float) -> Detections:
@@ -134,6 +148,12 @@ class OpenVocabInferencer:
         found = found[found.scores >= score_thr].cpu()
         classes = tuple(self.model.vocabulary.names)
         return Detections(found.bboxes, found.scores, found.labels, classes)
+
+
+def _to_rgb(image: ImageLike) -> ImageLike:
+    """Channels of a BGR array turned round; anything else as it is."""
+    is_colour = isinstance(image, np.ndarray) and image.ndim == 3
+    return image[..., ::-1] if is_colour else image
 
 
 def _config(config, meta: Mapping, weights) -> Config:

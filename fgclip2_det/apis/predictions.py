@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from fgclip2_det.apis.config_labels import label_names_of_config
 from fgclip2_det.apis.mmdet_pickle import read_mmdet_pickle
+from fgclip2_det.apis.result_pictures import find_pictures
 from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.coco.label_order import ids_of_labels
 from fgclip2_det.coco.result_lists import RowCounts, read_rows, row_score
@@ -142,16 +143,10 @@ def rescore_predictions(
         progress: show a bar on a terminal.
 
     Raises:
-        ValueError: naming the image that is missing or cannot be read.
+        ValueError: naming the image that is missing, cannot be read or has another
+            size than the annotation file says.
     """
-    paths = {i: Path(image_root) / predictions.images[i]['file_name']
-             for i in predictions.rows}  # fmt: skip
-    missing = [str(path) for path in paths.values() if not path.is_file()]
-    if missing:
-        raise ValueError(
-            f'{len(missing)} of {len(paths)} images are missing, {missing[0]} the '
-            f'first; {image_root} must be the folder that file names start from'
-        )
+    paths = find_pictures(predictions, image_root, progress)
     bar = tqdm(paths.items(), unit='image', disable=None if progress else True)
     done = {
         image_id: list(_rescore_image(predictions, image_id, path, rescorer))

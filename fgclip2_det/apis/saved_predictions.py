@@ -9,13 +9,14 @@ from logging import WARNING
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from fgclip2_det.apis.predictions import read_predictions
 from fgclip2_det.coco.result_lists import row_score
+from fgclip2_det.fgclip2.picture import describe_sizes, read_header
 
 
 @MODELS.register_module()
@@ -33,8 +34,9 @@ class SavedPredictions(BaseDetector):
             :func:`.predictions.read_predictions`.
 
     Raises:
-        ValueError: what :func:`.predictions.read_predictions` refuses, and images that
-            the annotation file does not know.
+        ValueError: what :func:`.predictions.read_predictions` refuses; images that the
+            annotation file does not know, that the pipeline has loaded in another
+            size than it says, or flipped.
 
     Example:
         >>> model = dict(type='FGCLIP2Rescorer', encoder='qihoo360/fg-clip2-base',
@@ -82,6 +84,7 @@ class SavedPredictions(BaseDetector):
                     f'{self.ann_file} has no image {sample.img_id!r}; predictions and '
                     'data set must be of the same annotation file'
                 )
+            self._check_frame(sample)
             rows = self.rows.get(sample.img_id, [])
             boxes = torch.tensor([row['bbox'] for row in rows], dtype=torch.float64)
             boxes = boxes.reshape(-1, 4)
@@ -96,6 +99,25 @@ class SavedPredictions(BaseDetector):
                 ),
             )
         return batch_data_samples
+
+    def _check_frame(self, sample: DetDataSample) -> None:
+        """The file's boxes must be in the pixels of the image that was loaded."""
+        if sample.get('flip'):
+            raise ValueError(
+                f'image {sample.img_id!r} is flipped, saved results are not; test '
+                'without augmentation'
+            )
+        entry, shape = self.images[sample.img_id], sample.get('ori_shape')
+        annotated = entry['width'], entry['height']
+        if shape is None or annotated == (shape[1], shape[0]):
+            return
+        header = read_header(sample.img_path)
+        sizes = describe_sizes(header, annotated, (shape[1], shape[0]))
+        raise ValueError(
+            f'{self.ann_file}: image {sample.img_id!r} ({sample.img_path}): {sizes}; '
+            'results and data set must be of the same picture: correct the annotation '
+            'file, or load pictures with OpenVocabLoadImage, which turns them all'
+        )
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
         """Raises ``NotImplementedError``: a file learns nothing."""

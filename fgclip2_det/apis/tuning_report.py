@@ -28,13 +28,31 @@ def selected_metric(figures: Sequence[Figures], metric: str) -> str:
 
 
 def ranked(figures: Sequence[Figures], metric: str) -> list[Figures]:
-    """Best first; of equal ones the first given."""
-    return sorted(figures, key=lambda row: -row.values[metric])
+    """Best first; of equal ones the detector alone, then the first given."""
+    return sorted(
+        figures, key=lambda row: (-row.values[metric], row.setting != DETECTOR)
+    )
 
 
 def best_of(figures: Sequence[Figures], metric: str) -> Figures:
-    """The best setting that is a fusion."""
-    return next(row for row in ranked(figures, metric) if row.setting != DETECTOR)
+    """The best setting; the detector alone, where no fusion is better."""
+    return ranked(figures, metric)[0]
+
+
+def describe_best(figures: Sequence[Figures], metric: str) -> str:
+    """What was chosen; with the best fusion's figure, where that is not better than
+    the detector alone."""
+    best = best_of(figures, metric)
+    value = f'{metric} {best.values[metric]:.4f}'
+    others = [row for row in ranked(figures, metric) if row.setting != DETECTOR]
+    if best.setting != DETECTOR:
+        return f'best {value}'
+    if not others:
+        return f'the detector alone has {value}'
+    return (
+        f'no setting is better than the detector alone: {value}, the best fusion '
+        f'{others[0].values[metric]:.4f}; best.py leaves its scores as they are'
+    )
 
 
 def describe_protocol(
@@ -77,11 +95,11 @@ def format_table(figures: Sequence[Figures], metric: str) -> str:
         named = (setting.rule, setting.alpha, setting.beta, setting.temperature)
         if setting == DETECTOR:
             named = 'none', None, None, None
-        note = 'best' if row is best else ''
+        note = 'detector alone' if setting == DETECTOR else ''
         if _is_untuned(setting):
-            note = f'{note} untuned'.strip()
-        if setting == DETECTOR:
-            note = 'detector alone'
+            note = 'untuned'
+        if row is best:
+            note = f'best {note}'.strip()
         cells = [*map(_cell, (*named, setting.mode, setting.nms)), *values, note]
         rows.append(cells)
     return AsciiTable(rows).table
@@ -99,6 +117,7 @@ def write_report(
         protocol=protocol,
         metric=metric,
         best=asdict(best.setting),
+        best_is_detector_alone=best.setting == DETECTOR,
         settings=[
             asdict(row.setting)
             | {'untuned': _is_untuned(row.setting), 'seconds': row.seconds}
@@ -122,13 +141,15 @@ def write_report(
 def config_fragment(best: Figures, metric: str, protocol: dict) -> str:
     """Config of a setting: options of ``FGCLIP2Rescorer`` and ``PredictionRescorer``.
 
-    A config with it as ``_base_`` says ``fusion={{_base_.fusion}}``.
+    A config with it as ``_base_`` says ``fusion={{_base_.fusion}}``. Where the detector
+    alone is best, FG-CLIP 2 has the weight 0.
     """
     setting = best.setting
+    alone = ', the detector alone: no fusion was better' * (setting == DETECTOR)
     arguments = [f'{k}={v!r}' for k, v in setting.fusion().items()]
     limit = None if setting.mode == 'keep' else protocol['max_per_image']
     lines = [
-        f'# {metric} {best.values[metric]:.4f} of {protocol["line"]}',
+        f'# {metric} {best.values[metric]:.4f} of {protocol["line"]}{alone}',
         f'fusion = dict({", ".join(arguments)})',
         f'mode = {setting.mode!r}',
         f'nms_iou = {setting.nms!r}',

@@ -31,6 +31,7 @@ HOOKS = (
     'OpenVocabReproducibleHook',
     'OpenVocabMetricsJsonHook',
     'OpenVocabVisualizationHook',
+    'OpenVocabPictureSizeHook',
 )
 
 

@@ -7,19 +7,17 @@ image only, not to the budget.
 """
 
 import math
-import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-ImageLike = str | os.PathLike | Image.Image | np.ndarray | Tensor
+from fgclip2_det.fgclip2.picture import ImageLike, load_image
 
 BUDGETS = (128, 256, 576, 784, 1024)  # patches per image, as in training
 
@@ -72,7 +70,7 @@ def preprocess(
     """Batch of patches of one image or of several.
 
     Args:
-        images: one image or B images, each as :func:`load_image` takes it.
+        images: one image or B images, each as ``load_image`` takes it.
         max_num_patches: budget per image. Small images are enlarged to fill it.
             'auto' takes the largest of the images' own (:func:`patch_budget`).
         patch_size: pixels per patch side.
@@ -157,38 +155,6 @@ def target_grid(
     return grid(low)
 
 
-def load_image(image: ImageLike) -> Image.Image:
-    """Upright 8-bit RGB image.
-
-    EXIF rotation is applied. Transparency is dropped, not blended, as in the
-    released processor. 16-bit and float images are scaled, where PIL would clip:
-    ``I`` and ``I;16`` from 0-65535; ``F`` from 0-1, or from 0-255 if it exceeds 1.
-
-    Args:
-        image: a path, a PIL image, an (h, w, 3) RGB or (h, w) grey uint8 array,
-            or a (3, h, w) uint8 tensor.
-
-    Raises:
-        ValueError: if the image is missing, damaged, empty, larger than PIL's
-            limit on pixels, or of another type or shape.
-    """
-    name = f'image {os.fspath(image)}' if _is_path(image) else 'image'
-    try:
-        if _is_path(image):
-            with Image.open(image) as opened:
-                return _to_rgb(ImageOps.exif_transpose(opened))
-        if isinstance(image, Image.Image):
-            return _to_rgb(ImageOps.exif_transpose(image))
-        return Image.fromarray(_to_array(image)).convert('RGB')
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(
-            f'{name} is too large: {error}; raise PIL.Image.MAX_IMAGE_PIXELS if you '
-            'trust it'
-        ) from error
-    except (OSError, SyntaxError, EOFError, ValueError, struct.error) as error:
-        raise ValueError(f'{name} cannot be read: {error}') from error
-
-
 def normalize(pixels: Tensor) -> Tensor:
     """Map 0-255 to -1 to 1 in float32, whatever the shape."""
     return (pixels.float() / 255 - 0.5) / 0.5
@@ -232,45 +198,3 @@ def _to_patches(
     )
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None]
     return normalize(patchify(pixels, patch_size))[0]  # (h * w, 3 * patch^2)
-
-
-def _is_path(image: ImageLike) -> bool:
-    return isinstance(image, str | os.PathLike)
-
-
-def _to_array(image: np.ndarray | Tensor) -> np.ndarray:
-    """(h, w, 3) or (h, w) uint8 array of an array or a (3, h, w) tensor."""
-    kind = type(image).__name__
-    if not isinstance(image, np.ndarray | Tensor):
-        raise ValueError(f'expected a path, PIL image, array or tensor, got {kind}')
-    if image.dtype not in (np.uint8, torch.uint8):
-        raise ValueError(f'expected uint8 values of 0-255, got {image.dtype}')
-    if isinstance(image, Tensor):
-        if image.ndim != 3 or len(image) != 3:
-            raise ValueError(f'a tensor must be (3, h, w), got {tuple(image.shape)}')
-        image = image.permute(1, 2, 0).cpu().numpy()
-    if image.shape[2:] not in ((), (3,)) or image.ndim < 2 or image.size == 0:
-        raise ValueError(f'an array must be (h, w, 3) or (h, w), got {image.shape}')
-    return image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if 0 in image.size:
-        raise ValueError(f'it has {image.width} x {image.height} pixels')
-    if image.mode == 'F' or image.mode.startswith('I'):
-        image = _to_8_bit(image)
-    elif image.mode == 'P' and 'transparency' in image.info:
-        image = image.convert('RGBA')  # PIL warns about the direct way
-    return image.convert('RGB')
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey 8-bit image of a 16-bit integer or a float one."""
-    values = np.asarray(image)
-    limit = 65535 if image.mode != 'F' else 1 if values.max() <= 1 else 255
-    if not (values.min() >= 0 and values.max() <= limit):  # also NaN
-        raise ValueError(
-            f'mode {image.mode} holds {values.min()} to {values.max()}, 0 to {limit} '
-            'is the range; scale it to 8 bit first'
-        )
-    return Image.fromarray((values * (255 / limit)).round().astype(np.uint8))

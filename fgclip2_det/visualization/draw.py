@@ -1,4 +1,4 @@
-"""Draw boxes with label plates; lay pictures out on one sheet. Needs only Pillow."""
+"""Draw boxes with label plates; lay pictures out on one sheet."""
 
 import colorsys
 import hashlib
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from fgclip2_det.fgclip2.picture import upright
 
 FONT = (
     Path(__file__).resolve().parents[1]
@@ -38,9 +40,10 @@ def draw_detections(
     empty box.
 
     Args:
-        image: PIL image, or (h, w, 3) uint8 RGB.
-        bboxes: (N, 4) xyxy in pixels of ``image``; parts outside are cut off. An
-            array, a list or a tensor. N may be 0.
+        image: PIL image, or (h, w, 3) uint8 RGB. The image is made upright and 8-bit,
+            as everywhere in this package.
+        bboxes: (N, 4) xyxy in pixels of the upright ``image``; parts outside are cut
+            off. An array, a list or a tensor. N may be 0.
         texts: N names; any language of the font (English, Chinese, Japanese kana).
         scores: (N,) or None for boxes without a score (ground truth).
         score_thr: boxes that score lower are left out.
@@ -132,7 +135,7 @@ def class_color(text: str) -> Color:
 def _to_pil(image: Image.Image | np.ndarray) -> Image.Image:
     """A copy in RGB that may be painted on."""
     if isinstance(image, Image.Image):
-        return image.convert('RGB') if image.mode != 'RGB' else image.copy()
+        return upright(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
             'image must be a PIL image or (h, w, 3) uint8 RGB, got '

@@ -3,8 +3,9 @@
 from fgclip2_det.vocabulary.check import Finding, check_names, check_vocabulary
 from fgclip2_det.vocabulary.embedding import class_cosines, fingerprint
 from fgclip2_det.vocabulary.name_lists import LIST_NAMES, NameList, load_list
-from fgclip2_det.vocabulary.names import normalize_name, parse_texts, parts_of
+from fgclip2_det.vocabulary.names import normalize_name, parts_of, read_texts
 from fgclip2_det.vocabulary.templates import TEMPLATE_SETS
+from fgclip2_det.vocabulary.texts import parse_texts
 from fgclip2_det.vocabulary.vocabulary import Vocabulary
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     'normalize_name',
     'parse_texts',
     'parts_of',
+    'read_texts',
 ]

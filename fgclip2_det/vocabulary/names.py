@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.io.text import read_json, read_text
+from fgclip2_det.vocabulary.texts import parse_texts
 
 ALIAS_MARK = '|'
 COMMENT_MARK = '#'
+_LIST_ENDINGS = ('.txt', '.names', '.list', '.lst', '.csv', '.json', '.yaml', '.yml')
 LANGUAGES = ('en', 'zh', 'both', 'mixed')
 
 
@@ -28,20 +30,35 @@ def parts_of(
     }
 
 
-def parse_texts(texts: str) -> list[str]:
-    """Names of a string such as ``'black cat. 白色杯子'``.
+def read_texts(texts: str) -> list[list[str]]:
+    """Aliases of C classes: from a text file, if ``texts`` is the path of one.
 
-    Names end with '.', '。', ';', '；', a comma of either script, or a line break.
+    Args:
+        texts: the path of a file for :func:`read_names_file`, or names for
+            :func:`parse_texts`, each with its aliases as 'sofa|couch'.
 
     Raises:
-        ValueError: if no name is left.
+        ValueError: what these two refuse, and a path that leads to no file.
     """
-    for mark in '。;；,，、\n':
-        texts = texts.replace(mark, '.')
-    names = [name.strip() for name in texts.split('.') if name.strip()]
-    if not names:
-        raise ValueError(f"expected names such as 'black cat. 白色杯子', got {texts!r}")
-    return names
+    path = texts.strip()
+    if _is_path(path) and os.path.isfile(path):
+        return read_names_file(path)
+    if path.lower().endswith(_LIST_ENDINGS) and len(parse_texts(path)) == 1:
+        raise ValueError(
+            f'there is no file {path} of names; give one with one class a line, or '
+            "names such as 'black cat. 白色杯子'"
+        )
+    return [parse_aliases(name) for name in parse_texts(texts)]
+
+
+def _is_path(text: str) -> bool:
+    """Whether it is written as a path is: 'cat' alone stays a name."""
+    ending = os.path.splitext(text)[1]
+    return (
+        '\n' not in text
+        and '\0' not in text
+        and (os.sep in text or (len(ending) > 1 and ' ' not in ending))
+    )
 
 
 def parse_aliases(line: str) -> list[str]:

@@ -8,10 +8,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from fgclip2_det.engine.files import write_atomic
-from fgclip2_det.fgclip2.preprocess import load_image
+from fgclip2_det.fgclip2.picture import load_image, open_picture
 from pretrain.data.dataset import BadRecords
 from pretrain.data.record_files import (
     LANGUAGES,
@@ -157,11 +156,11 @@ def _read_image(path: str, name: str, decode: bool) -> tuple[str, bytes]:
     """Ending and bytes of an image file, as PNG if it has another format."""
     try:
         data = Path(path).read_bytes()
-        with Image.open(BytesIO(data)) as opened:
+        with open_picture(data) as opened:
             ending = _FORMATS.get(opened.format)
         if ending is None or decode:
             image = load_image(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f'{name}: image {path} cannot be read: {error}') from error
     if ending is None:
         buffer = BytesIO()

@@ -1,9 +1,7 @@
 """Tar shards as a stream of batches."""
 
-import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from itertools import count
 from logging import WARNING
 
@@ -15,7 +13,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
-from fgclip2_det.fgclip2.preprocess import load_image
+from fgclip2_det.fgclip2.picture import open_picture, upright
 from pretrain.data.dataset import BadRecords, SampleMaker
 from pretrain.data.record_files import LANGUAGES, PathLike
 from pretrain.data.records import Sample
@@ -241,8 +239,5 @@ class ShardDataset(IterableDataset):
 
 
 def _decode(data: bytes) -> Image.Image:
-    try:
-        with Image.open(BytesIO(data)) as opened:
-            return load_image(opened)
-    except (OSError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
-        raise ValueError(f'its image cannot be read: {error}') from error
+    with open_picture(data) as opened:
+        return upright(opened)

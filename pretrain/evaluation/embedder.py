@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fgclip2_det.fgclip2 import FGCLIP2, ImageBatch, load_image, separable_roi_align
+from fgclip2_det.fgclip2.picture import describe_sizes, read_header
 from fgclip2_det.fgclip2.preprocess import patch_budget
 from fgclip2_det.vocabulary import Vocabulary
 
@@ -245,9 +246,8 @@ def _load(item: ImageItem) -> Image.Image:
     picture = load_image(item.path)
     if item.size is not None and picture.size != tuple(item.size):
         raise ValueError(
-            f'image {item.path} has {picture.width} x {picture.height} pixels, its '
-            f'annotations say {item.size[0]} x {item.size[1]}; boxes would be in the '
-            'wrong place'
+            f'image {item.path}: {describe_sizes(read_header(item.path), item.size)}; '
+            'boxes would be in the wrong place'
         )
     return picture
 

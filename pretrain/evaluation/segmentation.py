@@ -6,8 +6,6 @@ COCO-Stuff with the encoder inside, so it says nothing about these numbers.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from fgclip2_det.fgclip2.picture import open_picture
 from fgclip2_det.vocabulary import load_list
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
@@ -60,12 +58,8 @@ def read_label_map(path: Path, scheme: Scheme) -> Tensor:
         ValueError: naming the file: unreadable, of another type, or with a number
             that is no class.
     """
-    try:
-        with Image.open(path) as opened:
-            mode, values = opened.mode, np.array(opened)
-    except (OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error,
-            Image.DecompressionBombError) as error:  # fmt: skip
-        raise ValueError(f'label map {path} cannot be read: {error}') from error
+    with open_picture(path, 'label map') as opened:
+        mode, values = opened.mode, np.array(opened)
     if mode not in _MODES or values.ndim != 2:
         raise ValueError(
             f'label map {path} must have one number a pixel (mode {" or ".join(_MODES)}'

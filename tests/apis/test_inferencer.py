@@ -1,17 +1,19 @@
 """A checkpoint, any picture and any names, from Python and the command line."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fgclip2_det import OpenVocabInferencer, Vocabulary
 
@@ -68,13 +70,38 @@ def test_training_names_then_others(inferencer, picture):
 
 def test_paths_images_and_arrays_agree(inferencer, picture):
     image = Image.open(picture)
-    results = inferencer([picture, image, np.asarray(image)], NAMES)
+    array = np.asarray(image)[..., ::-1]  # BGR, as cv2.imread gives it
+    results = inferencer([picture, image, array], NAMES)
+    results += inferencer(np.asarray(image), NAMES, channel_order='rgb')
     for result in results[1:]:
         assert torch.equal(result.scores, results[0].scores)
     assert len(inferencer(picture, NAMES, score_thr=2.0)[0]) == 0
 
 
-def test_bad_input(inferencer, weights, tmp_path):
+def test_a_red_circle_is_red_however_it_is_read(inferencer, tmp_path, monkeypatch):
+    """What the network is given; OpenCV and DetInferencer have BGR arrays."""
+    image = Image.new('RGB', (96, 64), 'white')
+    ImageDraw.Draw(image).ellipse((20, 10, 60, 50), fill='red')
+    image.save(tmp_path / 'red.png')
+    seen = []
+    step = inferencer.model.test_step
+
+    def watched(data):
+        seen.append(np.moveaxis(data['inputs'][0].numpy(), 0, 2))
+        return step(data)
+
+    monkeypatch.setattr(inferencer.model, 'test_step', watched)
+    file, array = tmp_path / 'red.png', np.asarray(image)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    inferencer([file, image, cv2.imread(str(file)), tensor], NAMES)
+    inferencer([array, array[..., 1]], NAMES, channel_order='rgb')
+    height, width = seen[0].shape[:2]
+    for pixels in seen[:5]:
+        assert pixels[height * 30 // 64, width * 40 // 96].tolist() == [0, 0, 255]
+    assert (seen[5] == seen[5][..., :1]).all()  # grey
+
+
+def test_bad_input(inferencer, weights, picture, tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no checkpoint'):
         OpenVocabInferencer(tmp_path / 'absent.pth')
     bare = tmp_path / 'bare.pth'
@@ -89,6 +116,8 @@ def test_bad_input(inferencer, weights, tmp_path):
         OpenVocabInferencer(bare, cfg)
     with pytest.raises(ValueError, match=r'absent\.jpg'):
         inferencer(tmp_path / 'absent.jpg', NAMES)
+    with pytest.raises(ValueError, match="channel_order must be 'bgr' or 'rgb'"):
+        inferencer(picture, NAMES, channel_order='gbr')
     with pytest.raises(ValueError, match='expected names'):
         inferencer(np.zeros((9, 9, 3), np.uint8), '')
 
@@ -136,6 +165,13 @@ def test_diverged_weights(weights, tmp_path):
         OpenVocabInferencer(tmp_path / 'nan.pth')
 
 
+@pytest.fixture
+def tool(monkeypatch):
+    """tools/image_demo.py as a module."""
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    return importlib.import_module('image_demo')
+
+
 def demo(*arguments) -> subprocess.CompletedProcess:
     command = [sys.executable, ROOT / 'tools/image_demo.py', *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -168,6 +204,31 @@ def test_one_unreadable_picture_loses_nothing(weights, picture, tmp_path):
     assert str(bad) in done.stderr
     (row,) = json.loads((tmp_path / 'out/detections.json').read_text('utf-8'))
     assert row['image'] == str(picture)
+
+
+def test_earlier_results_outlive_a_wrong_picture(tmp_path, tool, weights):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'detections.json').write_text('[1]')
+    (tmp_path / 'bad.jpg').write_bytes(b'no picture')
+    words = ['--texts', 'star', '--weights', str(weights), '--out-dir', str(out)]
+    for name, match in (('nowhere.jpg', r'there is no image .*nowhere\.jpg'),
+                        ('bad.jpg', r'none of 1 images .*bad\.jpg')):  # fmt: skip
+        with pytest.raises(ValueError, match=match):
+            tool.main(tool.parser().parse_args([str(tmp_path / name), *words]))
+        assert (out / 'detections.json').read_text() == '[1]'
+
+
+def test_names_of_a_file(tmp_path, tool, weights, picture):
+    (tmp_path / 'names.txt').write_text('St. Bernard\nsofa|couch\n')
+    words = ['--weights', str(weights), '--score-thr', '0', '--out-dir', str(tmp_path)]
+    texts = ['--texts', str(tmp_path / 'names.txt')]
+    tool.main(tool.parser().parse_args([str(picture), *words, *texts]))
+    (row,) = json.loads((tmp_path / 'detections.json').read_text('utf-8'))
+    assert {d['name'] for d in row['detections']} <= {'St. Bernard', 'sofa'}
+    with pytest.raises(ValueError, match=r'no file absent\.txt of names'):
+        tool.main(tool.parser().parse_args([str(picture), '--texts', 'absent.txt']))
+    assert 'quotes keep a name whole' in ' '.join(tool.parser().format_help().split())
 
 
 @pytest.mark.slow

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
+from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from fgclip2_det.apis.tuning import DETECTOR, Figures, Setting, untuned
@@ -16,6 +18,7 @@ from fgclip2_det.apis.tuning_report import (
     best_of,
     config_fragment,
     curves,
+    describe_best,
     describe_protocol,
     format_table,
     selected_metric,
@@ -42,7 +45,7 @@ def test_report(tmp_path):
     best = Setting('fvit', 0.3, 0.8, 0.02, 'box', 0.7)
     figures = figures_of(
         {
-            DETECTOR: 0.9,
+            DETECTOR: 0.55,
             best: 0.6,
             Setting('fvit', 0.1, 0.8, 0.02, 'box', 0.7): 0.4,
             Setting('fvit', 0.1, 0.8, 0.05, 'box', 0.7): 0.5,
@@ -63,10 +66,10 @@ def test_report(tmp_path):
     )
     lines = format_table(figures, metric).splitlines()[3:-1]
     assert [line.split('|')[8].strip() for line in lines] == [
-        '0.9000', '0.6000', '0.5000', '0.4000', '0.3000'
+        '0.6000', '0.5500', '0.5000', '0.4000', '0.3000'
     ]  # fmt: skip
     assert [line.split('|')[9].strip() for line in lines] == [
-        'detector alone', 'best', '', '', 'untuned'
+        'best', 'detector alone', '', '', 'untuned'
     ]  # fmt: skip
     files = write_report(figures, metric, protocol, tmp_path / 'new')
     assert [path.name for path in files] == ['tune.json', 'best.py', 'curves.png']
@@ -78,9 +81,11 @@ def test_report(tmp_path):
     assert files[2].read_bytes().startswith(b'\x89PNG')
     content = json.loads(files[0].read_text())
     assert content['best'] == asdict(best) and content['protocol'] == protocol
+    assert not content['best_is_detector_alone']
+    assert describe_best(figures, metric) == 'best base_ap50 0.6000'
     assert [row['base_ap50'] for row in content['settings']] == [
-        0.9,
         0.6,
+        0.55,
         0.5,
         0.4,
         0.3,
@@ -88,6 +93,28 @@ def test_report(tmp_path):
     kept = figures_of({untuned('geometric'): 0.3})[0]
     text = config_fragment(kept, metric, protocol)
     assert 'max_per_image = None' in text and 'nms_iou = None' in text
+
+
+@pytest.mark.parametrize('other', [0.975, 0.9805])
+def test_the_detector_alone_wins_where_no_fusion_is_better(tmp_path, other):
+    figures = figures_of({untuned('geometric'): other, DETECTOR: 0.9805})
+    assert best_of(figures, 'base_ap50').setting == DETECTOR
+    assert describe_best(figures, 'base_ap50') == (
+        'no setting is better than the detector alone: base_ap50 0.9805, the best '
+        f'fusion {other:.4f}; best.py leaves its scores as they are'
+    )
+    protocol = describe_protocol(DUMP, TRUTHS, 50)
+    files = write_report(figures, 'base_ap50', protocol, tmp_path)
+    assert json.loads(files[0].read_text())['best_is_detector_alone']
+    assert 'best detector alone' in format_table(figures, 'base_ap50')
+    assert 'no fusion was better' in files[1].read_text()
+    config = Config.fromfile(files[1])
+    fusion = MODELS.build(config.fusion)
+    scores = torch.rand(5, 1)
+    cosines = torch.rand(5, 3) * 2 - 1
+    fused = fusion(scores, cosines, torch.tensor([True, False, True]))
+    assert (fused == scores).all() and config.mode == 'keep'
+    assert 'detector alone has' in describe_best(figures[1:], 'base_ap50')
 
 
 def test_the_report_says_so_when_novel_classes_count():

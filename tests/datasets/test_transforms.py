@@ -12,6 +12,7 @@ from fgclip2_det.datasets import (
     OpenVocabLoadImage,
     UnreadableImageError,
 )
+from fgclip2_det.datasets.prepare.yolo import read_size
 from fgclip2_det.fgclip2.preprocess import preprocess
 
 
@@ -38,10 +39,37 @@ def test_truncated_image_is_an_error(tmp_path, suffix):
         OpenVocabLoadImage()({'img_path': str(path), 'img_id': 7})
 
 
+@pytest.mark.parametrize('error', [AttributeError, KeyError, RuntimeError])
+def test_whatever_a_decoder_raises_is_an_unreadable_image(tmp_path, monkeypatch, error):
+    """So that ``on_bad_image='skip'`` passes over it."""
+    Image.fromarray(noise(96, 160)).save(tmp_path / 'a.png')
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr('PIL.PngImagePlugin.PngImageFile.load_prepare', fail)
+    with pytest.raises(UnreadableImageError, match=r'image id 7, .*a\.png'):
+        OpenVocabLoadImage()({'img_path': str(tmp_path / 'a.png'), 'img_id': 7})
+
+
+@pytest.mark.parametrize('form', ['jpeg', 'png', 'tiff', 'webp'])
+def test_images_that_lie_on_their_side_are_turned(tmp_path, form):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    path = tmp_path / f'a.{form}'
+    Image.fromarray(noise(96, 160)).convert('L').save(path, exif=exif)
+    results = {'img_path': str(path), 'width': 96, 'height': 160}
+    assert OpenVocabLoadImage()(results)['ori_shape'] == (160, 96)
+    assert read_size(path) == (96, 160)  # of yolo-to-coco
+    match = r'160 x 96 in the file, .* 6 turns\), the annotation file says 160 x 96;'
+    with pytest.raises(ValueError, match=match):
+        OpenVocabLoadImage()(results | {'width': 160, 'height': 96})
+
+
 def test_size_must_be_the_annotated_one(tmp_path):
     Image.fromarray(noise(96, 160)).save(tmp_path / 'a.png')
     results = {'img_path': str(tmp_path / 'a.png'), 'width': 96, 'height': 160}
-    with pytest.raises(ValueError, match=r'says 96 x 160 pixels, .* 160 x 96'):
+    with pytest.raises(ValueError, match=r'has 160 x 96 pixels, .* says 96 x 160'):
         OpenVocabLoadImage()(results)
 
 

@@ -81,6 +81,17 @@ def test_image_kinds():
         assert (drawn.mode, drawn.size) == ('RGB', (50, 40))
 
 
+def test_opened_pictures_are_drawn_as_they_are_seen(tmp_path):
+    """16 bit, and turned by its orientation: what the inferencer's boxes are in."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    pixels = np.full((40, 50), 20_000, np.uint16)
+    Image.fromarray(pixels).save(tmp_path / 'a.png', exif=exif)
+    with Image.open(tmp_path / 'a.png') as image:
+        drawn = draw_detections(image, torch.zeros(0, 4), [])
+    assert drawn.size == (40, 50) and drawn.getpixel((20, 20)) == (78, 78, 78)
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from fgclip2_det.fgclip2.picture import open_picture, upright
 
 _SIDE = 8
 _DRAFT = (
@@ -32,12 +34,9 @@ def difference_hash(path: Path | str) -> np.ndarray | None:
     Raises:
         ValueError: naming the file, if it cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            image.draft('L', _DRAFT)
-            grey = ImageOps.exif_transpose(image).convert('L')
-    except (OSError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read ({error}); get it again') from error
+    with open_picture(path) as image:
+        image.draft('L', _DRAFT)
+        grey = upright(image).convert('L')
     small = grey.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX)
     pixels = np.asarray(small, dtype=np.int16)  # (8, 9)
     if np.ptp(pixels) < _FLAT:

@@ -10,8 +10,8 @@ from pathlib import Path
 from reprlib import repr as short_repr
 
 import yaml
-from PIL import Image
 
+from fgclip2_det.fgclip2.picture import read_header
 from fgclip2_det.io.text import read_text
 
 from .json_stream import check_file, coco_pieces, write_text_pieces
@@ -19,7 +19,6 @@ from .json_stream import check_file, coco_pieces, write_text_pieces
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 _DIGITS = 6  # of a pixel
 _SLACK = 1e-4  # shares are often written with six digits; 1.00001 is rounding
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: width and height change places
 
 
 def read_names(path: Path | str) -> list[str]:
@@ -167,13 +166,7 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         ValueError: naming the file, if it cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read ({error}); get it again') from error
-    return (height, width) if turned else (width, height)
+    return read_header(path).upright
 
 
 def _label(word: str) -> int:

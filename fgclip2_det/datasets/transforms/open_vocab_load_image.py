@@ -5,7 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.fileio import get_local_path
 
-from fgclip2_det.fgclip2.preprocess import load_image
+from fgclip2_det.fgclip2.picture import describe_sizes, load_image, read_header
 
 
 class UnreadableImageError(ValueError):
@@ -29,8 +29,8 @@ class OpenVocabLoadImage(BaseTransform):
 
     Raises:
         UnreadableImageError: naming file and image id.
-        ValueError: if the size is not the one in the annotation file; boxes would be
-            in the wrong place.
+        ValueError: if the upright size is not the one in the annotation file; boxes
+            would be in the wrong place.
 
     Example:
         >>> OpenVocabLoadImage()(dict(img_path='cat.jpg'))['img'].shape
@@ -47,18 +47,18 @@ class OpenVocabLoadImage(BaseTransform):
         try:
             with get_local_path(path, backend_args=self.backend_args) as local_path:
                 image = load_image(local_path)
+                width, height = image.size
+                expected = results.get('width', width), results.get('height', height)
+                header = read_header(local_path) if image.size != expected else None
         except (ValueError, OSError) as error:
             raise UnreadableImageError(
                 f'{source}: {error}; replace the file, or train with '
                 "on_bad_image='skip'"
             ) from error
-        width, height = image.size
-        expected = results.get('width', width), results.get('height', height)
-        if image.size != expected:
+        if header is not None:
             raise ValueError(
-                f'{source}: the annotation file says {expected[0]} x {expected[1]} '
-                f'pixels, the image has {width} x {height}; correct '
-                'width, height and boxes in the annotation file'
+                f'{source}: {describe_sizes(header, expected)}; correct width, height '
+                'and boxes in the annotation file'
             )
         results['img'] = np.ascontiguousarray(np.asarray(image)[..., ::-1])
         results['img_shape'] = results['ori_shape'] = (height, width)

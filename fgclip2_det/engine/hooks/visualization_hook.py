@@ -7,13 +7,16 @@ import numpy as np
 import torch
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
-from PIL import Image, ImageOps
+from mmengine.runner import BaseLoop, Runner
+from PIL import Image
 from torch import Tensor
 
+from ...fgclip2.picture import describe_sizes, read_header
+from ...fgclip2.seen_picture import seen_picture
 from ...visualization import contact_sheet, draw_detections
+from ..annotated_sizes import Size, annotated_sizes
 
 
 @HOOKS.register_module()
@@ -21,7 +24,9 @@ class OpenVocabVisualizationHook(Hook):
     """Write pictures of the first evaluated images, ground truth beside predictions.
 
     ``vis/*.png`` has one file per image and ``detections.png`` all of them on one
-    sheet, both in the work dir and replaced by each evaluation.
+    sheet, both in the work dir and replaced by each evaluation. Pictures are drawn as
+    the detector saw them; where the file, the annotation file and the detector's image
+    have different sizes, a warning gives them.
 
     Args:
         num_images: how many; -1 for all, 0 to write none.
@@ -46,12 +51,15 @@ class OpenVocabVisualizationHook(Hook):
         self.max_boxes, self.out_dir = max_boxes, out_dir
         self.pairs: list[Image.Image] = []
         self.count = 0
+        self.annotated: dict[str, Size] = {}
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Start over."""
-        self.pairs, self.count = [], 0
+        self._start(runner.val_loop)
 
-    before_test_epoch = before_val_epoch
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Start over."""
+        self._start(runner.test_loop)
 
     def after_val_iter(
         self,
@@ -80,13 +88,19 @@ class OpenVocabVisualizationHook(Hook):
 
     after_test_epoch = after_val_epoch
 
+    def _start(self, loop: BaseLoop) -> None:
+        self.pairs, self.count = [], 0
+        wanted = self.num_images * get_world_size()
+        self.annotated = annotated_sizes(loop, wanted if wanted >= 0 else None)
+
     def _folder(self, runner: Runner) -> Path:
         return Path(self.out_dir or runner.work_dir)
 
     def _draw(
         self, runner: Runner, inputs: Tensor, sample: DetDataSample, meta: dict
     ) -> None:
-        image = _load_image(runner, inputs, sample)
+        annotated = self.annotated.get(str(sample.get('img_path')))
+        image = _load_image(runner, inputs, sample, annotated)
         panes = []
         if 'labels' in sample.get('gt_instances', ()):
             truth = sample.gt_instances
@@ -138,12 +152,24 @@ def _boxes(instances) -> Tensor:
     return getattr(instances.bboxes, 'tensor', instances.bboxes)
 
 
-def _load_image(runner: Runner, inputs: Tensor, sample: DetDataSample) -> Image.Image:
-    """The original image; from the network's input where there is no file."""
+def _load_image(
+    runner: Runner, inputs: Tensor, sample: DetDataSample, annotated: Size | None
+) -> Image.Image:
+    """The original image as the detector saw it.
+
+    From the network's input where there is no file, and with a warning where the file
+    cannot be read or has another size.
+    """
     path = Path(str(sample.metainfo.get('img_path', '')))
     if path.is_file():
-        with Image.open(path) as file:
-            return ImageOps.exif_transpose(file).convert('RGB')
+        try:
+            image = seen_picture(sample.metainfo, inputs)
+            if annotated not in (None, image.size):
+                sizes = describe_sizes(read_header(path), annotated, image.size)
+                runner.logger.warning(f'{path}: {sizes}; its boxes are misplaced')
+            return image
+        except ValueError as error:
+            runner.logger.warning(f"{error}; drawn from the network's input")
     model = getattr(runner.model, 'module', runner.model)
     height, width = sample.metainfo['img_shape'][:2]
     pixels = inputs[:, :height, :width]

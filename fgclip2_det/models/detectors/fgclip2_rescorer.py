@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.engine.checkpoints import check_weights, read_checkpoint
+from fgclip2_det.fgclip2.seen_picture import seen_picture
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
     give_names,
@@ -33,7 +34,8 @@ class FGCLIP2Rescorer(BaseDetector):
     """Wraps a detector: its boxes, FG-CLIP 2's opinion on their names.
 
     The detector runs as it is. Then the picture is read from ``img_path`` in its own
-    size, encoded once, and all boxes are compared with all names; see
+    size and as the detector saw it (turned by its EXIF orientation, or not, and
+    flipped), encoded once, and all boxes are compared with all names; see
     :class:`PredictionRescorer`. Results have the detector's scores as ``det_scores``.
 
     The weights of this model are the detector's, under their own names:
@@ -194,8 +196,9 @@ class FGCLIP2Rescorer(BaseDetector):
 
         Raises:
             ValueError: without a vocabulary, for data samples without ``img_path``,
-                for more names than the detector reads at once, and what
-                :class:`PredictionRescorer` refuses, naming the image.
+                pictures of another size than the detector's, more names than the
+                detector reads at once, and what :class:`PredictionRescorer` refuses,
+                naming the image.
         """
         if self._rescorer is None:
             raise ValueError(
@@ -207,8 +210,9 @@ class FGCLIP2Rescorer(BaseDetector):
         self.refresh_vocabulary()
         self.encoder.to(next(self.detector.parameters()).device)
         samples = self._detect(batch_inputs, batch_data_samples)
-        for sample in samples:
-            sample.pred_instances = self._rescore(sample)
+        for i, sample in enumerate(samples):
+            inputs = None if batch_inputs is None else batch_inputs[i]
+            sample.pred_instances = self._rescore(sample, inputs)
         return samples
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
@@ -238,13 +242,8 @@ class FGCLIP2Rescorer(BaseDetector):
             for i, sample in enumerate(samples)
         ]
 
-    def _rescore(self, sample) -> InstanceData:
-        path = sample.get('img_path')
-        if not path:
-            raise ValueError(
-                'a data sample has no img_path, which the picture is read from; add it '
-                "to PackDetInputs' meta_keys"
-            )
+    def _rescore(self, sample, inputs: Tensor | None) -> InstanceData:
+        picture = seen_picture(sample.metainfo, inputs)
         if reads_text(self.detector):
             check_names_were_read(sample, self.vocabulary)
         found = sample.pred_instances
@@ -252,9 +251,11 @@ class FGCLIP2Rescorer(BaseDetector):
         limit = found.bboxes.new_tensor([width, height, width, height])
         bboxes = found.bboxes.clamp(min=0).minimum(limit).cpu()
         try:
-            fused = self._rescorer(path, bboxes, found.scores.cpu(), found.labels.cpu())
+            fused = self._rescorer(
+                picture, bboxes, found.scores.cpu(), found.labels.cpu()
+            )
         except ValueError as error:
-            raise ValueError(f'{path}: {error}') from error
+            raise ValueError(f'{sample.img_path}: {error}') from error
         device = found.bboxes.device
         result = found.cpu()[fused.source].to(device)
         result.labels, result.scores = fused.labels.to(device), fused.scores.to(device)

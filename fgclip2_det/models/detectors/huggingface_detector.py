@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import load_image
+from fgclip2_det.fgclip2.seen_picture import seen_picture
 from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
 from fgclip2_det.models.detectors.readable_names import (
     readable_names,
@@ -122,9 +123,10 @@ class HuggingFaceDetector(BaseDetector):
     """A detector of ``transformers``, asked for the names of a vocabulary.
 
     It reads pictures from ``img_path`` and prepares them itself; the pipeline's own
-    image is not used. Another model needs one function ``(detector, PIL image, names)
-    -> (boxes (n, 4) xyxy in pixels, scores (n,), labels (n,))`` in ``ADAPTERS`` under
-    the ``model_type`` of its config.json.
+    image is not used, but decides how the picture lies (:func:`seen_picture`). Another
+    model needs one function ``(detector, PIL image, names) -> (boxes (n, 4) xyxy in
+    pixels, scores (n,), labels (n,))`` in ``ADAPTERS`` under the ``model_type`` of its
+    config.json.
 
     Args:
         pretrained: folder or hub id; weights are read from safetensors only.
@@ -251,8 +253,9 @@ class HuggingFaceDetector(BaseDetector):
     ) -> SampleList:
         """Detections of the pictures that the data samples name."""
         device = next(self.model.parameters()).device
-        for sample in batch_data_samples:
-            boxes, scores, labels = self.detect(sample.img_path)
+        for i, sample in enumerate(batch_data_samples):
+            inputs = None if batch_inputs is None else batch_inputs[i]
+            boxes, scores, labels = self.detect(seen_picture(sample.metainfo, inputs))
             sample.pred_instances = InstanceData(
                 bboxes=boxes.to(device), scores=scores.to(device),
                 labels=labels.to(device),

@@ -215,6 +215,21 @@ def test_copies_are_found_and_others_are_not(write, tmp_path):
         find_leaks(*files, **options)
 
 
+@pytest.mark.parametrize('form', ['PNG', 'TIFF', 'JPEG', 'WEBP'])
+def test_hashes_are_of_the_picture_as_it_is_seen(form, tmp_path):
+    """Turned by its orientation, and of 16 bit."""
+    y, x = np.mgrid[:60, :80]
+    grey = (120 + 50 * np.sin(x / 9) + 50 * np.cos(y / 7)).astype(np.uint8)
+    Image.fromarray(np.rot90(grey, -1)).save(tmp_path / 'upright.png')
+    expected = difference_hash(tmp_path / 'upright.png')
+    exif = Image.Exif()
+    exif[0x112] = 6
+    depths = [grey] + [grey.astype(np.uint16) * 257] * (form in ('PNG', 'TIFF'))
+    for pixels in depths:
+        Image.fromarray(pixels).save(tmp_path / 'a', form, exif=exif)
+        assert (difference_hash(tmp_path / 'a') != expected).sum() <= 2
+
+
 def test_real_photographs_differ_and_their_copies_do_not(shared, tmp_path):
     folder = shared / 'data' / 'coco' / 'images' / 'val2017'
     paths = sorted(folder.glob('*.jpg'))[:40]

@@ -117,7 +117,7 @@ def test_boxes_may_be_whole_numbers(encoder, items):
 def test_what_cannot_be_encoded_is_named(encoder, items, tmp_path):
     wrong = ImageItem(items[0].path, [], (96, 160))
     with pytest.raises(
-        ValueError, match=r'图0.png has 160 x 96 pixels, its annot.* 96'
+        ValueError, match=r'图0.png: .* has 160 x 96 pixels, the annot.* 96 x 160'
     ):
         Embedder(encoder).images([wrong])
     path = tmp_path / 'cut.png'

@@ -213,7 +213,7 @@ def test_a_real_encoder_equals_the_slow_loop(tmp_path):
     for name, percent in expected.metrics.items():
         assert found.metrics[name] == pytest.approx(percent, abs=0.2)  # rounding
     Image.new('RGB', (9, 9)).save(pictures[1])
-    with pytest.raises(ValueError, match='has 9 x 9 pixels, its annotations say 24'):
+    with pytest.raises(ValueError, match='9 x 9 pixels, the annotation file says 24'):
         read_segmentation(paths, ALL, SCHEME, '.png').run(embedder)
 
 

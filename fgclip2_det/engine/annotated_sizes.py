@@ -1,0 +1,25 @@
+"""Sizes of pictures as a data set's annotation file gives them."""
+
+from __future__ import annotations
+
+from mmengine.runner import BaseLoop
+
+Size = tuple[float, float]
+
+
+def annotated_sizes(loop: BaseLoop, count: int | None = None) -> dict[str, Size]:
+    """Path -> (width, height) of the data set that a loop reads.
+
+    Args:
+        loop: of a runner; one whose data set has no entries with sizes gives none.
+        count: of the first entries; None for all.
+    """
+    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+    if not hasattr(dataset, 'get_data_info'):
+        return {}
+    entries = (dataset.get_data_info(i) for i in range(len(dataset))[:count])
+    return {
+        str(entry['img_path']): (entry['width'], entry['height'])
+        for entry in entries
+        if {'img_path', 'width', 'height'} <= entry.keys()
+    }

@@ -1,0 +1,73 @@
+"""Pictures and annotations of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from fgclip2_det.engine.annotated_sizes import Size, annotated_sizes
+from fgclip2_det.fgclip2.picture import describe_sizes, read_header
+
+
+@HOOKS.register_module()
+class OpenVocabPictureSizeHook(Hook):
+    """Refuses to evaluate where the annotation file gives a picture another size.
+
+    Detections are in the pixels of the image that was loaded, the ground truth in those
+    of the annotation file; MMDetection's ``LoadImageFromFile`` compares neither, and
+    leaves a WebP or AVIF on its side. ``OpenVocabLoadImage`` says so itself.
+
+    Raises:
+        ValueError: with the three sizes: of the file, upright; of the annotation file;
+            of the image that the detector is given.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, Size] = {}
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Note the sizes of the validation set."""
+        self.sizes = annotated_sizes(runner.val_loop)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Note the sizes of the test set."""
+        self.sizes = annotated_sizes(runner.test_loop)
+
+    def before_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Compare the pictures of a batch."""
+        for sample in _samples((data_batch or {}).get('data_samples')):
+            self._check(sample)
+
+    before_test_iter = before_val_iter
+
+    def _check(self, sample: DetDataSample) -> None:
+        path, shape = str(sample.get('img_path')), sample.get('ori_shape')
+        annotated = self.sizes.get(path)
+        if annotated is None or shape is None or annotated == (shape[1], shape[0]):
+            return
+        seen = shape[1], shape[0]
+        sizes = f'{annotated[0]:g} x {annotated[1]:g} and {seen[0]} x {seen[1]}'
+        if Path(path).is_file():
+            sizes = describe_sizes(read_header(path), annotated, seen)
+        raise ValueError(
+            f'{path}: {sizes}; correct width, height and boxes in the annotation file, '
+            'or load pictures with OpenVocabLoadImage, which turns them all'
+        )
+
+
+def _samples(found: object) -> Iterator[DetDataSample]:
+    """Data samples of a batch, in the lists of test-time augmentation too."""
+    if isinstance(found, DetDataSample):
+        yield found
+    elif isinstance(found, list | tuple):
+        for each in found:
+            yield from _samples(each)

@@ -1,0 +1,274 @@
+"""Pictures, opened in one way wherever the package opens one: upright, 8-bit RGB.
+
+Readers differ in what they turn. OpenCV 4.12, and so MMDetection's
+``LoadImageFromFile``, follows the EXIF orientation of JPEG, PNG and TIFF and leaves
+that of WebP and AVIF; Pillow and browsers follow them all, as this reader does.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+ImageLike = str | os.PathLike | Image.Image | np.ndarray | Tensor
+Size = tuple[int, int]
+
+TURNED_BY_OPENCV = ('JPEG', 'MPO', 'PNG', 'TIFF')
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BACK = _TURNS | {6: _TURNS[8], 8: _TURNS[6]}  # the others undo themselves
+_ON_ITS_SIDE = (5, 6, 7, 8)  # width and height change places
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """What a file says about its picture, without the pixels.
+
+    Attributes:
+        upright: (width, height) in pixels, turned as the orientation says.
+        stored: (width, height) as the pixels lie in the file.
+        orientation: 1 to 8, as EXIF numbers them; 1 is upright.
+        format: Pillow's name, such as 'JPEG'.
+    """
+
+    upright: Size
+    stored: Size
+    orientation: int
+    format: str | None
+
+
+def load_image(image: ImageLike) -> Image.Image:
+    """Upright 8-bit RGB image.
+
+    The EXIF orientation is applied; of the EXIF block it alone is read. Transparency is
+    dropped, not blended, as in the released processor. 16-bit and float images are
+    scaled, where PIL would clip: ``I`` and ``I;16`` from 0-65535; ``F`` from 0-1, or
+    from 0-255 if it exceeds 1.
+
+    Args:
+        image: a path, a PIL image, an (h, w, 3) RGB or (h, w) grey uint8 array,
+            or a (3, h, w) uint8 tensor.
+
+    Raises:
+        ValueError: if the image is missing, damaged, empty, larger than PIL's
+            limit on pixels, or of another type or shape.
+    """
+    if _is_path(image):
+        with open_picture(image) as opened:
+            return upright(opened)
+    with _named('image'):
+        if isinstance(image, Image.Image):
+            return upright(image)
+        return Image.fromarray(_to_array(image)).convert('RGB')
+
+
+def read_header(path: str | os.PathLike) -> PictureHeader:
+    """Sizes and orientation of a picture file; its pixels are not decoded.
+
+    Raises:
+        ValueError: naming the file, if it cannot be read.
+    """
+    with open_picture(path) as image:
+        turn = orientation(image)
+        stored = image.size
+        if hasattr(image, 'tag_v2'):  # newer versions of Pillow give a TIFF's turned
+            stored = image.tag_v2[256], image.tag_v2[257]
+        turned = stored[::-1] if turn in _ON_ITS_SIDE else stored
+        return PictureHeader(turned, stored, turn, image.format)
+
+
+@contextmanager
+def open_picture(
+    source: str | os.PathLike | bytes, kind: str = 'image'
+) -> Iterator[Image.Image]:
+    """The image that Pillow opens, as it lies in the file, not decoded yet.
+
+    For what needs more than :func:`load_image`: a header, a draft, a label map.
+
+    Args:
+        source: a path, or the bytes of a file.
+        kind: what messages call it.
+
+    Raises:
+        ValueError: for any error of opening or, inside the ``with`` block, decoding,
+            whatever its type: decoders raise nearly all that there are. It names the
+            file.
+    """
+    path = _is_path(source)
+    name = f'{kind} {os.fspath(source)}' if path else kind
+    with (  # not by its path, see _is_mapped
+        _named(name),
+        open(source, 'rb') if path else BytesIO(source) as file,
+        Image.open(file) as image,
+    ):
+        yield image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """8-bit RGB of an opened image, turned as its EXIF orientation says."""
+    turn = orientation(image)
+    if _is_mapped(image, turn):
+        with open_picture(image.filename) as again:
+            return upright(again)
+    image.load()
+    if hasattr(image, 'tag_v2') and _ORIENTATION not in image.tag_v2:
+        turn = 1  # a TIFF is turned by Pillow itself when it is loaded
+    image = _to_rgb(image)
+    image.info = {}  # or whoever reads the orientation again would turn it again
+    return image.transpose(_TURNS[turn]) if turn in _TURNS else image
+
+
+def as_stored(image: Image.Image, turn: int) -> Image.Image:
+    """Undo what :func:`upright` did to a picture of that orientation."""
+    return image.transpose(_BACK[turn]) if turn in _BACK else image
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation of an opened image, 1 to 8; 1 if it has none.
+
+    ``Image.getexif`` is not asked: it also takes XMP, which no other reader follows,
+    and gives an error for a damaged block.
+    """
+    if hasattr(image, 'tag_v2'):
+        value = image.tag_v2.get(_ORIENTATION)
+    else:
+        value = _exif_orientation(image.info.get('exif'))
+    return int(value) if value in tuple(_TURNS) else 1
+
+
+def describe_sizes(
+    header: PictureHeader, annotated: Size | None = None, detector: Size | None = None
+) -> str:
+    """The sizes that should be one, in words, and what may explain the difference.
+
+    Args:
+        header: of the file.
+        annotated: (width, height) of the annotation file.
+        detector: (width, height) of the image that the detector was given.
+    """
+    others = {'the annotation file says': annotated, 'the detector saw': detector}
+    others = {words: size for words, size in others.items() if size}
+    text = f'the picture has {_times(header.upright)} pixels'
+    if header.orientation != 1:
+        text += (
+            f' upright ({_times(header.stored)} in the file, which EXIF orientation '
+            f'{header.orientation} turns)'
+        )
+    for words, size in others.items():
+        text += f', {words} {_times(size)}'
+    turned = header.upright[::-1]
+    if turned != header.upright and turned in others.values():
+        text += '; with its sides exchanged, as before an EXIF orientation is applied'
+    return text
+
+
+def _exif_orientation(block: object) -> int | None:
+    """Orientation of an EXIF block, None if it has none.
+
+    That one entry is looked up, so the others may be of any type, cut or wrong. Its
+    value is the first 16 bits whatever type it is given, as in OpenCV's reader.
+
+    Reference: Exif 2.3, section 4.6.2; TIFF 6.0, section 2.
+    """
+    block = block.removeprefix(b'Exif\0\0') if isinstance(block, bytes) else b''
+    order = {b'II*\0': '<', b'MM\0*': '>'}.get(block[:4])
+    if order is None or len(block) < 10:
+        return None
+    (start,) = struct.unpack_from(f'{order}I', block, 4)
+    if start + 2 > len(block):
+        return None
+    (count,) = struct.unpack_from(f'{order}H', block, start)
+    end = min(start + 2 + 12 * count, len(block) - 9)
+    for place in range(start + 2, end, 12):
+        tag, _, _, value = struct.unpack_from(f'{order}HHIH', block, place)
+        if tag == _ORIENTATION:
+            return value
+    return None
+
+
+def _is_mapped(image: Image.Image, turn: int) -> bool:
+    """Whether it is a TIFF on its side, opened by its path and not loaded yet.
+
+    Pillow 13 maps an uncompressed one into memory with its sides exchanged, and its
+    pixels come out scrambled; opened as a file it is read well.
+    """
+    on_its_side = hasattr(image, 'tag_v2') and turn in _ON_ITS_SIDE
+    return on_its_side and bool(image.filename) and image.tell() == 0
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors of a picture as ValueError with its name."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f'{name} is too large: {error}; raise PIL.Image.MAX_IMAGE_PIXELS if you '
+            'trust it'
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f'{name} cannot be read: its format is not known') from error
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f'{name} cannot be read: {reason}') from error
+
+
+def _times(size: Size) -> str:
+    return f'{size[0]:g} x {size[1]:g}'
+
+
+def _is_path(image: object) -> bool:
+    return isinstance(image, str | os.PathLike)
+
+
+def _to_array(image: np.ndarray | Tensor) -> np.ndarray:
+    """(h, w, 3) or (h, w) uint8 array of an array or a (3, h, w) tensor."""
+    kind = type(image).__name__
+    if not isinstance(image, np.ndarray | Tensor):
+        raise ValueError(f'expected a path, PIL image, array or tensor, got {kind}')
+    if image.dtype not in (np.uint8, torch.uint8):
+        raise ValueError(f'expected uint8 values of 0-255, got {image.dtype}')
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or len(image) != 3:
+            raise ValueError(f'a tensor must be (3, h, w), got {tuple(image.shape)}')
+        image = image.permute(1, 2, 0).cpu().numpy()
+    if image.shape[2:] not in ((), (3,)) or image.ndim < 2 or image.size == 0:
+        raise ValueError(f'an array must be (h, w, 3) or (h, w), got {image.shape}')
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise ValueError(f'it has {image.width} x {image.height} pixels')
+    if image.mode == 'F' or image.mode.startswith('I'):
+        image = _to_8_bit(image)
+    elif image.mode == 'P' and 'transparency' in image.info:
+        image = image.convert('RGBA')  # PIL warns about the direct way
+    return image.convert('RGB')
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Grey 8-bit image of a 16-bit integer or a float one."""
+    values = np.asarray(image)
+    limit = 65535 if image.mode != 'F' else 1 if values.max() <= 1 else 255
+    if not (values.min() >= 0 and values.max() <= limit):  # also NaN
+        raise ValueError(
+            f'mode {image.mode} holds {values.min()} to {values.max()}, 0 to {limit} '
+            'is the range; scale it to 8 bit first'
+        )
+    return Image.fromarray((values * (255 / limit)).round().astype(np.uint8))

@@ -1,0 +1,114 @@
+"""The picture of a data sample, as a pipeline gave it to the detector."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from fgclip2_det.fgclip2.picture import (
+    TURNED_BY_OPENCV,
+    PictureHeader,
+    as_stored,
+    describe_sizes,
+    load_image,
+    read_header,
+)
+
+_SIDE = 32  # of the thumbnails that are compared, in pixels
+_ALIKE = 0.5  # correlation of thumbnails; unrelated ones have about 0
+_FLIPS = {
+    'horizontal': ([-1], Image.Transpose.FLIP_LEFT_RIGHT),
+    'vertical': ([-2], Image.Transpose.FLIP_TOP_BOTTOM),
+    'diagonal': ([-2, -1], Image.Transpose.ROTATE_180),
+}
+
+
+def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
+    """Picture in whose pixels the sample's boxes are, 8-bit RGB.
+
+    Loaders differ in what they turn: of a WebP with an EXIF orientation OpenCV makes
+    the image as it lies in the file, Pillow the upright one. ``ori_shape`` says which
+    one the detector was given. Where both have the same size (a square, or upside
+    down), the one that looks like the network's input is taken.
+
+    Args:
+        meta: ``metainfo`` of the sample: ``img_path``, and as far as known
+            ``ori_shape``, ``img_shape`` (h, w), ``scale_factor`` (w, h), ``flip`` and
+            ``flip_direction``, as MMDetection's pipelines leave them.
+        inputs: (3, H, W) of this sample, normalised or not, padded or not.
+
+    Raises:
+        ValueError: if the picture is not named, cannot be read, or has another size
+            than the detector's; and if nothing tells how a WebP or AVIF lies.
+    """
+    path = meta.get('img_path')
+    if not path:
+        raise ValueError(
+            'a data sample has no img_path, which the picture is read from; add it '
+            "to PackDetInputs' meta_keys"
+        )
+    picture, shape = load_image(path), meta.get('ori_shape')
+    if shape is not None:
+        header, seen = read_header(path), (shape[1], shape[0])
+        if seen not in (header.upright, header.stored):
+            raise ValueError(
+                f'{path}: {describe_sizes(header, detector=seen)}; boxes would be in '
+                'the wrong place: is this the file that the detector was given?'
+            )
+        if not _is_upright(picture, header, seen, meta, inputs):
+            picture = as_stored(picture, header.orientation)
+    if meta.get('flip'):
+        picture = picture.transpose(_FLIPS[meta['flip_direction']][1])
+    return picture
+
+
+def _is_upright(
+    picture: Image.Image,
+    header: PictureHeader,
+    seen: tuple[int, int],
+    meta: Mapping,
+    inputs: Tensor | None,
+) -> bool:
+    """Whether the detector saw the upright picture, not the one in the file."""
+    if header.orientation == 1:
+        return True
+    if header.upright != header.stored:
+        return seen == header.upright
+    upright = stored = 0.0
+    if inputs is not None:
+        thumbnail = _thumbnail(inputs, meta)
+        upright = _likeness(picture, thumbnail)
+        stored = _likeness(as_stored(picture, header.orientation), thumbnail)
+    if max(upright, stored) >= _ALIKE:
+        return upright >= stored
+    if header.format in TURNED_BY_OPENCV:  # every loader turns it
+        return True
+    raise ValueError(
+        f'{meta["img_path"]}: {describe_sizes(header, detector=seen)}: this does not '
+        'tell if it was turned, and the network was given another picture; save it '
+        'upright, without an orientation'
+    )
+
+
+def _thumbnail(inputs: Tensor, meta: Mapping) -> Tensor:
+    """(32, 32) grey, of the part of the input that is picture, not padding."""
+    height, width = meta.get('img_shape', inputs.shape[-2:])[:2]
+    factor = meta.get('scale_factor')  # (w, h)
+    if factor is not None:
+        height = round(meta['ori_shape'][0] * factor[1])
+        width = round(meta['ori_shape'][1] * factor[0])
+    grey = inputs[:, :height, :width].float().mean(0)
+    if meta.get('flip'):
+        grey = grey.flip(_FLIPS[meta['flip_direction']][0])
+    return F.adaptive_avg_pool2d(grey.nan_to_num()[None], _SIDE)[0].cpu()
+
+
+def _likeness(picture: Image.Image, thumbnail: Tensor) -> float:
+    """Correlation in -1 to 1; 0 if one of them is of one colour."""
+    small = picture.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    other = torch.from_numpy(np.asarray(small, dtype=np.float32)).mean(-1)
+    found = torch.corrcoef(torch.stack([thumbnail.flatten(), other.flatten()]))[0, 1]
+    return float(found.nan_to_num())

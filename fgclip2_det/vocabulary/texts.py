@@ -1,0 +1,117 @@
+"""Class names written in a row, as on a command line."""
+
+import re
+from collections.abc import Iterator
+
+_SEPARATORS = frozenset(';；，,、。｡\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029')
+_STOPS = re.compile(r'[.．…]+')
+_QUOTES = {
+    '"': '"', "'": "'", '＂': '＂', '“': '”', '‘': '’', '「': '」', '『': '』',
+}  # fmt: skip
+_CHINESE = re.compile(r'[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]')
+# U.S., e.g., Ph.D.: stops between single letters or two
+_LETTERS = re.compile(r'[^\W\d_]{1,2}(\.[^\W\d_]{1,2})+')
+# a stop after one of them does not end a name
+_ABBREVIATIONS = {
+    'approx', 'asst', 'attn', 'ave', 'bldg', 'blvd', 'bros', 'capt', 'cf', 'cie', 'co',
+    'col', 'corp', 'cpl', 'dept', 'dr', 'esq', 'est', 'ft', 'gen', 'gov', 'hon', 'inc',
+    'jr', 'lb', 'lbs', 'lt', 'ltd', 'maj', 'messrs', 'mlle', 'mme', 'mr', 'mrs', 'ms',
+    'mt', 'oz', 'pres', 'prof', 'pvt', 'rd', 'rep', 'rev', 'sen', 'sgt', 'spp', 'sr',
+    'st', 'ste', 'univ', 'vs',
+}  # fmt: skip
+# only before a number: 'no. 5', but 'yes. no. perhaps'
+_BEFORE_NUMBERS = {
+    'ca', 'ch', 'fig', 'figs', 'no', 'nos', 'nr', 'op', 'p', 'pp', 'pt', 'sec', 'vol',
+    'vols',
+}  # fmt: skip
+
+
+def parse_texts(texts: str) -> list[str]:
+    """Names of a string such as ``'black cat. St. Bernard. 白色杯子'``.
+
+    A name ends with '.', ',', ';', '。', '，', '；', '、' or a line break. A full stop
+    ends it only before a blank, beside a Chinese character or at the end of the
+    string, and not after a digit or an abbreviation ('2.5 l bottle', 'U.S. flag',
+    'no. 5 jersey'; use another sign after a number: 'boeing 747; cat'). What stands in
+    quotes at the beginning of a name is kept whole, as all between Chinese or curly
+    quotes: '"salt, pepper"'; quotes around a whole name are taken off.
+
+    Raises:
+        ValueError: if no name is left, or a name begins with a quote that has no end.
+    """
+    names = [_strip(part) for part in _split(texts)]
+    names = [name for name in names if name]
+    if not names:
+        raise ValueError(f"expected names such as 'black cat. 白色杯子', got {texts!r}")
+    return names
+
+
+def _split(texts: str) -> Iterator[str]:
+    """The stretches between separators."""
+    start = place = 0
+    while place < len(texts):
+        sign = texts[place]
+        opens = not texts[start:place].strip() or sign in '“「『'
+        if sign in _QUOTES and opens:
+            place = _closing(texts, place) + 1
+        elif sign in _SEPARATORS:
+            yield texts[start:place]
+            start = place = place + 1
+        elif run := _STOPS.match(texts, place):
+            place = run.end()
+            if _ends(texts, start, run):
+                yield texts[start : run.start()]
+                start = place
+        else:
+            place += 1
+    yield texts[start:]
+
+
+def _ends(texts: str, start: int, run: re.Match) -> bool:
+    """Whether a run of full stops ends the name that began at ``start``."""
+    before, after = texts[start : run.start()], texts[run.end() : run.end() + 80]
+    beside = before[-1:] + after[:1]
+    if after and not after[0].isspace() and not _CHINESE.search(beside):
+        return False
+    if run.end() - run.start() > 1 or run[0] == '…':  # an ellipsis
+        return True
+    return not (before[-1:].isdigit() or _is_abbreviation(before, after))
+
+
+def _is_abbreviation(before: str, after: str) -> bool:
+    word = re.split(r'[\s(/\-]', before)[-1].lower()
+    if word in _BEFORE_NUMBERS:
+        return after.lstrip()[:1].isdigit()
+    return word in _ABBREVIATIONS or _LETTERS.fullmatch(word) is not None
+
+
+def _closing(texts: str, place: int) -> int:
+    """Place of the quote that closes the one at ``place``.
+
+    A straight or single one closes before a blank, a separator or the end. A single
+    one that nothing closes is an apostrophe, as in ``'90s car``.
+    """
+    quote = texts[place]
+    for end in range(place + 1, len(texts)):
+        follows = texts[end + 1 : end + 2]
+        free = not follows or follows.isspace() or follows in _SEPARATORS
+        inside = quote in '"\'‘＂' and not (free or _STOPS.match(follows))
+        if texts[end] == _QUOTES[quote] and not inside:
+            return end
+    if quote in "'‘":
+        return place
+    raise ValueError(
+        f'{texts[place : place + 40]!r} has no closing {_QUOTES[quote]}; close it, or '
+        'leave the quote out'
+    )
+
+
+def _strip(name: str) -> str:
+    """Without blanks, the last full stop, and quotes around all of it."""
+    name = name.strip()
+    run = re.search(r'[.．…]+$', name)
+    if run and not _is_abbreviation(name[: run.start()], ''):
+        name = name[: run.start()].strip()
+    if len(name) > 1 and name[0] in _QUOTES and _closing(name, 0) == len(name) - 1:
+        name = name[1:-1].strip()
+    return name
