@@ -12,16 +12,17 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
 class KeyValue(argparse.Action):
-    """``key=value`` words, read as MMEngine's DictAction reads them."""
+    """``key=value`` words: Python literals first, then MMEngine's shorthand."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
-        from mmengine.config import DictAction
+        from fgclip2_det.engine.options import parse_options
 
-        wrong = [word for word in values if '=' not in word]
-        if wrong:
-            parser.error(f'{option_string} takes key=value, got {wrong[0]!r}')
-        action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
-        action(parser, namespace, values, option_string)
+        try:
+            options = parse_options(values)
+        except ValueError as error:
+            parser.error(f'{option_string}: {error}')
+        known = getattr(namespace, self.dest, None) or {}
+        setattr(namespace, self.dest, {**known, **options})
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         action=KeyValue,
         metavar='KEY=VALUE',
-        help='change the config: train_cfg.max_epochs=2 a.list="[1,2]"',
+        help='change the config: train_cfg.max_epochs=2 a.list="[1,2]" '
+        """names="['red circle', 'traffic light']" (Python literals, else text); """
+        "another type drops the old one's other keys",
     )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'

@@ -86,7 +86,9 @@ def main(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace, config: Path, work_dir: Path, start) -> None:
     """tools/train.py in a process of its own."""
-    options = {key: str(value) for key, value in args.cfg_options.items()}
+    from fgclip2_det.engine.options import format_options
+
+    options = dict(args.cfg_options)
     if start is not None:
         options['model.encoder.pretrained'] = str(start)
     command = [sys.executable]
@@ -101,13 +103,13 @@ def _train(args: argparse.Namespace, config: Path, work_dir: Path, start) -> Non
     if args.seed is not None:
         command += ['--seed', str(args.seed)]
     if options:
-        command += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]
+        command += ['--cfg-options', *format_options(options)]
     code = subprocess.run([str(word) for word in command]).returncode
     if code:
         raise ValueError(f'{config} ended with exit code {code}; see its output above')
 
 
-def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, str]:
+def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, int]:
     """The option that gives each process its share of a config's batch."""
     from mmengine.config import Config
 
@@ -119,7 +121,7 @@ def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, str]:
             f'{config}: batch_size {batch_size} is not divisible by --processes '
             f'{processes}'
         )
-    return {'train_dataloader.batch_size': str(batch_size // processes)}
+    return {'train_dataloader.batch_size': batch_size // processes}
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .checkpoints import read_checkpoint
 from .hooks.metrics_json_hook import METRICS_FILE
-from .variables import spread_variables, stretch_schedule
+from .merging import merge_options
 from .work_dir import (
     check_checkpoint,
     check_work_dir,
@@ -56,10 +56,8 @@ def load_config(
     except SyntaxError as error:
         raise ValueError(f'{path} is no Python config: {error}') from error
     check_options(cfg, options or {})
-    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
-    spread_variables(cfg, options or {})
-    cfg.merge_from_dict(dict(options or {}))
-    stretch_schedule(cfg, epochs)
+    for line in merge_options(cfg, options or {}):
+        print_once(line)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     cfg.randomness = {'seed': 0, **cfg.get('randomness', {})}
@@ -279,6 +277,12 @@ def is_first_process() -> bool:
     """Whether this is rank 0, known before ``torch.distributed`` starts."""
     names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
     return all(os.environ.get(name, '0') == '0' for name in names)
+
+
+def print_once(line: str) -> None:
+    """Print from the first process alone."""
+    if is_first_process():
+        print(line)
 
 
 def metrics_table(metrics: Mapping[str, float | None]) -> str:
