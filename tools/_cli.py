@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from _errors import is_input_error, log_traceback, sentence_of
+
 # a checkout works without being installed
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -47,25 +49,32 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_and_run(
-    parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]
+    parser: argparse.ArgumentParser,
+    main: Callable[[argparse.Namespace], None],
+    intermixed: bool = False,
 ) -> None:
     """Call ``main`` with the parsed arguments.
 
-    What a wrong file, option or config raises becomes one sentence on stderr and
-    exit code 1; ``--verbose`` prints its traceback as well.
+    What this package refuses becomes one sentence on stderr; any other exception is
+    shown with its traceback. The traceback is written to the log file of a run that
+    has begun in either case. The exit code is 1; ``--verbose`` shows every traceback.
+
+    Args:
+        parser: with ``--verbose``.
+        main: of the tool.
+        intermixed: positional arguments may stand between options.
     """
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args() if intermixed else parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
     try:
         main(args)
     except Exception as error:
-        if args.verbose:
-            traceback.print_exc()
+        logs = log_traceback(error)
         if isinstance(error, ImportError) and error.__cause__:
             error = error.__cause__  # MMEngine hides why a custom import failed
-        message = error.args[0] if isinstance(error, KeyError) else error
-        sentence = ' '.join(str(message).split()) or 'no message'
-        if not isinstance(error, ValueError | FileNotFoundError | ImportError):
-            sentence = f'{type(error).__name__}: {sentence} (--verbose shows where)'
-        print(f'error: {sentence}', file=sys.stderr)
+        if args.verbose or not is_input_error(error):
+            traceback.print_exception(error)
+            for path in logs:
+                print(f'log: {path}', file=sys.stderr)
+        print(f'error: {sentence_of(error)}', file=sys.stderr)
         sys.exit(1)
