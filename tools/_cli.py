@@ -7,21 +7,24 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from _errors import is_input_error, log_traceback, sentence_of
+
 # a checkout works without being installed
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
 class KeyValue(argparse.Action):
-    """``key=value`` words, read as MMEngine's DictAction reads them."""
+    """``key=value`` words: Python literals first, then MMEngine's shorthand."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
-        from mmengine.config import DictAction
+        from fgclip2_det.engine.options import parse_options
 
-        wrong = [word for word in values if '=' not in word]
-        if wrong:
-            parser.error(f'{option_string} takes key=value, got {wrong[0]!r}')
-        action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
-        action(parser, namespace, values, option_string)
+        try:
+            options = parse_options(values)
+        except ValueError as error:
+            parser.error(f'{option_string}: {error}')
+        known = getattr(namespace, self.dest, None) or {}
+        setattr(namespace, self.dest, {**known, **options})
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         action=KeyValue,
         metavar='KEY=VALUE',
-        help='change the config: train_cfg.max_epochs=2 a.list="[1,2]"',
+        help='change the config: train_cfg.max_epochs=2 a.list="[1,2]" '
+        """names="['red circle', 'traffic light']" (Python literals, else text); """
+        "another type drops the old one's other keys",
     )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
@@ -44,25 +49,32 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_and_run(
-    parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]
+    parser: argparse.ArgumentParser,
+    main: Callable[[argparse.Namespace], None],
+    intermixed: bool = False,
 ) -> None:
     """Call ``main`` with the parsed arguments.
 
-    What a wrong file, option or config raises becomes one sentence on stderr and
-    exit code 1; ``--verbose`` prints its traceback as well.
+    What this package refuses becomes one sentence on stderr; any other exception is
+    shown with its traceback. The traceback is written to the log file of a run that
+    has begun in either case. The exit code is 1; ``--verbose`` shows every traceback.
+
+    Args:
+        parser: with ``--verbose``.
+        main: of the tool.
+        intermixed: positional arguments may stand between options.
     """
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args() if intermixed else parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
     try:
         main(args)
     except Exception as error:
-        if args.verbose:
-            traceback.print_exc()
+        logs = log_traceback(error)
         if isinstance(error, ImportError) and error.__cause__:
             error = error.__cause__  # MMEngine hides why a custom import failed
-        message = error.args[0] if isinstance(error, KeyError) else error
-        sentence = ' '.join(str(message).split()) or 'no message'
-        if not isinstance(error, ValueError | FileNotFoundError | ImportError):
-            sentence = f'{type(error).__name__}: {sentence} (--verbose shows where)'
-        print(f'error: {sentence}', file=sys.stderr)
+        if args.verbose or not is_input_error(error):
+            traceback.print_exception(error)
+            for path in logs:
+                print(f'log: {path}', file=sys.stderr)
+        print(f'error: {sentence_of(error)}', file=sys.stderr)
         sys.exit(1)

@@ -166,6 +166,7 @@ def commands(
     args: argparse.Namespace, variant: str, seed: int, folder: Path
 ) -> list[tuple[Path, list[str], dict]]:
     """(model that it makes, command, options) of each config in a row."""
+    from fgclip2_det.engine.options import format_options
     from pretrain.ablation import VARIANTS, schedule_options
 
     changes, model, plan = VARIANTS[variant], start_of(args, seed), []
@@ -180,7 +181,7 @@ def commands(
         command = [sys.executable, str(Path(__file__).with_name('train.py'))]
         command += [str(config), '--work-dir', str(folder / config.stem), '--resume']
         command += ['--seed', str(seed), '--cfg-options']
-        command += [f'{key}={value}' for key, value in options.items()]
+        command += format_options(options)
         model = folder / config.stem / 'model'
         plan.append((model, command, options))
     return plan

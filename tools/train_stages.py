@@ -117,7 +117,9 @@ def _train(config: Path, command: list[str]) -> None:
 def _command(
     args: argparse.Namespace, config: Path, work_dir: Path, start: Path | None
 ) -> list[str]:
-    options = {key: str(value) for key, value in args.cfg_options.items()}
+    from fgclip2_det.engine.options import format_options
+
+    options = dict(args.cfg_options)
     if start is not None:
         options['model.encoder.pretrained'] = str(start)
     command = [sys.executable]
@@ -132,11 +134,11 @@ def _command(
     if args.seed is not None:
         command += ['--seed', str(args.seed)]
     if options:
-        command += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]
+        command += ['--cfg-options', *format_options(options)]
     return [str(word) for word in command]
 
 
-def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, str]:
+def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, int]:
     """The option that gives each process its share of a config's batch."""
     from mmengine.config import Config
 
@@ -148,7 +150,7 @@ def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, str]:
             f'{config}: batch_size {batch_size} is not divisible by --processes '
             f'{processes}'
         )
-    return {'train_dataloader.batch_size': str(batch_size // processes)}
+    return {'train_dataloader.batch_size': batch_size // processes}
 
 
 if __name__ == '__main__':

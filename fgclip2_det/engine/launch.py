@@ -5,7 +5,7 @@ import gc
 import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,17 @@ from torch import Tensor
 from .checkpoints import read_checkpoint
 from .data_files import check_data_files
 from .hooks.metrics_json_hook import METRICS_FILE
-from .variables import spread_variables, stretch_schedule
+from .merging import merge_options
+from .resume import check_resume
 from .work_dir import (
     check_checkpoint,
     check_work_dir,
     last_checkpoint,
-    write_fingerprint,
 )
 
 HOOKS = (
     'OpenVocabLabelOrderHook',
+    'OpenVocabRunRecordHook',
     'OpenVocabReproducibleHook',
     'OpenVocabMetricsJsonHook',
     'OpenVocabVisualizationHook',
@@ -37,15 +38,16 @@ HOOKS = (
 
 def load_config(
     path: Path | str,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     work_dir: str | None = None,
     launcher: str = 'none',
 ) -> Config:
     """A config with command line options merged in, a work dir and this package's
     hooks.
 
-    The hooks join ``custom_hooks`` unless the config has them, and a plain
-    ``CheckpointHook`` becomes the one that survives a kill.
+    Several sets of options, of a run and of those that resumed it, are merged one
+    after the other. The hooks join ``custom_hooks`` unless the config has them, and a
+    plain ``CheckpointHook`` becomes the one that survives a kill.
 
     Raises:
         FileNotFoundError: if there is no such config.
@@ -58,11 +60,10 @@ def load_config(
         cfg = read_config(path)
     except SyntaxError as error:
         raise ValueError(f'{path} is no Python config: {error}') from error
-    check_options(cfg, options or {})
-    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
-    spread_variables(cfg, options or {})
-    cfg.merge_from_dict(dict(options or {}))
-    stretch_schedule(cfg, epochs)
+    for each in [options or {}] if isinstance(options or {}, Mapping) else options:
+        check_options(cfg, each)
+        for line in merge_options(cfg, each):
+            print_once(line)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     cfg.randomness = {'seed': 0, **cfg.get('randomness', {})}
@@ -75,6 +76,13 @@ def load_config(
     if checkpoint.get('type') == 'CheckpointHook':
         checkpoint.type = 'mmdet.OpenVocabCheckpointHook'
     return cfg
+
+
+def work_dir_of(path: Path | str, work_dir: str | None = None) -> str:
+    """Where :func:`load_config` will have a run's files."""
+    if work_dir is None and Path(path).is_file():
+        work_dir = read_config(path).get('work_dir')
+    return work_dir or f'work_dirs/{Path(path).stem}'
 
 
 def read_config(path: Path | str) -> Config:
@@ -135,8 +143,10 @@ def prepare_training(
     amp: bool = False,
     auto_scale_lr: bool = False,
     seed: int | None = None,
+    with_changes: bool = False,
+    record: Mapping[str, Any] | None = None,
 ) -> None:
-    """Settle how a training starts, and claim its work dir.
+    """Settle how a training starts; nothing is written before it does.
 
     Args:
         cfg: from :func:`load_config`; changed in place.
@@ -145,13 +155,15 @@ def prepare_training(
             (FG-CLIP 2 overflows in float16).
         auto_scale_lr: scale the learning rate with the total batch size.
         seed: of all randomness; the config's (0 by default) when None.
+        with_changes: resume although data, schedule or model are others.
+        record: what the run is started with, for the one that resumes it.
 
     Raises:
         FileNotFoundError: if the checkpoint to resume is not there.
         ValueError: if the work dir belongs to another config, annotation files or
-            pictures are missing (:func:`.check_data_files`), the checkpoint is damaged
-            or from another seed, or an option does not fit. Nothing has been written
-            then.
+            pictures are missing (:func:`.check_data_files`), the checkpoint is
+            damaged, from another seed or another training, or an option does not
+            fit. Nothing has been written then.
     """
     if seed is not None:
         cfg.randomness.seed = seed
@@ -165,20 +177,35 @@ def prepare_training(
             )
         cfg.auto_scale_lr.enable = True
 
-    check_work_dir(cfg)
+    if resume is None or not with_changes:
+        check_work_dir(cfg)
     for note in check_data_files(cfg) if is_first_process() else ():
         print(note)
+    [hook] = [h for h in cfg.custom_hooks if h['type'].endswith('RunRecordHook')]
+    hook.update(record=record, with_changes=with_changes)
     if resume is not None:
         path = last_checkpoint(cfg.work_dir) if resume == 'auto' else Path(resume)
         cfg.resume, cfg.load_from = path is not None, path and str(path)
         if path is None:
-            print(f'nothing to resume in {cfg.work_dir}: training starts at epoch 0')
+            print_once(
+                f'nothing to resume in {cfg.work_dir}: training starts at epoch 0'
+            )
         elif not path.is_dir():  # DeepSpeed's folder is DeepSpeed's to read
-            checkpoint = read_checkpoint(path)
-            check_checkpoint(cfg, checkpoint, path)
-            _take_seed(cfg, checkpoint, path, seed)
-    if is_first_process():
-        write_fingerprint(cfg)
+            hook.changed_schedule = _check_resumed(cfg, path, seed, with_changes)
+
+
+def _check_resumed(
+    cfg: Config, path: Path, seed: int | None, with_changes: bool
+) -> bool:
+    """Whether the schedule is another than the checkpoint's; its seed is taken."""
+    checkpoint = read_checkpoint(path)
+    if not with_changes:
+        check_checkpoint(cfg, checkpoint, path)
+    _take_seed(cfg, checkpoint, path, seed)
+    changed, lines = check_resume(cfg, checkpoint, path, with_changes)
+    for line in lines:
+        print_once(f'resumed with a change: {line}')
+    return changed
 
 
 def prepare_test(
@@ -285,6 +312,12 @@ def is_first_process() -> bool:
     """Whether this is rank 0, known before ``torch.distributed`` starts."""
     names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
     return all(os.environ.get(name, '0') == '0' for name in names)
+
+
+def print_once(line: str) -> None:
+    """Print from the first process alone."""
+    if is_first_process():
+        print(line)
 
 
 def metrics_table(metrics: Mapping[str, float | None]) -> str:

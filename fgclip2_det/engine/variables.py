@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
+
+_PLACE = re.compile('(^|_)(from|begin|start|end|until|warm_?up(_iters)?)$')
 
 
 def spread_variables(cfg: MutableMapping, options: Mapping[str, Any]) -> None:
@@ -31,24 +34,31 @@ def spread_variables(cfg: MutableMapping, options: Mapping[str, Any]) -> None:
             _spread(cfg, key, old, new)
 
 
-def stretch_schedule(cfg: MutableMapping, old_epochs: int | None) -> None:
-    """Let schedule and validation end with the training, when its length changed.
+def spread_places(cfg: MutableMapping, options: Mapping[str, Any]) -> list[str]:
+    """Carry a changed variable that is a place in the training to the schedulers.
+
+    ``decay_from = 800`` becomes a scheduler's ``begin``: another key with the same
+    number, so only variables that are named like places are looked for there.
 
     Args:
-        cfg: config after options were merged; changed in place.
-        old_epochs: ``train_cfg.max_epochs`` before.
+        cfg: config before ``options`` are merged; changed in place.
+        options: dotted key -> value.
+
+    Returns:
+        Dotted keys that were changed.
     """
-    train = cfg.get('train_cfg') or {}
-    new = train.get('max_epochs')
-    if new is None or new == old_epochs:
-        return
-    if train.get('val_interval') == old_epochs:
-        train['val_interval'] = new
     schedulers = cfg.get('param_scheduler') or []
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        for key in ('end', 'T_max'):
-            if scheduler.get('by_epoch', True) and scheduler.get(key) == old_epochs:
-                scheduler[key] = new
+    changed = []
+    for key, new in options.items():
+        old = cfg.get(key) if '.' not in key else None
+        if not (_PLACE.search(key) and type(old) is int and type(new) is int):
+            continue
+        for number, part in enumerate(schedulers if type(schedulers) is list else ()):
+            for name in ('begin', 'end'):
+                if part.get(name) == old:
+                    part[name] = new
+                    changed.append(f'param_scheduler.{number}.{name}')
+    return changed
 
 
 def _spread(part: Any, key: str, old: Any, new: Any) -> None:

@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from .files import write_atomic
 
 FINGERPRINT_FILE = 'config_fingerprint.json'
 # where weights come from, and how results are cut: neither makes another model
-_PATHS = {'init_cfg', 'checkpoint', 'pretrained', 'cache_dir', 'test_cfg'}
+PATHS = {'init_cfg', 'checkpoint', 'pretrained', 'cache_dir', 'test_cfg'}
 _LABEL_KEYS = {
     'type', 'metainfo', 'dataset', 'datasets', 'split', 'vocabulary', 'language',
     'base_classes', 'novel_classes', 'class_split', 'only_base',
@@ -28,7 +28,7 @@ def config_fingerprint(cfg: Mapping) -> dict:
     """
     data = cfg.get('train_dataloader') or {}
     parts = {
-        'model': _without(cfg.get('model'), _PATHS),
+        'model': without(cfg.get('model'), PATHS),
         'custom_imports': cfg.get('custom_imports'),
         'dataset': _only(data.get('dataset'), _LABEL_KEYS),
     }
@@ -132,37 +132,42 @@ def _compare(cfg: Config, theirs: dict, source: Path) -> None:
         return
     key, here, there = difference
     raise ValueError(
-        f'{source} belongs to another config: {key} is {_short(here)} here but '
-        f'{_short(there)} there; choose another --work-dir, or use its own config'
+        f'{source} belongs to another config: {key} is {short(here)} here but '
+        f'{short(there)} there; choose another --work-dir, or use its own config'
     )
 
 
-def first_difference(here: Any, there: Any, key: str = '') -> tuple | None:
+def first_difference(here: Any, there: Any) -> tuple | None:
     """(dotted key, value here, value there) of the first difference, or None."""
+    return next(differences(here, there), None)
+
+
+def differences(here: Any, there: Any, key: str = '') -> Iterator[tuple]:
+    """(dotted key, value here, value there) of what differs in nested dicts."""
     if isinstance(here, dict) and isinstance(there, dict):
         pairs = [(name, here.get(name), there.get(name)) for name in {**here, **there}]
     elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
         pairs = [(i, *values) for i, values in enumerate(zip(here, there, strict=True))]
     else:
-        return None if here == there else (key, here, there)
+        if here != there:
+            yield key, here, there
+        return
     for name, mine, other in pairs:
-        found = first_difference(mine, other, f'{key}.{name}' if key else str(name))
-        if found:
-            return found
-    return None
+        yield from differences(mine, other, f'{key}.{name}' if key else str(name))
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value in at most 80 characters."""
     text = 'absent' if value is None else repr(value)
     return text if len(text) <= 80 else f'{text[:77]}...'
 
 
-def _without(value: Any, names: set[str]) -> Any:
+def without(value: Any, names: Set[str]) -> Any:
     """A copy of nested dicts and lists without some keys."""
     if isinstance(value, Mapping):
-        return {k: _without(v, names) for k, v in value.items() if k not in names}
+        return {k: without(v, names) for k, v in value.items() if k not in names}
     if isinstance(value, list | tuple):
-        return [_without(item, names) for item in value]
+        return [without(item, names) for item in value]
     return value
 
 

@@ -152,6 +152,11 @@ class ShardDataset(IterableDataset):
         """The epoch that the next iteration reads."""
         return int(self._state[1])
 
+    @property
+    def num_samples(self) -> int:
+        """In all shards."""
+        return int(self._firsts[-1])
+
     def __len__(self) -> int:
         """Batches per epoch, in every process."""
         return self.plan.num_batches

@@ -116,11 +116,14 @@ def test_killed_run_resumes_exactly(
     write_config, start_tool, run_tool, tmp_path, by_epoch
 ):
     """SIGKILL in the middle changes no bit, with augmentation, EMA and two workers;
-    nor does it matter that the other runs load their data without workers."""
+    nor does it matter that the other runs load their data without workers. The run's
+    options hold when it is resumed: its length is not the config's."""
     config = write_config(workers=2, by_epoch=by_epoch)
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
-    process = start_tool('train', config, '--work-dir', killed, '--seed', 3)
-    marker = 'Epoch(train) [6]' if by_epoch else 'Iter(train) [11/16]'
+    length = 'train_cfg.max_epochs=7' if by_epoch else 'train_cfg.max_iters=15'
+    started = ['--work-dir', killed, '--seed', 3, '--cfg-options', length]
+    process = start_tool('train', config, *started)
+    marker = 'Epoch(train) [6]' if by_epoch else 'Iter(train) [11/15]'
     assert any(marker in line for line in process.stdout)
     process.kill()
     assert process.wait() == -9
@@ -131,12 +134,13 @@ def test_killed_run_resumes_exactly(
     code, out, err = run_tool('train', config, *resume)
     assert code == 0, err
     assert 'resumed epoch: 5, iter: 10' in out or 'resumed epoch: 0, iter: 9' in out
-    through = ['--work-dir', whole, '--seed', 3, *alone]
+    assert f'options of this run: {length}\n' in out
+    through = ['--work-dir', whole, '--seed', 3, *alone, length]
     code, _, err = run_tool('train', config, *through)
     assert code == 0, err
 
     assert read_metrics(killed) == read_metrics(whole)
-    name = 'epoch_8.pth' if by_epoch else 'iter_16.pth'
+    name = 'epoch_7.pth' if by_epoch else 'iter_15.pth'
     first, second = (torch.load(folder / name) for folder in (whole, killed))
     for part in ('state_dict', 'ema_state_dict'):
         for key, value in first[part].items():

@@ -1,0 +1,83 @@
+"""Holds a resumed training to its data, and notes what a run was started with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..resume import compare_data
+from ..run_record import write_record
+from ..schedule_replay import initial_settings, replay_schedule
+from ..train_data import describe_data
+from ..work_dir import write_fingerprint
+
+
+@HOOKS.register_module()
+class OpenVocabRunRecordHook(Hook):
+    """Before the first step: compare data, replay a changed schedule, keep records.
+
+    Size and digest of the training data travel in the checkpoints. Nothing is written
+    to the work dir before model, data and checkpoint have been found in order.
+
+    Args:
+        record: of :func:`~fgclip2_det.engine.run_record.start_record`; None to write
+            none.
+        changed_schedule: the checkpoint that is resumed had another schedule.
+        with_changes: go on with other data than the checkpoint's.
+
+    Raises:
+        ValueError: before the first step, if a resumed training's data have changed.
+
+    Example:
+        >>> custom_hooks = [dict(type='OpenVocabRunRecordHook')]
+    """
+
+    priority = 'HIGHEST'
+
+    def __init__(
+        self,
+        record: dict[str, Any] | None = None,
+        changed_schedule: bool = False,
+        with_changes: bool = False,
+    ) -> None:
+        self.record, self.with_changes = record, with_changes
+        self.changed_schedule = changed_schedule
+
+    def before_run(self, runner: Runner) -> None:
+        """Remember the config's rates: a checkpoint brings its own."""
+        if self.changed_schedule:
+            self.settings = initial_settings(runner)
+
+    def before_train(self, runner: Runner) -> None:
+        """Check what is resumed; then the work dir is this run's."""
+        data = describe_data(runner.train_loop.dataloader)
+        if runner.iter:
+            self._check(runner, data)
+        runner.message_hub.update_info('train_data', data)
+        if self.changed_schedule and runner.iter:
+            replay_schedule(runner, self.settings)
+            runner.logger.info(
+                f'the schedule is another than the checkpoint had; rates are those of '
+                f'its iteration {runner.iter}'
+            )
+        if is_main_process():
+            write_fingerprint(runner.cfg)
+            if self.record is not None:
+                write_record(runner.work_dir, self.record)
+
+    def _check(self, runner: Runner, data: dict[str, Any]) -> None:
+        before = runner.message_hub.runtime_info.get('train_data')
+        difference = before and compare_data(data, before)
+        if not difference:
+            return
+        if not self.with_changes:
+            raise ValueError(
+                f'the training data have changed since the checkpoint: {difference}; '
+                'resume with the data it was trained on, or go on with '
+                '--resume-with-changes'
+            )
+        runner.logger.warning(f'resumed with other training data: {difference}')

@@ -1,0 +1,113 @@
+"""Whether a config goes on with the training that a checkpoint is of."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .schedules import stretch_schedule, train_length
+from .work_dir import PATHS, differences, parse_config_text, short, without
+
+# how data is loaded, not what; the whole batch is compared with the data
+_LOADING = {
+    'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'timeout',
+    'multiprocessing_context', 'batch_size',
+}  # fmt: skip
+_EVALUATION = {'val_interval', 'val_begin', 'dynamic_intervals'}
+_OBSERVERS = {
+    'OpenVocabRunRecordHook', 'OpenVocabReproducibleHook', 'OpenVocabMetricsJsonHook',
+    'OpenVocabVisualizationHook', 'OpenVocabVocabularyHook', 'OpenVocabBadImageHook',
+    'FGCLIP2FeatureCacheHook', 'ZeroShotRetentionHook', 'AlignmentThroughputHook',
+    'ShardProgressHook', 'ExportFGCLIP2Hook', 'CheckInvalidLossHook',
+    'DetVisualizationHook', 'MemoryProfilerHook', 'EmptyCacheHook', 'ProfilerHook',
+    'EarlyStoppingHook', 'NumClassCheckHook',
+}  # fmt: skip
+_SCHEDULE = ('train_cfg', 'param_scheduler', 'optim_wrapper')
+
+
+def training_parts(cfg: Mapping) -> dict:
+    """What of a config decides the weights that it trains, JSON-like.
+
+    Model, training data, schedule, optimizer, and hooks that take part; neither
+    validation, logging, workers nor where pretrained weights lie.
+    """
+    data = without(cfg.get('train_dataloader') or {}, _LOADING)
+    hooks = [
+        hook
+        for hook in cfg.get('custom_hooks') or ()
+        if str(hook.get('type')).split('.')[-1] not in _OBSERVERS
+    ]
+    scale = cfg.get('auto_scale_lr') or {}
+    parts = {
+        'model': without(cfg.get('model'), PATHS),
+        'train_dataloader': data,
+        'train_cfg': without(cfg.get('train_cfg') or {}, _EVALUATION),
+        'param_scheduler': cfg.get('param_scheduler') or [],
+        'optim_wrapper': cfg.get('optim_wrapper'),
+        'auto_scale_lr': scale if scale.get('enable') else None,
+        'custom_hooks': hooks,
+    }
+    return json.loads(json.dumps(parts, default=str))  # tuples become lists
+
+
+def check_resume(
+    cfg: Mapping, checkpoint: Mapping, path: Path, with_changes: bool = False
+) -> tuple[bool, list[str]]:
+    """Compare a config with the one that a checkpoint was trained with.
+
+    A longer training is no difference: the checkpoint's schedule is stretched first.
+
+    Args:
+        cfg: resolved config.
+        checkpoint: of a training, with its config in ``meta['cfg']``.
+        path: where it lies, for messages.
+        with_changes: let differences through.
+
+    Returns:
+        Whether the schedule is another than the checkpoint's, and a line for each
+        difference that was let through.
+
+    Raises:
+        ValueError: a difference, unless ``with_changes``; the first is named.
+    """
+    text = checkpoint.get('meta', {}).get('cfg')
+    if not text:
+        return False, []
+    theirs = parse_config_text(text)
+    mine, before = training_parts(cfg), training_parts(theirs)
+    changed = any(mine[name] != before[name] for name in _SCHEDULE)
+    old, new = train_length(theirs), train_length(cfg)
+    if old and new and old[0] == new[0] and new[1] > old[1]:
+        theirs = copy.deepcopy(theirs)
+        theirs['train_cfg'][new[0]] = new[1]
+        stretch_schedule(theirs, old)
+        before = training_parts(theirs)
+    found = [
+        f'{key} is {short(here)} here but {short(there)} there'
+        for key, here, there in differences(mine, before)
+    ]
+    if found and not with_changes:
+        more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''
+        raise ValueError(
+            f'{path} was trained with other data, schedule or model: {found[0]}{more}; '
+            "use that run's config and options, or go on with --resume-with-changes"
+        )
+    return changed, found
+
+
+def compare_data(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
+    """How the training data of two runs differ, in words; None where they agree.
+
+    Args:
+        here, there: of :func:`~fgclip2_det.engine.train_data.describe_data`.
+    """
+    names = {'num_samples': 'samples', 'batch_size': 'samples a step'}
+    for key, what in names.items():
+        if here.get(key) != there.get(key):
+            return f'{here.get(key)} {what} here, {there.get(key)} there'
+    if here.get('digest') != there.get('digest'):
+        return 'its files have other content'
+    return None

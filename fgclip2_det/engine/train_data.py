@@ -1,0 +1,68 @@
+"""What a run trains on, in three numbers that a checkpoint keeps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import get_world_size
+from torch.utils.data import DataLoader
+
+_WHOLE = 2**30  # bytes; of larger files, the first and the last 16 MiB are read
+_PIECE = 2**24
+
+
+def describe_data(loader: DataLoader) -> dict[str, Any]:
+    """Size and identity of a training's data.
+
+    Returns:
+        ``num_samples``; ``batch_size``, samples a step in all processes, None where
+        the loader does not tell; ``digest`` of the annotation files' content, or of
+        the shards' names and sizes.
+    """
+    digest, num_samples = hashlib.blake2b(digest_size=16), 0
+    for dataset in _datasets(loader.dataset):
+        num_samples += int(getattr(dataset, 'num_samples', None) or len(dataset))
+        for path in _files(dataset):
+            _add_file(digest, path)
+        for shard in getattr(dataset, 'shards', ()):
+            digest.update(f'{shard.name} {shard.stat().st_size}\n'.encode())
+    batch_size = loader.batch_size
+    for part in (loader.batch_sampler, loader.dataset):
+        batch_size = batch_size or getattr(part, 'batch_size', None)
+    return dict(
+        num_samples=num_samples,
+        batch_size=batch_size and batch_size * get_world_size(),
+        digest=digest.hexdigest(),
+    )
+
+
+def _datasets(dataset: Any) -> Iterator[Any]:
+    """Data sets inside wrappers."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner[0] is None:
+        yield dataset
+        return
+    for child in inner:
+        yield from _datasets(child)
+
+
+def _files(dataset: Any) -> Iterator[Path]:
+    """The files that a data set has its annotations from, as far as they are local."""
+    paths = getattr(getattr(dataset, 'records', None), 'files', None)
+    paths = paths or [getattr(dataset, 'ann_file', None)]
+    for path in paths:
+        if isinstance(path, str | Path) and Path(path).is_file():
+            yield Path(path)
+
+
+def _add_file(digest: Any, path: Path) -> None:
+    size = path.stat().st_size
+    digest.update(f'{size}\n'.encode())
+    with open(path, 'rb') as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            if size > _WHOLE and file.tell() < size - _PIECE:
+                file.seek(size - _PIECE)

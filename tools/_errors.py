@@ -1,0 +1,91 @@
+"""Whose mistake an exception is, and where it is written."""
+
+from __future__ import annotations
+
+import dis
+import logging
+import re
+import sys
+import traceback
+from types import TracebackType
+
+OWN = {'fgclip2_det', 'pretrain'}
+_TYPES = (ValueError, FileNotFoundError, ImportError)
+_OWN_FRAME = re.compile(r'[\\/](fgclip2_det|pretrain|tools)[\\/][^"]*"')
+
+
+def is_input_error(error: BaseException) -> bool:
+    """Whether this package refuses an input with ``error``, and says why in a sentence.
+
+    That is a ``ValueError``, ``FileNotFoundError`` or ``ImportError`` of a ``raise``
+    in this package, here or in a worker of a data loader, or a name that MMEngine's
+    registry does not know. What Python, PyTorch and others raise is not.
+    """
+    if isinstance(error, KeyError):
+        return ' registry. ' in str(error) and ' is not in the ' in str(error)
+    if not isinstance(error, _TYPES):
+        return False
+    return _is_own_raise(error.__traceback__) or worker_message(error) is not None
+
+
+def sentence_of(error: BaseException) -> str:
+    """The message in one line; with its type where that is not told already."""
+    message = worker_message(error) if is_input_error(error) else None
+    if message is None:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    sentence = ' '.join(str(message).split()) or 'no message'
+    return sentence if is_input_error(error) else f'{type(error).__name__}: {sentence}'
+
+
+def worker_message(error: BaseException) -> str | None:
+    """What this package raised in a data loader's worker; None for anything else.
+
+    PyTorch hands such an error on with the traceback in its text.
+    """
+    text = str(error)
+    if not text.startswith('Caught ') or 'Original Traceback' not in text:
+        return None
+    lines = text.rstrip().splitlines()
+    frames = [i for i, line in enumerate(lines) if line.startswith('  File "')]
+    if not frames or not _OWN_FRAME.search(lines[frames[-1]]):
+        return None
+    source = lines[frames[-1] + 1].strip() if frames[-1] + 1 < len(lines) else ''
+    rest = [line for line in lines[frames[-1] + 1 :] if not line.startswith('    ')]
+    if not source.startswith('raise ') or not rest:
+        return None
+    return ' '.join([rest[0].partition(': ')[2], *rest[1:]])
+
+
+def log_traceback(error: BaseException) -> list[str]:
+    """Write the traceback to the log files of a run that has begun; their paths."""
+    module = sys.modules.get('mmengine.logging')
+    if module is None:
+        return []
+    text = ''.join(traceback.format_exception(error))
+    paths = []
+    for logger in list(module.MMLogger._instance_dict.values()):
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                record = logger.makeRecord(
+                    logger.name, logging.ERROR, __file__, 0, text, (), None
+                )
+                handler.handle(record)
+                paths.append(handler.baseFilename)
+    return paths
+
+
+def _is_own_raise(trace: TracebackType | None) -> bool:
+    """Whether the last frame is this package's, at a ``raise``."""
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    frame = trace.tb_frame
+    name = frame.f_globals.get('__name__', '')
+    of_tool = _OWN_FRAME.search(f'"{frame.f_code.co_filename}"') is not None
+    if name.split('.')[0] not in OWN and not of_tool:
+        return False
+    return any(
+        step.offset == trace.tb_lasti and step.opname == 'RAISE_VARARGS'
+        for step in dis.get_instructions(frame.f_code)
+    )
