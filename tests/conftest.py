@@ -7,6 +7,8 @@ import pytest
 
 if 'PYTEST_XDIST_WORKER' in os.environ:  # tests run side by side: a core for each
     os.environ.setdefault('OMP_NUM_THREADS', '1')
+# mmcv's ops get what compiled ones assume, in the tools that tests start, too
+os.environ.setdefault('FGCLIP2_CHECK_OPS', '1')
 
 import fgclip2_det  # fills in missing ops before mmdet is imported
 
@@ -26,8 +28,14 @@ def default_scope():
 
 
 @pytest.fixture(scope='session')
+def fgclip2_tiny() -> Path:
+    """Folder with a random model and the reference's outputs (README beside it)."""
+    return ROOT / 'tests' / 'data' / 'golden' / 'fgclip2_tiny'
+
+
+@pytest.fixture(scope='session')
 def shared() -> Path:
-    """Folder with golden outputs and real data kept beside the project.
+    """Folder with real data and compiled ops kept beside the project.
 
     ``FGCLIP2_SHARED`` names it; ``../shared`` of the repository by default.
     """
