@@ -30,11 +30,11 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
+import fgclip2_det  # noqa: E402  isort: skip  (before mmdet: it brings the ops)
 from mmdet.registry import MODELS  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
-import fgclip2_det  # noqa: E402
 from benchmarks.gpu_checks import CHECKS, autocast, run_check  # noqa: E402
 from benchmarks.gpu_models import (  # noqa: E402
     NAMES,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+import fgclip2_det  # noqa: F401  isort: skip  (before mmdet: it brings the ops)
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
