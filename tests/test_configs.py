@@ -1,5 +1,6 @@
 """Every config loads and builds."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from torch import nn
 
 import fgclip2_det  # noqa: F401
+from fgclip2_det.models import RegionTextClassifier
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 LEAVES = sorted(
@@ -41,6 +45,33 @@ def test_builds_without_memory(name):
     assert model.backbone.embed_dims == cfg.model.neck.in_channels
     assert all(p.is_meta for p in model.backbone.parameters())
     assert 'fgclip2_det' in cfg.custom_imports['imports']
+    check_weight_decay(model, cfg)
+
+
+def check_weight_decay(model: nn.Module, cfg: Config) -> None:
+    """The classifier's temperature and bias do not decay; its projection does."""
+    wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+    base = cfg.optim_wrapper.optimizer
+    assert base.weight_decay > 0
+    groups = {
+        parameter: (group['lr'], group['weight_decay'])
+        for group in wrapper.optimizer.param_groups
+        for parameter in group['params']
+    }
+    [(name, classifier)] = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, RegionTextClassifier)
+    ]
+    assert groups[classifier.logit_scale] == (base.lr, 0.0), name
+    assert groups[classifier.logit_bias] == (base.lr, 0.0), name
+    assert groups[classifier.project.weight] == (base.lr, base.weight_decay), name
+
+
+def test_weight_decay_of_a_text_classifier_on_another_detector():
+    cfg = load('rescore/faster-rcnn_r18_ovshapes.py')
+    cfg.model.text_encoder = dict(size='tiny')
+    check_weight_decay(MODELS.build(cfg.model), cfg)
 
 
 def test_fvit_constants():

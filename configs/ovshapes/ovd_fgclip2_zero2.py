@@ -5,4 +5,8 @@ optim_wrapper = dict(
     _delete_=True,
     type='DeepSpeedOptimWrapper',
     optimizer=dict(type='AdamW', lr=7e-4, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        custom_keys=dict(  # the classifier's temperature and bias, as in open_clip
+            logit_scale=dict(decay_mult=0.0), logit_bias=dict(decay_mult=0.0))))

@@ -20,7 +20,8 @@ class FGCLIP2LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     With L blocks and a decay d, block i (0 first) learns at lr * d ** (L - i), the
     embeddings at lr * d ** (L + 1), what follows the blocks (final norm, dense head)
-    at lr. Norms, biases and the position table do not decay in weight.
+    at lr. Norms, biases, the position table and the classifier's ``logit_scale`` and
+    ``logit_bias`` do not decay in weight.
 
     ``paramwise_cfg`` holds
 
@@ -75,7 +76,7 @@ class FGCLIP2LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 mult = encoder_mult * rate ** _depth(name, backbone.num_layers)
             decays = not (
                 parameter in normed
-                or name.endswith('bias')
+                or name.endswith(('bias', 'logit_scale'))
                 or 'position_embedding' in name
             )
             groups.setdefault((mult, decays), []).append(parameter)

@@ -5,7 +5,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from fgclip2_det.models import FGCLIP2ViT
+from fgclip2_det.models import FGCLIP2ViT, RegionTextClassifier
 
 
 class Detector(nn.Module):
@@ -14,6 +14,7 @@ class Detector(nn.Module):
         encoder = dict(size='tiny', seed=0)
         self.backbone = FGCLIP2ViT(encoder, output='both', **options)
         self.neck = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+        self.fc_cls = RegionTextClassifier(4, 4)
 
 
 def rates(model: nn.Module, **options) -> dict[str, tuple[float, float]]:
@@ -44,6 +45,9 @@ def test_rates_and_weight_decay():
         'neck.0.weight': (1.0, 0.1),
         'neck.0.bias': (1.0, 0.0),
         'neck.1.weight': (1.0, 0.0),
+        'fc_cls.project.weight': (1.0, 0.1),
+        'fc_cls.logit_scale': (1.0, 0.0),
+        'fc_cls.logit_bias': (1.0, 0.0),
         f'{tower}.post_layernorm.weight': (0.1, 0.0),
         f'{blocks}.3.mlp.fc1.weight': (0.05, 0.1),
         f'{blocks}.0.mlp.fc1.weight': (0.1 * 0.5**4, 0.1),
