@@ -7,14 +7,17 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fgclip2_det.vocabulary.blanks import spoken
+
 ALIAS_MARK = '|'
 COMMENT_MARK = '#'
 LANGUAGES = ('en', 'zh', 'both', 'mixed')
 
 
 def normalize_name(name: str) -> str:
-    """Lower case, underscores as spaces, single spaces; what makes names equal."""
-    return ' '.join(name.replace('_', ' ').lower().split())
+    """Lower case, underscores and blanks of any sort as single spaces; what makes names
+    equal."""
+    return spoken(name).lower()
 
 
 def parts_of(

@@ -6,6 +6,7 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.structures import DetDataSample, SampleList
 
 from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.blanks import spoken
 
 
 def reads_text(detector: BaseDetector) -> bool:
@@ -24,7 +25,7 @@ def give_names(samples: SampleList, vocabulary: Vocabulary) -> None:
     A list of names needs no part-of-speech tagger. What the data set said, which may
     be a sentence with positions of its words, is replaced.
     """
-    names = [name.replace('_', ' ') for name in vocabulary.names]
+    names = [spoken(name) for name in vocabulary.names]
     for sample in samples:
         sample.set_metainfo(
             dict(text=names, custom_entities=True, tokens_positive=None)

@@ -15,6 +15,7 @@ from torch import Tensor
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
+from fgclip2_det.vocabulary.blanks import spoken
 
 # (n, 4) xyxy in pixels, (n,) scores, (n,) labels
 Found = tuple[Tensor, Tensor, Tensor]
@@ -206,7 +207,7 @@ class HuggingFaceDetector(BaseDetector):
                 "the detector has no vocabulary; call set_vocabulary(['cat', 'dog'])"
             )
         image = load_image(image).convert('RGB')
-        names = [name.replace('_', ' ') for name in self.vocabulary.names]
+        names = [spoken(name) for name in self.vocabulary.names]
         chunk = self.chunk_size or len(names)
         if self._ask is closed_set:
             chunk = len(names)
