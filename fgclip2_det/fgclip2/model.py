@@ -94,7 +94,8 @@ class FGCLIP2(nn.Module):
             size: 'base', 'large', 'so400m' or 'tiny'.
             towers: see the class. A tower's weights do not depend on it.
             generator: source of the seed; torch's default one when None.
-            device: 'meta' builds without memory and without values.
+            device: 'meta' builds without memory and without values; torch's default
+                one (``with torch.device('meta')``) when None.
 
         The tokenizer is the small one in ``assets/``; random weights give no
         meaning to ids, so it serves every size.
@@ -102,10 +103,10 @@ class FGCLIP2(nn.Module):
         config = FGCLIP2Config.from_size(size)
         with torch.device('meta'):
             model = cls(config, FGCLIP2Tokenizer.from_folder(ASSETS), towers)
-        if str(device) == 'meta':
+        device = torch.get_default_device() if device is None else torch.device(device)
+        if device.type == 'meta':
             return model
-        model.to_empty(device=device or 'cpu')
-        return init_random(model, generator)
+        return init_random(model.to_empty(device=device), generator)
 
     @classmethod
     def from_pretrained(

@@ -15,7 +15,9 @@ Model = TypeVar('Model', bound=nn.Module)
 def init_random(model: Model, generator: torch.Generator | None = None) -> Model:
     """Random values, each tensor from a stream of its own name.
 
-    So one seed gives a tower the same weights with or without the other.
+    So one seed gives a tower the same weights with or without the other, on every
+    device. Values are drawn as float32 on the CPU, then rounded to each parameter's
+    dtype, whatever torch's defaults are.
     """
     device = generator.device if generator is not None else 'cpu'
     seed = int(torch.randint(2**31, (), generator=generator, device=device))
@@ -33,8 +35,10 @@ def init_random(model: Model, generator: torch.Generator | None = None) -> Model
         elif parameter.ndim == 1:
             parameter.zero_()
         else:
-            stream = torch.Generator().manual_seed(seed ^ zlib.crc32(name.encode()))
+            stream = torch.Generator('cpu').manual_seed(
+                seed ^ zlib.crc32(name.encode())
+            )
             std = parameter.shape[-1] ** -0.5  # LeCun: unit variance stays unit
-            values = torch.empty(parameter.shape)
+            values = torch.empty(parameter.shape, dtype=torch.float32, device='cpu')
             parameter.copy_(values.normal_(0, std, generator=stream))
     return model.eval()

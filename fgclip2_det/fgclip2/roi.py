@@ -40,8 +40,8 @@ def axis_weights(
         step, sampling_ratio
     )  # fmt: skip
     most = max(int(points.max()), 1) if len(points) else 1
-    index = torch.arange(most, device=start.device)
-    bin_index = torch.arange(bins, device=start.device)
+    index = torch.arange(most, device=start.device, dtype=step.dtype)
+    bin_index = torch.arange(bins, device=start.device, dtype=step.dtype)
     # (n, bins, most): centres of the sub-intervals of every bin
     offset = (index + 0.5) * (step / points.clamp(min=1))[:, None]
     x = (

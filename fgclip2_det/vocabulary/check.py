@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.fgclip2.tokenizer import FGCLIP2Tokenizer
+from fgclip2_det.vocabulary.blanks import spoken
 from fgclip2_det.vocabulary.embedding import TextSource
 from fgclip2_det.vocabulary.names import normalize_name
 
@@ -171,7 +172,7 @@ def _underscore(aliases: Sequence[Sequence[str]]) -> list[Finding]:
     if not names:
         return []
     count = 'a name holds' if len(names) == 1 else f'{len(names)} names hold'
-    spaces = names[0].replace('_', ' ')
+    spaces = spoken(names[0])
     message = f'{count} underscores, read as spaces: {names[0]!r} as {spaces!r}'
     return [Finding('underscore', names, message)]
 

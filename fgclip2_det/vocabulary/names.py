@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.io.text import read_json, read_text
+from fgclip2_det.vocabulary.blanks import spoken
 from fgclip2_det.vocabulary.texts import parse_texts
 
 ALIAS_MARK = '|'
@@ -16,8 +17,9 @@ LANGUAGES = ('en', 'zh', 'both', 'mixed')
 
 
 def normalize_name(name: str) -> str:
-    """Lower case, underscores as spaces, single spaces; what makes names equal."""
-    return ' '.join(name.replace('_', ' ').lower().split())
+    """Lower case, underscores and blanks of any sort as single spaces; what makes names
+    equal."""
+    return spoken(name).lower()
 
 
 def parts_of(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.vocabulary.blanks import plain_blanks, spoken
 from fgclip2_det.vocabulary.check import check_names
 from fgclip2_det.vocabulary.embedding import TextSource, embed_groups, fingerprint
 from fgclip2_det.vocabulary.name_lists import load_list
@@ -29,7 +30,9 @@ __all__ = ['Vocabulary', 'fingerprint', 'normalize_name', 'parse_texts']
 
 def _says_something(name: str) -> bool:
     """Whether a letter, a digit or a symbol (emoji) is in the name."""
-    return any(unicodedata.category(character)[0] in 'LNS' for character in name)
+    return any(
+        unicodedata.category(character)[0] in 'LNS' for character in spoken(name)
+    )
 
 
 class Vocabulary:
@@ -301,7 +304,7 @@ class Vocabulary:
 
     def prompts(self) -> list[list[str]]:
         """Texts of every class: aliases (or parts) x templates, lower-cased as the
-        tokenizer does, underscores as spaces."""
+        tokenizer does, underscores and blanks of any sort as single spaces."""
         return [
             [
                 prompt
@@ -312,8 +315,8 @@ class Vocabulary:
         ]
 
     def _prompts_of(self, alias: str) -> list[str]:
-        alias = alias.replace('_', ' ')
-        return [template.format(alias).lower() for template in self.templates]
+        texts = (template.format(spoken(alias)) for template in self.templates)
+        return [plain_blanks(text).lower() for text in texts]
 
     def embed(
         self,

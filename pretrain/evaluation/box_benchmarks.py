@@ -10,6 +10,7 @@ from statistics import mean, median
 
 from fgclip2_det.datasets.odinw_sets import OdinwSet, odinw_sets
 from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.blanks import spoken
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
 from .coco import add_groups, rank_boxes
@@ -73,7 +74,7 @@ def _read_boxes(
     items = take_first(boxes.items, options.num_images)
     failed = boxes.failed if options.num_images is None else []
     check_images_exist(items, files['images'])
-    names = [category['name'].replace('_', ' ') for category in boxes.categories]
+    names = [spoken(category['name']) for category in boxes.categories]
     try:
         grouped = groups(boxes.categories)
         Vocabulary(names, check=False)  # refuses equal names
@@ -147,7 +148,7 @@ def _read_odinw(
             raise FileNotFoundError(f'{path} is missing; it is published at {_ODINW}')
         boxes = read_named_boxes(path, root / one.image_root, all_boxes=True)
         names = [one.prompts.get(c['name'], c['name']) for c in boxes.categories]
-        names = [name.replace('_', ' ').replace('-', ' ') for name in names]
+        names = [spoken(name.replace('-', ' ')) for name in names]
         rows = {c['id']: row for row, c in enumerate(boxes.categories)}
         items = take_first(boxes.items, options.num_images)
         failed = boxes.failed if options.num_images is None else []

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgclip2_det.vocabulary import TEMPLATE_SETS
+from fgclip2_det.vocabulary.blanks import spoken
 from fgclip2_det.vocabulary.name_lists import FOLDER
 from fgclip2_det.vocabulary.names import read_names_file
 
@@ -41,7 +42,7 @@ def read_class_list(name: str) -> list[list[str]]:
 def class_prompts(aliases: Sequence[str]) -> list[str]:
     """Lower-cased prompts of one class: CLIP's 80 templates times its aliases."""
     templates = TEMPLATE_SETS['imagenet80']
-    return [t.format(name).lower() for name in aliases for t in templates]
+    return [t.format(spoken(name)).lower() for name in aliases for t in templates]
 
 
 def embed_prompts(

@@ -8,6 +8,7 @@ from mmdet.structures import DetDataSample, SampleList
 
 from fgclip2_det.models.detectors.readable_names import readable_names
 from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.blanks import spoken
 
 
 def reads_text(detector: BaseDetector) -> bool:
@@ -34,7 +35,7 @@ def names_to_give(detector: BaseDetector, vocabulary: Vocabulary) -> list[str]:
         clean_label_name,
         type(detector).__name__,
     )
-    return [name.replace('_', ' ') for name in names]
+    return [spoken(name) for name in names]
 
 
 def give_names(samples: SampleList, names: list[str]) -> None:

@@ -21,6 +21,7 @@ from fgclip2_det.models.detectors.readable_names import (
     warn_of_other_scripts,
 )
 from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.blanks import spoken
 from fgclip2_det.vocabulary.synonyms import match_names
 
 # (n, 4) xyxy in pixels, (n,) scores, (n,) labels
@@ -201,7 +202,7 @@ class HuggingFaceDetector(BaseDetector):
         return self.vocabulary
 
     def _names_to_ask(self, aliases: Sequence[Sequence[str]]) -> list[str]:
-        aliases = [[name.replace('_', ' ') for name in names] for names in aliases]
+        aliases = [[spoken(name) for name in names] for names in aliases]
         if self._ask is closed_set:
             return _own_names(self.model.config.id2label, aliases)
         reader, config = type(self.model).__name__, self.model.config
