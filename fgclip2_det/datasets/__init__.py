@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 if HAS_MM:
+    from .missing_masks import install
     from .open_vocab_coco import OpenVocabCocoDataset
     from .open_vocab_lvis import OpenVocabLVISDataset
     from .ovshapes import OVShapesDataset
@@ -41,3 +42,4 @@ if HAS_MM:
         'OpenVocabLoadImage',
         'UnreadableImageError',
     ]
+    install()

@@ -8,10 +8,9 @@ of ``metainfo['classes']``; our data sets and the vocabulary go by that order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from mmdet.datasets import CocoDataset
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import Dataset
 
@@ -20,11 +19,11 @@ from fgclip2_det.coco.categories import (
     first_exchange,
     read_categories,
 )
+from fgclip2_det.evaluation.label_order import check_metric
 
 # of several files with the same names: their ids differ, their counts add up
 _OF_ONE_FILE = ('category_ids', 'cumulative_sizes')
 _LABELS = ('classes', 'base_classes', 'novel_classes')
-_REMEDY = "write metainfo's classes in the order of the file, or use "
 
 
 def settle_metainfo(runner: Runner) -> None:
@@ -97,7 +96,10 @@ def check_dataset(dataset: Dataset) -> None:
             order = describe_orders(
                 label, classes, ordered, f'the boxes of {type(leaf).__name__}'
             )
-            raise ValueError(f'{leaf.ann_file}: {order}; {_REMEDY}OpenVocabCocoDataset')
+            raise ValueError(
+                f"{leaf.ann_file}: {order}; write metainfo's classes in the order of "
+                'the file, or use OpenVocabCocoDataset'
+            )
 
 
 def check_metrics(evaluator: Evaluator, classes: Sequence[str]) -> None:
@@ -107,16 +109,7 @@ def check_metrics(evaluator: Evaluator, classes: Sequence[str]) -> None:
         ValueError: naming the metric, with both orders.
     """
     for metric in evaluator.metrics:
-        categories = _categories_of(metric, classes)
-        if categories is None:
-            continue
-        by_name = getattr(metric, '_lvis_api', None) is None
-        label = first_exchange(classes, categories, complete=by_name)
-        if label is not None:
-            name = type(metric).__name__
-            order = describe_orders(label, classes, categories, name)
-            ours = 'OpenVocabCocoMetric' if by_name else 'OpenVocabLVISMetric'
-            raise ValueError(f'{order}; {_REMEDY}{ours}, which goes by name')
+        check_metric(metric, classes)
 
 
 def check_trained_classes(trained: Sequence[str], classes: Sequence[str]) -> None:
@@ -141,18 +134,6 @@ def leaf_datasets(dataset: Dataset) -> Iterator[Dataset]:
         yield dataset
     for child in inner or ():
         yield from leaf_datasets(child)
-
-
-def _categories_of(metric: BaseMetric, classes: Sequence[str]) -> list[dict] | None:
-    """Categories of label 0, 1, ... of a metric of MMDetection with an annotation
-    file; None of others."""
-    lvis = getattr(metric, '_lvis_api', None)
-    if lvis is not None:
-        return [lvis.cats[i] for i in lvis.get_cat_ids()]
-    api: Any = getattr(metric, '_coco_api', None)
-    if api is None or not hasattr(metric, 'cat_ids'):
-        return None
-    return [api.cats[i] for i in api.getCatIds(catNms=list(classes))]
 
 
 def _set_metainfo(dataset: Dataset, metainfo: dict) -> None:

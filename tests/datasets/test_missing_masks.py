@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from mmdet.datasets import CocoDataset
 from mmengine.logging import MMLogger
 from PIL import Image
 
@@ -31,7 +32,7 @@ def logged(monkeypatch) -> list[str]:
     return lines
 
 
-def build(folder, masks: list, pipeline=TRAIN) -> OpenVocabCocoDataset:
+def build(folder, masks: list, pipeline=TRAIN, kind=OpenVocabCocoDataset):
     """One picture, a box of 30 x 30 for each of the masks."""
     pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     Image.fromarray(pixels).save(folder / '1.png')
@@ -48,21 +49,27 @@ def build(folder, masks: list, pipeline=TRAIN) -> OpenVocabCocoDataset:
         annotations=annotations,
     )
     (folder / 'ann.json').write_text(json.dumps(coco))
-    return OpenVocabCocoDataset(
-        data_root=str(folder), ann_file='ann.json', pipeline=pipeline
-    )
+    classes = dict(classes=('cat',))
+    return kind(
+        data_root=str(folder), ann_file='ann.json', pipeline=pipeline,
+        metainfo=classes, data_prefix=dict(img=''),
+    )  # fmt: skip
 
 
+@pytest.mark.parametrize('kind', [OpenVocabCocoDataset, CocoDataset])
 @pytest.mark.parametrize('missing', [[], [[]], [[60, 10, 90, 40]], None])
-def test_an_instance_without_mask_is_ignored(tmp_path, logged, missing):
+def test_an_instance_without_mask_is_ignored(tmp_path, logged, missing, kind):
     """Its box stays, so that what is there is not taken for background."""
-    dataset = build(tmp_path, [SQUARE, missing])
+    dataset = build(tmp_path, [SQUARE, missing], kind=kind)
     sample = dataset[0]['data_samples']
     assert sample.gt_instances.bboxes.tensor.tolist() == [[20, 10, 50, 40]]
     assert sample.gt_instances.masks.areas.tolist() == [900]
     assert sample.ignored_instances.bboxes.tensor.tolist() == [[60, 10, 90, 40]]
     (line,) = logged
-    assert '1 of 2 annotations have no mask (annotation 41 the first)' in line
+    first = (
+        'image 1 has the first' if kind is CocoDataset else 'annotation 41 the first'
+    )
+    assert f'1 of 2 annotations have no mask ({first})' in line
 
 
 def test_boxes_alone_need_no_mask(tmp_path, logged):
@@ -72,6 +79,7 @@ def test_boxes_alone_need_no_mask(tmp_path, logged):
     assert len(dataset[0]['data_samples'].gt_instances) == 2 and not logged
 
 
-def test_no_mask_at_all_is_another_kind_of_file(tmp_path):
+@pytest.mark.parametrize('kind', [OpenVocabCocoDataset, CocoDataset])
+def test_no_mask_at_all_is_another_kind_of_file(tmp_path, kind):
     with pytest.raises(ValueError, match='none of its 2 annotations has a mask'):
-        build(tmp_path, [[], None])
+        build(tmp_path, [[], None], kind=kind)

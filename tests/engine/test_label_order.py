@@ -12,6 +12,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 import fgclip2_det  # noqa: F401  isort: skip
 import numpy as np
+import torch
 from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric, LVISMetric
 from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric
@@ -147,6 +148,28 @@ def test_metrics_that_go_by_the_file(file):
     check_metrics(Evaluator([CocoMetric()]), ours['classes'])  # no file: by label
     with pytest.raises(ValueError, match=r"label 4 is 'bird' .* nothing to CocoMetric"):
         check_metrics(Evaluator(metrics), [*NAMES, 'bird'])
+
+
+@pytest.mark.parametrize('kind', [CocoMetric, LVISMetric, LVISFixedAPMetric])
+def test_metrics_check_our_labels_by_themselves(file, kind):
+    """Under any tool; a data set of MMDetection is left to it."""
+    if kind is not CocoMetric:
+        pytest.importorskip('lvis', reason='needs the package lvis')
+    found = dict(bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0))
+    sample = dict(img_id=1, ori_shape=(96, 160), pred_instances=found)
+    for options, fault in ((dict(novel_classes=['dog']), True), (dict(), False)):
+        metric = kind(str(file))
+        metric.dataset_meta = OpenVocabCocoDataset(
+            ann_file=str(file), **options
+        ).metainfo
+        if fault:
+            with pytest.raises(ValueError, match=r"label 0 is 'cat' .* 'dog' to"):
+                metric.process({}, [sample])
+        else:
+            metric.process({}, [sample])
+    metric = kind(str(file))
+    metric.dataset_meta = dict(classes=SORTED)
+    metric.process({}, [sample])
 
 
 @pytest.mark.parametrize('kind', [LVISMetric, LVISFixedAPMetric])

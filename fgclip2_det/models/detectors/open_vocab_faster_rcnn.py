@@ -59,5 +59,5 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
         rescale: bool = True,
     ) -> SampleList:
         """As in ``FasterRCNN``."""
-        self.check_vocabulary()
+        self.check_vocabulary(batch_data_samples)
         return super().predict(batch_inputs, batch_data_samples, rescale)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import torch
 from mmdet.structures import SampleList
 from torch import Tensor
 
+from fgclip2_det.compat import det_inferencer
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.models.detectors.text_prompts import (
+    let_texts_through,
+    names_of_samples,
+)
 from fgclip2_det.models.encoders import build_encoder, pretrained_folder
 from fgclip2_det.vocabulary import Vocabulary, fingerprint
 
@@ -61,9 +66,17 @@ class OpenVocabMixin:
     The text tower is no part of the detector: names are embedded once, whenever the
     vocabulary changes, and the embeddings travel with the checkpoint.
 
+    MMDetection's ``init_detector``, ``inference_detector`` and ``DetInferencer`` work
+    on it: they set ``dataset_meta`` from the checkpoint, whose classes become the
+    vocabulary, and give ``text_prompt`` or ``texts`` with an image; such names are in
+    force for that call alone.
+
     Attributes:
         vocabulary: the one in force, or None.
         configured_vocabulary: the one of the config, or None.
+        dataset_meta: ``classes``, ``base_classes`` and ``novel_classes`` in force,
+            what else a checkpoint or a user put there; None without any.
+        cfg: the config that ``init_detector`` built the detector from, or None.
         keep_text_encoder: set it where vocabularies change often; the text tower
             then stays in memory after its first use.
     """
@@ -82,6 +95,7 @@ class OpenVocabMixin:
         self.vocabulary: Vocabulary | None = None
         # what was set, as it was given, and the encoder; in a tuple: no submodule
         self._given: tuple = (None, None)
+        self._before_texts: tuple | None = None  # what was given before an image's
         self.keep_text_encoder = False
         self._kept_text_encoder: list[FGCLIP2] = []  # in a list: no submodule
         if vocabulary is not None:
@@ -135,12 +149,43 @@ class OpenVocabMixin:
         self._set_hard_names(vocabulary, digest, source)
         self.roi_head.bbox_head.num_classes = len(vocabulary)
         self.vocabulary, self._given = vocabulary, (names, encoder)
-        self.dataset_meta = dict(
+        self._before_texts = None
+        self._update_dataset_meta(vocabulary)
+        return vocabulary
+
+    def _update_dataset_meta(self, vocabulary: Vocabulary) -> None:
+        """In place: MMDetection's visualizer holds the same dictionary."""
+        meta = {} if self.dataset_meta is None else self.dataset_meta
+        meta.update(
             classes=tuple(vocabulary.names),
             base_classes=tuple(vocabulary.base_classes),
             novel_classes=tuple(vocabulary.novel_classes),
         )
-        return vocabulary
+        palette = meta.get('palette')
+        if isinstance(palette, list | tuple) and len(palette) < len(vocabulary):
+            meta['palette'] = 'random'  # a colour a name
+        self.dataset_meta = meta
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """See the class."""
+        return self.__dict__.get('_dataset_meta')
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict | None) -> None:
+        self.__dict__['_dataset_meta'] = meta
+
+    @property
+    def cfg(self) -> MutableMapping | None:
+        """See the class."""
+        return self.__dict__.get('_cfg')
+
+    @cfg.setter
+    def cfg(self, cfg: MutableMapping | None) -> None:
+        self.__dict__['_cfg'] = cfg
+        if cfg is not None:
+            let_texts_through(cfg)
+            det_inferencer.install()
 
     def _set_hard_names(
         self, vocabulary: Vocabulary, digest: Tensor, source: FGCLIP2 | str | None
@@ -166,15 +211,47 @@ class OpenVocabMixin:
     def trained_classes(self, names: Sequence[str]) -> None:
         self.classifier.trained_classes = names
 
-    def check_vocabulary(self) -> None:
-        """Raises ``ValueError`` if there is none."""
+    def check_vocabulary(self, batch_data_samples: SampleList = ()) -> None:
+        """Have the vocabulary that the images ask for, or the one that is set, or the
+        checkpoint's.
+
+        Raises:
+            ValueError: if there is none, or images of a batch ask for different ones.
+        """
         if self.vocabulary is not None and self.classifier.loaded:
             self.set_vocabulary(*self._given)  # what was set outlives a load
+        if self.vocabulary is None and self.classifier.loaded:
+            self._take_checkpoints_names()
+        self._take_texts(names_of_samples(batch_data_samples))
         if self.vocabulary is None:
             raise ValueError(
                 "the detector has no vocabulary; call set_vocabulary(['cat', '狗']) "
                 'or add OpenVocabVocabularyHook to custom_hooks'
             )
+
+    def _take_checkpoints_names(self) -> None:
+        """``dataset_meta``'s names, or those that training had boxes of; which of them
+        are as many as the embeddings that were loaded."""
+        meta, count = self.dataset_meta or {}, len(self.classifier.is_base)
+        for names, base in (
+            (meta.get('classes'), meta.get('base_classes')),
+            (self.trained_classes, None),
+        ):
+            if names and len(names) == count:
+                self.set_vocabulary(Vocabulary(names, base_classes=base, check=False))
+                return
+
+    def _take_texts(self, names: list[str] | None) -> None:
+        """Names that came with an image; the vocabulary before them returns after."""
+        before = self._before_texts
+        if names is None:
+            if before is not None:
+                self.set_vocabulary(*before)
+        elif self.vocabulary is None or self.vocabulary.names != names:
+            before = before or (self._given if self.vocabulary else None)
+            self.keep_text_encoder = True
+            self.set_vocabulary(names)
+            self._before_texts = before
 
     def check_training_boxes(self, batch_data_samples: SampleList) -> None:
         """Raises ``ValueError`` for a training box of a novel class or beyond the

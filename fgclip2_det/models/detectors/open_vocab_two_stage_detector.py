@@ -86,7 +86,7 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         The encoder runs on the batch; everything after it sees each image on
         its own grid, so a batch gives what its images give one by one.
         """
-        self.check_vocabulary()
+        self.check_vocabulary(batch_data_samples)
         maps, dense = self.backbone.extract(batch_inputs)
         grids = self.backbone.grid_sizes(batch_inputs)
         results = []

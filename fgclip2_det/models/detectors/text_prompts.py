@@ -1,0 +1,55 @@
+"""``text_prompt`` and ``texts`` of MMDetection's own inference functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+
+from mmdet.structures import SampleList
+
+from fgclip2_det.vocabulary import parse_texts
+
+_KEYS = ('text', 'custom_entities')
+_META_KEYS = (  # PackDetInputs' own
+    'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
+    'flip_direction',
+)  # fmt: skip
+
+
+def names_of_samples(samples: SampleList) -> list[str] | None:
+    """Names that a user gave with the images, None if there are none.
+
+    Args:
+        samples: their ``text`` is a string such as 'cat . dog', or a list of names.
+
+    Raises:
+        ValueError: if the images of a batch have different texts.
+    """
+    texts = [sample.get('text') for sample in samples]
+    if not texts or not texts[0]:
+        texts = [text for text in texts if text]
+        if not texts:
+            return None
+    if any(text != texts[0] for text in texts) or len(texts) != len(samples):
+        raise ValueError(
+            f'the images of a batch have different texts ({texts[0]!r}, ...); a '
+            'detector has one vocabulary at a time: use batch_size=1'
+        )
+    (text, *_) = texts
+    return parse_texts(text) if isinstance(text, str) else list(text)
+
+
+def let_texts_through(cfg: MutableMapping) -> None:
+    """Have the test pipeline of a config pack the texts that images come with."""
+    for pipeline in _pipelines((cfg.get('test_dataloader') or {}).get('dataset')):
+        step = pipeline[-1] if len(pipeline) else {}
+        if str(step.get('type')).endswith('PackDetInputs'):
+            keys = step.get('meta_keys', _META_KEYS)
+            step['meta_keys'] = tuple(dict.fromkeys([*keys, *_KEYS]))
+
+
+def _pipelines(dataset: Mapping | None) -> list[Sequence]:
+    if not isinstance(dataset, Mapping):
+        return []
+    inner = [dataset.get('dataset'), *(dataset.get('datasets') or ())]
+    own = [dataset['pipeline']] if dataset.get('pipeline') else []
+    return own + [pipeline for part in inner for pipeline in _pipelines(part)]
