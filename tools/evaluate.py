@@ -59,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     add('--out', type=Path, required=True, help='JSON file for metrics and protocol')
     add('--iou-type', nargs='+', choices=['bbox', 'segm'], default=['bbox'],
         help='boxes (default), masks or both')  # fmt: skip
+    add('--drop-outside', action='store_true',
+        help='leave rows wholly off their picture out, as rescore.py does; else they '
+             'are false positives, as in pycocotools')  # fmt: skip
     add('--base', nargs='+', help='base classes of ov-coco')
     add('--novel', nargs='+', help='novel classes; default: as the categories say')
     add('--minival-ids',
@@ -106,6 +109,7 @@ def main(args: argparse.Namespace) -> None:
         keep,
         ids=args.ids or 'id',
         categories=args.categories or 'id',
+        drop_outside=args.drop_outside,
     )
     figures = evaluate_results(
         args.protocol, truths, read.results, args.iou_type, novel_ids
@@ -132,7 +136,8 @@ def main_language(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.files import write_atomic
     from fgclip2_det.evaluation.language_protocols import evaluate_language
 
-    for name in ('base', 'novel', 'minival_ids', 'classwise', 'ids', 'categories'):
+    own = 'base', 'novel', 'minival_ids', 'classwise', 'ids', 'categories'
+    for name in (*own, 'drop_outside'):
         if getattr(args, name):
             raise ValueError(
                 f'--{name.replace("_", "-")} is no option of --protocol {args.protocol}'

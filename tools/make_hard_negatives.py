@@ -159,6 +159,7 @@ class _NoPool:
 
 
 def main(args: argparse.Namespace) -> None:
+    from fgclip2_det.io.text import read_text
     from pretrain.hard_negatives import HardNegativeWriter, fill_record
 
     for name, value, least in (
@@ -170,7 +171,7 @@ def main(args: argparse.Namespace) -> None:
     if args.min_num > args.num:
         raise ValueError(f'--min-num {args.min_num} is more than --num {args.num}')
     files = find_files(args.ann, args.out)
-    names = args.forbidden.read_text(encoding='utf-8') if args.forbidden else ''
+    names = read_text(args.forbidden) if args.forbidden else ''
     names = [line.strip() for line in names.splitlines() if line.strip()]
     writer = HardNegativeWriter(args.num, args.seed, names, args.lexicon)
     task = partial(

@@ -122,7 +122,13 @@ def pseudo_boxes(args: argparse.Namespace) -> None:
     from fgclip2_det.datasets.prepare import write_pseudo_boxes
 
     counts = write_pseudo_boxes(
-        args.ann, args.predictions, args.out, args.rule, args.min_score
+        args.ann,
+        args.predictions,
+        args.out,
+        args.rule,
+        args.min_score,
+        args.ids,
+        args.categories,
     )
     print(
         f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes '
@@ -239,6 +245,10 @@ def parser() -> argparse.ArgumentParser:
     add('--predictions', type=Path, required=True, help='COCO result list')
     add('--rule', choices=['score', 'size'], default='score',
         help='best box of the label, or largest box of the image; default: score')
+    add('--ids', choices=['id', 'stem'], default='id',
+        help='image_id of the rows is an id (default) or a file stem')
+    add('--categories', choices=['id', 'from-1'], default='id',
+        help='category_id of the rows is an id (default) or counts from 1')
     add('--min-score', type=float, default=0.3, help='of candidates; default 0.3')
 
     add = command(check, 'table of the data sets below a folder')

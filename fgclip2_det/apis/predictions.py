@@ -12,7 +12,7 @@ from tqdm import tqdm
 from fgclip2_det.apis.config_labels import label_names_of_config
 from fgclip2_det.apis.mmdet_pickle import read_mmdet_pickle
 from fgclip2_det.apis.result_pictures import find_pictures
-from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.entries import names_of, used_categories, without_roots
 from fgclip2_det.coco.label_order import ids_of_labels
 from fgclip2_det.coco.result_lists import RowCounts, read_rows, row_score
 from fgclip2_det.datasets.class_split import ClassSplit, resolve_classes
@@ -96,7 +96,11 @@ def read_predictions(
         found = None
     truths = make_truths(coco['images'], _classes_of(split, classes), [], [], [])
     left_out = {c['id']: LEFT_OUT for c in coco['categories']}
-    truths = replace(truths, category_index=left_out | truths.category_index)
+    truths = replace(
+        truths,
+        category_index=left_out | truths.category_index,
+        category_names={category['id']: names_of(category) for category in classes},
+    )
     read = read_rows(predictions_file, truths, ids, categories, found)
     rows: dict = {}
     for row in read.rows:

@@ -69,8 +69,8 @@ def without_roots(
         category
         for category in categories
         if category.get('id') not in used
-        and not set(names_of(category)) & set(asked)
         and _is_root(category, categories, used)
+        and not _is_asked(category, categories, asked)
     ]
     for category in roots:
         say_once(
@@ -101,6 +101,14 @@ def titles_of(categories: Sequence[dict]) -> list[str]:
         f'{name} (id {category["id"]})' if counts[name] > 1 else name
         for name, category in zip(names, categories, strict=True)
     ]
+
+
+def _is_asked(
+    category: dict, categories: Sequence[dict], asked: Collection[str]
+) -> bool:
+    """Whether a listed name means this category, and no other can be meant."""
+    others = {name for c in categories if c is not category for name in names_of(c)}
+    return bool(set(names_of(category)) & set(asked) - others)
 
 
 def _is_root(category: dict, categories: Sequence[dict], used: Collection) -> bool:

@@ -1,8 +1,9 @@
 """COCO result lists: one reader for all that evaluate, re-score or tune.
 
-Rows wholly off their picture are left out and counted; rows of images and of classes
-that do not count likewise. What remains is kept as given: boxes that reach beyond the
-border are clipped by those who pool them.
+Rows of images and of classes that do not count are left out and counted. So are rows
+wholly off their picture where boxes are pooled; an evaluation counts them and keeps
+them as what they are in pycocotools, false positives. What remains is kept as given:
+boxes that reach beyond the border are clipped by those who pool them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class RowCounts:
             ground truth has but that do not count.
         num_outside: rows wholly off their picture.
         doubts: sentences on numbers that look like another tool's.
+        outside_kept: whether the rows off their picture are among the results.
     """
 
     num_rows: int
@@ -46,16 +48,22 @@ class RowCounts:
     num_other_classes: int
     num_outside: int = 0
     doubts: tuple[str, ...] = ()
+    outside_kept: bool = False
 
     def lines(self) -> list[str]:
         """A sentence on each kind of row that was left out, and the doubts."""
-        kinds = (
-            (self.num_other_images, 'of images that do not count'),
-            (self.num_other_classes, 'of classes that do not count'),
-            (self.num_outside, 'wholly off their picture'),
+        outside = 'wholly off their picture '
+        outside += (
+            'count as false positives, as in pycocotools'
+            if self.outside_kept
+            else 'were left out'
         )
-        left_out = [f'{n} rows {what} were left out' for n, what in kinds if n]
-        return [*left_out, *self.doubts]
+        kinds = (
+            (self.num_other_images, 'of images that do not count were left out'),
+            (self.num_other_classes, 'of classes that do not count were left out'),
+            (self.num_outside, outside),
+        )
+        return [*(f'{n} rows {what}' for n, what in kinds if n), *self.doubts]
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ def read_results(
     prune_rows: int = 4_000_000,
     ids: str = 'id',
     categories: str = 'id',
+    drop_outside: bool = False,
 ) -> ReadResults:
     """Read a result list of any length.
 
@@ -103,6 +112,8 @@ def read_results(
         prune_rows: see ``keep``.
         ids, categories: what ``image_id`` and ``category_id`` are, see
             :class:`.RowKeys`.
+        drop_outside: leave rows wholly off their picture out, as re-scoring does.
+            pycocotools keeps them, and its AP is then lower.
 
     Raises:
         ValueError: naming file and row (from 0): truncated files, unknown images or
@@ -110,7 +121,8 @@ def read_results(
             the annotation file, rows that occur twice, boxes that look like xyxy.
     """
     parts: list[Results] = []
-    tally, pending = _Tally(path, RowKeys(truths, ids, categories), iou_types), 0
+    keys = RowKeys(truths, ids, categories)
+    tally, pending = _Tally(path, keys, iou_types, drop_outside), 0
     with _collector_paused():
         for _, block, counted in tally.blocks(stream_rows(path)):
             parts.append(block.select(counted))
@@ -139,7 +151,7 @@ def read_rows(
     Raises:
         ValueError: as there.
     """
-    tally = _Tally(path, RowKeys(truths, ids, categories), ('bbox',))
+    tally = _Tally(path, RowKeys(truths, ids, categories), ('bbox',), True)
     kept, parts = [], [no_results()]
     with _collector_paused():
         for block, columns, counted in tally.blocks(
@@ -173,8 +185,13 @@ class _Tally:
     """Blocks of checked rows of a file, and their counts."""
 
     def __init__(
-        self, path: str | os.PathLike, keys: RowKeys, iou_types: Sequence[str]
+        self,
+        path: str | os.PathLike,
+        keys: RowKeys,
+        iou_types: Sequence[str],
+        drop_outside: bool,
     ) -> None:
+        self.drop_outside = drop_outside
         self.path, self.keys, self.iou_types = path, keys, iou_types
         self.counts, self.num_exchanged = np.zeros(4, np.int64), 0
         self.form = _BoxForm(keys)
@@ -198,7 +215,7 @@ class _Tally:
                 self.num_exchanged += int((outside & turned).sum())
             kinds = other_image.sum(), other_class.sum(), outside.sum()
             self.counts += len(rows), *kinds
-            yield rows, columns, counted & ~outside
+            yield rows, columns, counted & ~(outside & self.drop_outside)
 
     def finish(self, results: Results) -> tuple:
         """Fields of :class:`RowCounts`, once all blocks were read."""
@@ -210,7 +227,7 @@ class _Tally:
                 'and height exchanged: does the annotation file have the sizes before '
                 "the pictures' EXIF orientation? write the upright sizes"
             )
-        return *self.counts.tolist(), tuple(doubts)
+        return *self.counts.tolist(), tuple(doubts), not self.drop_outside
 
     def _convert(self, rows: list) -> Results:
         try:

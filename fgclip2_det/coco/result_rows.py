@@ -108,7 +108,7 @@ class RowKeys:
         if self.by_stem:
             self.images = self._images_by_stem()
         if self.from_one:
-            counted = sorted(truths.category_names)
+            counted = sorted(truths.category_names, key=lambda i: (str(type(i)), i))
             self.categories = {
                 n: truths.category_index[i] for n, i in enumerate(counted, 1)
             }

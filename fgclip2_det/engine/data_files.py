@@ -11,6 +11,7 @@ from typing import Any
 from fgclip2_det.coco.entries import image_name
 from fgclip2_det.coco.masks import annotation_mask_fault
 from fgclip2_det.datasets.prepare.json_stream import stream_json
+from fgclip2_det.io.text import read_json
 
 _LOADERS = ('train_dataloader', 'val_dataloader')
 _EVALUATORS = ('val_evaluator',)
@@ -182,7 +183,13 @@ def _pieces(file: DataFile) -> Iterator[tuple[str, bool, Any]]:
     try:
         yield from stream_json(file.path)
     except ValueError as error:
-        raise ValueError(f'{file.part}: {error}') from error
+        if not isinstance(error.__cause__, UnicodeDecodeError):
+            raise ValueError(f'{file.part}: {error}') from error
+        content = read_json(file.path)  # of another encoding, as the data set reads it
+        if isinstance(content, dict):
+            for key, entries in content.items():
+                for entry in entries if isinstance(entries, list) else ():
+                    yield key, True, entry
 
 
 def _check_mask(file: DataFile, annotation: dict, image: dict) -> None:

@@ -71,6 +71,7 @@ def describe_protocol(
             'rows_of_other_images': read.num_other_images,
             'rows_of_other_classes': read.num_other_classes,
             'rows_outside': read.num_outside,
+            'rows_outside_kept': read.outside_kept,
             'images_without_rows': len(images) - seen,
         },
         'files': {

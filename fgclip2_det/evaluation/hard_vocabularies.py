@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from fgclip2_det.coco.result_rows import box_fault, score_fault, stream_rows
-from fgclip2_det.io.text import read_json
+from fgclip2_det.io.text import read_json, read_text
 
 from .coco_ap import box_iou
 from .ground_truths import Truths, make_truths
@@ -144,10 +144,7 @@ def _read_all(path: str | os.PathLike) -> list[HardObject]:
 
 def _of_lines(path: str | os.PathLike) -> list[HardObject]:
     found = []
-    try:
-        lines = Path(path).read_text(encoding='utf-8').split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be read as UTF-8 text: {error}') from error
+    lines = read_text(path).split('\n')
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -269,10 +266,9 @@ def _read_rows(
             outside += x + w > 1.02 * width or y + h > 1.02 * height
             if max(x - width, y - height, -x - w, -y - h) > 0:
                 num_outside += 1
-                del rows[found]
-    if outside > max(_MANY, _SHARE * (len(rows) + num_outside)):
+    if outside > max(_MANY, _SHARE * len(rows)):
         raise ValueError(
-            f'{path}: {outside} of {len(rows) + num_outside} boxes reach outside of '
+            f'{path}: {outside} of {len(rows)} boxes reach outside of '
             'their pictures; they look like x1, y1, x2, y2, expected x, y, width, '
             'height'
         )

@@ -94,7 +94,7 @@ def _guess(data: bytes, path: str | os.PathLike) -> str:
     if data[::2].count(0) > len(data) // 4:
         return _decode(data, 'utf-16-be', path)
     text = _try(data, _CHINESE)
-    if text is None or not _is_common_chinese(text):
+    if text is None or '\0' in text or not _is_common_chinese(text):
         raise ValueError(
             f'{path} is in an unknown encoding, neither UTF-8 nor UTF-16 nor GB 18030; '
             'save it as UTF-8'

@@ -18,6 +18,7 @@ from fgclip2_det.evaluation.hard_vocabularies import (
     read_hard_objects,
 )
 from fgclip2_det.evaluation.results import Results
+from fgclip2_det.io.text import read_json, read_text
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
 from .candidate_boxes import read_candidates
@@ -89,7 +90,7 @@ def _asked(path: Path, truths: Truths) -> tuple[list[list[int]], bool]:
     if not path.is_file():
         return [list(range(len(truths.categories)))] * len(truths.images), False
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path)
         asked = [
             [truths.category_index[i] for i in content[str(entry['id'])]]
             for entry in truths.images
@@ -222,7 +223,7 @@ def _run_fgovd(
 
 def _paths(path: Path) -> dict:
     """File name of each image of a jsonl file that was checked before."""
-    lines = path.read_text(encoding='utf-8').split('\n')
+    lines = read_text(path).split('\n')
     entries = [json.loads(line) for line in lines if line.strip()]
     return {entry['image_id']: entry['img_path'] for entry in entries}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.io.text import read_text
 
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first, to_xyxy
@@ -159,10 +160,7 @@ def read_fgovd(path: str | os.PathLike) -> Iterator[CaptionedBox]:
             a box that is empty or outside its image; or if the file has no line.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding='utf-8').split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be read as UTF-8 text: {error}') from error
+    lines = read_text(path).split('\n')
     if not any(map(str.strip, lines)):
         raise ValueError(f'{path} is empty; expected one json object a line')
     for number, line in enumerate(lines, 1):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fgclip2_det.fgclip2.picture import open_picture
+from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary import load_list
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
@@ -138,10 +139,7 @@ def _stems(paths: Mapping[str, Path], suffix: str) -> list[str]:
     if source.is_dir():
         stems = sorted(path.stem for path in source.glob(f'*{suffix}'))
     else:
-        try:
-            stems = source.read_text(encoding='utf-8').split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f'{source} cannot be read as text: {error}') from error
+        stems = read_text(source).split()
     if not stems:
         raise ValueError(f'{source} names no picture; expected some *{suffix} files')
     if len(set(stems)) < len(stems):

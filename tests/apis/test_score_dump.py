@@ -180,11 +180,10 @@ def test_damaged_dumps(files, encoder):
 @pytest.mark.parametrize(
     ('edit', 'message'),
     [
-        (dict(image_id=99), 'row 3 .* image 99 is not in the file'),
-        (dict(category_id=99), 'row 3 .* category 99 is not in the file'),
+        (dict(image_id=99), 'row 3 .* image 99 is not in the annotation file'),
+        (dict(category_id=99), 'row 3 .* category 99 is not in the annotation file'),
         (dict(score=1.2), r'row 3 .* score must be a probability in \[0, 1\], got 1.2'),
         (dict(bbox=[1, 2, float('nan'), 4]), 'row 3 .* bbox must be x, y, width'),
-        (dict(bbox=[500, 2, 3, 4]), 'row 3 .* lies outside its image'),
     ],
 )
 def test_bad_rows_are_named(files, encoder, edit, message):
@@ -206,3 +205,13 @@ def test_bad_files(files, encoder):
     (files / 'results.json').write_text('[]')
     with pytest.raises(ValueError, match='holds no result'):
         run(files, encoder)
+
+
+def test_rows_off_the_picture_are_dropped_and_counted(files, encoder, capsys):
+    def off(rows):
+        rows[3] |= {'bbox': [500, 2, 3, 4]}
+
+    change(files / 'results.json', off)
+    run(files, encoder)
+    assert '1 rows wholly off their picture were left out' in capsys.readouterr().out
+    assert sum(len(image.scores) for image in ScoreDump(files / 'dump')) == 25

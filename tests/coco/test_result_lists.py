@@ -43,7 +43,7 @@ def read(tmp_path, coco):
         truths = read_truths(tmp_path / ann)
         path = tmp_path / 'rows.json'
         try:
-            results = read_results(path, truths, **options)
+            results = read_results(path, truths, drop_outside=True, **options)
         except ValueError as error:
             with pytest.raises(ValueError) as other:
                 read_rows(path, truths, **options)
@@ -224,7 +224,28 @@ def test_case_of_rows_outside():
     found = read_rows(folder / 'dt.json', truths)
     assert [row['category_id'] for row in found.rows] == [1]
     assert found.lines() == ['2 rows wholly off their picture were left out']
-    assert read_results(folder / 'dt.json', truths).num_outside == 2
+    kept = read_results(folder / 'dt.json', truths)
+    assert kept.num_outside == 2 and len(kept.results) == 3
+    assert kept.lines() == [
+        '2 rows wholly off their picture count as false positives, as in pycocotools'
+    ]
+    dropped = read_results(folder / 'dt.json', truths, drop_outside=True)
+    assert dropped.num_outside == 2 and len(dropped.results) == 1
+    assert dropped.lines() == found.lines()
+
+
+def test_rows_off_the_picture_lower_ap_as_in_pycocotools(tmp_path, coco):
+    """One true box, found second of two: precision 1/2 at every recall."""
+    coco['annotations'] = coco['annotations'][:1]
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    row = {'image_id': 1, 'category_id': 1, 'bbox': list(BOXES[0]), 'score': 0.5}
+    off = row | {'bbox': [300, 300, 5, 5], 'score': 0.9}
+    (tmp_path / 'rows.json').write_text(json.dumps([row, off]))
+    truths = read_truths(tmp_path / 'ann.json')
+    for drop, expected in ((False, 0.5), (True, 1)):
+        read = read_results(tmp_path / 'rows.json', truths, drop_outside=drop)
+        metrics = evaluate_results('coco', truths, read.results).metrics
+        assert metrics['coco/bbox/AP'] == pytest.approx(expected)
 
 
 def test_sides_exchanged_are_said_of_rows(read, coco, tmp_path):

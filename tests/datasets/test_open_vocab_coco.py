@@ -349,3 +349,18 @@ def test_masks_are_checked_where_they_are_loaded(write_coco, segmentation, messa
     assert len(build(folder, pipeline=LOAD)) == 4
     coco['annotations'][4]['segmentation'] = None
     assert len(build(write_coco(coco), pipeline=[*LOAD, with_mask])) == 4
+
+
+def test_a_root_category_is_no_class(write_coco):
+    """Roboflow's category 0, which groups the others and may bear a class's name."""
+    coco = coco_dict()
+    for category in coco['categories']:
+        category['supercategory'] = 'pets'
+    root = {'id': 0, 'name': 'pets', 'supercategory': 'none'}
+    coco['categories'] = [root, *coco['categories']]
+    found = build(write_coco(coco)).metainfo
+    assert found['classes'] == ('cat', 'dog', 'sofa')
+    assert found['category_ids'] == (1, 2, 3)
+    root['name'] = 'cat'
+    found = build(write_coco(coco), novel_classes=['cat']).metainfo
+    assert found['novel_classes'] == ('cat',) and found['category_ids'] == (2, 3, 1)

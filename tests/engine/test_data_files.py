@@ -91,6 +91,20 @@ def test_some_missing_pictures(root):
         check_data_files(config(root, **skip))
 
 
+@pytest.mark.parametrize('codec', ['utf-8-sig', 'utf-16', 'gbk'])
+def test_other_encodings(root, codec):
+    def rename(content):
+        content['images'][0]['file_name'] = '猫狗.png'
+
+    change(root / 'val.json', rename)
+    text = json.dumps(json.loads((root / 'val.json').read_text()), ensure_ascii=False)
+    (root / 'val.json').write_bytes(text.encode(codec))
+    with pytest.raises(ValueError, match=r'1 of 2 pictures .* missing: .*猫狗\.png'):
+        check_data_files(config(root))
+    (root / 'val' / '猫狗.png').write_bytes(b'')
+    assert check_data_files(config(root)) == []
+
+
 def test_a_file_that_is_cut_off(root):
     text = (root / 'val.json').read_text()
     (root / 'val.json').write_text(text[:-20])

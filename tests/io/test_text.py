@@ -82,3 +82,9 @@ def test_json(tmp_path, codec):
     (tmp_path / 'a.json').write_bytes(text[:-3].encode(codec))
     with pytest.raises(ValueError, match=r'a\.json cannot be read as json'):
         read_json(tmp_path / 'a.json')
+
+
+def test_a_file_of_zeros_is_no_text():
+    """What a crash leaves of a file that was not flushed."""
+    with pytest.raises(ValueError, match=r'a\.txt is in an unknown encoding'):
+        decode_text(b'cat' * 100 + b'\0' * 20, 'a.txt')

@@ -98,6 +98,35 @@ def test_minival_ids(run_tool, words, tmp_path):
     assert json.loads(out.read_text())['metrics']['lvis/bbox/AP'] == -1
 
 
+def test_rows_as_ultralytics_writes_them(run_tool, tmp_path):
+    """File stems and class + 1, over a file that counts categories from 0."""
+    coco = {
+        'images': [IMAGE | {'id': i, 'file_name': f'{3 - i}.jpg'} for i in (1, 2)],
+        'categories': [{'id': i, 'name': name} for i, name in enumerate('ab')],
+        'annotations': [
+            {'id': i, 'image_id': i, 'category_id': i - 1, 'bbox': [9 * i, 5, 20, 20]}
+            for i in (1, 2)
+        ],
+    }
+    rows = [
+        {'image_id': 3 - i, 'file_name': f'{3 - i}.jpg', 'category_id': i,
+         'bbox': [9 * i, 5, 20, 20], 'score': 0.5}
+        for i in (1, 2)
+    ]  # fmt: skip
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    (tmp_path / 'rows.json').write_text(json.dumps(rows))
+    out = tmp_path / 'out.json'
+    words = ['--ann', tmp_path / 'ann.json', '--predictions', tmp_path / 'rows.json',
+             '--protocol', 'coco', '--out', out]  # fmt: skip
+    code, _, err = run_tool('evaluate', *words)
+    assert code == 1 and '--ids stem' in err
+    options = ['--ids', 'stem', '--categories', 'from-1']
+    code, _, err = run_tool('evaluate', *words, *options)
+    assert code == 0, err
+    metrics = json.loads(out.read_text())['metrics']
+    assert metrics['coco/bbox/AP50'] == pytest.approx(1)
+
+
 def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
     out = tmp_path / 'out.json'
     (tmp_path / 'bad.json').write_text('[{"image_id": 1}')

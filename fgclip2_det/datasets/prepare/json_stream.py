@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fgclip2_det.engine.files import write_atomic
+from fgclip2_det.io.text import stream_codec
 
 _CHUNK = 1 << 20
 _MAX_IN_MEMORY = 1 << 20
@@ -49,7 +50,9 @@ class _Text:
 
     def __init__(self, file: Any, path: Path) -> None:
         self.file, self.path = file, path
-        self.decode = codecs.getincrementaldecoder('utf-8-sig')().decode
+        codec = stream_codec(file.read(4))
+        file.seek(0)
+        self.decode = codecs.getincrementaldecoder(codec)().decode
         self.buffer, self.at, self.ended = '', 0, False
 
     def more(self) -> None:

@@ -21,6 +21,8 @@ def write_pseudo_boxes(
     target: Path | str,
     rule: str = 'score',
     min_score: float = 0.3,
+    ids: str = 'id',
+    categories: str = 'id',
 ) -> dict[str, int]:
     """Give every image-level label one box, and write a COCO file to train with.
 
@@ -33,6 +35,8 @@ def write_pseudo_boxes(
             image, whatever category it was given.
         min_score: boxes below it are no candidates. A label without a candidate gets
             no box.
+        ids, categories: what the rows' ``image_id`` and ``category_id`` are, see
+            :class:`.RowKeys`.
 
     Returns:
         Numbers of ``images``, ``labels``, ``annotations`` (new ones) and ``without``.
@@ -51,14 +55,14 @@ def write_pseudo_boxes(
     if not isinstance(coco, dict) or not {'images', 'categories'} <= set(coco):
         raise ValueError(f'{source} must hold "images" and "categories"')
     images = index_entries(str(source), 'image', coco['images'])
-    categories = index_entries(str(source), 'category', coco['categories'])
-    rows = _candidates(predictions, coco, min_score)
+    known_labels = index_entries(str(source), 'category', coco['categories'])
+    rows = _candidates(predictions, coco, min_score, ids, categories)
     found = list(coco.get('annotations') or [])
     known = index_entries(str(source), 'annotation', found)
     next_id = max((i for i in known if isinstance(i, int)), default=0) + 1
     counts = dict(images=len(images), labels=0, annotations=0, without=0)
     for image_id, image in images.items():
-        for label in _labels(source, image, categories):
+        for label in _labels(source, image, known_labels):
             counts['labels'] += 1
             fitting = rows[image_id]
             if rule == 'score':
@@ -97,11 +101,13 @@ def _labels(source: Path | str, image: dict, categories: dict) -> list:
     return list(dict.fromkeys(labels))
 
 
-def _candidates(path: Path | str, coco: dict, min_score: float) -> dict:
+def _candidates(
+    path: Path | str, coco: dict, min_score: float, ids: str, categories: str
+) -> dict:
     """Image id -> rows above the score."""
     truths = make_truths(coco['images'], coco['categories'], [], [], [])
     rows = defaultdict(list)
-    for row in read_rows(path, truths).rows:
+    for row in read_rows(path, truths, ids, categories).rows:
         if row['score'] >= min_score:
             rows[row['image_id']].append(row)
     return rows

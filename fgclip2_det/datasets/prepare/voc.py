@@ -14,6 +14,7 @@ from pathlib import Path
 from fgclip2_det.io.text import decode_text, read_text
 from fgclip2_det.vocabulary.name_lists import load_list
 
+from ..coco_checks import annotation_fault, note_exchanged_sides
 from .json_stream import coco_pieces, write_text_pieces
 
 _FLAGS = ('difficult', 'truncated', 'occluded')
@@ -56,7 +57,7 @@ def voc_to_coco(
 
     Raises:
         ValueError: naming the file: it is missing or no XML, a field is missing or no
-            number, a box is empty, a class is not in ``names``.
+            number, a box is empty or outside its image, a class is not in ``names``.
 
     Source: the development kit of PASCAL VOC 2012, section 'Annotation'.
     """
@@ -66,6 +67,7 @@ def voc_to_coco(
     files = _files(folder, image_set)
     categories = _categories(names)
     ids = {' '.join(c['name'].split()): c['id'] for c in categories}
+    known = {category['id']: category for category in categories}
     images, boxes = [], []
     for path in bar(files):
         root = _read(path, encoding)
@@ -77,7 +79,13 @@ def voc_to_coco(
         images.append(image)
         for entry in root.iter('object'):
             box = _to_annotation(path, entry, ids, 0 if zero_based else 1)
-            boxes.append(box | {'id': len(boxes) + 1, 'image_id': image['id']})
+            box |= {'id': len(boxes) + 1, 'image_id': image['id']}
+            fault = annotation_fault(box, {image['id']: image}, known)
+            if fault:
+                raise ValueError(f'{path}: {fault}')
+            boxes.append(box)
+    by_id = {image['id']: image for image in images}
+    note_exchanged_sides(folder, by_id, boxes)
     sections = {'images': images, 'annotations': boxes, 'categories': categories}
     write_text_pieces(target, coco_pieces(sections))
     difficult = sum(box['iscrowd'] for box in boxes)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from fgclip2_det.io.text import read_json
 from fgclip2_det.models.losses import hard_name_loss, nearest_names
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
@@ -118,8 +117,8 @@ def _read(texts: Mapping[str, Sequence[str]] | str) -> dict[str, list[str]]:
     if isinstance(texts, str):
         where = f'hard_names: {texts}'
         try:
-            texts = json.loads(Path(texts).read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
+            texts = read_json(texts)
+        except ValueError as error:
             raise ValueError(f'{where} cannot be read as JSON ({error})') from error
     if not isinstance(texts, Mapping):
         raise ValueError(f'{where} must map names to lists of texts, got {texts!r:.80}')

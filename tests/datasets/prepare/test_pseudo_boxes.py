@@ -78,3 +78,17 @@ def test_bad_files(tmp_path, changes, message):
 def test_unknown_rule(tmp_path):
     with pytest.raises(ValueError, match='rule must be'):
         write_pseudo_boxes(*files(tmp_path), rule='area')
+
+
+def test_rows_of_other_tools(tmp_path):
+    """File stems and classes from 1, as ultralytics writes them."""
+    source, path, out = files(tmp_path)
+    rows = json.loads(path.read_text())
+    for row in rows:
+        row['category_id'] = {3: 1, 5: 2}[row['category_id']]
+        row['file_name'] = f'{row["image_id"]}.jpg'
+    path.write_text(json.dumps(rows))
+    with pytest.raises(ValueError, match='category 1 is not in the annotation file'):
+        write_pseudo_boxes(source, path, out)
+    options = dict(ids='stem', categories='from-1')
+    assert write_pseudo_boxes(source, path, out, **options)['annotations'] == 1

@@ -329,3 +329,14 @@ def test_voc_flags_in_words(voc):
     coco, counts = voc({'a': [words, hard]})
     assert [box.get('truncated') for box in coco['annotations']] == [0, None]
     assert counts['difficult'] == 1
+
+
+def test_voc_boxes_of_a_turned_picture_are_told(voc):
+    """160 x 96 is the file's size, the box is of the upright picture of 96 x 160."""
+    tall = voc_object().replace('<ymin>20<', '<ymin>120<').replace('>60<', '>150<')
+    with pytest.raises(ValueError, match=r'a\.xml: bbox .* outside .*EXIF orientation'):
+        voc({'a': [tall]})
+    with pytest.raises(
+        ValueError, match=r'a\.xml: bbox .* outside .*correct or remove'
+    ):
+        voc({'a': [voc_object(x1=500, x2=600)]})
