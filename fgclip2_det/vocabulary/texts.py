@@ -8,6 +8,14 @@ _STOPS = re.compile(r'[.．…]+')
 _QUOTES = {
     '"': '"', "'": "'", '＂': '＂', '“': '”', '‘': '’', '「': '」', '『': '』',
 }  # fmt: skip
+# a straight quote, or one that is also an apostrophe, closes at the end of a word
+_CLOSING = {
+    mark: re.compile(
+        re.escape(closing)
+        + (rf'(?=$|[\s.．…{"".join(sorted(_SEPARATORS))}])' if mark in '"\'‘＂' else '')
+    )
+    for mark, closing in _QUOTES.items()
+}
 _CHINESE = re.compile(r'[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]')
 # U.S., e.g., Ph.D.: stops between single letters or two
 _LETTERS = re.compile(r'[^\W\d_]{1,2}(\.[^\W\d_]{1,2})+')
@@ -92,12 +100,9 @@ def _closing(texts: str, place: int) -> int:
     one that nothing closes is an apostrophe, as in ``'90s car``.
     """
     quote = texts[place]
-    for end in range(place + 1, len(texts)):
-        follows = texts[end + 1 : end + 2]
-        free = not follows or follows.isspace() or follows in _SEPARATORS
-        inside = quote in '"\'‘＂' and not (free or _STOPS.match(follows))
-        if texts[end] == _QUOTES[quote] and not inside:
-            return end
+    found = _CLOSING[quote].search(texts, place + 1)
+    if found:
+        return found.start()
     if quote in "'‘":
         return place
     raise ValueError(
