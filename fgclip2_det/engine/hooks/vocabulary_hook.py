@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from fgclip2_det.vocabulary import Vocabulary, parts_of
+
+from ..unwrap import unwrap_model
 
 
 @HOOKS.register_module()
@@ -62,7 +63,7 @@ class OpenVocabVocabularyHook(Hook):
         trained: bool = False,
         shift: int = 0,
     ) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         if not hasattr(model, 'set_vocabulary'):
             return  # a closed-set detector
         meta = loader.dataset.metainfo
