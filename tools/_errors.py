@@ -57,13 +57,13 @@ def worker_message(error: BaseException) -> str | None:
 
 
 def log_traceback(error: BaseException) -> list[str]:
-    """Write the traceback to the log files of a run that has begun; their paths."""
+    """Write the traceback to the log file of a run that has begun; its path."""
     module = sys.modules.get('mmengine.logging')
     if module is None:
         return []
     text = ''.join(traceback.format_exception(error))
     paths = []
-    for logger in list(module.MMLogger._instance_dict.values()):
+    for logger in list(module.MMLogger._instance_dict.values())[-1:]:
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 record = logger.makeRecord(
