@@ -16,7 +16,7 @@ FINGERPRINT_FILE = 'config_fingerprint.json'
 # makes another model
 PATHS = {
     'init_cfg', 'checkpoint', 'pretrained', 'cache_dir', 'test_cfg', 'with_cp',
-    'micro_batch_size',
+    'micro_batch_size', 'gradient_checkpointing',
 }  # fmt: skip
 _LABEL_KEYS = {
     'type', 'metainfo', 'dataset', 'datasets', 'split', 'vocabulary', 'language',
