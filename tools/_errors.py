@@ -6,26 +6,35 @@ import dis
 import logging
 import re
 import sys
+import sysconfig
 import traceback
+from collections.abc import Iterator
 from types import TracebackType
 
 OWN = {'fgclip2_det', 'pretrain'}
 _TYPES = (ValueError, FileNotFoundError, ImportError)
+_LIBRARY = sysconfig.get_path('stdlib')
 _OWN_FRAME = re.compile(r'[\\/](fgclip2_det|pretrain|tools)[\\/][^"]*"')
 
 
 def is_input_error(error: BaseException) -> bool:
     """Whether this package refuses an input with ``error``, and says why in a sentence.
 
-    That is a ``ValueError``, ``FileNotFoundError`` or ``ImportError`` of a ``raise``
-    in this package, here or in a worker of a data loader, or a name that MMEngine's
-    registry does not know. What Python, PyTorch and others raise is not.
+    That is a ``ValueError`` or ``ImportError`` of a ``raise`` in this package, here or
+    in a worker process; a file that this package opens and that is not there; or a
+    name that MMEngine's registry does not know. What Python, PyTorch and others raise
+    is not.
     """
     if isinstance(error, KeyError):
         return ' registry. ' in str(error) and ' is not in the ' in str(error)
+    if isinstance(error, FileNotFoundError) and _is_own_open(error.__traceback__):
+        return True
     if not isinstance(error, _TYPES):
         return False
-    return _is_own_raise(error.__traceback__) or worker_message(error) is not None
+    if _is_own_raise(error.__traceback__) or worker_message(error) is not None:
+        return True
+    pool = type(error.__cause__).__name__ in ('RemoteTraceback', '_RemoteTraceback')
+    return pool and _told_by_own_raise(str(error.__cause__)) is not None
 
 
 def sentence_of(error: BaseException) -> str:
@@ -45,7 +54,13 @@ def worker_message(error: BaseException) -> str | None:
     text = str(error)
     if not text.startswith('Caught ') or 'Original Traceback' not in text:
         return None
-    lines = text.rstrip().splitlines()
+    return _told_by_own_raise(text)
+
+
+def _told_by_own_raise(text: str) -> str | None:
+    """The message at the end of a printed traceback whose last frame is a ``raise`` of
+    this package; None for any other."""
+    lines = text.rstrip('\n" ').splitlines()
     frames = [i for i, line in enumerate(lines) if line.startswith('  File "')]
     if not frames or not _OWN_FRAME.search(lines[frames[-1]]):
         return None
@@ -57,13 +72,13 @@ def worker_message(error: BaseException) -> str | None:
 
 
 def log_traceback(error: BaseException) -> list[str]:
-    """Write the traceback to the log files of a run that has begun; their paths."""
+    """Write the traceback to the log file of a run that has begun; its path."""
     module = sys.modules.get('mmengine.logging')
     if module is None:
         return []
     text = ''.join(traceback.format_exception(error))
     paths = []
-    for logger in list(module.MMLogger._instance_dict.values()):
+    for logger in list(module.MMLogger._instance_dict.values())[-1:]:
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 record = logger.makeRecord(
@@ -76,16 +91,34 @@ def log_traceback(error: BaseException) -> list[str]:
 
 def _is_own_raise(trace: TracebackType | None) -> bool:
     """Whether the last frame is this package's, at a ``raise``."""
-    if trace is None:
+    frames = list(_frames(trace))
+    if not frames or not _is_own(frames[-1]):
         return False
-    while trace.tb_next is not None:
+    return any(
+        step.offset == frames[-1].tb_lasti and step.opname == 'RAISE_VARARGS'
+        for step in dis.get_instructions(frames[-1].tb_frame.f_code)
+    )
+
+
+def _is_own_open(trace: TracebackType | None) -> bool:
+    """Whether this package asked, through nothing but Python's own modules."""
+    for frame in reversed(list(_frames(trace))):
+        path = frame.tb_frame.f_code.co_filename
+        if _is_own(frame):
+            return True
+        if 'site-packages' in path or not path.startswith(('<frozen', _LIBRARY)):
+            return False
+    return False
+
+
+def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
         trace = trace.tb_next
+
+
+def _is_own(trace: TracebackType) -> bool:
     frame = trace.tb_frame
     name = frame.f_globals.get('__name__', '')
     of_tool = _OWN_FRAME.search(f'"{frame.f_code.co_filename}"') is not None
-    if name.split('.')[0] not in OWN and not of_tool:
-        return False
-    return any(
-        step.offset == trace.tb_lasti and step.opname == 'RAISE_VARARGS'
-        for step in dis.get_instructions(frame.f_code)
-    )
+    return name.split('.')[0] in OWN or of_tool

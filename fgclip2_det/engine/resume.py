@@ -17,13 +17,10 @@ _LOADING = {
     'multiprocessing_context', 'batch_size',
 }  # fmt: skip
 _EVALUATION = {'val_interval', 'val_begin', 'dynamic_intervals'}
-_OBSERVERS = {
-    'OpenVocabRunRecordHook', 'OpenVocabReproducibleHook', 'OpenVocabMetricsJsonHook',
-    'OpenVocabVisualizationHook', 'OpenVocabVocabularyHook', 'OpenVocabBadImageHook',
-    'FGCLIP2FeatureCacheHook', 'ZeroShotRetentionHook', 'AlignmentThroughputHook',
-    'ShardProgressHook', 'ExportFGCLIP2Hook', 'CheckInvalidLossHook',
-    'DetVisualizationHook', 'MemoryProfilerHook', 'EmptyCacheHook', 'ProfilerHook',
-    'EarlyStoppingHook', 'NumClassCheckHook',
+# other hooks look on, or are a user's own business
+_TAKING_PART = {
+    'EMAHook', 'MeanTeacherHook', 'PipelineSwitchHook', 'YOLOXModeSwitchHook',
+    'SyncBuffersHook', 'WhitenedPatchesHook',
 }  # fmt: skip
 _SCHEDULE = ('train_cfg', 'param_scheduler', 'optim_wrapper')
 
@@ -31,15 +28,15 @@ _SCHEDULE = ('train_cfg', 'param_scheduler', 'optim_wrapper')
 def training_parts(cfg: Mapping) -> dict:
     """What of a config decides the weights that it trains, JSON-like.
 
-    Model, training data, schedule, optimizer, and hooks that take part; neither
+    Model, training data, schedule, optimizer, and hooks known to take part; neither
     validation, logging, workers nor where pretrained weights lie.
     """
     data = without(cfg.get('train_dataloader') or {}, _LOADING)
-    hooks = [
-        hook
-        for hook in cfg.get('custom_hooks') or ()
-        if str(hook.get('type')).split('.')[-1] not in _OBSERVERS
-    ]
+    hooks = {}
+    for hook in cfg.get('custom_hooks') or ():
+        kind = str(hook.get('type')).split('.')[-1]
+        if kind in _TAKING_PART:
+            hooks[kind] = hook
     scale = cfg.get('auto_scale_lr') or {}
     parts = {
         'model': without(cfg.get('model'), PATHS),

@@ -12,8 +12,12 @@ from .checkpoints import newest_checkpoint, read_checkpoint
 from .files import write_atomic
 
 FINGERPRINT_FILE = 'config_fingerprint.json'
-# where weights come from, and how results are cut: neither makes another model
-PATHS = {'init_cfg', 'checkpoint', 'pretrained', 'cache_dir', 'test_cfg'}
+# where weights come from, how results are cut, memory against time: none of them
+# makes another model
+PATHS = {
+    'init_cfg', 'checkpoint', 'pretrained', 'cache_dir', 'test_cfg', 'with_cp',
+    'micro_batch_size', 'gradient_checkpointing',
+}  # fmt: skip
 _LABEL_KEYS = {
     'type', 'metainfo', 'dataset', 'datasets', 'split', 'vocabulary', 'language',
     'base_classes', 'novel_classes', 'class_split', 'only_base',

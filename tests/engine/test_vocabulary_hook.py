@@ -3,8 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from mmdet.models.test_time_augs import DetTTAModel
 
 from fgclip2_det.engine.hooks.vocabulary_hook import OpenVocabVocabularyHook
 from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
@@ -17,6 +20,10 @@ class Detector:
 
     def set_vocabulary(self, names):
         self.vocabulary = as_vocabulary(names, self.templates, (), self.parts)
+
+
+class AugmentedDetector(Detector, torch.nn.Module):
+    data_preprocessor = test_step = None
 
 
 def run_test_epoch(
@@ -44,6 +51,17 @@ def test_parts_are_the_models():
     vocabulary = run_test_epoch(hook, parts).vocabulary
     prompts = [['milk', 'fur'], ['bark', 'fur'], ['pig'], ['cat'], ['hen']]
     assert vocabulary.prompts() == prompts  # they move along with their names
+
+
+def test_augmentation_at_test_time_is_looked_through():
+    """The names must reach the detector inside, or it answers to those of training."""
+    detector = AugmentedDetector()
+    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=META))
+    runner = SimpleNamespace(
+        model=DetTTAModel(module=detector), test_loop=SimpleNamespace(dataloader=loader)
+    )
+    OpenVocabVocabularyHook().before_test_epoch(runner)
+    assert detector.vocabulary.names == list(META['classes'])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """One sentence for what this package refuses, a traceback for everything else."""
 
 import argparse
+import multiprocessing
 import sys
 from pathlib import Path
 
@@ -8,6 +9,18 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def refuse(number: int) -> None:
+    from fgclip2_det.engine.options import parse_value
+
+    parse_value('[a,b')
+
+
+def test_errors_of_a_pool(errors):
+    with multiprocessing.get_context('fork').Pool(1) as pool:
+        assert errors.is_input_error(caught(pool.map, refuse, [1]))
+        assert not errors.is_input_error(caught(pool.map, int, ['x']))
 
 
 @pytest.fixture
@@ -44,9 +57,17 @@ def test_whose_mistake(errors):
 def test_python_itself_in_a_package_frame(errors):
     """``int('x')`` in this package's code is a bug there, not a sentence."""
     names = {'__name__': 'fgclip2_det.somewhere'}
-    exec('def convert(x): return int(x)\ndef refuse(): raise ValueError("no")', names)
+    code = """
+from pathlib import Path
+def convert(x): return int(x)
+def refuse(): raise ValueError("no")
+def read(path): return Path(path).read_text()
+"""
+    exec(code, names)
     assert not errors.is_input_error(caught(names['convert'], 'x'))
     assert errors.is_input_error(caught(names['refuse']))
+    assert errors.is_input_error(caught(names['read'], 'nowhere.txt'))
+    assert not errors.is_input_error(caught(torch.load, 'nowhere.pth'))
 
 
 def test_errors_of_workers(errors):

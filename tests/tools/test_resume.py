@@ -98,7 +98,7 @@ def test_another_training_is_refused(train, write_config, tmp_path):
         ('param_scheduler.0.end=7', 'param_scheduler.0.end is 7 here but 20 there'),
         ('train_dataloader.dataset.ann_file=x', "ann_file is 'x' here but"),
         ('model.bbox_head.loss_cls.gamma=1', 'loss_cls.gamma is 1 here but absent'),
-        ('custom_hooks.0.momentum=0.5', 'custom_hooks.0.momentum is 0.5 here but 0.1'),
+        ('custom_hooks.0.momentum=0.5', 'EMAHook.momentum is 0.5 here but 0.1 there'),
     ):
         done = train(config, 'run', '--resume', '--cfg-options', option)
         refused(done, message)

@@ -70,7 +70,7 @@ class OpenVocabVisualizationHook(Hook):
     ) -> None:
         """Draw a batch while pictures are wanted."""
         dataset = _dataset_meta(runner)
-        for inputs, sample in zip(data_batch['inputs'], outputs, strict=True):
+        for inputs, sample in zip(_plain_views(data_batch), outputs, strict=True):
             wanted = self.num_images < 0 or self.count < self.num_images
             if not (wanted and is_main_process() and 'pred_instances' in sample):
                 return
@@ -130,6 +130,12 @@ class OpenVocabVisualizationHook(Hook):
         if self.count < 16:  # a sheet of more would not be read
             self.pairs.append(pair)
         self.count += 1
+
+
+def _plain_views(data_batch: dict) -> Sequence[Tensor]:
+    """An input for each image; of test-time augmentation's views the first."""
+    inputs = data_batch['inputs']
+    return inputs[0] if isinstance(inputs[0], list | tuple) else inputs
 
 
 def _dataset_meta(runner: Runner) -> dict:

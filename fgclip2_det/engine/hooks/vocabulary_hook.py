@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
@@ -12,6 +11,8 @@ from fgclip2_det.vocabulary import Vocabulary
 
 from ..label_order import settle_metainfo
 from .label_order_hook import check_labels
+
+from ..unwrap import unwrap_model
 
 
 @HOOKS.register_module()
@@ -71,7 +72,7 @@ class OpenVocabVocabularyHook(Hook):
         trained: bool = False,
         shift: int = 0,
     ) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         if not hasattr(model, 'set_vocabulary'):
             return  # a closed-set detector
         meta = loader.dataset.metainfo

@@ -1,0 +1,135 @@
+"""What tools/test.py may be told besides config and checkpoint, as in MMDetection."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+
+META_KEYS = (
+    'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
+    'flip_direction',
+)  # fmt: skip
+
+
+def use_tta(cfg: Config) -> None:
+    """Wrap the model in test-time augmentation: the config's, or a flip.
+
+    Without ``tta_model`` and ``tta_pipeline`` an image is tested as it is and
+    mirrored, and the boxes of both go through NMS at 0.5, as MMDetection does.
+
+    Raises:
+        ValueError: for a model that cannot be augmented: a re-scorer, which looks at
+            the file's picture, or one that makes masks.
+    """
+    if cfg.model.type == 'FGCLIP2Rescorer':
+        raise ValueError(
+            '--tta is for detectors; a re-scorer looks at the picture itself. Augment '
+            'its detector, save the results, and re-score them with tools/rescore.py'
+        )
+    if _has_masks(cfg.model):
+        raise ValueError(
+            '--tta merges boxes and no masks, and this model makes masks; test it '
+            'without --tta'
+        )
+    limit = ((cfg.model.get('test_cfg') or {}).get('rcnn') or cfg.model.test_cfg).get(
+        'max_per_img', 100
+    )
+    cfg.setdefault(
+        'tta_model',
+        dict(
+            type='DetTTAModel',
+            tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=limit),
+        ),
+    )
+    dataset = cfg.test_dataloader.dataset
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        dataset = dataset.dataset
+    if 'tta_pipeline' not in cfg:
+        cfg.tta_pipeline = _with_flip(dataset.pipeline)
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def show_results(cfg: Config, wait_time: float) -> None:
+    """Open a window for every image.
+
+    Args:
+        cfg: config of a test; changed in place.
+        wait_time: seconds until the next one; 0 waits for a key.
+
+    Raises:
+        ValueError: where there is no display.
+    """
+    display = any(os.environ.get(name) for name in ('DISPLAY', 'WAYLAND_DISPLAY'))
+    if sys.platform.startswith('linux') and not display:
+        raise ValueError('--show needs a display and there is none; use --show-dir DIR')
+    hook = dict(type='mmdet.DetVisualizationHook')
+    hook |= (cfg.get('default_hooks') or {}).get('visualization') or {}
+    hook |= dict(draw=True, show=True, wait_time=wait_time)
+    cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'visualization': hook}
+
+
+def dump_predictions(cfg: Config, out: str) -> tuple[Path, Path] | None:
+    """Have a test write its predictions.
+
+    Args:
+        cfg: config of a test; changed in place.
+        out: ``.pkl`` or ``.pickle`` for MMDetection's dump; ``NAME.json`` for COCO
+            result lists of the evaluator, ``NAME.bbox.json`` and ``NAME.segm.json``.
+
+    Returns:
+        (temporary file, file to rename it to) of a dump; None for lists.
+
+    Raises:
+        ValueError: another ending, or an evaluator that writes no lists.
+    """
+    path = Path(out)
+    evaluators = cfg.test_evaluator
+    evaluators = list(evaluators) if isinstance(evaluators, list) else [evaluators]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix in ('.pkl', '.pickle'):
+        partial = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+        evaluators.append(dict(type='DumpDetResults', out_file_path=str(partial)))
+        cfg.test_evaluator = evaluators
+        return partial, path
+    if path.suffix != '.json':
+        raise ValueError(f'--out must end with .pkl, .pickle or .json, got {out}')
+    for evaluator in evaluators:
+        kind = str(evaluator.type).split('.')[-1]
+        if kind.endswith(('CocoMetric', 'COCOMetric', 'LVISMetric')):
+            evaluator.outfile_prefix = str(path.with_suffix(''))
+            cfg.test_evaluator = evaluators
+            return None
+    raise ValueError(
+        f'--out {out}: {evaluators[0].type} writes no COCO result list; dump to .pkl'
+    )
+
+
+def finish_dump(dump: tuple[Path, Path] | None) -> None:
+    """Give a whole dump its name; first process only."""
+    if dump is not None and dump[0].is_file():
+        os.replace(*dump)
+
+
+def _with_flip(pipeline: list) -> list:
+    """A test pipeline whose last step packs the image twice, plain and mirrored."""
+    if not str(pipeline[-1]['type']).endswith('PackDetInputs'):
+        raise ValueError(
+            f'--tta needs a tta_pipeline in the config: its test pipeline ends with '
+            f'{pipeline[-1]["type"]}, not with PackDetInputs'
+        )
+    steps = copy.deepcopy(list(pipeline))
+    flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
+    pack = [dict(type='PackDetInputs', meta_keys=META_KEYS)]
+    steps[-1] = dict(type='TestTimeAug', transforms=[flips, pack])
+    return steps
+
+
+def _has_masks(model: Mapping) -> bool:
+    head = model.get('roi_head') or {}
+    return 'mask_head' in head or 'mask_head' in model or 'panoptic_head' in model
