@@ -1,4 +1,4 @@
-"""``configs/`` and ``tools/`` travel in a wheel; pyproject.toml has the rest."""
+"""What pyproject.toml cannot say: files that travel in a wheel beside the packages."""
 
 import shutil
 from pathlib import Path
@@ -7,18 +7,25 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+FINDER = 'fgclip2_det/compat/ops_finder.py'
 
 
 class BuildWithConfigs(build_py):
     """Put ``configs/`` and ``tools/`` where MMEngine and MIM look for them.
 
     ``fgclip2_det::ov_coco/....py`` then names a config of an installed package. An
-    editable install has the checkout's own folders instead.
+    editable install has the checkout's own folders instead. Beside the package, in
+    both, lies the finder of mmcv's ops, which its ``.pth`` starts with Python.
     """
 
     def run(self) -> None:
         super().run()
-        if getattr(self, 'editable_mode', False):
+        editable = getattr(self, 'editable_mode', False)
+        install = self.distribution.get_command_obj('install')
+        root = Path(install.install_lib if editable else self.build_lib)
+        shutil.copy(ROOT / FINDER, root / '_fgclip2_det_ops.py')
+        (root / 'fgclip2_det_ops.pth').write_text('import _fgclip2_det_ops\n')
+        if editable:
             return
         target = Path(self.build_lib) / 'fgclip2_det' / '.mim'
         ignore = shutil.ignore_patterns('__pycache__')

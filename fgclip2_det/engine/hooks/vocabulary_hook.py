@@ -10,9 +10,8 @@ from torch.utils.data import DataLoader
 from fgclip2_det.vocabulary import Vocabulary
 
 from ..label_order import settle_metainfo
-from .label_order_hook import check_labels
-
 from ..unwrap import unwrap_model
+from .label_order_hook import check_labels
 
 
 @HOOKS.register_module()
