@@ -73,11 +73,16 @@ class Runner:
 
     Args:
         stack: what to build and run.
-        args: of the command line.
+        args: of the command line; with ``args.only`` other steps keep their ``known``
+            results.
+        known: an earlier result of this stack.
     """
 
-    def __init__(self, stack: Stack, args: argparse.Namespace) -> None:
+    def __init__(
+        self, stack: Stack, args: argparse.Namespace, known: dict | None = None
+    ) -> None:
         self.stack, self.args = stack, args
+        self.known = {step['name']: step for step in (known or {}).get('steps', ())}
         self.folder = args.env_dir / stack.name
         self.logs = args.out / 'logs' / stack.name
         self.python = str(self.folder / 'bin' / 'python')
@@ -109,6 +114,9 @@ class Runner:
 
     def step(self, name: str, function: Callable[[], str]) -> bool:
         """Runs and times one step; whether it passed."""
+        if self.args.only and name not in ('install', *self.args.only):
+            self.steps += [self.known[name]] if name in self.known else []
+            return False
         start = time.monotonic()
         try:
             note, outcome = function() or '', 'passed'
@@ -123,8 +131,9 @@ class Runner:
 
     def run(self) -> dict:
         """All steps; nothing else when the environment cannot be built."""
-        shutil.rmtree(self.logs, ignore_errors=True)
-        self.logs.mkdir(parents=True)
+        if not self.args.only:
+            shutil.rmtree(self.logs, ignore_errors=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         if self.step('install', self.install):
             if self.stack.detector:
                 self.step('main job', self.main_job)

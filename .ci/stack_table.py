@@ -42,12 +42,17 @@ def table(results: list[dict]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def read(out: Path) -> dict[str, dict]:
+    """Results in stacks.json by the stack's name; none where there is no file."""
+    path = out / 'stacks.json'
+    rows = json.loads(path.read_text()) if path.exists() else []
+    return {row['name']: row for row in rows}
+
+
 def write(results: list[dict], out: Path) -> None:
     """stacks.json and stacks.md, earlier results of other stacks kept."""
-    path = out / 'stacks.json'
-    known = json.loads(path.read_text()) if path.exists() else []
-    merged = {result['name']: result for result in [*known, *results]}
+    merged = read(out) | {result['name']: result for result in results}
     order = [stack.name for stack in STACKS]
     ordered = sorted(merged.values(), key=lambda r: order.index(r['name']))
-    path.write_text(json.dumps(ordered, indent=1) + '\n')
+    (out / 'stacks.json').write_text(json.dumps(ordered, indent=1) + '\n')
     (out / 'stacks.md').write_text(table(ordered))

@@ -1,11 +1,15 @@
 """COCO average precision of arrays, through faster-coco-eval."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from faster_coco_eval import COCO
-from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
+if TYPE_CHECKING:
+    from faster_coco_eval import COCO
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,9 @@ def average_precision(
     Returns:
         (C, 10): IoU 0.50 to 0.95; NaN where a class has no ground truth.
     """
+    # here: phrases are scored without it, and without the mm packages
+    from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
     coco = [_coco(images, num_classes) for images in (truths, detections)]
     evaluator = COCOeval_faster(*coco, 'bbox')
     evaluator.params.maxDets = [max_dets]
@@ -58,6 +65,8 @@ def average_precision(
 
 def _coco(images: Sequence[ImageBoxes], num_classes: int) -> COCO:
     """COCO object of ground truth or detections; all ids count from 1."""
+    from faster_coco_eval import COCO
+
     categories = [{'id': c, 'name': str(c)} for c in range(1, num_classes + 1)]
     annotations = []
     for image_id, image in enumerate(images, 1):

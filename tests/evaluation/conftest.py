@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
+from fgclip2_det.compat import lvis_numpy
+
+lvis_numpy.install()  # the reference API, also where there is no MMDetection
+
 
 def _row(a: dict, rng: np.random.Generator, classes: list, size: tuple) -> dict:
     """A shaken copy of an annotation; one in five has another class."""

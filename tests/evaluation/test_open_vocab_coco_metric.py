@@ -8,6 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
 from mmdet.structures import DetDataSample
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
 from mmengine.logging import MMLogger

@@ -81,6 +81,25 @@ def test_a_step_that_fails_stops_no_other(stacks, steps, tmp_path, monkeypatch):
     assert log.startswith(f'+ {sys.executable} -c') and log.endswith('last line\n')
 
 
+def test_one_step_again(stacks, steps, tmp_path, monkeypatch):
+    """Logs and results of the others stay."""
+    made = runner(stacks, steps, tmp_path, only=['tests'])
+    made.known = {
+        name: dict(name=name, outcome=outcome, seconds=9.0, note='earlier')
+        for name, outcome in (('main job', 'passed'), ('tests', 'failed'))
+    }
+    made.logs.mkdir(parents=True)
+    (made.logs / 'train.log').touch()
+    monkeypatch.setattr(made, 'install', lambda: 'kept')
+    monkeypatch.setattr(made, 'tests', lambda: '12 passed')
+    result = made.run()
+    assert [(step['name'], step['note']) for step in result['steps']] == [
+        ('install', 'kept'), ('main job', 'earlier'), ('tests', '12 passed')
+    ]  # fmt: skip
+    assert result['outcome'] == 'passed' and (made.logs / 'train.log').exists()
+    assert stacks.parse(['pinned', '--only', 'tests']).keep
+
+
 def test_a_missing_python_is_not_run(stacks, steps, tmp_path, monkeypatch):
     made = runner(stacks, steps, tmp_path, 'python3.12')
     (made.folder / 'complete').unlink()
@@ -148,7 +167,7 @@ def test_exit_code(stacks, tmp_path, monkeypatch, outcomes: list[str], code: int
     ran = []
 
     class Scripted:
-        def __init__(self, stack, args: Namespace) -> None:
+        def __init__(self, stack, args: Namespace, known: dict | None) -> None:
             self.name, self.folder = stack.name, args.env_dir / stack.name
 
         def run(self) -> dict:
