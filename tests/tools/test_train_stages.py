@@ -97,7 +97,10 @@ def test_processes_share_the_batch(run_stages, tmp_path):
 @pytest.mark.slow
 def test_a_stage_that_fails_ends_the_chain(run_stages, tmp_path):
     broken = tmp_path / 'broken.py'
-    broken.write_text("model = dict(type='NoSuchModel')\n")
+    broken.write_text(
+        "model, data_root = dict(type='NoSuchModel'), ''\n"
+        'num_images = max_iters = 0\ndefault_hooks = dict(logger=dict(interval=9))\n'
+    )
     code, out, err = run_stages(broken, CONFIGS[0])
     assert code == 1
     last = err.splitlines()[-1]
