@@ -11,7 +11,7 @@ from typing import Any
 from .schedules import stretch_schedule, train_length
 from .work_dir import PATHS, differences, parse_config_text, short, without
 
-# how data is loaded, not what; the whole batch is compared with the data
+# how data is loaded, not what; another batch of all processes gets a warning
 _LOADING = {
     'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'timeout',
     'multiprocessing_context', 'batch_size',
@@ -101,10 +101,10 @@ def compare_data(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | Non
     Args:
         here, there: of :func:`~fgclip2_det.engine.train_data.describe_data`.
     """
-    names = {'num_samples': 'samples', 'batch_size': 'samples a step'}
-    for key, what in names.items():
-        if here.get(key) != there.get(key):
-            return f'{here.get(key)} {what} here, {there.get(key)} there'
+    if here.get('num_samples') != there.get('num_samples'):
+        return (
+            f'{here.get("num_samples")} samples here, {there.get("num_samples")} there'
+        )
     if here.get('digest') != there.get('digest'):
         return 'its files have other content'
     return None

@@ -71,6 +71,11 @@ class OpenVocabRunRecordHook(Hook):
 
     def _check(self, runner: Runner, data: dict[str, Any]) -> None:
         before = runner.message_hub.runtime_info.get('train_data')
+        if before and before['batch_size'] != data['batch_size']:
+            runner.logger.warning(
+                f'a step has {data["batch_size"]} samples, it had '
+                f'{before["batch_size"]} before the checkpoint'
+            )
         difference = before and compare_data(data, before)
         if not difference:
             return
