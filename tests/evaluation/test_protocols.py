@@ -119,6 +119,7 @@ def test_more_than_a_hundred_boxes_of_one_class(tmp_path):
 
 
 def test_ov_coco_equals_the_registered_metric(shared, shaken, tmp_path):
+    pytest.importorskip('mmdet', reason='needs the mm packages')
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
     from torch import tensor
