@@ -17,6 +17,7 @@ from fgclip2_det.engine.finished_runs import (
     resolved_config,
     write_record,
 )
+from fgclip2_det.engine.options import format_options
 
 Table = dict[str, dict[str, list[float]]]  # config -> metric -> value of each seed
 
@@ -51,8 +52,7 @@ def run_config(
         command = [sys.executable, str(train), str(config), '--work-dir', str(folder)]
         command += ['--seed', str(seed), '--resume']
         if options:
-            command += ['--cfg-options']
-            command += [f'{key}={value}' for key, value in options.items()]
+            command += ['--cfg-options', *format_options(options)]
         code = subprocess.run(command).returncode
         if code or not done.is_file():
             raise ValueError(
