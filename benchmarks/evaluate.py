@@ -95,8 +95,8 @@ def write_results(path: Path, truth: dict, dets: int, classes: int, seed: int) -
 
 
 def run_ours(ann: str, results: str, protocol: str) -> dict[str, float]:
+    from fgclip2_det.coco.ground_truths import read_truths
     from fgclip2_det.coco.result_lists import read_results
-    from fgclip2_det.evaluation.ground_truths import read_truths
     from fgclip2_det.evaluation.protocols import evaluate_results, keep_for
 
     start = time.perf_counter()

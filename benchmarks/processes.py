@@ -29,7 +29,7 @@ from statistics import mean, median
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
 sys.path.append(str(ROOT / 'tools'))
-from _cli import KeyValue  # noqa: E402
+from fgclip2_det.cli.parsing import KeyValue  # noqa: E402
 
 
 def worker(args: argparse.Namespace) -> None:

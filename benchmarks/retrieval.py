@@ -38,7 +38,7 @@ def make_embeds(count: int, dims: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def ours(images: Tensor, texts: Tensor) -> list[float]:
-    from pretrain.evaluation.metrics import match_ranks
+    from fgclip2_det.zeroshot.metrics import match_ranks
 
     own = torch.arange(len(images))
     ranks = match_ranks(images, texts, own, own)

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from fgclip2_det.datasets.ovshapes_captions import LANGUAGES
+from fgclip2_det.datasets.ovshapes.captions import LANGUAGES
 from pretrain.presets import PRESETS
 
 

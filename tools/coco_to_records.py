@@ -1,52 +1,6 @@
 """Turn a COCO detection file into records for alignment training."""
 
-import argparse
-import json
-from pathlib import Path
-
-from _cli import parse_and_run
-
-EXAMPLE = """example:
-  python tools/coco_to_records.py data/chess/train.json --out data/chess_records \\
-      --novel white-rook black-bishop white-queen"""
-
-
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('ann', type=Path, help='COCO annotations')
-    parser.add_argument('--out', type=Path, required=True, help='folder for records')
-    parser.add_argument(
-        '--novel', nargs='*', default=[], help='classes that training must not see'
-    )
-    parser.add_argument('--languages', nargs='+', choices=['en', 'zh'], default=['en'])
-    parser.add_argument(
-        '--verbose', action='store_true', help='show the traceback of an error'
-    )
-    return parser
-
-
-def main(args: argparse.Namespace) -> None:
-    from fgclip2_det.engine.files import write_atomic
-    from fgclip2_det.io.text import read_json
-    from pretrain.data.from_coco import coco_to_records
-
-    coco = read_json(args.ann)
-    sections = ('images', 'annotations', 'categories')
-    missing = [k for k in sections if not isinstance(coco, dict) or k not in coco]
-    if missing:
-        raise ValueError(f'{args.ann} is no COCO file: it has no {missing}')
-    args.out.mkdir(parents=True, exist_ok=True)
-    for language in args.languages:
-        records = list(coco_to_records(coco, language, args.novel, args.ann))
-        path = args.out / f'{args.ann.stem}_{language}.json'
-        write_atomic(path, json.dumps(records, ensure_ascii=False).encode())
-        num_boxes = sum(len(record['bbox_info']) for record in records)
-        print(f'{path}: {len(records)} images, {num_boxes} boxes')
-
+from _cli import run
 
 if __name__ == '__main__':
-    parse_and_run(parser(), main)
+    run('coco_to_records')

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fgclip2_det.vocabulary.names import normalize_name
+from fgclip2_det.coco.names import normalize_name
 
 _KEY = re.compile(rb'"categories"\s*:\s*(?=\[)')
 _PIECE = 1 << 20

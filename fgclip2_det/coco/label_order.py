@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fgclip2_det.coco.categories import names_of
-from fgclip2_det.datasets.class_split import ClassSplit
-from fgclip2_det.datasets.metainfo import CLASS_SPLITS
-from fgclip2_det.vocabulary.names import normalize_name
+from fgclip2_det.coco.class_split import ClassSplit
+from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.coco.published_splits import CLASS_SPLITS
 
 ORDERS = {
     'file': "the file's order, as MMDetection's CocoDataset counts",

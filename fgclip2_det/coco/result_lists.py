@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
 from fgclip2_det.coco.masks import encode_mask
 from fgclip2_det.coco.result_rows import MAX_SCORE, RowKeys, row_fault, stream_rows
-from fgclip2_det.evaluation.ground_truths import LEFT_OUT, Truths
-from fgclip2_det.evaluation.results import (
+from fgclip2_det.coco.results import (
     Results,
     find_duplicate,
     join_results,

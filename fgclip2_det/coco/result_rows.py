@@ -12,7 +12,7 @@ from reprlib import repr as short_repr
 
 import numpy as np
 
-from fgclip2_det.evaluation.ground_truths import LEFT_OUT, Truths
+from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
 from fgclip2_det.io.text import stream_codec
 
 IMAGE_KEYS = ('id', 'stem')

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mmdet.datasets import CocoDataset, LVISV05Dataset, LVISV1Dataset
 from mmengine.logging import MMLogger
 
-from .coco_checks import has_mask
+from fgclip2_det.coco.checks import has_mask
 
 
 def install() -> None:

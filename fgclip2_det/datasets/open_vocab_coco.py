@@ -11,18 +11,18 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import exists, get, join_path
 from mmengine.logging import MMLogger
 
-from fgclip2_det.coco.entries import used_categories, without_roots
-from fgclip2_det.coco.masks import annotation_mask_fault
-from fgclip2_det.io.text import decode_text
-
-from .class_split import resolve_classes
-from .coco_checks import (
+from fgclip2_det.coco.checks import (
     annotation_fault,
     has_mask,
     index_entries,
     note_exchanged_sides,
 )
-from .metainfo import CLASS_SPLITS
+from fgclip2_det.coco.class_split import resolve_classes
+from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.masks import annotation_mask_fault
+from fgclip2_det.coco.published_splits import CLASS_SPLITS
+from fgclip2_det.io.text import decode_text
+
 from .transforms import UnreadableImageError
 
 

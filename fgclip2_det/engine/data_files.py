@@ -10,7 +10,7 @@ from typing import Any
 
 from fgclip2_det.coco.entries import image_name
 from fgclip2_det.coco.masks import annotation_mask_fault
-from fgclip2_det.datasets.prepare.json_stream import stream_json
+from fgclip2_det.io.json_stream import stream_json
 from fgclip2_det.io.text import read_json
 
 _LOADERS = ('train_dataloader', 'val_dataloader')

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from .files import write_atomic
+from fgclip2_det.io.atomic import write_atomic
 
 
 class AtomicLocalBackend(LocalBackend):

@@ -19,7 +19,7 @@ from fgclip2_det.coco.categories import (
     first_exchange,
     read_categories,
 )
-from fgclip2_det.evaluation.label_order import check_metric
+from fgclip2_det.engine.metrics.label_order import check_metric
 
 # of several files with the same names: their ids differ, their counts add up
 _OF_ONE_FILE = ('category_ids', 'cumulative_sizes')

@@ -15,7 +15,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
-from .checkpoints import read_checkpoint
+from fgclip2_det.models.checkpoints import read_checkpoint
+
 from .data_files import check_data_files
 from .hooks.metrics_json_hook import METRICS_FILE
 from .merging import merge_options

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fgclip2_det.engine.checkpoints import read_checkpoint
-from fgclip2_det.engine.files import write_atomic
+from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.models.checkpoints import read_checkpoint
 
 META = ('cfg', 'dataset_meta', 'epoch', 'iter', 'seed', 'mmengine_version')
 DTYPES = ('float32', 'bfloat16', 'float16')

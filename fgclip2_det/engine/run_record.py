@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import write_atomic
+from fgclip2_det.io.atomic import write_atomic
+
 from .options import format_options, parse_options
 
 RECORD_FILE = 'run.json'

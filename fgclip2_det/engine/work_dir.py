@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .checkpoints import newest_checkpoint, read_checkpoint
-from .files import write_atomic
+from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.models.checkpoints import newest_checkpoint, read_checkpoint
 
 FINGERPRINT_FILE = 'config_fingerprint.json'
 # where weights come from, how results are cut, memory against time: none of them

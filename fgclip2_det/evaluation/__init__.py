@@ -8,9 +8,9 @@ from fgclip2_det import HAS_MM
 __all__ = []
 
 if HAS_MM:
-    from .label_order import install
-    from .open_vocab_coco_metric import OpenVocabCocoMetric
-    from .open_vocab_lvis_metric import OpenVocabLVISMetric
+    from fgclip2_det.engine.metrics.label_order import install
+    from fgclip2_det.engine.metrics.open_vocab_coco_metric import OpenVocabCocoMetric
+    from fgclip2_det.engine.metrics.open_vocab_lvis_metric import OpenVocabLVISMetric
 
     __all__ += ['OpenVocabCocoMetric', 'OpenVocabLVISMetric']
     install()

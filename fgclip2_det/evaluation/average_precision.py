@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ground_truths import Truths
+from fgclip2_det.coco.ground_truths import Truths
+from fgclip2_det.coco.results import Results
+
 from .matching import (
     IOU_THRESHOLDS,
     Detections,
@@ -15,7 +17,6 @@ from .matching import (
     match,
     ranks_within,
 )
-from .results import Results
 
 RECALLS = np.linspace(0, 1, 101)
 AREA_RANGES = {  # pixels, both ends belong to it

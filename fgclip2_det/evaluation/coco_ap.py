@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fgclip2_det.evaluation.image_boxes import ImageBoxes, box_iou
+
 if TYPE_CHECKING:
     from faster_coco_eval import COCO
-
-
-@dataclass(frozen=True)
-class ImageBoxes:
-    """Boxes of one image, detected or true.
-
-    Args:
-        bboxes: (n, 4) float64, xywh in pixels, as COCO keeps them: the round trip
-            through xyxy would move IoUs off a threshold.
-        labels: (n,) int64.
-        scores: (n,) float64; of detections.
-        crowd: (n,) bool; of ground truth: detections inside are neither right nor
-            wrong.
-    """
-
-    bboxes: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray | None = None
-    crowd: np.ndarray | None = None
 
 
 def average_precision(
@@ -115,13 +98,3 @@ def merge_duplicates(image: ImageBoxes, iou_threshold: float) -> ImageBoxes:
 def merge_classes(image: ImageBoxes) -> ImageBoxes:
     """The same boxes, all with label 0."""
     return replace(image, labels=np.zeros_like(image.labels))
-
-
-def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n, m) IoU of (n, 4) and (m, 4) xywh boxes; 0 where both are empty."""
-    low = np.maximum(a[:, None, :2], b[:, :2])
-    ends = [x[:, :2] + x[:, 2:] for x in (a, b)]
-    high = np.minimum(ends[0][:, None], ends[1])
-    shared = (high - low).clip(0).prod(2)
-    total = a[:, 2:].prod(1)[:, None] + b[:, 2:].prod(1) - shared
-    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)

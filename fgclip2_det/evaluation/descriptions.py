@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.coco.ground_truths import Truths, read_truths
 from fgclip2_det.coco.result_lists import read_results
+from fgclip2_det.coco.results import Results
 
-from .ground_truths import Truths, read_truths
 from .protocols import coco_figures
-from .results import Results
 
 PARTS = ('full', 'pres', 'abs')
 _LENGTHS = {'short': (1, 3), 'middle': (4, 6), 'long': (7, 9), 'very_long': (10, 999)}

@@ -11,10 +11,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from fgclip2_det.coco.ground_truths import Truths
 from fgclip2_det.coco.result_lists import ReadResults
 from fgclip2_det.io.digests import file_digest
 
-from .ground_truths import Truths
 from .protocols import LIMITS, PROTOCOLS
 
 _PACKAGES = ('numpy', 'pycocotools', 'faster-coco-eval', 'torch', 'mmdet')

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.coco.ground_truths import Truths, make_truths
 from fgclip2_det.coco.result_rows import box_fault, score_fault, stream_rows
+from fgclip2_det.coco.results import Results
 from fgclip2_det.io.text import read_json, read_text
 
-from .coco_ap import box_iou
-from .ground_truths import Truths, make_truths
+from .image_boxes import box_iou
 from .protocols import coco_figures, coco_summary
-from .results import Results
 
 _NMS_IOU = 0.5
 _MANY, _SHARE = 10, 0.25  # boxes outside of pictures, from where on they are xyxy

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from fgclip2_det.coco.ground_truths import FREQUENCIES, Truths
+from fgclip2_det.coco.results import Results
+
 from .average_precision import ClassFigures, class_figures
-from .ground_truths import FREQUENCIES, Truths
 from .matching import arrange, best_per_key
-from .results import Results
 
 PER_IMAGE = 300
 PER_CLASS = 10_000

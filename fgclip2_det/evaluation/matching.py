@@ -17,8 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .ground_truths import Truths
-from .results import Results
+from fgclip2_det.coco.ground_truths import Truths
+from fgclip2_det.coco.results import Results
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _COMBINATIONS = 1 << 22  # overlaps computed at a time

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from statistics import mean, median
 
+from fgclip2_det.coco.ground_truths import read_truths
+from fgclip2_det.coco.odinw_sets import odinw_sets
 from fgclip2_det.coco.result_lists import read_results
 
-from ..datasets.odinw_sets import odinw_sets
-from .ground_truths import read_truths
 from .protocols import evaluate_results
 
 

@@ -11,12 +11,12 @@ import os
 
 import numpy as np
 
+from fgclip2_det.coco.ground_truths import Truths, make_truths, read_truths
 from fgclip2_det.coco.result_lists import read_results
+from fgclip2_det.coco.results import Results
 from fgclip2_det.io.text import read_json
 
-from .coco_ap import box_iou
-from .ground_truths import Truths, make_truths, read_truths
-from .results import Results
+from .image_boxes import box_iou
 
 KS = (1, 5, 10)
 NEVER = np.iinfo(np.int64).max  # rank of what no box finds

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fgclip2_det.coco.ground_truths import Truths
+from fgclip2_det.coco.results import Results
+
 from .average_precision import AREA_RANGES, ClassFigures, class_figures
-from .ground_truths import Truths
 from .lvis_ap import (
     FLAVOURS,
     PER_CLASS,
@@ -19,7 +21,6 @@ from .lvis_ap import (
     within_limit,
 )
 from .matching import arrange
-from .results import Results
 
 PER_IMAGE_AND_CLASS = 100
 IOU_TYPES = ('bbox', 'segm')

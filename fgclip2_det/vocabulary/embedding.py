@@ -19,7 +19,8 @@ from tqdm import tqdm
 from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config
 from fgclip2_det.fgclip2.checkpoint import Weights, read_config, resolve_folder
 from fgclip2_det.fgclip2.tokenizer import JSON_FILE, MODEL_FILE, FGCLIP2Tokenizer
-from fgclip2_det.io.digests import encoder_digest, file_digest, file_state
+from fgclip2_det.io.digests import file_digest, file_state
+from fgclip2_det.io.model_digests import encoder_digest
 
 TEXT_TOWER = ('text_model.', 'boxtext_head.', 'longtext_head.')
 POSITIONS = 'text_model.embeddings.position_embedding.weight'

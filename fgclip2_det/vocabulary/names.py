@@ -6,20 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 
 from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.io.text import read_json, read_text
-from fgclip2_det.vocabulary.blanks import spoken
 from fgclip2_det.vocabulary.texts import parse_texts
 
 ALIAS_MARK = '|'
+
+
 COMMENT_MARK = '#'
+
+
 _LIST_ENDINGS = ('.txt', '.names', '.list', '.lst', '.csv', '.json', '.yaml', '.yml')
+
+
 LANGUAGES = ('en', 'zh', 'both', 'mixed')
-
-
-def normalize_name(name: str) -> str:
-    """Lower case, underscores and blanks of any sort as single spaces; what makes names
-    equal."""
-    return spoken(name).lower()
 
 
 def parts_of(

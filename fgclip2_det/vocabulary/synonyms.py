@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.vocabulary.name_lists import load_list
-from fgclip2_det.vocabulary.names import normalize_name
 
 # PASCAL VOC's words for six of COCO's classes. Darknet's coco.names has them, and with
 # it the released RT-DETR of Hugging Face (id2label of PekingU/rtdetr_*, as listed in

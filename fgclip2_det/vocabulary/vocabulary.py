@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fgclip2_det.coco.blanks import plain_blanks, spoken
+from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.vocabulary.blanks import plain_blanks, spoken
-from fgclip2_det.vocabulary.check import check_names
 from fgclip2_det.vocabulary.embedding import TextSource, embed_groups, fingerprint
+from fgclip2_det.vocabulary.name_checks import check_names
 from fgclip2_det.vocabulary.name_lists import load_list
 from fgclip2_det.vocabulary.names import (
-    normalize_name,
     parse_texts,
     parts_of,
     read_coco_names,

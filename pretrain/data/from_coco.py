@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from fgclip2_det.coco.entries import used_categories, without_roots
-from fgclip2_det.datasets.class_split import category_name
-from fgclip2_det.datasets.coco_checks import (
+from fgclip2_det.coco.checks import (
     annotation_fault,
     index_entries,
     note_exchanged_sides,
 )
+from fgclip2_det.coco.class_split import category_name
+from fgclip2_det.coco.entries import used_categories, without_roots
 from pretrain.data.record_files import LANGUAGE_KEY
 
 

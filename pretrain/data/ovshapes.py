@@ -11,19 +11,19 @@ import numpy as np
 from mmengine.dist import barrier, get_rank
 from mmengine.registry import DATASETS
 
-from fgclip2_det.datasets import (
-    EXTRA_CLASSES,
-    OVSHAPES_CLASSES,
-    ShapeObject,
-    classes_of,
-    generate_ovshapes,
-)
-from fgclip2_det.datasets.ovshapes_captions import (
+from fgclip2_det.datasets.ovshapes.captions import (
     LANGUAGES,
     describe,
     hard_negatives,
     region_phrases,
 )
+from fgclip2_det.datasets.ovshapes.classes import (
+    EXTRA_CLASSES,
+    OVSHAPES_CLASSES,
+    classes_of,
+)
+from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
+from fgclip2_det.datasets.ovshapes.render import ShapeObject
 from pretrain.data.dataset import AlignmentDataset
 
 VERSION = 1  # of the texts; another version gets other files

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fgclip2_det.engine.files import write_atomic
 from fgclip2_det.fgclip2.picture import load_image, open_picture
+from fgclip2_det.io.atomic import write_atomic
 from pretrain.data.dataset import BadRecords
 from pretrain.data.record_files import (
     LANGUAGES,

@@ -169,7 +169,7 @@ def test_diverged_weights(weights, tmp_path):
 def tool(monkeypatch):
     """tools/image_demo.py as a module."""
     monkeypatch.syspath_prepend(ROOT / 'tools')
-    return importlib.import_module('image_demo')
+    return importlib.import_module('fgclip2_det.cli.image_demo')
 
 
 def demo(*arguments) -> subprocess.CompletedProcess:

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
 import fgclip2_det  # noqa: F401  isort: skip
-from fgclip2_det.apis.predictions import read_predictions
+from fgclip2_det.coco.predictions import read_predictions
+from fgclip2_det.coco.published_splits import CLASS_SPLITS
 from fgclip2_det.datasets import OpenVocabCocoDataset
-from fgclip2_det.datasets.metainfo import CLASS_SPLITS
 
 NAMES = ['cat', 'dog', 'sofa', 'bus']
 SPLITS = ['novel', 'base', 'unused', 'base']

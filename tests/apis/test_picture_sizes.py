@@ -17,11 +17,12 @@ from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from fgclip2_det.apis.dump_writer import dump_scores
-from fgclip2_det.apis.predictions import read_predictions, rescore_predictions
-from fgclip2_det.apis.result_pictures import find_pictures
+from fgclip2_det.coco.predictions import read_predictions
 from fgclip2_det.engine.hooks.picture_size_hook import OpenVocabPictureSizeHook
 from fgclip2_det.engine.hooks.visualization_hook import OpenVocabVisualizationHook
+from fgclip2_det.rescoring.dump_writer import dump_scores
+from fgclip2_det.rescoring.predictions import rescore_predictions
+from fgclip2_det.rescoring.result_pictures import find_pictures
 
 CASES = Path(__file__).resolve().parents[1] / 'data' / 'cases'
 WEBP, SIZE = CASES / 'webp_orientation', CASES / 'picture_size'
@@ -63,7 +64,7 @@ def test_sizes_that_were_written_before_turning(form, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=match):
         find_pictures(predictions, tmp_path, False)
     entry |= dict(width=48.0, height=64)
-    said, name = [], 'fgclip2_det.apis.result_pictures.print_log'
+    said, name = [], 'fgclip2_det.rescoring.result_pictures.print_log'
     monkeypatch.setattr(name, lambda text, *_: said.append(text))
     assert find_pictures(predictions, tmp_path, False) == {1: tmp_path / 'a'}
     assert [text for text in said if 'OpenCV does not follow' in text] == said

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fgclip2_det.coco.ground_truths import read_truths
 from fgclip2_det.coco.result_lists import read_results, read_rows, row_score
-from fgclip2_det.evaluation.ground_truths import read_truths
 from fgclip2_det.evaluation.protocols import evaluate_results
 from fgclip2_det.io import notes
 

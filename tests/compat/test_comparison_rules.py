@@ -9,7 +9,7 @@ import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.registry import init_default_scope
 
-from fgclip2_det.evaluation.open_vocab_coco_metric import OpenVocabCocoMetric
+from fgclip2_det.engine.metrics.open_vocab_coco_metric import OpenVocabCocoMetric
 
 BOX = np.array([[10, 10, 40, 40]], float)
 

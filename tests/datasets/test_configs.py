@@ -7,8 +7,11 @@ from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from fgclip2_det.datasets import OV_COCO_BASE_CLASSES, OV_COCO_NOVEL_CLASSES
-from fgclip2_det.evaluation import OpenVocabCocoMetric
+from fgclip2_det.coco.published_splits import (
+    OV_COCO_BASE_CLASSES,
+    OV_COCO_NOVEL_CLASSES,
+)
+from fgclip2_det.engine.metrics.open_vocab_coco_metric import OpenVocabCocoMetric
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_'
 

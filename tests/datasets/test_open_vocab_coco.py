@@ -14,13 +14,12 @@ from mmengine.dataset import RepeatDataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from fgclip2_det.datasets import (
+from fgclip2_det.coco.class_split import resolve_classes
+from fgclip2_det.coco.published_splits import (
     OV_COCO_BASE_CLASSES,
     OV_COCO_NOVEL_CLASSES,
-    OpenVocabCocoDataset,
-    UnreadableImageError,
-    resolve_classes,
 )
+from fgclip2_det.datasets import OpenVocabCocoDataset, UnreadableImageError
 from fgclip2_det.engine.hooks.bad_image_hook import OpenVocabBadImageHook
 
 LOAD = [{'type': 'OpenVocabLoadImage'}]

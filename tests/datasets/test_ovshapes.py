@@ -14,17 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from fgclip2_det.datasets import (
+from fgclip2_det.datasets.ovshapes.classes import (
+    COLORS,
     EXTRA_CLASSES,
     OVSHAPES_CLASSES,
-    OVShapesDataset,
+    SHAPES,
     classes_of,
-    generate_ovshapes,
-    render_image,
 )
-from fgclip2_det.datasets.ovshapes_classes import COLORS, SHAPES
-from fgclip2_det.datasets.ovshapes_generate import _write
-from fgclip2_det.datasets.ovshapes_render import MIN_VISIBLE, _rasterise
+from fgclip2_det.datasets.ovshapes.dataset import OVShapesDataset
+from fgclip2_det.datasets.ovshapes.generate import _write, generate_ovshapes
+from fgclip2_det.datasets.ovshapes.render import MIN_VISIBLE, _rasterise, render_image
 
 SMALL = {'num_train': 6, 'num_val': 3, 'image_size': 96}
 
@@ -252,7 +251,7 @@ def _build_on_rank(root, rank):
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{root}/store', rank=rank, world_size=2
     )
-    with mock.patch('fgclip2_det.datasets.ovshapes_generate._write', wraps=_write) as w:
+    with mock.patch('fgclip2_det.datasets.ovshapes.generate._write', wraps=_write) as w:
         OVShapesDataset(str(root / 'data'), 'val', **SMALL)
     assert w.call_count == (rank == 0)
 

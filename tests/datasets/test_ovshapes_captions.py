@@ -8,12 +8,13 @@ import pytest
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-from fgclip2_det.datasets import OVSHAPES_CLASSES, ShapeObject, classes_of
-from fgclip2_det.datasets.ovshapes_captions import (
+from fgclip2_det.datasets.ovshapes.captions import (
     describe,
     hard_negatives,
     region_phrases,
 )
+from fgclip2_det.datasets.ovshapes.classes import OVSHAPES_CLASSES, classes_of
+from fgclip2_det.datasets.ovshapes.render import ShapeObject
 from fgclip2_det.fgclip2 import FGCLIP2Tokenizer
 from fgclip2_det.fgclip2.model import ASSETS
 

@@ -7,7 +7,8 @@ from unittest import mock
 
 import pytest
 
-from fgclip2_det.datasets import generate_ovshapes, ovshapes_generate
+from fgclip2_det.datasets.ovshapes import generate as ovshapes_generate
+from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 
 SMALL = {'num_train': 6, 'num_val': 3, 'image_size': 96}
 

@@ -12,8 +12,8 @@ from fgclip2_det.datasets import (
     OpenVocabLoadImage,
     UnreadableImageError,
 )
-from fgclip2_det.datasets.prepare.yolo import read_size
 from fgclip2_det.fgclip2.preprocess import preprocess
+from fgclip2_det.prepare.yolo import read_size
 
 
 def noise(height: int, width: int) -> np.ndarray:

@@ -102,8 +102,8 @@ def test_filling_goes_on(data_root, tmp_path):
 
 def test_a_replaced_picture_is_encoded_anew(data_root, tmp_path, monkeypatch):
     """Of the same size, under the same name, with the same time."""
-    from fgclip2_det.datasets import ovshapes_generate
     from fgclip2_det.datasets.feature_cache import FeatureCache
+    from fgclip2_det.datasets.ovshapes import generate as ovshapes_generate
 
     first = train(data_root, tmp_path / 'a', tmp_path / 'maps', 'float32')
     path = min(data_root.rglob('train/*.jpg'))

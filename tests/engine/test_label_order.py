@@ -31,7 +31,7 @@ from fgclip2_det.engine.label_order import (
     check_metrics,
     merge_metainfo,
 )
-from fgclip2_det.evaluation.open_vocab_coco_metric import OpenVocabCocoMetric
+from fgclip2_det.engine.metrics.open_vocab_coco_metric import OpenVocabCocoMetric
 
 NAMES = ['dog', 'cat', 'sofa', 'bus']  # in the file's order; ids 3, 1, 7, 2
 SORTED = sorted(NAMES)

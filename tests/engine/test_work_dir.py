@@ -12,13 +12,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from mmengine.config import Config
 
-from fgclip2_det.engine.checkpoints import (
-    check_weights,
-    newest_checkpoint,
-    read_checkpoint,
-)
 from fgclip2_det.engine.file_backend import AtomicLocalBackend
-from fgclip2_det.engine.files import write_atomic
 from fgclip2_det.engine.hooks.metrics_json_hook import plain_metrics
 from fgclip2_det.engine.launch import check_options, metrics_table
 from fgclip2_det.engine.work_dir import (
@@ -28,6 +22,12 @@ from fgclip2_det.engine.work_dir import (
     last_checkpoint,
     parse_config_text,
     write_fingerprint,
+)
+from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.models.checkpoints import (
+    check_weights,
+    newest_checkpoint,
+    read_checkpoint,
 )
 
 

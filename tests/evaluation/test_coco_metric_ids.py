@@ -11,7 +11,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 import fgclip2_det  # noqa: F401  isort: skip
 from mmengine.logging import MMLogger
 
-from fgclip2_det.evaluation.open_vocab_coco_metric import OpenVocabCocoMetric
+from fgclip2_det.engine.metrics.open_vocab_coco_metric import OpenVocabCocoMetric
 
 BOX = np.array([[10, 10, 40, 40]], float)
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fgclip2_det.coco.ground_truths import read_truths
 from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.evaluation.comparison import (
     barriers,
@@ -17,7 +18,6 @@ from fgclip2_det.evaluation.comparison import (
     settings,
 )
 from fgclip2_det.evaluation.fingerprint import commit, describe_protocol, versions
-from fgclip2_det.evaluation.ground_truths import read_truths
 
 COCO = {
     'images': [{'id': 1, 'file_name': 'a.jpg'}, {'id': 2, 'file_name': 'b.jpg'}],

@@ -10,7 +10,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fgclip2_det.datasets.odinw_sets import odinw_sets
+from fgclip2_det.coco.odinw_sets import odinw_sets
 from fgclip2_det.evaluation.descriptions import score_d3
 from fgclip2_det.evaluation.hard_vocabularies import read_hard_objects, score_fgovd_map
 from fgclip2_det.evaluation.language_protocols import evaluate_language

@@ -8,8 +8,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from fgclip2_det.coco.ground_truths import read_image_ids, read_truths
 from fgclip2_det.coco.result_lists import read_results
-from fgclip2_det.evaluation.ground_truths import read_image_ids, read_truths
 from fgclip2_det.evaluation.lvis_ap import lvis_figures, lvis_summary, within_limit
 from fgclip2_det.evaluation.protocols import evaluate_results, keep_for
 

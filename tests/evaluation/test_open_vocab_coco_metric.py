@@ -15,8 +15,9 @@ from mmdet.structures import DetDataSample
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
-from fgclip2_det.evaluation import OpenVocabCocoMetric
-from fgclip2_det.evaluation.coco_ap import ImageBoxes, average_precision, box_iou
+from fgclip2_det.engine.metrics.open_vocab_coco_metric import OpenVocabCocoMetric
+from fgclip2_det.evaluation.coco_ap import average_precision
+from fgclip2_det.evaluation.image_boxes import ImageBoxes, box_iou
 
 META = {
     'classes': ('cat', 'dog', 'cup'),
@@ -130,7 +131,10 @@ def check_against_pycocotools(coco, tmp_path, base, novel) -> None:
 
 
 def test_equals_pycocotools_on_coco(shared, tmp_path):
-    from fgclip2_det.datasets import OV_COCO_BASE_CLASSES, OV_COCO_NOVEL_CLASSES
+    from fgclip2_det.coco.published_splits import (
+        OV_COCO_BASE_CLASSES,
+        OV_COCO_NOVEL_CLASSES,
+    )
 
     path = shared / 'data/coco/annotations/val_all80.json'
     check_against_pycocotools(

@@ -14,10 +14,10 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 
+from fgclip2_det.coco.ground_truths import read_truths
 from fgclip2_det.coco.result_lists import read_results
-from fgclip2_det.evaluation import open_vocab_lvis_metric as module
-from fgclip2_det.evaluation.ground_truths import read_truths
-from fgclip2_det.evaluation.open_vocab_lvis_metric import _encoded
+from fgclip2_det.engine.metrics import open_vocab_lvis_metric as module
+from fgclip2_det.engine.metrics.open_vocab_lvis_metric import _encoded
 from fgclip2_det.evaluation.protocols import evaluate_results
 
 FILE = 'data/coco/annotations/lvis_v1ids_val.json'

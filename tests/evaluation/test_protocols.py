@@ -10,8 +10,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from fgclip2_det.coco.ground_truths import read_truths
 from fgclip2_det.coco.result_lists import read_results
-from fgclip2_det.evaluation.ground_truths import read_truths
 from fgclip2_det.evaluation.protocols import (
     COCO_NAMES,
     check_protocol,
@@ -124,8 +124,9 @@ def test_ov_coco_equals_the_registered_metric(shared, shaken, tmp_path):
     from mmengine.structures import InstanceData
     from torch import tensor
 
-    from fgclip2_det.datasets import OV_COCO_NOVEL_CLASSES, resolve_classes
-    from fgclip2_det.evaluation import OpenVocabCocoMetric
+    from fgclip2_det.coco.class_split import resolve_classes
+    from fgclip2_det.coco.published_splits import OV_COCO_NOVEL_CLASSES
+    from fgclip2_det.engine.metrics.open_vocab_coco_metric import OpenVocabCocoMetric
 
     path = shared / 'data/coco/annotations/val_ov65_base48_novel17.json'
     coco = json.loads(path.read_text())

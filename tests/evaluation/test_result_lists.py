@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from fgclip2_det.coco.ground_truths import read_image_ids, read_truths
 from fgclip2_det.coco.masks import encode_mask
 from fgclip2_det.coco.result_lists import read_results
-from fgclip2_det.evaluation.ground_truths import read_image_ids, read_truths
 
 ROW = {'image_id': 7, 'category_id': 3, 'bbox': [10.0, 20, 30, 40], 'score': 0.5}
 

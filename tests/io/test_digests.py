@@ -8,7 +8,8 @@ from torch import nn
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.io import digests
-from fgclip2_det.io.digests import encoder_digest, file_state
+from fgclip2_det.io.digests import file_state
+from fgclip2_det.io.model_digests import encoder_digest
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fgclip2_det.zeroshot.evaluate import parse_args
 from pretrain.data.records import to_sample
-from pretrain.evaluate import parse_args
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'docs' / 'pretrain.md'

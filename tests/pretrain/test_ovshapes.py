@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fgclip2_det.datasets import (
+from fgclip2_det.datasets.ovshapes.classes import (
     EXTRA_CLASSES,
     OVSHAPES_CLASSES,
     classes_of,
-    generate_ovshapes,
 )
+from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from pretrain.data import read_records
 from pretrain.data.ovshapes import OVShapesAlignmentDataset, write_records
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretrain.evaluation.results_page import read_folder, results_page
-from pretrain.evaluation.suite import BENCHMARKS, find_benchmarks, make_embedder
+from fgclip2_det.zeroshot.results_page import read_folder, results_page
+from fgclip2_det.zeroshot.suite import BENCHMARKS, find_benchmarks, make_embedder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -119,7 +119,7 @@ def test_benchmarks_have_one_name_and_numbers_of_three_sizes():
 
 
 def test_random_weights_depend_on_the_seed_alone():
-    from fgclip2_det.io.digests import encoder_digest
+    from fgclip2_det.io.model_digests import encoder_digest
 
     digests = [
         encoder_digest(make_embedder('random-tiny', seed=seed).encoder)

@@ -25,8 +25,7 @@ def test_errors_of_a_pool(errors):
 
 @pytest.fixture
 def errors(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / 'tools')
-    import _errors
+    from fgclip2_det.cli import errors as _errors
 
     return _errors
 
@@ -88,8 +87,7 @@ def test_the_log_file_has_the_place(errors, tmp_path, capsys, monkeypatch):
     """A bug in a training: traceback on the screen and in the log of its work dir; a
     refused input: in the log alone."""
     logging = pytest.importorskip('mmengine.logging')
-    import _cli
-
+    from fgclip2_det.cli import parsing as _cli
     from fgclip2_det.engine.options import parse_value
 
     def run(function) -> str:

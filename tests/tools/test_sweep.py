@@ -93,8 +93,7 @@ def test_table(tmp_path):
 
 
 def test_command(tmp_path, train, write_config, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / 'tools')
-    import sweep
+    from fgclip2_det.cli import sweep
 
     monkeypatch.setattr(sweep, 'TRAIN', train)
     configs = [write_config('a'), write_config('b')]

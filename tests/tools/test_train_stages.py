@@ -11,7 +11,7 @@ from mmengine.config import Config
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
 from fgclip2_det import FGCLIP2
-from fgclip2_det.datasets import generate_ovshapes
+from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from pretrain.curves import read_scalars
 from pretrain.data.ovshapes import write_records
 
@@ -112,8 +112,7 @@ def test_a_stage_that_fails_ends_the_chain(run_stages, tmp_path):
 
 def test_a_finished_stage_of_another_config(tmp_path, monkeypatch):
     """Edited, or with another start or seed: its model is not taken for this one's."""
-    monkeypatch.syspath_prepend(ROOT / 'tools')
-    import train_stages
+    from fgclip2_det.cli import train_stages
 
     trained = []
 

@@ -10,7 +10,8 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from mmengine.config import Config
 
-from fgclip2_det.evaluation.coco_ap import ImageBoxes, average_precision
+from fgclip2_det.evaluation.coco_ap import average_precision
+from fgclip2_det.evaluation.image_boxes import ImageBoxes
 
 NAMES = ['red star', 'blue ring', 'green cross']
 IDS = [4, 2, 9]
@@ -140,7 +141,7 @@ def test_what_is_wrong_is_one_sentence(tune, run_tool, files, source):
 
 
 def test_tool_and_package_offer_the_same_rules(run_tool):
-    from fgclip2_det.apis.tuning import FUSION_RULES
+    from fgclip2_det.rescoring.tuning import FUSION_RULES
 
     _, text, _ = run_tool('tune_fusion', '--help')
     assert f'--fusion {{{",".join(FUSION_RULES)}}}' in text

@@ -41,7 +41,7 @@ def test_lists_agree_with_mmdetection():
 
 
 def test_splits():
-    metainfo = pytest.importorskip('fgclip2_det.datasets.metainfo')
+    metainfo = pytest.importorskip('fgclip2_det.coco.published_splits')
     vocabulary = Vocabulary.from_list_name('ov_coco')
     assert vocabulary.base_classes == list(metainfo.OV_COCO_BASE_CLASSES)
     assert vocabulary.novel_classes == list(metainfo.OV_COCO_NOVEL_CLASSES)

@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from ..files import write_atomic
+from fgclip2_det.io.atomic import write_atomic
 
 
 @HOOKS.register_module()

@@ -28,7 +28,7 @@ from fgclip2_det.datasets.transforms import (
     UnreadableImageError,
 )
 from fgclip2_det.fgclip2.preprocess import target_grid
-from fgclip2_det.io.digests import encoder_digest
+from fgclip2_det.io.model_digests import encoder_digest
 from fgclip2_det.models import FGCLIP2ViT
 
 PIPELINE = ['FGCLIP2LoadView', 'FGCLIP2ApplyView', 'FGCLIP2PackView']

@@ -11,7 +11,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..files import write_atomic
+from fgclip2_det.io.atomic import write_atomic
 
 METRICS_FILE = 'metrics.json'
 

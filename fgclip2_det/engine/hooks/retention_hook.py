@@ -12,7 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from terminaltables import AsciiTable
 
-from ..files import write_atomic
+from fgclip2_det.io.atomic import write_atomic
+
 from ..retention import RetentionTest
 
 RETENTION_FILE = 'retention.json'

@@ -6,9 +6,9 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.models.detectors.glip import clean_label_name
 from mmdet.structures import DetDataSample, SampleList
 
+from fgclip2_det.coco.blanks import spoken
 from fgclip2_det.models.detectors.readable_names import readable_names
 from fgclip2_det.vocabulary import Vocabulary
-from fgclip2_det.vocabulary.blanks import spoken
 
 
 def reads_text(detector: BaseDetector) -> bool:

@@ -14,8 +14,8 @@ from mmengine.runner import load_state_dict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from fgclip2_det.engine.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.fgclip2.seen_picture import seen_picture
+from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
     give_names,

@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from PIL import Image
 from torch import Tensor
 
+from fgclip2_det.coco.blanks import spoken
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.seen_picture import seen_picture
 from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
@@ -21,7 +22,6 @@ from fgclip2_det.models.detectors.readable_names import (
     warn_of_other_scripts,
 )
 from fgclip2_det.vocabulary import Vocabulary
-from fgclip2_det.vocabulary.blanks import spoken
 from fgclip2_det.vocabulary.synonyms import match_names
 
 # (n, 4) xyxy in pixels, (n,) scores, (n,) labels

@@ -1,0 +1,230 @@
+"""Train stage 2 without each of its losses, on OVShapes, to see what each is good for.
+
+Every variant is trained with every seed from one stage-1 model, and evaluated on images
+of a seed that nothing was trained on. A run's result is one JSON file; started again,
+the sweep goes on where it was stopped. At the end: a table of mean and spread, and a
+picture of it.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from fgclip2_det.cli.parsing import ROOT, TOOLS, KeyValue
+
+CONFIGS = [
+    ROOT / f'configs/pretrain/fgclip2_tiny_{name}_ovshapes.py'
+    for name in ('stage2-crops', 'stage2')
+]
+EXAMPLE = """example:
+  python tools/ablate_pretrain.py --work-dir work_dirs/ablation \\
+      --start work_dirs/fgclip2_tiny/fgclip2_tiny_stage1_ovshapes/model
+  python tools/ablate_pretrain.py --work-dir work_dirs/short --start START \\
+      --length 0.25 --seeds 0 1 2 --variants full wo-cmr wo-tic
+  python tools/ablate_pretrain.py --work-dir work_dirs/ablation --dry-run \\
+      --start 'work_dirs/seed{seed}/fgclip2_tiny_stage1_ovshapes/model'"""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('--start', required=True, help='stage-1 model; {seed} in it is replaced')
+    add('--work-dir', type=Path, required=True, help='gets runs, results, table')
+    add('--configs', nargs='+', type=Path, default=CONFIGS, metavar='CONFIG',
+        help='stage 2, one or several in a row; default: the tiny one')  # fmt: skip
+    add('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    add('--variants', nargs='+', metavar='NAME', help='default: all')
+    add('--length', type=float, default=1.0, help='factor of all iterations')
+    add('--eval-seed', type=int, help='of the images of the evaluation; default 1000')
+    add('--num-images', type=int, default=300, help='of the evaluation; default 300')
+    add('--data-root', help='where the images of the evaluation are kept')
+    add('--device', default='cpu', help='of the evaluation; default cpu')
+    add('--cfg-options', nargs='+', action=KeyValue, default={}, metavar='KEY=VALUE',
+        help='for every config of every run')  # fmt: skip
+    add('--dry-run', action='store_true', help='print the commands and do nothing')
+    add('--verbose', action='store_true', help='show the traceback of an error')
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    check(args)
+    runs = [(v, seed) for v in args.variants for seed in seeds_of(args, v)]
+    results = []
+    for number, (variant, seed) in enumerate(runs, 1):
+        print(f'run {number} of {len(runs)}: {variant}, seed {seed}', flush=True)
+        results.append(run(args, variant, seed))
+    if args.dry_run:
+        return
+    from pretrain.ablation import collect, draw_table, format_markdown
+
+    table = collect(results)
+    text = format_markdown(table)
+    (args.work_dir / 'ablation.md').write_text(f'{text}\n', encoding='utf-8')
+    picture = draw_table(table, args.work_dir / 'ablation.png')
+    print(f'\nPercent, mean of English and Chinese, ± is the standard deviation over '
+          f'seeds\n\n{text}\n\npicture: {picture}')  # fmt: skip
+
+
+def check(args: argparse.Namespace) -> None:
+    """Fill in defaults; ValueError for what could not work, before the first run."""
+    from fgclip2_det.engine.launch import read_config
+    from fgclip2_det.zeroshot.ovshapes import DEFAULT_SEED
+    from pretrain.ablation import VARIANTS, find_variant
+
+    args.variants = [find_variant(name) for name in args.variants or VARIANTS]
+    args.eval_seed = DEFAULT_SEED if args.eval_seed is None else args.eval_seed
+    stems = [config.stem for config in args.configs]
+    if len(set(stems)) < len(stems):
+        raise ValueError(f'configs must have different file names, got {stems}')
+    for config in args.configs:
+        if not config.is_file():
+            raise FileNotFoundError(f'there is no config {config}')
+    args.loaded = [read_config(config) for config in args.configs]
+    for config, cfg in zip(args.configs, args.loaded, strict=True):
+        given, own = args.cfg_options, cfg.train_dataloader.dataset.get('seed')
+        given = given.get('train_dataloader.dataset.seed', given.get('seed', own))
+        if given == args.eval_seed:
+            raise ValueError(
+                f'{config} trains on images of seed {args.eval_seed}; take another '
+                '--eval-seed'
+            )
+    for seed in args.seeds:
+        if not (start_of(args, seed) / 'config.json').is_file() and not args.dry_run:
+            raise ValueError(f'there is no model in {start_of(args, seed)} (--start)')
+
+
+def seeds_of(args: argparse.Namespace, variant: str) -> list[int]:
+    """Seeds of a variant; what is not trained differs by its start alone."""
+    from pretrain.ablation import VARIANTS
+
+    same = VARIANTS[variant] is None and '{seed}' not in args.start
+    return args.seeds[:1] if same else args.seeds
+
+
+def start_of(args: argparse.Namespace, seed: int) -> Path:
+    """The stage-1 model of a seed."""
+    return Path(args.start.replace('{seed}', str(seed)))
+
+
+def run(args: argparse.Namespace, variant: str, seed: int) -> dict | None:
+    """Result of one variant and seed, from its file or from training."""
+    from fgclip2_det.engine.finished_runs import resolved_config
+    from fgclip2_det.evaluation.fingerprint import digest as json_digest
+    from fgclip2_det.io.digests import file_digest
+    from fgclip2_det.zeroshot.report import write_json
+    from pretrain.ablation import slug
+
+    folder = args.work_dir / slug(variant) / f'seed{seed}'
+    out = args.work_dir / 'results' / f'{slug(variant)}_seed{seed}.json'
+    plan = commands(args, variant, seed, folder)
+    settings = {
+        'variant': variant,
+        'seed': seed,
+        'start': str(start_of(args, seed)),
+        'options': [options for _, _, options in plan],
+        'configs': [
+            json_digest(resolved_config(config, options, folder))
+            for config, (_, _, options) in zip(args.configs, plan, strict=False)
+        ],
+        'start_weights': file_digest(start_of(args, seed) / 'model.safetensors')
+        if not args.dry_run
+        else None,
+        'eval_seed': args.eval_seed,
+        'num_images': args.num_images,
+    }
+    if args.dry_run:
+        for _, command, _ in plan:
+            print(shlex.join(command))
+        return None
+    if out.is_file():
+        return read_result(out, settings)
+    settings_file = folder / 'settings.json'
+    if settings_file.is_file():
+        read_result(settings_file, settings)
+    for path in (settings_file, out):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(settings_file, settings)
+    model = start_of(args, seed)
+    for model, command, _ in plan:
+        if not (model / 'config.json').is_file():
+            train(command)
+    result = settings | evaluate(args, None if not plan else model, seed)
+    write_json(out, result)
+    return result
+
+
+def commands(
+    args: argparse.Namespace, variant: str, seed: int, folder: Path
+) -> list[tuple[Path, list[str], dict]]:
+    """(model that it makes, command, options) of each config in a row."""
+    from fgclip2_det.engine.options import format_options
+    from pretrain.ablation import VARIANTS, schedule_options
+
+    changes, model, plan = VARIANTS[variant], start_of(args, seed), []
+    if changes is None:
+        return plan
+    for config, cfg in zip(args.configs, args.loaded, strict=True):
+        options = {'model.encoder.pretrained': str(model)}
+        options |= {f'model.losses.{name}': value for name, value in changes.items()}
+        if 'seed' in (cfg.train_dataloader.get('sampler') or {}):
+            options['train_dataloader.sampler.seed'] = seed  # order and random choices
+        options |= schedule_options(cfg, args.length) | args.cfg_options
+        command = [sys.executable, str(TOOLS / 'train.py')]
+        command += [str(config), '--work-dir', str(folder / config.stem), '--resume']
+        command += ['--seed', str(seed), '--cfg-options']
+        command += format_options(options)
+        model = folder / config.stem / 'model'
+        plan.append((model, command, options))
+    return plan
+
+
+def train(command: list[str]) -> None:
+    """tools/train.py in a process of its own."""
+    code = subprocess.run(command).returncode
+    if code:
+        raise ValueError(
+            f'a training ended with exit code {code}, see its output above; the same '
+            f'command goes on from here. It was: {shlex.join(command)}'
+        )
+
+
+def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
+    """Metrics of a trained model, or of stage 2's start (None), not trained."""
+    from fgclip2_det import FGCLIP2
+    from fgclip2_det.zeroshot import evaluate_ovshapes
+    from pretrain.initialise import build_for_training
+
+    if model is None:  # with the new heads as stage 2 would start them
+        start = {**args.loaded[0].model.encoder, 'pretrained': start_of(args, seed)}
+        encoder = build_for_training(**start).eval()
+    else:
+        encoder = FGCLIP2.from_pretrained(model)
+    root = args.data_root or os.environ.get('OVSHAPES_ROOT', 'data/ovshapes')
+    encoder = encoder.to(args.device)
+    patches = args.loaded[-1].train_dataloader.collate_fn.max_num_patches
+    return evaluate_ovshapes(
+        encoder, root, args.eval_seed, args.num_images, max_num_patches=patches
+    )
+
+
+def read_result(path: Path, settings: dict) -> dict:
+    """A file of an earlier start; ValueError if it had other settings."""
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path} is no JSON ({error}); delete it') from error
+    for name, value in json.loads(json.dumps(settings)).items():
+        if found.get(name) != value:
+            raise ValueError(
+                f'{path} has another {name}: {found.get(name)!r} there, {value!r} '
+                'here; choose another --work-dir, or delete the file and its run'
+            )
+    return found

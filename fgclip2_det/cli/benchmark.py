@@ -1,0 +1,132 @@
+"""Measure an FG-CLIP 2 encoder on the benchmarks of the field: naming boxes, finding
+described objects, retrieval, ImageNet, segmentation. Needs no mm package.
+
+Names are those of --list, which also says what is below --data-root and where the rest
+is published. Nothing is downloaded. --encoder oracle and --encoder noise measure the
+evaluation itself: they answer with the truth, and at random.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+EXAMPLE = """examples:
+  python tools/benchmark.py --list --data-root data
+  python tools/benchmark.py coco-box fgovd --encoder qihoo360/fg-clip2-base \\
+      --data-root data --out-dir work_dirs/benchmarks
+  python tools/benchmark.py coco-box --encoder oracle --data-root data --out-dir O
+  python tools/benchmark.py refcoco-val --encoder F --boxes detections.json --out-dir O
+  python tools/benchmark.py --page docs/benchmarks.md --results work_dirs/benchmarks"""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('names', nargs='*', metavar='NAME', help='benchmarks')
+    add('--list', action='store_true', help='show all benchmarks and their files')
+    add('--encoder', help='folder in the released layout, hub id, random-base (-large, '
+        '-so400m, -tiny), oracle or noise')  # fmt: skip
+    add('--data-root', type=Path, default=Path('data'), help='default: data')
+    add('--out-dir', type=Path, help='gets NAME.json of each benchmark')
+    add('--num-images', type=int, help='the first n images alone')
+    add('--boxes', type=Path, help='COCO result list with the boxes to choose from; '
+        'default: the annotated boxes')  # fmt: skip
+    add('--subset', action='store_true', help='the files are a part of the published')
+    add('--max-num-patches', type=int, help='per image; default: as in training')
+    add('--device', help='default: cuda where there is one, else cpu')
+    add('--dtype', choices=['float32', 'bfloat16'], default='float32')
+    add('--seed', type=int, default=0, help='of random weights and of noise')
+    add('--page', type=Path, help='write the results page there instead')
+    add('--results', type=Path, help='for --page: folder of NAME.json files')
+    add('--verbose', action='store_true', help='show the traceback of an error')
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.list:
+        show_list(args.data_root)
+    elif args.page:
+        write_page(args.page, args.results)
+    else:
+        measure(args)
+
+
+def show_list(data_root: Path) -> None:
+    from fgclip2_det.zeroshot.suite import BENCHMARKS
+
+    width = max(map(len, BENCHMARKS))
+    for name, benchmark in BENCHMARKS.items():
+        print(f'{name:<{width}}  {benchmark.title}')
+        for file in benchmark.files.values():
+            found = (data_root / file.path).exists()
+            state = 'there' if found else f'missing; published at {file.url}'
+            print(f'{"":<{width}}    {file.path}: {state}')
+
+
+def write_page(path: Path, results: Path | None) -> None:
+    from fgclip2_det.io.atomic import write_atomic
+    from fgclip2_det.zeroshot.results_page import read_folder, results_page
+
+    write_atomic(path, results_page(read_folder(results) if results else {}).encode())
+    print(f'-> {path}')
+
+
+def measure(args: argparse.Namespace) -> None:
+    import torch
+
+    from fgclip2_det.io.atomic import write_atomic
+    from fgclip2_det.zeroshot import format_table
+    from fgclip2_det.zeroshot.benchmark import ReadOptions
+    from fgclip2_det.zeroshot.suite import (
+        find_benchmarks,
+        make_embedder,
+        read_benchmark,
+        run_benchmark,
+    )
+
+    for value, option in (
+        (args.names, 'the name of a benchmark (--list shows them)'),
+        (args.encoder, '--encoder'),
+        (args.out_dir, '--out-dir'),
+    ):
+        if not value:
+            raise ValueError(f'{option} is needed')
+    options = ReadOptions(args.num_images, args.boxes)
+    chosen = find_benchmarks(args.names)
+    tasks = [  # all files, before hours of work on the first
+        read_benchmark(benchmark, args.data_root, options, args.subset)
+        for benchmark in chosen
+    ]
+    embedder = make_embedder(
+        args.encoder,
+        args.max_num_patches or 'auto',
+        args.device,
+        getattr(torch, args.dtype),
+        args.seed,
+    )
+    for benchmark, task in zip(chosen, tasks, strict=True):
+        result = run_benchmark(benchmark, task, embedder, args.data_root, options)
+        result['protocol']['encoder_name'] = args.encoder
+        print(f'{benchmark.title}, {args.encoder}')
+        print(format_table(result))
+        show_paper(benchmark)
+        path = args.out_dir / f'{benchmark.name}.json'
+        text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomic(path, f'{text}\n'.encode())
+        print(f'{result["seconds"]:.1f} s -> {path}\n')
+
+
+def show_paper(benchmark) -> None:
+    from fgclip2_det.zeroshot.benchmark import SIZES
+
+    for metric, numbers in benchmark.paper.items():
+        said = ', '.join(
+            f'{size} {number}'
+            for size, number in zip(SIZES, numbers, strict=True)
+            if number is not None
+        )
+        print(f'published: {metric} {said}')

@@ -1,0 +1,221 @@
+"""Score a COCO result list under the protocol of a benchmark.
+
+coco        the twelve official numbers of pycocotools
+ov-coco     AP50 and AP of base, novel and all classes together (48/17 on COCO)
+lvis        300 detections an image; AP by size and by frequency, as lvis-api
+lvis-fixed  10,000 detections a class over all images ("fixed AP")
+lvis-both   the last two from one run
+refexp      RefCOCO/+/g in MDETR's json: P@1, P@5, P@10
+flickr30k   Flickr30k Entities in MDETR's json: R@1, R@5, R@10 of phrases
+fg-ovd      mAP with hard-negative vocabularies; rows also need vocabulary_id
+d3          mAP of descriptions; --ann is the folder d3_json
+odinw13, odinw35   AP of each set, average, median; --ann and --predictions are folders
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+PROTOCOLS = ('coco', 'ov-coco', 'lvis', 'lvis-fixed', 'lvis-both')
+LANGUAGE = ('refexp', 'flickr30k', 'fg-ovd', 'd3', 'odinw13', 'odinw35')
+EXAMPLE = """example:
+  python tools/evaluate.py --protocol lvis-both --ann data/lvis/lvis_v1_val.json \\
+      --minival-ids data/lvis/lvis_v1_minival.json --predictions results.bbox.json \\
+      --note templates=imagenet80 --note resolution=1333x800 --out metrics.json"""
+COCO_LINES = (  # of pycocotools' summary: name, title, IoU, area, detections
+    ('AP', 'Average Precision', '0.50:0.95', 'all', 100),
+    ('AP50', 'Average Precision', '0.50', 'all', 100),
+    ('AP75', 'Average Precision', '0.75', 'all', 100),
+    ('APs', 'Average Precision', '0.50:0.95', 'small', 100),
+    ('APm', 'Average Precision', '0.50:0.95', 'medium', 100),
+    ('APl', 'Average Precision', '0.50:0.95', 'large', 100),
+    ('AR1', 'Average Recall', '0.50:0.95', 'all', 1),
+    ('AR10', 'Average Recall', '0.50:0.95', 'all', 10),
+    ('AR100', 'Average Recall', '0.50:0.95', 'all', 100),
+    ('ARs', 'Average Recall', '0.50:0.95', 'small', 100),
+    ('ARm', 'Average Recall', '0.50:0.95', 'medium', 100),
+    ('ARl', 'Average Recall', '0.50:0.95', 'large', 100),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('--protocol', required=True, choices=PROTOCOLS + LANGUAGE)
+    add('--ann', required=True, help='COCO or LVIS annotation file')
+    add('--predictions', required=True, help='COCO result list')
+    add('--ids', choices=['id', 'stem'],
+        help="image_id of the rows: the image's id (default), or the stem of its file "
+             'name, as ultralytics writes it')  # fmt: skip
+    add('--categories', choices=['id', 'from-1'],
+        help="category_id of the rows: the category's id (default), or a count of the "
+             "categories from 1, as ultralytics' class + 1")  # fmt: skip
+    add('--out', type=Path, required=True, help='JSON file for metrics and protocol')
+    add('--iou-type', nargs='+', choices=['bbox', 'segm'], default=['bbox'],
+        help='boxes (default), masks or both')  # fmt: skip
+    add('--drop-outside', action='store_true',
+        help='leave rows wholly off their picture out, as rescore.py does; else they '
+             'are false positives, as in pycocotools')  # fmt: skip
+    add('--base', nargs='+', help='base classes of ov-coco')
+    add('--novel', nargs='+', help='novel classes; default: as the categories say')
+    add('--minival-ids',
+        help='count these images alone: JSON list of ids, or a COCO file')  # fmt: skip
+    add('--negatives', type=int, help='fg-ovd: of a vocabulary; default 10')
+    add('--classwise', action='store_true', help='also write and show each class')
+    add('--note', action='append', default=[], metavar='KEY=VALUE',
+        help='how the predictions were made: chunking, templates, language, '
+             'resolution, fusion; may be given many times')  # fmt: skip
+    add('--verbose', action='store_true', help='show the traceback of an error')
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.negatives is not None and args.protocol != 'fg-ovd':
+        raise ValueError('--negatives belongs to --protocol fg-ovd')
+    if args.protocol in LANGUAGE:
+        main_language(args)
+        return
+    from fgclip2_det.coco.ground_truths import read_image_ids, read_truths
+    from fgclip2_det.coco.result_lists import read_results
+    from fgclip2_det.evaluation.fingerprint import describe_protocol
+    from fgclip2_det.evaluation.protocols import (
+        check_protocol,
+        evaluate_results,
+        keep_for,
+    )
+    from fgclip2_det.io.atomic import write_atomic
+
+    check_protocol(args.protocol, args.iou_type)
+    notes = read_notes(args.note)
+    category_ids, novel_ids = read_split(args)
+    truths = read_truths(
+        args.ann,
+        federated=args.protocol.startswith('lvis'),
+        masks='segm' in args.iou_type,
+        image_ids=args.minival_ids and read_image_ids(args.minival_ids),
+        category_ids=category_ids,
+    )
+    keep = keep_for(args.protocol)
+    read = read_results(
+        args.predictions,
+        truths,
+        args.iou_type,
+        keep,
+        ids=args.ids or 'id',
+        categories=args.categories or 'id',
+        drop_outside=args.drop_outside,
+    )
+    figures = evaluate_results(
+        args.protocol, truths, read.results, args.iou_type, novel_ids
+    )
+    protocol = describe_protocol(
+        args.protocol, truths, args.ann, read, args.predictions, args.iou_type,
+        novel_ids, notes,
+    )  # fmt: skip
+    content = {'metrics': figures.metrics, 'protocol': protocol}
+    if args.classwise:
+        content['classwise'] = figures.classwise
+        show_classes(figures.classwise)
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_atomic(args.out, f'{text}\n'.encode())
+    show(figures.metrics)
+    show_protocol(protocol)
+    for line in read.lines():
+        print(line)
+    print(f'-> {args.out}')
+
+
+def main_language(args: argparse.Namespace) -> None:
+    """Protocols of phrases and descriptions, which need no classes."""
+    from fgclip2_det.evaluation.language_protocols import evaluate_language
+    from fgclip2_det.io.atomic import write_atomic
+
+    own = 'base', 'novel', 'minival_ids', 'classwise', 'ids', 'categories'
+    for name in (*own, 'drop_outside'):
+        if getattr(args, name):
+            raise ValueError(
+                f'--{name.replace("_", "-")} is no option of --protocol {args.protocol}'
+            )
+    options = {} if args.negatives is None else {'num_negatives': args.negatives}
+    notes = read_notes(args.note)
+    content = evaluate_language(
+        args.protocol, args.ann, args.predictions, notes, **options
+    )
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_atomic(args.out, f'{text}\n'.encode())
+    width = max(map(len, content['metrics']))
+    for name, value in content['metrics'].items():
+        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
+        print(f' {name:<{width}}  {said}')
+    counts = content['protocol']['counts']
+    print(', '.join(f'{count} {what}' for what, count in counts.items()))
+    print(f'-> {args.out}')
+
+
+def read_notes(words: list[str]) -> dict[str, str]:
+    wrong = [word for word in words if not word.partition('=')[0] or '=' not in word]
+    if wrong:
+        raise ValueError(f'--note takes KEY=VALUE, got {wrong[0]!r}')
+    pairs = [word.split('=', 1) for word in words]
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f'--note gives a key twice: {" ".join(words)}')
+    return dict(pairs)
+
+
+def read_split(args: argparse.Namespace) -> tuple[list | None, list | None]:
+    """Ids of the classes that count, and of the novel ones, for ov-coco."""
+    if args.protocol != 'ov-coco':
+        if args.base or args.novel:
+            raise ValueError(
+                f'--base and --novel belong to --protocol ov-coco, not {args.protocol}'
+            )
+        return None, None
+    from fgclip2_det.coco.class_split import resolve_classes
+    from fgclip2_det.coco.entries import used_categories, without_roots
+    from fgclip2_det.io.text import read_json
+
+    content = read_json(args.ann)
+    categories = content.get('categories') if isinstance(content, dict) else None
+    if not isinstance(categories, list):
+        raise ValueError(f"{args.ann} must hold a list of 'categories'")
+    used = used_categories(content.get('annotations'))
+    asked = [*(args.base or ()), *(args.novel or ())]
+    categories = without_roots(args.ann, categories, used, asked)
+    split = resolve_classes(categories, base=args.base, novel=args.novel)
+    ids = dict(zip(split.classes, split.category_ids, strict=True))
+    return list(split.category_ids), [ids[name] for name in split.novel_classes]
+
+
+def show(metrics: dict[str, float]) -> None:
+    """The twelve of COCO as pycocotools prints them; others a line each."""
+    for name, value in metrics.items():
+        flavour, iou_type, short = name.split('/')
+        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
+        if flavour != 'coco':
+            print(f' {flavour:<10} {iou_type}  {short:<10} {said}')
+            continue
+        if short == 'AP':
+            print(f' {flavour} {iou_type}')
+        _, title, iou, area, dets = next(x for x in COCO_LINES if x[0] == short)
+        print(f' {title:<18} {short:<5} @[ IoU={iou:<9} | area={area:>6} | '
+              f'maxDets={dets:>3} ] = {said}')  # fmt: skip
+
+
+def show_classes(classwise: dict) -> None:
+    for title, rows in classwise.items():
+        width = max(map(len, rows))
+        print(f' {title:<{width}}      AP    AP50')
+        for name, row in rows.items():
+            values = ['   -  ' if v is None else f'{v:.4f}' for v in row.values()]
+            print(f' {name:<{width}}  {"  ".join(values)}')
+
+
+def show_protocol(protocol: dict) -> None:
+    found = protocol['predictions']
+    print(f'{protocol["images"]["count"]} images '
+          f'({found["images_without_rows"]} without predictions), '
+          f'{protocol["classes"]["count"]} classes, {found["rows"]} rows')  # fmt: skip

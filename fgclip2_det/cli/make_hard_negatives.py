@@ -1,0 +1,202 @@
+"""Write hard negatives, phrases with one attribute changed, into annotations.
+
+Boxes of FineHARD's form get short_expr_negs and flag_short_neg from word lists, in
+English and Chinese; no language model is needed. See pretrain/hard_negatives.
+"""
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import Pool
+from pathlib import Path
+
+EXAMPLE = """example:
+  python tools/make_hard_negatives.py train.json --out train_negs.json
+  python tools/make_hard_negatives.py train/ --out train_negs/ --forbidden novel.txt"""
+ENDINGS = ('.json', '.jsonl')
+CHUNK = 256  # records that a worker takes at a time
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('ann', type=Path, help='.json, .jsonl, or a folder of them')
+    parser.add_argument(
+        '--out', type=Path, required=True, help='file of the same kind, or folder'
+    )
+    parser.add_argument('--num', type=int, default=10, help='a phrase; default: 10')
+    parser.add_argument(
+        '--min-num',
+        type=int,
+        default=1,
+        help='a phrase with fewer gets none; 10 for code that needs exactly ten',
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--expr', choices=['short', 'long', 'both'], default='short')
+    parser.add_argument(
+        '--language',
+        choices=['auto', 'en', 'zh'],
+        default='auto',
+        help='auto: Chinese where a record has is_cn or a phrase Chinese characters',
+    )
+    parser.add_argument(
+        '--forbidden',
+        type=Path,
+        help='file of names, one a line, that no negative may contain: novel classes',
+    )
+    parser.add_argument('--lexicon', type=Path, help='JSON file with more words')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace negatives that are there'
+    )
+    parser.add_argument(
+        '--workers', type=int, default=0, help='processes; 0 works in this one'
+    )
+    parser.add_argument(
+        '--verbose', action='store_true', help='show the traceback of an error'
+    )
+    return parser
+
+
+def find_files(ann: Path, out: Path) -> list[tuple[Path, Path]]:
+    """(input, output) files."""
+    if ann.is_dir():
+        files = sorted(path for path in ann.iterdir() if path.suffix in ENDINGS)
+        if not files:
+            raise ValueError(f'folder {ann} holds no .json or .jsonl files')
+        if out.is_file():
+            raise ValueError(f'--out {out} is a file, but {ann} is a folder')
+        return [(path, out / path.name) for path in files]
+    if not ann.is_file():
+        raise ValueError(f'{ann} does not exist')
+    for path in (ann, out):
+        if path.suffix not in ENDINGS:
+            raise ValueError(f'{path} must end in .json or .jsonl')
+    return [(ann, out)]
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """The records of a file as JSON, each in one line."""
+    content = path.read_bytes()
+    if path.suffix == '.jsonl':
+        return [line for line in content.splitlines() if line.strip()]
+    try:
+        records = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f'{path} is no JSON file: {error}') from None
+    if not isinstance(records, list):
+        raise ValueError(
+            f'{path} must hold a list of records, got {type(records).__name__}'
+        )
+    return [json.dumps(record).encode() for record in records]
+
+
+def fill(job: tuple[int, bytes], path: Path, fill_record: partial) -> tuple[str, dict]:
+    """A record's new JSON, and its counts."""
+    number, line = job
+    try:
+        record = json.loads(line)
+        counts = fill_record(record)
+    except ValueError as error:
+        raise ValueError(f'{path}, record {number}: {error}') from None
+    return json.dumps(record, ensure_ascii=False), dict(counts)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator:
+    """A text file that appears under its name when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.tmp')
+    try:
+        with open(part, 'w', encoding='utf-8') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def convert(source: Path, target: Path, fill_record: partial, workers: int) -> Counter:
+    """Write a file's records with negatives, and count its phrases."""
+    from tqdm import tqdm
+
+    lines = read_lines(source)
+    task = partial(fill, path=source, fill_record=fill_record)
+    counts: Counter = Counter(records=len(lines))
+    is_list = target.suffix == '.json'
+    with atomic_file(target) as file, Pool(workers) if workers else _NoPool() as pool:
+        results = pool.imap(task, enumerate(lines), CHUNK)
+        results = tqdm(results, source.name, len(lines), unit='record', disable=None)
+        file.write('[\n' if is_list else '')
+        for number, (text, found) in enumerate(results):
+            file.write(',\n' if is_list and number else '')
+            file.write(text if is_list else f'{text}\n')
+            counts.update(found)
+        file.write('\n]\n' if is_list else '')
+    return counts
+
+
+class _NoPool:
+    """This process in place of a pool."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def imap(self, function, jobs, chunk: int) -> Iterator:
+        return map(function, jobs)
+
+
+def main(args: argparse.Namespace) -> None:
+    from fgclip2_det.io.text import read_text
+    from pretrain.hard_negatives import HardNegativeWriter, fill_record
+
+    for name, value, least in (
+        ('min-num', args.min_num, 1),
+        ('workers', args.workers, 0),
+    ):
+        if value < least:
+            raise ValueError(f'--{name} must be at least {least}, got {value}')
+    if args.min_num > args.num:
+        raise ValueError(f'--min-num {args.min_num} is more than --num {args.num}')
+    files = find_files(args.ann, args.out)
+    names = read_text(args.forbidden) if args.forbidden else ''
+    names = [line.strip() for line in names.splitlines() if line.strip()]
+    writer = HardNegativeWriter(args.num, args.seed, names, args.lexicon)
+    task = partial(
+        fill_record,
+        writer=writer,
+        expressions=('short', 'long') if args.expr == 'both' else (args.expr,),
+        language=None if args.language == 'auto' else args.language,
+        overwrite=args.overwrite,
+        min_num=args.min_num,
+    )
+    total: Counter = Counter()
+    for source, target in files:
+        total += convert(source, target, task, args.workers)
+    report(total, args)
+
+
+def report(total: Counter, args: argparse.Namespace) -> None:
+    phrases = sum(total[key] for key in ('full', 'fewer', 'none', 'kept', 'absent'))
+    print(f'{total["records"]} records, {phrases} phrases of boxes')
+    print(f'  {total["full"]} got {args.num} negatives')
+    print(f'  {total["fewer"]} got fewer')
+    print(f'  {total["none"]} got none: too few attributes')
+    print(f'  {total["kept"]} had negatives and keep them')
+    print(f'  {total["absent"]} boxes have no phrase')
+    if total['forbidden']:
+        print(
+            f'warning: {total["forbidden"]} of those kept contain forbidden names; '
+            '--overwrite replaces them'
+        )
+    print(f'wrote {args.out}')

@@ -1,0 +1,86 @@
+"""What the command lines that start a Runner share."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fgclip2_det.cli.errors import is_input_error, log_traceback, sentence_of
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# configs/ and tools/ lie beside the package in a checkout, inside it in a wheel
+ROOT = next(
+    (f for f in (_PACKAGE.parent, _PACKAGE / '.mim') if (f / 'tools').is_dir()),
+    _PACKAGE.parent,
+)
+TOOLS = ROOT / 'tools'
+
+
+class KeyValue(argparse.Action):
+    """``key=value`` words: Python literals first, then MMEngine's shorthand."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        from fgclip2_det.engine.options import parse_options
+
+        try:
+            options = parse_options(values)
+        except ValueError as error:
+            parser.error(f'{option_string}: {error}')
+        known = getattr(namespace, self.dest, None) or {}
+        setattr(namespace, self.dest, {**known, **options})
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of train.py and test.py, as MMDetection spells them."""
+    parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=KeyValue,
+        metavar='KEY=VALUE',
+        help='change the config: train_cfg.max_epochs=2 a.list="[1,2]" '
+        """names="['red circle', 'traffic light']" (Python literals, else text); """
+        "another type drops the old one's other keys",
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--verbose', action='store_true', help='show the traceback of an error'
+    )
+
+
+def parse_and_run(
+    parser: argparse.ArgumentParser,
+    main: Callable[[argparse.Namespace], None],
+    intermixed: bool = False,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Call ``main`` with the parsed arguments, by default of ``sys.argv``.
+
+    What this package refuses becomes one sentence on stderr; any other exception is
+    shown with its traceback. The traceback is written to the log file of a run that
+    has begun in either case. The exit code is 1; ``--verbose`` shows every traceback.
+
+    Args:
+        parser: with ``--verbose``.
+        main: of the tool.
+        intermixed: positional arguments may stand between options.
+    """
+    args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
+    try:
+        main(args)
+    except Exception as error:
+        logs = log_traceback(error)
+        if isinstance(error, ImportError) and error.__cause__:
+            error = error.__cause__  # MMEngine hides why a custom import failed
+        if args.verbose or not is_input_error(error):
+            traceback.print_exception(error)
+            for path in logs:
+                print(f'log: {path}', file=sys.stderr)
+        print(f'error: {sentence_of(error)}', file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,270 @@
+"""Make annotation files for training and evaluation, and check what is there."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+EXAMPLE = """examples:
+  python tools/prepare_data.py check data
+  python tools/prepare_data.py ov-coco --out-dir data/coco/annotations \\
+      --train data/coco/annotations/instances_train2017.json \\
+      --val data/coco/annotations/instances_val2017.json
+  python tools/prepare_data.py lvis-minival data/coco/annotations/lvis_v1_val.json \\
+      --out data/coco/annotations/lvis_v1_minival_inserted_image_name.json
+  python tools/prepare_data.py coco-to-odvg train.json --out train_od.jsonl \\
+      --label-map label_map.json
+  python tools/prepare_data.py leaks --train train.json --val val.json --split ov_coco
+
+leaks ends with exit code 1 if something leaks; what it calls a warning is no leak."""
+
+
+def bar(what: str) -> Callable[[Iterable], Iterable]:
+    from tqdm import tqdm
+
+    return lambda items: tqdm(items, desc=what, unit_scale=True, disable=None)
+
+
+def ov_coco(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import ov_coco as library
+
+    if not (args.train or args.val):
+        raise ValueError('give --train, --val or both: instances files of COCO')
+    for source, name, splits in (
+        (args.train, library.TRAIN_NAME, ('base',)),
+        (args.val, library.VAL_NAME, ('base', 'novel')),
+    ):
+        if source:
+            target, show = args.out_dir / name, bar(source.name)
+            counts = library.write_ov_coco(
+                source, target, splits, args.keep_empty, show
+            )
+            print(f'{target}: {counts["images"]:,} images, {counts["annotations"]:,} '
+                  f'boxes of {counts["categories"]} classes')  # fmt: skip
+
+
+def lvis_base(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import write_lvis_base
+
+    counts = write_lvis_base(args.ann, args.out, bar(args.ann.name))
+    print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes; '
+          f'{counts["rare"]:,} boxes of rare classes left out')  # fmt: skip
+
+
+def lvis_minival(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import NUM_MINIVAL, write_lvis_minival
+
+    counts = write_lvis_minival(args.ann, args.out, args.images, bar(args.ann.name))
+    print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes')
+    if counts['absent']:
+        print(f'{counts["absent"]:,} images of the list are not in {args.ann}')
+    if counts['images'] != NUM_MINIVAL:
+        print(f'warning: LVIS minival has {NUM_MINIVAL:,} images, this file has '
+              f'{counts["images"]:,}; its AP compares with no published one',
+              file=sys.stderr)  # fmt: skip
+
+
+def coco_to_odvg(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import coco_to_odvg
+
+    counts = coco_to_odvg(args.ann, args.out, args.label_map, bar(args.ann.name))
+    print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes, '
+          f'of which {counts["crowd"]:,} are crowds, kept apart')  # fmt: skip
+
+
+def odvg_to_coco(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import odvg_to_coco
+
+    counts = odvg_to_coco(
+        args.ann,
+        args.label_map,
+        args.out,
+        args.categories,
+        args.skip_grounding,
+        bar(args.ann.name),
+    )
+    print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes')
+    if counts['grounding']:
+        print(f'{counts["grounding"]:,} lines with captions (grounding) left out')
+
+
+def voc_to_coco(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import read_names, voc_to_coco
+
+    names = read_names(args.names) if args.names else None
+    counts = voc_to_coco(
+        args.annotations,
+        args.out,
+        args.image_set,
+        names,
+        args.zero_based,
+        bar('XML'),
+        args.encoding,
+    )
+    print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes, '
+          f'{counts["difficult"]:,} difficult (iscrowd)')  # fmt: skip
+
+
+def yolo_to_coco(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import yolo_to_coco
+
+    counts = yolo_to_coco(
+        args.images, args.labels, args.names, args.out, bar('pictures'), args.encoding
+    )
+    print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes; '
+          f'{counts["without_labels"]:,} images have no label file')  # fmt: skip
+
+
+def pseudo_boxes(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import write_pseudo_boxes
+
+    counts = write_pseudo_boxes(
+        args.ann,
+        args.predictions,
+        args.out,
+        args.rule,
+        args.min_score,
+        args.ids,
+        args.categories,
+    )
+    print(
+        f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes '
+        f'for {counts["labels"]:,} labels; {counts["without"]:,} have none'
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    from fgclip2_det.prepare import check_root
+
+    states = check_root(args.root, bar('data sets'))
+    width = max(len(state.name) for state in states)
+    for state in states:
+        print(f'{state.name:<{width}}  {state}')
+
+
+def leaks(args: argparse.Namespace) -> None:
+    from fgclip2_det.io.atomic import write_atomic
+    from fgclip2_det.prepare import leaks as library
+
+    findings = library.find_leaks(
+        args.train,
+        args.val,
+        novel=args.novel,
+        list_name=args.split,
+        train_images=args.train_images,
+        val_images=args.val_images,
+        max_distance=args.distance,
+        bar=bar,
+        workers=args.workers,
+    )
+    for found in findings:
+        state = 'LEAK' if found.leaks else 'warning' if found.count else 'ok'
+        print(f'{state:<8} {found.check:<18} {found.count:,} of {found.total:,}: '
+              f'{found.note}')  # fmt: skip
+        for text in found.first:
+            print(f'{"":<8}   {text}')
+    has_leak = any(found.leaks for found in findings)
+    if args.out:
+        content = {
+            'train': str(args.train),
+            'val': str(args.val),
+            'leaks': has_leak,
+            'checks': [found.as_dict() for found in findings],
+        }
+        text = json.dumps(content, ensure_ascii=False, indent=2)
+        write_atomic(args.out, text.encode())
+    if has_leak:
+        sys.exit(1)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest='command', required=True)
+
+    def command(function: Callable, text: str) -> Callable:
+        name = function.__name__.replace('_', '-')
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=function)
+        sub.add_argument('--verbose', action='store_true', help='show tracebacks')
+        return sub.add_argument
+
+    def converter(function: Callable, text: str) -> Callable:
+        add = command(function, text)
+        add('ann', type=Path, help='annotation file to read')
+        add('--out', type=Path, required=True, help='file to write')
+        return add
+
+    # fmt: off
+    add = command(ov_coco, 'COCO -> 48 base classes (train), base and 17 novel (val)')
+    add('--train', type=Path, help='instances_train2017.json')
+    add('--val', type=Path, help='instances_val2017.json')
+    add('--out-dir', type=Path, required=True, help='folder of the two files')
+    add('--keep-empty', action='store_true',
+        help='keep images without boxes of these classes (5,000 instead of 4,836)')
+
+    converter(lvis_base, 'LVIS v1 train -> without boxes of rare classes')
+
+    add = converter(lvis_minival, 'LVIS v1 val -> minival, its part from val2017')
+    add('--images', type=Path, help='ids or names, one a line, or a COCO file with '
+        'these images (instances_val2017.json); default: by coco_url')
+
+    add = converter(coco_to_odvg, 'COCO -> ODVG lines of (MM-)Grounding DINO')
+    add('--label-map', type=Path, required=True, help='json to write: label -> name')
+
+    add = converter(odvg_to_coco, 'ODVG lines -> COCO')
+    add('--label-map', type=Path, required=True, help='json: label -> name')
+    add('--categories', type=Path, help='COCO file that gives the categories by name; '
+        'default: the label is the id')
+    add('--skip-grounding', action='store_true',
+        help='leave lines with captions out; refused otherwise')
+
+    add = command(voc_to_coco, 'VOC XML -> COCO; difficult becomes iscrowd')
+    add('annotations', type=Path, help='folder of the XML files')
+    add('--out', type=Path, required=True, help='file to write')
+    add('--image-set', type=Path, help='ImageSets/Main/test.txt; default: every file')
+    add('--names', type=Path, help="class names, one a line; default: VOC's 20")
+    add('--zero-based', action='store_true',
+        help='pixels count from 0 and xmax is exclusive; VOC: from 1, inclusive')
+    add('--encoding', help='of the XML files; default: as they declare it')
+
+    add = command(yolo_to_coco, 'YOLO text files -> COCO')
+    add('--images', type=Path, required=True, help='folder of the pictures')
+    add('--labels', type=Path, required=True, help='folder of the text files')
+    add('--names', type=Path, required=True, help='data.yaml, or one name a line')
+    add('--out', type=Path, required=True, help='file to write')
+    add('--encoding', help='of the text files; default: found out')
+
+    add = converter(pseudo_boxes, 'image-level labels -> boxes, among detections')
+    add('--predictions', type=Path, required=True, help='COCO result list')
+    add('--rule', choices=['score', 'size'], default='score',
+        help='best box of the label, or largest box of the image; default: score')
+    add('--ids', choices=['id', 'stem'], default='id',
+        help='image_id of the rows is an id (default) or a file stem')
+    add('--categories', choices=['id', 'from-1'], default='id',
+        help='category_id of the rows is an id (default) or counts from 1')
+    add('--min-score', type=float, default=0.3, help='of candidates; default 0.3')
+
+    add = command(check, 'table of the data sets below a folder')
+    add('root', type=Path, help='folder that holds coco/, VOCdevkit/, ...')
+
+    add = command(leaks, 'does a training file hold what an evaluation tests?')
+    add('--train', type=Path, required=True, help='COCO or LVIS file')
+    add('--val', type=Path, required=True, help='COCO or LVIS file')
+    add('--novel', nargs='+', help='novel classes; default: as the categories say')
+    add('--split', choices=['ov_coco', 'ov_lvis'], help='novel classes of this split')
+    add('--train-images', type=Path, help='folder of the training pictures')
+    add('--val-images', type=Path, help='folder of the evaluation pictures')
+    add('--distance', type=int, default=4, help='bits of 64 that may differ; default 4')
+    add('--workers', type=int, default=4, help='threads that read pictures; default 4')
+    add('--out', type=Path, help='json of what was found')
+    # fmt: on
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    args.function(args)

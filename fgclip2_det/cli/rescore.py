@@ -1,0 +1,128 @@
+"""Rescore a detector's saved results with FG-CLIP 2, without training."""
+
+import argparse
+import json
+from pathlib import Path
+
+RULES = {
+    'geometric': 'OpenVocabGeometricFusion',
+    'arithmetic': 'OpenVocabArithmeticFusion',
+    'logit': 'OpenVocabLogitFusion',
+    'vild': 'OpenVocabViLDFusion',
+    'fvlm': 'OpenVocabFVLMFusion',
+    'fvit': 'OpenVocabFViTFusion',
+    'lami': 'OpenVocabLaMIFusion',
+    'confidence': 'OpenVocabConfidenceFusion',
+    'novelty': 'OpenVocabNoveltyFusion',
+    'detrefiner': 'OpenVocabDetRefinerFusion',
+}
+EXAMPLE = """example:
+  python tools/rescore.py --predictions results.bbox.json --images data/coco/val2017 \\
+      --ann data/coco/annotations/instances_val2017.json \\
+      --encoder qihoo360/fg-clip2-base --fusion geometric --alpha 0.5 \\
+      --temperature 0.01 --mode keep --out rescored.json"""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('--predictions', required=True, help='COCO result list')
+    add('--unpickle', action='store_true',
+        help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
+             'tensors and plain values are read, anything else is refused')  # fmt: skip
+    add('--label-order', metavar='ORDER',
+        help="what the pickle's labels count: file (CocoDataset), split (base before "
+             'novel, OpenVocabCocoDataset), ov_coco, the config of the detector, or a '
+             'file of names in label order; needed where these differ')  # fmt: skip
+    add('--ids', choices=['id', 'stem'], default='id',
+        help="image_id of the rows: the image's id, or the stem of its file name, as "
+             'ultralytics writes it')  # fmt: skip
+    add('--categories', choices=['id', 'from-1'], default='id',
+        help="category_id of the rows: the category's id, or a count of the categories "
+             "from 1, as ultralytics' class + 1")  # fmt: skip
+    add('--ann', required=True, help='COCO annotation file: images and categories')
+    add('--images', required=True, help='folder that its file names start from')
+    add('--encoder', required=True, help='folder in the released layout, or hub id')
+    add('--out', type=Path, required=True, help='COCO result list')
+    add('--fusion', choices=RULES, default='geometric', help='default: geometric')
+    add('--alpha', type=float, help="weight of FG-CLIP 2; default: the rule's")
+    add('--beta', type=float, help='its weight on novel classes')
+    add('--temperature', type=float, help="of the similarities; default: the rule's")
+    add('--mode', choices=['keep', 'box', 'joint'], default='keep',
+        help='keep rows and labels; name boxes anew; fuse box by label')  # fmt: skip
+    add('--templates', default='raw', help='raw (default), photo or imagenet80')
+    add('--language', choices=['en', 'zh'], default='en', help='of the class names')
+    add('--novel', nargs='+', help='novel classes; default: as the categories say')
+    add('--labels-per-box', type=int, default=1, help='of box and joint; default 1')
+    add('--floor', type=float, default=0.0,
+        help='joint: score of labels that a box was not given; default 0')  # fmt: skip
+    add('--nms', type=float, help='IoU of class-wise NMS of box and joint; none')
+    add('--merge', type=float,
+        help='IoU of boxes that box and joint count as one; none')  # fmt: skip
+    add('--max-per-image', type=int, help='rows of box and joint; all')
+    add('--max-num-patches', default='auto', help='of an image; default auto')
+    add('--cache-dir', help='folder that keeps text embeddings')
+    add('--device', default='cpu')
+    add('--verbose', action='store_true', help='show the traceback of an error')
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from mmdet.registry import MODELS
+
+    from fgclip2_det import FGCLIP2, Vocabulary
+    from fgclip2_det.coco.predictions import read_predictions
+    from fgclip2_det.io.atomic import write_atomic
+    from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+    from fgclip2_det.rescoring.predictions import rescore_predictions
+
+    options = {
+        name: getattr(args, name)
+        for name in ('alpha', 'beta', 'temperature')
+        if getattr(args, name) is not None
+    }
+    if args.fusion == 'detrefiner' and args.beta is not None:
+        raise ValueError('detrefiner has one weight for all names; leave --beta out')
+    fusion = MODELS.build(dict(type=RULES[args.fusion], **options))
+    patches = args.max_num_patches
+    predictions = read_predictions(
+        args.predictions,
+        args.ann,
+        args.language,
+        args.novel,
+        args.unpickle,
+        args.label_order,
+        args.ids,
+        args.categories,
+    )
+    for line in predictions.counts.lines():
+        print(line)
+    split = predictions.split
+    encoder = FGCLIP2.from_pretrained(args.encoder).to(args.device)
+    vocabulary = Vocabulary(
+        split.classes, args.templates, novel_classes=split.novel_classes
+    )
+    rescorer = PredictionRescorer(
+        encoder,
+        vocabulary.embed(encoder, args.cache_dir),
+        fusion,
+        args.mode,
+        vocabulary.is_base,
+        args.labels_per_box,
+        args.floor,
+        args.nms,
+        args.merge,
+        args.max_per_image,
+        int(patches) if patches.isdecimal() else patches,
+    )
+    rows = rescore_predictions(predictions, args.images, rescorer)
+    write_atomic(args.out, json.dumps(rows).encode())
+    print(f'{len(predictions.order)} rows of {len(predictions.rows)} images -> '
+          f'{len(rows)} rows: {args.out}')  # fmt: skip
+    if args.mode != 'keep' and args.nms is None:
+        print('boxes of one object may now have the same label: --nms 0.7 keeps the '
+              'best of them')  # fmt: skip

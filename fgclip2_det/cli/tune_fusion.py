@@ -1,0 +1,104 @@
+"""Compare fusion settings on a dump of tools/dump_scores.py, without a forward pass.
+
+Base classes alone decide. They see how well a setting treats what the detector was
+trained on, and so favour a smaller weight of FG-CLIP 2, above all on novel classes
+(beta), than novel ones would. The detector alone is compared as well, and chosen where
+no setting is better.
+"""
+
+import argparse
+from pathlib import Path
+
+RULES = (
+    'geometric',
+    'arithmetic',
+    'logit',
+    'vild',
+    'fvlm',
+    'fvit',
+    'lami',
+    'confidence',
+    'novelty',
+)
+EXAMPLE = """example:
+  python tools/tune_fusion.py --dump work_dirs/dump \\
+      --ann data/coco/annotations/held_out.json --base-only \\
+      --fusion geometric arithmetic --alpha 0.2 0.35 0.5 0.65 --temperature 0.01 0.02 \\
+      --mode keep box --nms none 0.7 --out work_dirs/tune"""
+
+
+def number_or_none(word: str) -> float | None:
+    return None if word == 'none' else float(word)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('--dump', required=True, help='folder of tools/dump_scores.py')
+    add('--ann', required=True, help='COCO annotation file of the same images')
+    add('--out', type=Path, required=True,
+        help='folder for tune.json, curves.png and best.py')  # fmt: skip
+    add('--fusion', nargs='+', choices=RULES, default=['geometric'],
+        help='default: geometric')  # fmt: skip
+    add('--alpha', nargs='+', type=float, default=[0.1, 0.2, 0.35, 0.5, 0.65, 0.8],
+        help='weights of FG-CLIP 2; default: 0.1 0.2 0.35 0.5 0.65 0.8')  # fmt: skip
+    add('--beta', nargs='+', type=number_or_none,
+        help="weights on novel names, 'none': alpha; default: the rule's")  # fmt: skip
+    add('--temperature', nargs='+', type=float,
+        help="of the similarities; default: the rule's")  # fmt: skip
+    add('--mode', nargs='+', choices=['keep', 'box', 'joint'], default=['keep'],
+        help='default: keep')  # fmt: skip
+    add('--nms', nargs='+', type=number_or_none, default=[None],
+        help="IoUs of box and joint, or 'none' (default)")  # fmt: skip
+    add('--max-per-image', type=int, default=300,
+        help='rows of box and joint; default 300')  # fmt: skip
+    add('--metric', choices=['ap', 'ap50'], default='ap50', help='default: ap50')
+    novel = parser.add_mutually_exclusive_group()
+    novel.add_argument('--base-only', action='store_true',
+                       help='leave annotations of novel classes out')  # fmt: skip
+    novel.add_argument('--with-novel', action='store_true',
+                       help='choose by all classes; this leaks')  # fmt: skip
+    add('--verbose', action='store_true', help='show the traceback of an error')
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from fgclip2_det.rescoring.score_dump import ScoreDump
+    from fgclip2_det.rescoring.tuning import DETECTOR, make_grid, tune_fusion
+    from fgclip2_det.rescoring.tuning_report import (
+        describe_best,
+        describe_protocol,
+        format_table,
+        selected_metric,
+        write_report,
+    )
+    from fgclip2_det.rescoring.tuning_truths import read_truths
+
+    grid = make_grid(
+        args.fusion, args.alpha, args.beta, args.temperature, args.mode, args.nms
+    )
+    dump = ScoreDump(args.dump)
+    novel = 'use' if args.with_novel else 'drop' if args.base_only else 'refuse'
+    truths = read_truths(args.ann, dump, novel)
+    settings = [DETECTOR, *(setting for setting in grid if setting != DETECTOR)]
+    protocol = describe_protocol(dump, truths, args.max_per_image)
+    print(protocol['line'])
+    if not protocol['base_only']:
+        print('WARNING: the setting is chosen by novel classes: this leaks, and its '
+              'figures are no test result')  # fmt: skip
+    if not protocol['novel_names']:
+        print('the dump has no novel names: every class counts as base')
+    if args.beta and protocol['base_only'] and len(args.beta) > 1:
+        print('base classes are no good judge of beta: it changes novel scores alone')
+    figures = tune_fusion(dump, truths, settings, args.max_per_image)
+    metric = selected_metric(figures, args.metric)
+    print(format_table(figures, metric))
+    seconds = sum(row.seconds for row in figures) / len(figures)
+    files = write_report(figures, metric, protocol, args.out)
+    said = describe_best(figures, metric)
+    print(f'{len(figures)} settings, {seconds:.2f} s each; {said}: '
+          f'{", ".join(map(str, files))}')  # fmt: skip

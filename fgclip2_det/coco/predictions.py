@@ -1,0 +1,131 @@
+"""Result lists, read row by row with the annotation file that they belong to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fgclip2_det.apis.config_labels import label_names_of_config
+from fgclip2_det.coco.checks import index_entries
+from fgclip2_det.coco.class_split import ClassSplit, resolve_classes
+from fgclip2_det.coco.entries import names_of, used_categories, without_roots
+from fgclip2_det.coco.ground_truths import LEFT_OUT, make_truths
+from fgclip2_det.coco.label_order import ids_of_labels
+from fgclip2_det.coco.mmdet_pickle import read_mmdet_pickle
+from fgclip2_det.coco.result_lists import RowCounts, read_rows
+from fgclip2_det.io.text import read_json
+from fgclip2_det.vocabulary.names import read_names_file
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Result rows of a COCO file's images.
+
+    Attributes:
+        images: entries of the annotation file, by id.
+        rows: image id -> its rows as read, in file order; images without rows are
+            left out.
+        order: image id of each of these rows, in the file's order.
+        split: classes in label order.
+        counts: of all rows of the file, and of those that were left out.
+    """
+
+    images: dict
+    rows: dict[int | str, list[dict]]
+    order: list[int | str]
+    split: ClassSplit
+    counts: RowCounts
+
+
+def read_predictions(
+    predictions_file: str | os.PathLike,
+    ann_file: str | os.PathLike,
+    language: str = 'en',
+    novel: Sequence[str] | None = None,
+    unpickle: bool = False,
+    label_order: str | os.PathLike | Sequence[str] | None = None,
+    ids: str = 'id',
+    categories: str = 'id',
+) -> Predictions:
+    """Read a COCO result list and the annotation file that it belongs to.
+
+    Args:
+        predictions_file: list of ``{image_id, category_id, bbox, score}``, boxes xywh
+            in pixels, scores in [0, 1].
+        ann_file: COCO json; its images and categories are used, no annotation.
+        language: of the class names.
+        novel: novel classes; None: the categories' own ``split``, if all have one.
+        unpickle: predictions_file is MMDetection's pickle, see
+            :func:`.mmdet_pickle.read_mmdet_pickle`.
+        label_order: what the pickle's labels count: 'file' (``CocoDataset``), 'split'
+            (base before novel, ``OpenVocabCocoDataset``), 'ov_coco', the detector's
+            config (.py), a file of names in label order, or the names. None: the
+            order that is possible, see :func:`.label_order.ids_of_labels`.
+        ids, categories: what ``image_id`` and ``category_id`` are, see
+            :class:`.RowKeys`.
+
+    Raises:
+        ValueError: what :func:`.read_rows` refuses, naming file and row; a pickle whose
+            labels may mean several names, with the orders.
+    """
+    coco = read_json(ann_file)
+    if not isinstance(coco, dict) or not {'images', 'categories'} <= set(coco):
+        raise ValueError(f'{ann_file} must hold "images" and "categories"')
+    images = index_entries(str(ann_file), 'image', coco['images'])
+    index_entries(str(ann_file), 'category', coco['categories'])
+    used = used_categories(coco.get('annotations'))
+    classes = without_roots(ann_file, coco['categories'], used, novel or ())
+    split = resolve_classes(classes, novel=novel, language=language)
+    if unpickle:
+        found = _read_pickle(predictions_file, coco['categories'], split, label_order)
+    elif label_order is not None:
+        raise ValueError(
+            'label_order is for a pickle; the rows of a result list have category_id'
+        )
+    elif Path(predictions_file).suffix in ('.pkl', '.pickle'):
+        raise ValueError(
+            f'{predictions_file} is a pickle; say that it may be read (--unpickle)'
+        )
+    else:
+        found = None
+    truths = make_truths(coco['images'], _classes_of(split, classes), [], [], [])
+    left_out = {c['id']: LEFT_OUT for c in coco['categories']}
+    truths = replace(
+        truths,
+        category_index=left_out | truths.category_index,
+        category_names={category['id']: names_of(category) for category in classes},
+    )
+    read = read_rows(predictions_file, truths, ids, categories, found)
+    rows: dict = {}
+    for row in read.rows:
+        rows.setdefault(row['image_id'], []).append(row)
+    return Predictions(images, rows, [r['image_id'] for r in read.rows], split, read)
+
+
+def _read_pickle(
+    path: str | os.PathLike,
+    categories: list[dict],
+    split: ClassSplit,
+    order: str | os.PathLike | Sequence[str] | None,
+) -> list[dict]:
+    """Rows of MMDetection's pickle."""
+    if isinstance(order, str | os.PathLike) and Path(order).suffix == '.py':
+        order = label_names_of_config(order, categories)
+    elif isinstance(order, str | os.PathLike) and Path(order).is_file():
+        order = [aliases[0] for aliases in read_names_file(order)]
+
+    def ids(num_labels: int) -> list[int | str]:
+        try:
+            return ids_of_labels(categories, split, num_labels, order)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
+
+    return read_mmdet_pickle(path, ids)
+
+
+def _classes_of(split: ClassSplit, categories: Sequence[dict]) -> list[dict]:
+    """Entries of the classes that count."""
+    counted = set(split.category_ids)
+    return [category for category in categories if category['id'] in counted]

@@ -1,0 +1,1 @@
+"""OVShapes: coloured shapes with names and captions, made on first use."""

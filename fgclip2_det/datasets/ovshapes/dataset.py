@@ -1,0 +1,57 @@
+"""OVShapes: a procedural, bilingual dataset that makes itself."""
+
+from mmdet.registry import DATASETS
+from mmengine.dist import barrier, get_rank
+
+from fgclip2_det.datasets.open_vocab_coco import OpenVocabCocoDataset
+
+from .generate import SPLITS, generate_ovshapes
+
+
+@DATASETS.register_module()
+class OVShapesDataset(OpenVocabCocoDataset):
+    """Colour x shape objects, generated on first use.
+
+    80 classes: 48 base, 17 novel whose colour and shape both occur in base classes,
+    15 unused that appear nowhere. The train split holds base objects alone, the val
+    split base and novel ones. Equal parameters share one folder below ``data_root``.
+
+    Args:
+        data_root: where :func:`generate_ovshapes` keeps its folders.
+        split: ``'train'`` or ``'val'``.
+        num_train: images of the train split.
+        num_val: images of the val split.
+        image_size: side in pixels.
+        seed: of the images.
+        kwargs: as for :class:`OpenVocabCocoDataset`; ``indices=n`` takes the first n
+            images.
+
+    Example:
+        >>> dataset = OVShapesDataset(split='val', language='zh')
+        >>> dataset.metainfo['base_classes'][0], len(dataset.metainfo['classes'])
+        ('红色正方形', 65)
+    """
+
+    def __init__(
+        self,
+        data_root: str = 'data/ovshapes',
+        split: str = 'train',
+        num_train: int = 2000,
+        num_val: int = 300,
+        image_size: int = 256,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'split must be one of {list(SPLITS)}, got {split!r}')
+        if get_rank() > 0:
+            barrier()  # the first process draws, the others find the result
+        folder = generate_ovshapes(data_root, num_train, num_val, image_size, seed)
+        if get_rank() == 0:
+            barrier()
+        super().__init__(
+            ann_file=f'{split}.json',
+            data_root=str(folder),
+            data_prefix={'img': split},
+            **kwargs,
+        )

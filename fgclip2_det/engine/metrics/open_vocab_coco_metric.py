@@ -1,0 +1,340 @@
+"""AP on base, novel and all classes, and on objects of any class."""
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.fileio import get
+from mmengine.logging import MMLogger
+from terminaltables import AsciiTable
+from torch import Tensor
+
+from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.evaluation.coco_ap import (
+    average_precision,
+    merge_classes,
+    merge_duplicates,
+)
+from fgclip2_det.evaluation.image_boxes import ImageBoxes
+from fgclip2_det.io.text import decode_text
+
+_NAME_KEYS = ('name', 'name_en', 'name_zh')
+
+
+@METRICS.register_module()
+class OpenVocabCocoMetric(BaseMetric):
+    """COCO AP in the generalised setting of OV-COCO.
+
+    The detector predicts over base and novel classes together; the AP of each class
+    is then averaged over base, novel and all classes that have ground truth. Names,
+    after the prefix ``open_vocab/``: ``base_ap50``, ``novel_ap50``, ``all_ap50``,
+    ``base_ap``, ``novel_ap``, ``all_ap`` (IoU 0.50:0.95) and ``agnostic_ap50``, where
+    labels do not count. Values are 0 to 1, or -1 where no class has ground truth.
+
+    Images are those that were processed, each counted once.
+
+    Args:
+        ann_file: COCO file with the ground truth. None takes it from the data samples'
+            ``gt_instances`` and ``ignored_instances`` (crowd), which must be in the
+            original image's pixels: load annotations after resizing.
+        max_dets: detections per image and class (per image for ``agnostic_ap50``).
+        agnostic_iou: boxes of one image that overlap by so much are one prediction in
+            ``agnostic_ap50``, whatever their labels.
+        classwise: also log a table of all classes.
+        outfile_prefix: write the predictions as a COCO result list to
+            ``{outfile_prefix}.bbox.json``. Category ids are those of ``ann_file`` or
+            of the data set; rows of classes that the file lacks are left out.
+        backend_args: of the file backend for ``ann_file``.
+        collect_device, prefix: as in MMEngine.
+
+    Raises:
+        ValueError: on boxes or scores that are not finite, labels beyond the
+            vocabulary, unknown images, or classes that differ from ``ann_file``'s;
+            two files' images of one id; ``outfile_prefix`` where no category ids are
+            known.
+
+    Reference: Bansal et al. (arXiv:1804.04340), section 4; COCO detection evaluation.
+
+    Example:
+        >>> metric = OpenVocabCocoMetric(ann_file='data/chess/valid.json')
+        >>> metric.dataset_meta = dataset.metainfo
+        >>> metric.process({}, data_samples); metric.evaluate(len(dataset))
+        {'open_vocab/base_ap50': 0.61, ...}
+    """
+
+    default_prefix = 'open_vocab'
+
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        max_dets: int = 100,
+        agnostic_iou: float = 0.9,
+        classwise: bool = False,
+        outfile_prefix: str | None = None,
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if max_dets < 1 or not 0 < agnostic_iou <= 1:
+            raise ValueError(
+                'max_dets must be at least 1 and agnostic_iou in (0, 1], '
+                f'got {max_dets} and {agnostic_iou}'
+            )
+        self.ann_file, self.backend_args = ann_file, backend_args
+        self.max_dets, self.agnostic_iou = max_dets, agnostic_iou
+        self.classwise, self.outfile_prefix = classwise, outfile_prefix
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep the boxes of a batch.
+
+        Args:
+            data_batch: not used.
+            data_samples: dictionaries with ``img_id`` and ``pred_instances`` (bboxes
+                (n, 4) xyxy, scores (n,), labels (n,)).
+        """
+        num_classes = len(self.dataset_meta['classes'])
+        if self.outfile_prefix and not self.ann_file:
+            self._check_ids_are_known()
+        for sample in data_samples:
+            image_id, found = sample['img_id'], sample['pred_instances']
+            detections = ImageBoxes(
+                _xywh(found['bboxes']),
+                _array(found['labels'], np.int64),
+                _array(found['scores'], np.float64),
+            )
+            _check_detections(image_id, detections, num_classes)
+            truth = None if self.ann_file else _truth_of_sample(sample)
+            path = sample.get('img_path') or ''
+            self.results.append(((image_id, path), detections, truth))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """AP of all processed images, by name without prefix."""
+        by_image = {}
+        for image, detections, truth in results:  # a sampler may repeat images
+            by_image.setdefault(image, (detections, truth))
+        images = sorted(by_image)  # the order of ties in COCO's evaluation
+        image_ids = [image_id for image_id, _ in images]
+        if self.ann_file or self.outfile_prefix:
+            self._check_ids_are_unique(images)
+        detections = [by_image[i][0] for i in images]
+        category_ids, groups = self._category_ids(), self._groups()
+        if self.outfile_prefix:
+            self._write_results(image_ids, detections, category_ids)
+        if self.ann_file:
+            truths = self._truths_of_file(image_ids, category_ids)
+        else:
+            truths = [by_image[i][1] for i in images]
+        aps = average_precision(truths, detections, len(category_ids), self.max_dets)
+        if self.classwise:
+            self._log_table(aps, truths, groups)
+        metrics = {}
+        for group, labels in groups.items():
+            metrics[f'{group}_ap50'] = _mean(aps[labels, 0])
+            metrics[f'{group}_ap'] = _mean(aps[labels])
+        merged = [merge_duplicates(d, self.agnostic_iou) for d in detections]
+        merged_truths = [merge_classes(t) for t in truths]
+        aps = average_precision(merged_truths, merged, 1, self.max_dets)
+        return metrics | {'agnostic_ap50': _mean(aps[:, 0])}
+
+    @cached_property
+    def _coco(self) -> dict:
+        """Content of ``ann_file``."""
+        data = get(self.ann_file, backend_args=self.backend_args)
+        return json.loads(decode_text(data, self.ann_file))
+
+    def _groups(self) -> dict[str, list[int]]:
+        """Labels of base, novel and all classes."""
+        classes = list(self.dataset_meta['classes'])
+        novel = list(self.dataset_meta.get('novel_classes', ()))
+        rest = [c for c in classes if c not in novel]
+        base = list(self.dataset_meta.get('base_classes', rest))
+        if sorted(base + novel) != sorted(classes):
+            stray = next(iter(set(classes) ^ set(base + novel)), 'a class in both')
+            raise ValueError(
+                f'base_classes and novel_classes must together be classes, but '
+                f'{stray!r} is not; build the dataset with lists that agree'
+            )
+        groups = {'base': base, 'novel': novel, 'all': classes}
+        return {k: [classes.index(c) for c in names] for k, names in groups.items()}
+
+    def _check_ids_are_known(self) -> None:
+        if not self.dataset_meta.get('category_ids'):
+            raise ValueError(
+                f"outfile_prefix={self.outfile_prefix!r} needs the file's category "
+                'ids, which this data set does not tell; give the metric an ann_file, '
+                'or use OpenVocabCocoDataset'
+            )
+
+    def _check_ids_are_unique(self, images: list[tuple]) -> None:
+        for (image_id, path), (other_id, other) in pairwise(images):
+            if image_id == other_id:
+                raise ValueError(
+                    f'image id {image_id} stands for {path!r} and for {other!r}; the '
+                    'images of several files need ids of their own, or leave out '
+                    'ann_file and outfile_prefix'
+                )
+
+    def _category_ids(self) -> list[int | None]:
+        """Category id per label, checked against ``ann_file``; None where no file
+        tells it."""
+        classes = self.dataset_meta['classes']
+        ids = self.dataset_meta.get('category_ids')
+        if not self.ann_file:
+            return list(ids or [None] * len(classes))
+        entries = self._coco['categories']
+        if not ids:  # a root that bears the name of a class comes after it
+            used = used_categories(self._coco['annotations'])
+            entries = [*without_roots(self.ann_file, entries, used), *entries]
+        names = {c['id']: [c[k] for k in _NAME_KEYS if k in c] for c in entries}
+        ids = ids or [next((i for i in names if c in names[i]), None) for c in classes]
+        for name, category_id in zip(classes, ids, strict=True):
+            if name not in names.get(category_id, ()):
+                raise ValueError(
+                    f'the dataset has class {name!r} with category id {category_id}, '
+                    f'{self.ann_file} has {names.get(category_id, "none")} there; '
+                    'give dataset and metric the same annotation file'
+                )
+        return list(ids)
+
+    def _truths_of_file(
+        self, image_ids: list[int], category_ids: list[int]
+    ) -> list[ImageBoxes]:
+        """Ground truth of the processed images; other classes are left out."""
+        labels = {category_id: label for label, category_id in enumerate(category_ids)}
+        rows = {image['id']: [] for image in self._coco['images']}
+        unknown = [i for i in image_ids if i not in rows]
+        if unknown:
+            raise ValueError(
+                f'image {unknown[0]} is not in {self.ann_file}; give dataset and '
+                'metric the same annotation file'
+            )
+        if len(image_ids) < len(rows):
+            MMLogger.get_current_instance().warning(
+                f'{len(image_ids)} of the {len(rows)} images of {self.ann_file} were '
+                'processed; the others do not count'
+            )
+        for a in self._coco['annotations']:
+            if a['category_id'] in labels:
+                row = (*a['bbox'], labels[a['category_id']], a.get('iscrowd', 0))
+                rows[a['image_id']].append(row)
+        return [_truth(np.array(rows[i], np.float64)) for i in image_ids]
+
+    def _write_results(
+        self,
+        image_ids: list[int],
+        detections: list[ImageBoxes],
+        category_ids: list[int],
+    ) -> None:
+        """COCO result list: image_id, category_id, bbox xywh, score."""
+        results = [
+            {
+                'image_id': image_id,
+                'category_id': category_ids[label],
+                'bbox': bbox,
+                'score': score,
+            }
+            for image_id, found in zip(image_ids, detections, strict=True)
+            for bbox, label, score in zip(
+                found.bboxes.tolist(),
+                found.labels.tolist(),
+                found.scores.tolist(),
+                strict=True,
+            )
+            if category_ids[label] is not None
+        ]
+        num_rows = sum(len(found.labels) for found in detections)
+        if len(results) < num_rows:
+            MMLogger.get_current_instance().warning(
+                f'{num_rows - len(results)} of {num_rows} detections are of classes '
+                'that the annotation file lacks; the result list leaves them out'
+            )
+        path = Path(f'{self.outfile_prefix}.bbox.json')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f'{path.name}.part')
+        part.write_text(json.dumps(results), encoding='utf-8')
+        os.replace(part, path)
+
+    def _log_table(
+        self, aps: np.ndarray, truths: list[ImageBoxes], groups: dict[str, list[int]]
+    ) -> None:
+        counts = np.bincount(
+            np.concatenate([t.labels[~t.crowd] for t in truths]), minlength=len(aps)
+        )
+        rows = [['class', 'split', 'boxes', 'AP', 'AP50']]
+        for label, name in enumerate(self.dataset_meta['classes']):
+            split = 'novel' if label in groups['novel'] else 'base'
+            values = [f'{v:.3f}' for v in (aps[label].mean(), aps[label, 0])]
+            values = values if counts[label] else ['-', '-']
+            rows.append([name, split, counts[label], *values])
+        MMLogger.get_current_instance().info('\n' + AsciiTable(rows).table)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what is not NaN; -1 when nothing is."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else -1.0
+
+
+def _array(values: object, dtype: type) -> np.ndarray:
+    """Array of a tensor, of MMDetection's boxes or of anything like an array."""
+    values = getattr(values, 'tensor', values)
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype)
+
+
+def _xywh(bboxes: object) -> np.ndarray:
+    """(n, 4) float64 of (n, 4) xyxy boxes."""
+    bboxes = _array(bboxes, np.float64).reshape(-1, 4)
+    return np.hstack([bboxes[:, :2], bboxes[:, 2:] - bboxes[:, :2]])
+
+
+def _truth(rows: np.ndarray) -> ImageBoxes:
+    """Ground truth of (n, 6) rows: x, y, w, h, label, crowd; n may be 0."""
+    rows = rows.reshape(-1, 6)
+    return ImageBoxes(rows[:, :4], rows[:, 4].astype(np.int64), crowd=rows[:, 5] > 0)
+
+
+def _truth_of_sample(sample: dict) -> ImageBoxes:
+    if 'gt_instances' not in sample:
+        raise ValueError(
+            f'image {sample["img_id"]} has no gt_instances; put LoadAnnotations into '
+            'the pipeline, or give the metric an ann_file'
+        )
+    none = {'bboxes': np.zeros((0, 4)), 'labels': np.zeros(0)}
+    parts = [sample['gt_instances'], sample.get('ignored_instances', none)]
+    return ImageBoxes(
+        np.concatenate([_xywh(p['bboxes']) for p in parts]),
+        np.concatenate([_array(p['labels'], np.int64) for p in parts]),
+        crowd=np.repeat([False, True], [len(p['labels']) for p in parts]),
+    )
+
+
+def _check_detections(image_id: int, found: ImageBoxes, num_classes: int) -> None:
+    sizes = [len(v) for v in (found.bboxes, found.scores, found.labels)]
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f'image {image_id}: bboxes, scores and labels must have one length, '
+            f'got {sizes}'
+        )
+    finite = np.isfinite(found.bboxes).all(1) & np.isfinite(found.scores)
+    if not finite.all():
+        i = int(np.argmin(finite))
+        raise ValueError(
+            f'image {image_id}: prediction {i} is not finite (bbox '
+            f'xywh {found.bboxes[i].tolist()}, score {found.scores[i]}); look for a '
+            'diverged training'
+        )
+    beyond = found.labels[(found.labels < 0) | (found.labels >= num_classes)]
+    if beyond.size:
+        raise ValueError(
+            f'image {image_id}: label {beyond[0]} is not one of the {num_classes} '
+            'classes of the dataset; give detector and dataset the same vocabulary'
+        )

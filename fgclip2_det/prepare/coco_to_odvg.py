@@ -1,0 +1,103 @@
+"""COCO to ODVG, the jsonl of Grounding DINO and MM-Grounding-DINO.
+
+A line is an image: ``{filename, height, width, detection: {instances: [{bbox, label,
+category}]}}``, boxes (x1, y1, x2, y2) in pixels, labels from 0. A label map beside it
+is ``{"0": "person", ...}``. Source: MMDetection's ``ODVGDataset``.
+
+Keys of an image or annotation that ODVG does not have (ids, masks, urls) stay beside
+its own; its readers pass them over, and the way back finds them. Crowd boxes would be
+trained as objects: they are in ``detection: {crowd: [...]}``, which readers pass over.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from fgclip2_det.coco.checks import annotation_fault, index_entries
+from fgclip2_det.coco.entries import image_name, without_roots
+from fgclip2_det.io.json_stream import check_target, dumps, write_text_pieces
+
+from .coco_scan import scan_coco, stream_coco
+
+DIGITS = 6  # of a pixel: 0.1 + 0.2 is written 0.3, so that boxes survive a round trip
+
+
+def coco_to_odvg(
+    source: Path | str,
+    target: Path | str,
+    label_map: Path | str,
+    bar: Callable[[Iterable], Iterable] = iter,
+) -> dict[str, int]:
+    """Write the images of a COCO or LVIS file as ODVG lines, in their order.
+
+    Boxes of an image are in file order, labels count the categories in file order, and
+    images without boxes stay. The annotations are held in memory.
+
+    Args:
+        source: COCO file.
+        target: jsonl file.
+        label_map: json file, label -> name.
+        bar: wraps what is read, to show progress; the file is read twice.
+
+    Returns:
+        Numbers of ``images``, ``annotations`` and of ``crowd`` boxes among them.
+
+    Raises:
+        ValueError: naming file and entry, as ``OpenVocabCocoDataset`` does.
+    """
+    check_target(source, target)
+    scan = scan_coco(source, bar)
+    categories = without_roots(source, scan.categories, set(scan.images_of_category))
+    labels = {category['id']: i for i, category in enumerate(categories)}
+    names = {category['id']: category['name'] for category in categories}
+    images, boxes = {}, defaultdict(list)
+    for key, is_entry, value in stream_coco(source, bar):
+        if is_entry and key == 'images':
+            images[value['id']] = _named(source, value)
+        elif is_entry and key == 'annotations':
+            boxes[value['image_id']].append(value)
+    index_entries(str(source), 'image', list(images.values()))
+    counts = {'images': 0, 'annotations': 0, 'crowd': 0}
+
+    def lines() -> Iterator[str]:
+        for image in images.values():
+            detection = {'instances': []}
+            for box in boxes[image['id']]:
+                fault = annotation_fault(box, images, names)
+                if fault:
+                    raise ValueError(f'{source}: annotation {box["id"]}: {fault}')
+                part = 'crowd' if box.get('iscrowd') else 'instances'
+                category = box['category_id']
+                entry = _to_instance(box, labels[category], names[category])
+                detection.setdefault(part, []).append(entry)
+                counts['annotations'] += 1
+                counts['crowd'] += part == 'crowd'
+            counts['images'] += 1
+            record = {
+                'filename': image['file_name'],
+                'height': image['height'],
+                'width': image['width'],
+                'detection': detection,
+            }
+            extra = {k: v for k, v in image.items() if k not in (*record, 'file_name')}
+            yield dumps(record | extra) + '\n'
+
+    write_text_pieces(target, lines())
+    label_names = {str(i): category['name'] for i, category in enumerate(categories)}
+    write_text_pieces(label_map, [dumps(label_names)])
+    return counts
+
+
+def _named(source: Path | str, image: dict) -> dict:
+    name = image_name(image)
+    if name is None:
+        raise ValueError(f'{source}: image {image["id"]} has no file_name; add it')
+    return image | {'file_name': name}
+
+
+def _to_instance(box: dict, label: int, name: str) -> dict:
+    x, y, w, h = box['bbox']
+    corners = [x, y, round(x + w, DIGITS), round(y + h, DIGITS)]
+    known = ('bbox', 'image_id', 'category_id')
+    extra = {k: v for k, v in box.items() if k not in known}
+    return {'bbox': corners, 'label': label, 'category': name} | extra

@@ -1,0 +1,117 @@
+"""Images that two COCO or LVIS files share, by what the files say."""
+
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+
+from fgclip2_det.coco.checks import image_name
+
+NUM_SHOWN = 5
+_NUMBER = re.compile(r'(?:COCO_[a-z]+20\d\d_)?(\d{12})\.jpg')
+
+
+@dataclass
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: its name, see the module.
+        count: things found.
+        total: things looked at.
+        leaks: whether it makes the training file unfit for this evaluation.
+        first: the first few, as text.
+        note: what they are, or why nothing was checked.
+    """
+
+    check: str
+    count: int = 0
+    total: int = 0
+    leaks: bool = False
+    first: list[str] = field(default_factory=list)
+    note: str = ''
+
+    def add(self, text: str) -> None:
+        """Count one thing, and keep its text if it is among the first."""
+        self.count += 1
+        if len(self.first) < NUM_SHOWN:
+            self.first.append(text)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass
+class CocoSide:
+    """What the checks need of a file."""
+
+    path: Path
+    images: list[dict] = field(default_factory=list)
+    categories: list[dict] = field(default_factory=list)
+    boxes_of_category: dict = field(default_factory=dict)  # id -> (count, image ids)
+
+
+def coco_number(image: dict) -> int | None:
+    """Number of an image of COCO, by its url or name; None for other images."""
+    for key in ('coco_url', 'file_name'):
+        found = _NUMBER.fullmatch(PurePosixPath(str(image.get(key) or '')).name)
+        if found:
+            return int(found[1])
+    return None
+
+
+def check_images(train: CocoSide, val: CocoSide) -> list[Finding]:
+    """Images of the evaluation file that are in the training file, by three keys."""
+    checks = {
+        'coco_number': Finding('coco_number', note='evaluation images in training'),
+        'file_name': Finding('file_name', note='same name and size in both'),
+        'image_id': Finding('image_id', note='same id, and nothing that differs'),
+    }
+    by_number = {coco_number(image): image for image in train.images}
+    by_id = {image['id']: image for image in train.images}
+    by_name: dict[str, list[dict]] = {}
+    for image in train.images:
+        name = PurePosixPath(image_name(image) or '').name
+        by_name.setdefault(name, []).append(image)
+    for image in val.images:
+        number, name = coco_number(image), image_name(image)
+        text = f'{name or "image"} (id {image["id"]})'
+        others = by_name.get(PurePosixPath(name).name, []) if name else []
+        if number is not None and number in by_number:
+            checks['coco_number'].add(text)
+        elif any(_same_name(image, o) and _same_size(image, o) for o in others):
+            checks['file_name'].add(text)
+        elif _is_same_entry(image, by_id.get(image['id'])):
+            checks['image_id'].add(text)
+    for finding in checks.values():
+        finding.total = len(val.images)
+        finding.leaks = finding.count > 0
+    return list(checks.values())
+
+
+def _same_name(first: dict, second: dict) -> bool:
+    a, b = (PurePosixPath(image_name(image)).parts for image in (first, second))
+    shared = min(len(a), len(b))
+    return a[-shared:] == b[-shared:]
+
+
+def _same_size(first: dict, second: dict) -> bool:
+    return all(first.get(k) == second.get(k) for k in ('width', 'height'))
+
+
+def _is_same_entry(image: dict, other: dict | None) -> bool:
+    if other is None or not _same_size(image, other):
+        return False
+    if coco_number(image) != coco_number(other):
+        return False
+    has_names = image_name(image) and image_name(other)
+    return not has_names or _same_name(image, other)
+
+
+def check_coco_train(val: CocoSide) -> Finding:
+    """Images of the evaluation file that are of COCO train2017."""
+    found = Finding('coco_train_in_val', total=len(val.images))
+    found.note = 'a warning: detectors that saw COCO train2017 know these images'
+    for image in val.images:
+        if '/train2017/' in f'/{image.get("coco_url") or image.get("file_name")}':
+            found.add(f'{image_name(image)} (id {image["id"]})')
+    return found

@@ -1,0 +1,195 @@
+"""Does a training file hold what an evaluation file is to test?
+
+Checks of two COCO or LVIS files; those of images are in :mod:`.image_overlap`:
+
+- ``novel_annotations``: boxes of novel classes in the training file;
+- ``coco_number``: images of COCO with one number in both, by ``coco_url`` or a name
+  such as 000000000139.jpg or COCO_val2014_000000000139.jpg. COCO numbers its images
+  across train, val and years;
+- ``file_name``: other images with one name (or one name at the end of the other's path)
+  and one size;
+- ``image_id``: other images with one id whose name, number and size do not differ;
+- ``coco_train_in_val``: images of the evaluation file whose ``coco_url`` is
+  train2017, as 15,000 of LVIS val: no leak of this training file, which
+  ``coco_number`` finds, but one of any detector that has seen COCO;
+- ``near_duplicates``: pictures that look the same, if both folders are given.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path, PurePosixPath
+
+from fgclip2_det.coco.checks import image_name
+from fgclip2_det.vocabulary.name_lists import load_list
+
+from .coco_scan import stream_coco
+from .image_overlap import (
+    NUM_SHOWN,
+    CocoSide,
+    Finding,
+    check_coco_train,
+    check_images,
+)
+from .near_duplicates import close_pairs, hash_pictures
+
+_NAME_KEYS = ('name', 'name_en', 'name_zh')
+
+
+def find_leaks(
+    train: Path | str,
+    val: Path | str,
+    novel: Collection[str] | None = None,
+    list_name: str | None = None,
+    train_images: Path | str | None = None,
+    val_images: Path | str | None = None,
+    max_distance: int = 4,
+    bar: Callable[[str], Callable[[Iterable], Iterable]] = lambda what: iter,
+    workers: int = 4,
+) -> list[Finding]:
+    """All checks of a training and an evaluation file.
+
+    Args:
+        train, val: COCO or LVIS files.
+        novel, list_name: see :func:`novel_names`.
+        train_images, val_images: folders of the pictures; both or none.
+        max_distance: bits of 64 in which near-duplicates may differ.
+        bar: title -> function that wraps what is read, to show progress.
+        workers: threads that read pictures.
+
+    Raises:
+        ValueError: naming file and entry; one folder without the other, or a picture
+            that is missing or cannot be read.
+    """
+    if (train_images is None) != (val_images is None):
+        raise ValueError('give both folders, train_images and val_images, or none')
+    if novel is not None and list_name is not None:
+        raise ValueError('give novel classes or a split, not both')
+    sides = [read_side(path, bar(Path(path).name)) for path in (train, val)]
+    findings = [check_novel_annotations(sides[0], novel_names(sides, novel, list_name))]
+    findings += [*check_images(*sides), check_coco_train(sides[1])]
+    if train_images is not None:
+        paths = (
+            picture_paths(side, folder)
+            for side, folder in zip(sides, (train_images, val_images), strict=True)
+        )
+        found = check_near_duplicates(*paths, max_distance, bar('pictures'), workers)
+        findings.append(found)
+    return findings
+
+
+def read_side(path: Path | str, bar: Callable[[Iterable], Iterable] = iter) -> CocoSide:
+    """Read images, categories and box counts of a file.
+
+    Raises:
+        ValueError: naming file and entry, see :func:`.stream_coco`.
+    """
+    side = CocoSide(Path(path))
+    keys = ('id', 'file_name', 'coco_url', 'width', 'height')
+    for key, is_entry, value in stream_coco(path, bar):
+        if not is_entry:
+            continue
+        if key == 'images':
+            side.images.append({k: value[k] for k in keys if k in value})
+        elif key == 'categories':
+            side.categories.append(value)
+        elif key == 'annotations':
+            entry = side.boxes_of_category.setdefault(value['category_id'], [0, {}])
+            entry[0] += 1
+            if len(entry[1]) < NUM_SHOWN:
+                entry[1][value['image_id']] = None
+    return side
+
+
+def novel_names(
+    sides: Iterable[CocoSide],
+    novel: Collection[str] | None = None,
+    list_name: str | None = None,
+) -> set[str]:
+    """Names of novel classes: as given, of a built-in split, or as the files say.
+
+    Args:
+        sides: files whose categories may have ``split`` ('novel', or Detic's 'unseen').
+        novel: names; None: not given.
+        list_name: of :func:`.load_list` with a split: 'ov_coco' or 'ov_lvis'.
+    """
+    if novel is not None:
+        return set(novel)
+    if list_name is not None:
+        names = load_list(list_name)
+        return {
+            n for n, is_novel in zip(names.names, names.novel, strict=True) if is_novel
+        }
+    return {
+        category.get('name')
+        for side in sides
+        for category in side.categories
+        if category.get('split') in ('novel', 'unseen')
+    }
+
+
+def check_novel_annotations(train: CocoSide, names: Collection[str]) -> Finding:
+    """Boxes of novel classes in the training file; names may be English or Chinese."""
+    found = Finding('novel_annotations', note='boxes of novel classes in training')
+    if not names:
+        found.note = 'not checked: no novel classes are known; give --novel or --split'
+        return found
+    ids = {}
+    for category in train.categories:
+        if any(category.get(key) in names for key in _NAME_KEYS):
+            ids[category['id']] = category.get('name')
+    found.total = sum(count for count, _ in train.boxes_of_category.values())
+    for i, (count, images) in train.boxes_of_category.items():
+        if i in ids:
+            found.count += count
+            shown = ', '.join(map(str, list(images)[:2]))
+            found.first.append(f'{ids[i]}: {count} (image {shown})')
+    found.first = found.first[:NUM_SHOWN]
+    found.leaks = found.count > 0
+    return found
+
+
+def picture_paths(side: CocoSide, folder: Path | str) -> list[Path]:
+    """Files of the images below a folder, with or without their own folder's name.
+
+    Raises:
+        ValueError: naming the first image without a name or a file.
+    """
+    paths = []
+    for image in side.images:
+        name = image_name(image)
+        if name is None:
+            raise ValueError(f'{side.path}: image {image["id"]} has no file_name')
+        places = [Path(folder) / name, Path(folder) / PurePosixPath(name).name]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise ValueError(
+                f'{side.path}: image {name} is not in {folder}; pictures are compared '
+                'only when all are there'
+            )
+        paths.append(path)
+    return paths
+
+
+def check_near_duplicates(
+    train: Iterable[Path],
+    val: Iterable[Path],
+    max_distance: int = 4,
+    bar: Callable[[Iterable], Iterable] = iter,
+    workers: int = 4,
+) -> Finding:
+    """Evaluation pictures that look like a training picture; see near_duplicates."""
+    train, val = list(train), list(val)
+    val_hashes, val_flat = hash_pictures(val, bar, workers)
+    train_hashes, train_flat = hash_pictures(train, bar, workers)
+    found = Finding('near_duplicates', total=len(val))
+    found.note = f'pictures that differ in at most {max_distance} of 64 bits'
+    if val_flat.any() or train_flat.any():
+        found.note += (
+            f'; {val_flat.sum() + train_flat.sum()} of one colour are left out'
+        )
+    seen = set()
+    for j, i, distance in close_pairs(val_hashes, train_hashes, max_distance):
+        if j not in seen and not (val_flat[j] or train_flat[i]):
+            seen.add(j)
+            found.add(f'{val[j].name} = {train[i].name} ({distance} bits)')
+    found.leaks = found.count > 0
+    return found

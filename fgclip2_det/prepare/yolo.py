@@ -1,0 +1,208 @@
+"""YOLO's text files to COCO.
+
+A line is ``class cx cy w h``, in shares of the image's width and height. The label file
+of ``images/a.jpg`` is ``labels/a.txt``; an image without one has no boxes.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from reprlib import repr as short_repr
+
+import yaml
+
+from fgclip2_det.fgclip2.picture import read_header
+from fgclip2_det.io.json_stream import check_file, coco_pieces, write_text_pieces
+from fgclip2_det.io.text import read_text
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+_DIGITS = 6  # of a pixel
+_SLACK = 1e-4  # shares are often written with six digits; 1.00001 is rounding
+
+
+def read_names(path: Path | str) -> list[str]:
+    """Class names in label order, of a ``data.yaml`` or a file with one a line.
+
+    Names are the words as they are written, for they are prompts: ``[007, No, 1.10]``
+    are '007', 'No' and '1.10'. The file may be in any encoding of :func:`.read_text`.
+
+    Raises:
+        ValueError: naming the file: no ``names`` in it, a label without a name, another
+            number of names than ``nc``, or a name twice.
+    """
+    text = read_text(check_file(path, 'file of class names'))
+    if Path(path).suffix.lower() not in ('.yaml', '.yml'):
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    else:
+        names = _yaml_names(path, text)
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"{path} has no class names; a yaml needs a list 'names'")
+    for label, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(
+                f'{path}: label {label} must have a name, got {short_repr(name)}; '
+                'write names with special characters in quotes'
+            )
+    names = [name.strip() for name in names]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f'{path}: the name {name!r} occurs twice; keep one')
+    return names
+
+
+def _yaml_names(path: Path | str, text: str) -> object:
+    """What a yaml has under ``names``, in label order; scalars stay text."""
+    try:
+        content = yaml.load(text, yaml.BaseLoader)  # builds str, list and dict alone
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is no yaml: {error}') from error
+    content = content if isinstance(content, dict) else {}
+    names, count = content.get('names'), content.get('nc')
+    if isinstance(names, dict):
+        try:
+            by_label = {int(label): name for label, name in names.items()}
+            names = [by_label[i] for i in range(len(names))]
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f'{path}: the labels of names must be 0, 1, 2, ...'
+            ) from error
+    if isinstance(names, list) and str(count).isdecimal() and int(count) != len(names):
+        raise ValueError(f'{path} has {len(names)} names but says nc: {count}')
+    return names
+
+
+def yolo_to_coco(
+    images: Path | str,
+    labels: Path | str,
+    names: Path | str,
+    target: Path | str,
+    bar: Callable[[Iterable], Iterable] = iter,
+    encoding: str | None = None,
+) -> dict[str, int]:
+    """Write folders of images and YOLO labels as a COCO file.
+
+    Images are in the order of their names, below ``images`` at any depth; ids count
+    from 1. A category id is the class number of the labels, from 0. Sizes are read from
+    the pictures, as they are seen: turned as their EXIF entry says. Boxes are in
+    pixels, rounded to a millionth.
+
+    Args:
+        images: folder of the pictures.
+        labels: folder of the text files, with the same folders below it.
+        names: for :func:`read_names`.
+        target: COCO file.
+        bar: wraps the images, to show progress.
+        encoding: of the label files; None: see :func:`.decode_text`.
+
+    Returns:
+        Numbers of ``images``, ``annotations`` and of images ``without_labels``: with no
+        label file.
+
+    Raises:
+        ValueError: naming file and line: not five numbers, an unknown class, a box that
+            is empty or leaves the image; a label file without picture; an unreadable
+            picture.
+    """
+    images, labels, class_names = Path(images), Path(labels), read_names(names)
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise ValueError(f'there is no folder {folder}; check the path')
+    pictures = sorted(p for p in images.rglob('*') if p.suffix.lower() in SUFFIXES)
+    if not pictures:
+        raise ValueError(f'{images} has no picture ({", ".join(SUFFIXES)})')
+    _check_pairs(pictures, images, labels, Path(names))
+    entries, boxes, without = [], [], 0
+    for picture in bar(pictures):
+        name = picture.relative_to(images)
+        width, height = read_size(picture)
+        entries.append(
+            {
+                'id': len(entries) + 1,
+                'file_name': name.as_posix(),
+                'width': width,
+                'height': height,
+            }
+        )
+        path = labels / name.with_suffix('.txt')
+        if not path.is_file():
+            without += 1
+            continue
+        for number, line in enumerate(read_text(path, encoding).splitlines(), 1):
+            if line.strip():
+                where = f'{path}: line {number}'
+                box = _to_annotation(where, line, width, height, class_names)
+                box |= {'id': len(boxes) + 1, 'image_id': len(entries)}
+                boxes.append(box)
+    categories = [{'id': i, 'name': name} for i, name in enumerate(class_names)]
+    sections = {'images': entries, 'annotations': boxes, 'categories': categories}
+    write_text_pieces(target, coco_pieces(sections))
+    return {
+        'images': len(entries),
+        'annotations': len(boxes),
+        'without_labels': without,
+    }
+
+
+def _check_pairs(pictures: list, images: Path, labels: Path, names: Path) -> None:
+    stems = {}
+    for picture in pictures:
+        stem = picture.relative_to(images).with_suffix('')
+        if stem in stems:
+            raise ValueError(
+                f'{picture} and {stems[stem].name} share one label file; rename one'
+            )
+        stems[stem] = picture
+    for path in sorted(labels.rglob('*.txt')):
+        stem = path.relative_to(labels).with_suffix('')
+        is_list = path.name == 'classes.txt' or path.resolve() == names.resolve()
+        if stem not in stems and not is_list:
+            raise ValueError(f'{path} has no picture {images / stem}.*; add it')
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of a picture as it is seen.
+
+    Raises:
+        ValueError: naming the file, if it cannot be read.
+    """
+    return read_header(path).upright
+
+
+def _label(word: str) -> int:
+    """A class number; numpy.savetxt and others write 3 as 3.0 or 3.000e+00."""
+    value = float(word)
+    if not value.is_integer():
+        raise ValueError(f'{word} is no class number')
+    return int(value)
+
+
+def _to_annotation(
+    where: str, line: str, width: int, height: int, names: list[str]
+) -> dict:
+    words = line.split()
+    try:
+        label, (cx, cy, w, h) = _label(words[0]), map(float, words[1:])
+    except ValueError as error:
+        raise ValueError(
+            f"{where} must be 'class cx cy w h', got {line.strip()[:80]!r}; polygons "
+            'and scores are not read'
+        ) from error
+    if not 0 <= label < len(names):
+        raise ValueError(f'{where}: class {label} is none of 0 to {len(names) - 1}; '
+                         'check the file of class names')  # fmt: skip
+    edges = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+    if not all(map(math.isfinite, edges)) or w <= 0 or h <= 0:
+        raise ValueError(f'{where}: the box is empty or not finite: {line.strip()!r}')
+    if min(edges) < -_SLACK or max(edges) > 1 + _SLACK:
+        raise ValueError(
+            f'{where}: the box leaves the image: {line.strip()!r}; cx cy w h are '
+            'shares of its width and height'
+        )
+    bbox = [edges[0] * width, edges[1] * height, w * width, h * height]
+    bbox = [round(value, _DIGITS) for value in bbox]
+    return {
+        'category_id': label,
+        'bbox': bbox,
+        'area': bbox[2] * bbox[3],
+        'iscrowd': 0,
+    }

@@ -1,0 +1,1 @@
+"""Another detector's predictions re-scored, dumped and tuned."""

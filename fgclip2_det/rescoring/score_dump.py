@@ -1,0 +1,261 @@
+"""A detector's results with FG-CLIP 2's cosines, on disk: one forward pass for all
+fusion settings.
+
+A dump is a folder: ``dump.json`` (:class:`DumpHeader`) and shards of images,
+``scores-00000.safetensors`` and so on, with for all images of a shard one after another
+
+- ``boxes`` (K, 4) float32 xyxy, distinct in each image; ``cosines`` (K, C) float16,
+- ``bboxes`` (N, 4) float64 xywh, ``scores`` (N,) float32, ``labels`` (N,) int32: the
+  results; ``box_of`` (N,) int32, the box of each, counted within its image,
+- ``box_offsets``, ``row_offsets`` (images + 1,) int64: where an image begins,
+
+and ``image_ids`` as json in the metadata. Images without results are not in it.
+``names.safetensors`` has ``embeds`` (C, D) float32, the names' text embeddings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from reprlib import repr as short_repr
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from fgclip2_det.io.atomic import write_atomic
+
+HEADER = 'dump.json'  # written before the first shard
+NAMES = 'names.safetensors'
+
+
+@dataclass(frozen=True)
+class DumpHeader:
+    """What a dump is of; a run that continues one must have the same.
+
+    Attributes:
+        format: version of the layout.
+        encoder: digest of both towers, see
+            :func:`fgclip2_det.io.digests.encoder_digest`.
+        classes: C names in label order.
+        category_ids: of the annotation file, one a class.
+        novel_classes: those of ``classes`` that are not base.
+        language: of the names.
+        templates: of their prompts.
+        max_num_patches: of an image.
+        predictions_sha256, ann_sha256: of the files.
+        num_images: with results.
+        images_per_shard: the last shard may have fewer.
+    """
+
+    format: int
+    encoder: str
+    classes: list[str]
+    category_ids: list[int | str]
+    novel_classes: list[str]
+    language: str
+    templates: list[str]
+    max_num_patches: int | str
+    predictions_sha256: str
+    ann_sha256: str
+    num_images: int
+    images_per_shard: int
+
+    @property
+    def num_shards(self) -> int:
+        """How many files a complete dump has."""
+        return -(-self.num_images // self.images_per_shard)
+
+    @property
+    def is_base(self) -> Tensor:
+        """(C,) bool."""
+        return torch.tensor([name not in self.novel_classes for name in self.classes])
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """One image of a dump; what :meth:`PredictionRescorer.fuse` takes, and more.
+
+    Attributes:
+        image_id: in the annotation file.
+        cosines: (k, C) float32 of the distinct boxes with the names.
+        boxes: (k, 4) float32 xyxy in pixels.
+        box_of: (n,) int64, the box of each row.
+        scores, labels: (n,) float32 and int64, of the detector.
+        bboxes: (n, 4) float64 xywh in pixels, as in the result list.
+    """
+
+    image_id: int | str
+    cosines: Tensor
+    boxes: Tensor
+    box_of: Tensor
+    scores: Tensor
+    labels: Tensor
+    bboxes: Tensor
+
+
+class ScoreDump:
+    """A complete dump, read image by image.
+
+    Args:
+        folder: of :func:`.dump_writer.dump_scores`.
+
+    Attributes:
+        header: what it is of.
+        folder: as given.
+
+    Raises:
+        ValueError: if it is no dump, not complete, or a file is damaged; the file is
+            named.
+
+    Example:
+        >>> dump = ScoreDump('dump')
+        >>> for image in dump:
+        ...     print(image.image_id, image.cosines.shape)
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder, self.header = Path(folder), read_header(Path(folder))
+        files = [shard_file(self.folder, i) for i in range(self.header.num_shards)]
+        missing = [file.name for file in files if not file.is_file()]
+        if missing:
+            raise ValueError(
+                f'{self.folder} lacks {len(missing)} of {len(files)} shards, '
+                f'{missing[0]} the first; run tools/dump_scores.py again to continue it'
+            )
+        self._shards = [Shard(file, len(self.header.classes)) for file in files]
+        self.image_ids = [i for shard in self._shards for i in shard.image_ids]
+        if len(self.image_ids) != self.header.num_images:
+            raise ValueError(
+                f'{self.folder} holds {len(self.image_ids)} images but its {HEADER} '
+                f'says {self.header.num_images}; dump again into another folder'
+            )
+
+    @property
+    def class_embeds(self) -> Tensor:
+        """(C, D) float32, of the names; ValueError in a dump that has none."""
+        path = self.folder / NAMES
+        try:
+            embeds = load_file(path)['embeds']
+        except (SafetensorError, OSError, KeyError) as error:
+            raise ValueError(
+                f'{path}, the text embeddings of the names, cannot be read ({error}); '
+                'run tools/dump_scores.py again, which adds it'
+            ) from error
+        if len(embeds) != len(self.header.classes):
+            raise ValueError(
+                f'{path} is of {len(embeds)} names, expected '
+                f'{len(self.header.classes)}; delete it and run tools/dump_scores.py '
+                'again'
+            )
+        return embeds
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __iter__(self) -> Iterator[ImageScores]:
+        for shard in self._shards:
+            yield from shard
+
+
+def read_header(folder: Path) -> DumpHeader:
+    """``dump.json`` of a folder; ValueError where there is none or another's."""
+    path = folder / HEADER
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f'{folder} is no dump of tools/dump_scores.py: {HEADER} cannot be read '
+            f'({error})'
+        ) from error
+    names = {field.name for field in fields(DumpHeader)}
+    if not isinstance(found, dict) or set(found) != names or found['format'] != 1:
+        raise ValueError(
+            f'{path} must hold {sorted(names)} of format 1, got {short_repr(found)}; '
+            'dump again into another folder'
+        )
+    return DumpHeader(**found)
+
+
+class Shard:
+    """One file of a dump; its cosines are read image by image.
+
+    Raises:
+        ValueError: naming the file if it is damaged or of another number of names.
+    """
+
+    def __init__(self, file: Path, num_classes: int) -> None:
+        self.file = file
+        try:
+            with safe_open(file, framework='pt') as handle:
+                self.image_ids = json.loads(handle.metadata()['image_ids'])
+                self._boxes = handle.get_tensor('box_offsets').tolist()
+                self._rows = handle.get_tensor('row_offsets').tolist()
+                shape = handle.get_slice('cosines').get_shape()
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'{file} is cut short or no shard of a dump ({error}); delete it and '
+                'run tools/dump_scores.py again'
+            ) from error
+        if shape != [self._boxes[-1], num_classes]:
+            raise ValueError(
+                f'{file} has cosines {shape}, expected [{self._boxes[-1]}, '
+                f'{num_classes}]; delete it and run tools/dump_scores.py again'
+            )
+
+    def expect(self, image_ids: list) -> None:
+        """ValueError if the shard is of other images."""
+        if self.image_ids != image_ids:
+            raise ValueError(
+                f'{self.file} holds images {short_repr(self.image_ids)}, expected '
+                f'{short_repr(image_ids)}; delete it and run again'
+            )
+
+    def __iter__(self) -> Iterator[ImageScores]:
+        names = ('boxes', 'box_of', 'scores', 'labels', 'bboxes')
+        with safe_open(self.file, framework='pt') as handle:
+            given = {name: handle.get_tensor(name) for name in names}
+            cosines = handle.get_slice('cosines')
+            for i, image_id in enumerate(self.image_ids):
+                boxes = slice(self._boxes[i], self._boxes[i + 1])
+                rows = slice(self._rows[i], self._rows[i + 1])
+                yield ImageScores(
+                    image_id,
+                    cosines[boxes].float(),
+                    given['boxes'][boxes],
+                    given['box_of'][rows].long(),
+                    given['scores'][rows],
+                    given['labels'][rows].long(),
+                    given['bboxes'][rows],
+                )
+
+
+def shard_file(folder: Path, number: int) -> Path:
+    """Where shard ``number``, from 0, is kept."""
+    return folder / f'scores-{number:05d}.safetensors'
+
+
+def write_names(folder: Path, embeds: Tensor) -> None:
+    """Keep the text embeddings (C, D) of the names."""
+    write_atomic(folder / NAMES, save({'embeds': embeds.float().cpu().contiguous()}))
+
+
+def write_shard(file: Path, images: list[ImageScores]) -> None:
+    """Write images as one file, in one step; cosines are rounded to float16."""
+    kinds = dict(
+        cosines=torch.float16, boxes=torch.float32, box_of=torch.int32,
+        scores=torch.float32, labels=torch.int32, bboxes=torch.float64,
+    )  # fmt: skip
+    tensors = {
+        name: torch.cat([getattr(image, name).to(kind) for image in images])
+        for name, kind in kinds.items()
+    }
+    for name, column in dict(box='boxes', row='labels').items():
+        sizes = [0, *(len(getattr(image, column)) for image in images)]
+        tensors[f'{name}_offsets'] = torch.tensor(sizes).cumsum(0)
+    metadata = {'image_ids': json.dumps([image.image_id for image in images])}
+    write_atomic(file, save(tensors, metadata))

@@ -1,0 +1,285 @@
+"""Fusion settings compared on a dump of scores, without a forward pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor
+from tqdm import tqdm
+
+from fgclip2_det.evaluation.coco_ap import average_precision
+from fgclip2_det.evaluation.image_boxes import ImageBoxes
+from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+from fgclip2_det.rescoring.score_dump import ImageScores, ScoreDump
+from fgclip2_det.rescoring.tuning_truths import Truths
+
+FUSION_RULES = {
+    'geometric': 'OpenVocabGeometricFusion',
+    'arithmetic': 'OpenVocabArithmeticFusion',
+    'logit': 'OpenVocabLogitFusion',
+    'vild': 'OpenVocabViLDFusion',
+    'fvlm': 'OpenVocabFVLMFusion',
+    'fvit': 'OpenVocabFViTFusion',
+    'lami': 'OpenVocabLaMIFusion',
+    'confidence': 'OpenVocabConfidenceFusion',
+    'novelty': 'OpenVocabNoveltyFusion',
+}
+MAX_DETS = 100  # per image and class, as OpenVocabCocoMetric
+_GROUP = 32  # settings at once: 32 x 1.5 million rows x 12 bytes = 0.6 GB
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to fuse; see :class:`PredictionRescorer` and the fusion rules.
+
+    Attributes:
+        rule: of ``FUSION_RULES``.
+        alpha, beta, temperature: of the rule; ``beta`` None: alpha on all classes.
+        mode: 'keep', 'box' or 'joint'.
+        nms: IoU of class-wise NMS, or None.
+    """
+
+    rule: str
+    alpha: float
+    beta: float | None
+    temperature: float
+    mode: str
+    nms: float | None = None
+
+    def fusion(self) -> dict:
+        """Config of the rule."""
+        return dict(
+            type=FUSION_RULES[self.rule],
+            alpha=self.alpha,
+            beta=self.beta,
+            temperature=self.temperature,
+        )
+
+
+# FG-CLIP 2 has no part in it
+DETECTOR = Setting('arithmetic', 0.0, None, 0.01, 'keep')
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a setting reaches: name ('base_ap50', ...) -> 0 .. 1, and seconds."""
+
+    setting: Setting
+    values: dict[str, float]
+    seconds: float
+
+
+def untuned(rule: str, mode: str = 'keep', nms: float | None = None) -> Setting:
+    """A rule with its own defaults."""
+    if rule not in FUSION_RULES:
+        raise ValueError(f'fusion must be one of {sorted(FUSION_RULES)}, got {rule!r}')
+    own = MODELS.build(dict(type=FUSION_RULES[rule]))
+    return Setting(rule, own.alpha, own.beta, own.temperature, mode, nms)
+
+
+def make_grid(
+    rules: Sequence[str],
+    alphas: Sequence[float],
+    betas: Sequence[float | None] | None = None,
+    temperatures: Sequence[float] | None = None,
+    modes: Sequence[str] = ('keep',),
+    nms: Sequence[float | None] = (None,),
+) -> list[Setting]:
+    """All combinations, and each rule's defaults in each mode.
+
+    Args:
+        rules: of ``FUSION_RULES``.
+        alphas, betas, temperatures: None: the rule's own.
+        modes: of :class:`PredictionRescorer`.
+        nms: IoUs, None for no NMS; 'keep' is taken once, without.
+
+    Raises:
+        ValueError: for an unknown rule or mode, and numbers outside their range.
+    """
+    grid: dict[Setting, None] = {}
+    for rule, mode, iou in product(rules, modes, nms):
+        own = untuned(rule, mode, None if mode == 'keep' else iou)
+        grid[own] = None
+        for alpha, beta, temperature in product(
+            alphas, betas or [own.beta], temperatures or [own.temperature]
+        ):
+            grid[replace(own, alpha=alpha, beta=beta, temperature=temperature)] = None
+    settings = sorted(grid, key=lambda setting: setting.temperature)
+    for setting in settings:
+        _rescorer(setting, torch.ones(1, dtype=torch.bool), 1)
+    return settings
+
+
+def tune_fusion(
+    dump: ScoreDump,
+    truths: Truths,
+    settings: Sequence[Setting],
+    max_per_image: int = 300,
+    progress: bool = True,
+) -> list[Figures]:
+    """AP of every setting, in the order given.
+
+    Fusion runs over all names; rows that come to a class without ground truth are
+    left out afterwards, as they change no class's AP.
+
+    Args:
+        dump: read image by image, once for 32 settings.
+        truths: of :func:`read_truths`.
+        settings: of :func:`make_grid`.
+        max_per_image: rows of 'box' and 'joint', best first; 'keep' keeps all.
+        progress: show a bar on a terminal.
+
+    Returns:
+        ``base_ap``, ``base_ap50`` and, where novel classes are scored, ``novel_*`` and
+        ``all_*``. Images follow the annotation file, which decides between ties.
+
+    Raises:
+        ValueError: if ``max_per_image`` is below 1.
+    """
+    if max_per_image < 1:
+        raise ValueError(f'max_per_image must be at least 1, got {max_per_image}')
+    total = len(settings) * len(dump)
+    bar = tqdm(total=total, unit='image', disable=None if progress else True)
+    figures = []
+    with bar:
+        for start in range(0, len(settings), _GROUP):
+            group = settings[start : start + _GROUP]
+            began = time.perf_counter()
+            bboxes, found = _fuse_all(dump, truths, group, max_per_image, bar)
+            fusing = (time.perf_counter() - began) / len(group)
+            for setting, detections in zip(group, found, strict=True):
+                began = time.perf_counter()
+                values = _evaluate(truths, bboxes, detections)
+                seconds = fusing + time.perf_counter() - began
+                figures.append(Figures(setting, values, round(seconds, 3)))
+    return figures
+
+
+def _rescorer(
+    setting: Setting, is_base: Tensor, limit: int, embeds: Tensor | None = None
+) -> PredictionRescorer:
+    limit = None if setting.mode == 'keep' else limit
+    return PredictionRescorer(
+        None,
+        torch.zeros(len(is_base), 1) if embeds is None else embeds,
+        MODELS.build(setting.fusion()),
+        setting.mode,
+        is_base,
+        nms_iou=setting.nms,
+        max_per_image=limit,
+    )
+
+
+@torch.no_grad()
+def _fuse_all(
+    dump: ScoreDump,
+    truths: Truths,
+    settings: Sequence[Setting],
+    max_per_image: int,
+    bar: tqdm,
+) -> tuple[dict, list[dict]]:
+    """Image id -> boxes, and for each setting image id -> (rows, labels, scores)."""
+    is_base, embeds = dump.header.is_base, None
+    if any(setting.rule == 'novelty' for setting in settings):
+        embeds = dump.class_embeds
+    rescorers = [_rescorer(s, is_base, max_per_image, embeds) for s in settings]
+    bboxes, found = {}, [{} for _ in settings]
+    for image in dump:
+        # a copy: a view would keep the whole shard mapped
+        bboxes[image.image_id], others = image.bboxes.numpy().copy(), {}
+        for setting, rescorer, detections in zip(
+            settings, rescorers, found, strict=True
+        ):
+            source, labels, scores = _fuse(setting, rescorer, image, others)
+            keep = truths.scored[labels.numpy()]
+            columns = source.int(), labels.int(), scores
+            detections[image.image_id] = [c.numpy()[keep] for c in columns]
+        bar.update(len(settings))
+    return bboxes, found
+
+
+def _fuse(
+    setting: Setting, rescorer: PredictionRescorer, image: ImageScores, others: dict
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Row of the box, label and score of each result.
+
+    In mode 'keep' a rule sees two names, a row's own and all others as one of the same
+    share of the softmax: a hundredth of the work. F-VLM's sum needs every name, and
+    novelty has a weight for each.
+    ``others`` keeps their cosines for the next setting of the same temperature.
+    """
+    if setting.mode != 'keep' or setting.rule in ('fvlm', 'novelty'):
+        given = image.cosines, image.boxes, image.box_of, image.scores, image.labels
+        result = rescorer.fuse(*given)
+        return result.source, result.labels, result.scores
+    own = image.cosines[image.box_of, image.labels]
+    if setting.temperature not in others:
+        scaled = image.cosines / setting.temperature
+        total = scaled.logsumexp(1)[image.box_of]
+        share = (own / setting.temperature - total).exp().clamp(max=1)
+        others[setting.temperature] = (total + (-share).log1p()) * setting.temperature
+    pairs = torch.stack([own, others[setting.temperature]], 1)
+    base, novel = (
+        rescorer.fusion(image.scores[:, None], pairs, torch.tensor([flag, flag]))[:, 0]
+        for flag in (True, False)
+    )
+    scores = torch.where(rescorer.is_base[image.labels], base, novel)
+    return torch.arange(len(scores)), image.labels, scores
+
+
+def _evaluate(truths: Truths, bboxes: dict, found: dict) -> dict[str, float]:
+    """Mean AP of the groups of classes that are scored."""
+    none = [np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)]
+    detections = []
+    for image_id in truths.images:
+        source, labels, scores = found.get(image_id, none)
+        boxes = bboxes.get(image_id, np.zeros((0, 4)))[source]
+        detections.append(
+            ImageBoxes(boxes, labels.astype(np.int64), scores.astype(np.float64))
+        )
+    aps = chunked_ap(list(truths.images.values()), detections, len(truths.scored))
+    groups = dict(base=truths.scored & truths.is_base)
+    if (truths.scored & ~truths.is_base).any():
+        groups |= dict(novel=truths.scored & ~truths.is_base, all=truths.scored)
+    values = {}
+    for name, members in groups.items():
+        values[f'{name}_ap'] = float(aps[members].mean())
+        values[f'{name}_ap50'] = float(aps[members, 0].mean())
+    return values
+
+
+def chunked_ap(
+    truths: Sequence[ImageBoxes],
+    detections: Sequence[ImageBoxes],
+    num_classes: int,
+    chunk: int = 200_000,
+) -> np.ndarray:
+    """``average_precision``, some classes at a time: it holds objects for each box.
+
+    Args:
+        truths, detections, num_classes: see :func:`average_precision`.
+        chunk: detections at once, unless one class has more; 200 000 take about 0.5 GB.
+    """
+    labels = np.concatenate([image.labels for image in detections])
+    ends = np.bincount(labels, minlength=num_classes).cumsum()
+    part_of = np.maximum(ends - 1, 0) // chunk  # (C,), never decreasing
+    aps = np.full((num_classes, 10), np.nan)
+    for part in np.unique(part_of):
+        members = np.flatnonzero(part_of == part)
+        low, high = members[0], members[-1] + 1
+        boxes = [[_some(i, low, high) for i in side] for side in (truths, detections)]
+        aps[members] = average_precision(*boxes, len(members), MAX_DETS)
+    return aps
+
+
+def _some(image: ImageBoxes, low: int, high: int) -> ImageBoxes:
+    """Boxes with labels in low .. high - 1, which become 0, 1, ..."""
+    keep = (image.labels >= low) & (image.labels < high)
+    columns = (image.bboxes, image.labels - low, image.scores, image.crowd)
+    return ImageBoxes(*(None if c is None else c[keep] for c in columns))

@@ -1,0 +1,215 @@
+"""What a comparison of fusion settings shows: table, json, curves and a config."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from terminaltables import AsciiTable
+
+from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.rescoring.score_dump import ScoreDump
+from fgclip2_det.rescoring.tuning import DETECTOR, MAX_DETS, Figures, Setting, untuned
+from fgclip2_det.rescoring.tuning_truths import Truths
+
+METRICS = ('ap', 'ap50')
+
+
+def selected_metric(figures: Sequence[Figures], metric: str) -> str:
+    """'base_ap50' and so on: of all classes where novel ones are scored."""
+    if metric not in METRICS:
+        raise ValueError(f'metric must be one of {METRICS}, got {metric!r}')
+    group = 'all' if f'all_{metric}' in figures[0].values else 'base'
+    return f'{group}_{metric}'
+
+
+def ranked(figures: Sequence[Figures], metric: str) -> list[Figures]:
+    """Best first; of equal ones the detector alone, then the first given."""
+    return sorted(
+        figures, key=lambda row: (-row.values[metric], row.setting != DETECTOR)
+    )
+
+
+def best_of(figures: Sequence[Figures], metric: str) -> Figures:
+    """The best setting; the detector alone, where no fusion is better."""
+    return ranked(figures, metric)[0]
+
+
+def describe_best(figures: Sequence[Figures], metric: str) -> str:
+    """What was chosen; with the best fusion's figure, where that is not better than
+    the detector alone."""
+    best = best_of(figures, metric)
+    value = f'{metric} {best.values[metric]:.4f}'
+    others = [row for row in ranked(figures, metric) if row.setting != DETECTOR]
+    if best.setting != DETECTOR:
+        return f'best {value}'
+    if not others:
+        return f'the detector alone has {value}'
+    return (
+        f'no setting is better than the detector alone: {value}, the best fusion '
+        f'{others[0].values[metric]:.4f}; best.py leaves its scores as they are'
+    )
+
+
+def describe_protocol(
+    dump: ScoreDump, truths: Truths, max_per_image: int
+) -> dict[str, object]:
+    """What the figures are of; ``line`` says it in a sentence."""
+    novel = truths.scored & ~truths.is_base
+    leaks = bool(novel.any())
+    protocol = dict(
+        images=len(truths.images),
+        images_without_results=len(truths.images.keys() - set(dump.image_ids)),
+        names=len(truths.scored),
+        novel_names=int((~truths.is_base).sum()),
+        base_scored=int((truths.scored & truths.is_base).sum()),
+        novel_scored=int(novel.sum()),
+        novel_annotations_dropped=truths.dropped,
+        base_only=not leaks,
+        max_per_image=max_per_image,
+        max_per_image_and_class=MAX_DETS,
+        encoder=dump.header.encoder,
+    )
+    kind = 'base classes only' if not leaks else 'NOVEL CLASSES INCLUDED'
+    line = (
+        '{images} images ({images_without_results} without results), {names} names '
+        f'({{novel_names}} novel), {kind}: {{base_scored}} base and {{novel_scored}} '
+        'novel classes scored, at most {max_per_image} rows an image (box, joint) and '
+        '{max_per_image_and_class} an image and class'
+    )
+    return protocol | {'line': line.format(**protocol)}
+
+
+def format_table(figures: Sequence[Figures], metric: str) -> str:
+    """Settings, best first, with the rules' defaults and the detector marked."""
+    columns = list(figures[0].values)
+    header = ['fusion', 'alpha', 'beta', 'temperature', 'mode', 'NMS', *columns, '']
+    rows = [[f'[{name}]' if name == metric else name for name in header]]
+    best = best_of(figures, metric)
+    for row in ranked(figures, metric):
+        setting, values = row.setting, [f'{row.values[c]:.4f}' for c in columns]
+        named = (setting.rule, setting.alpha, setting.beta, setting.temperature)
+        if setting == DETECTOR:
+            named = 'none', None, None, None
+        note = 'detector alone' if setting == DETECTOR else ''
+        if _is_untuned(setting):
+            note = 'untuned'
+        if row is best:
+            note = f'best {note}'.strip()
+        cells = [*map(_cell, (*named, setting.mode, setting.nms)), *values, note]
+        rows.append(cells)
+    return AsciiTable(rows).table
+
+
+def write_report(
+    figures: Sequence[Figures],
+    metric: str,
+    protocol: dict,
+    folder: str | os.PathLike,
+) -> list[Path]:
+    """Write ``tune.json``, ``best.py`` and ``curves.png``; returns their paths."""
+    folder, best = Path(folder), best_of(figures, metric)
+    content = dict(
+        protocol=protocol,
+        metric=metric,
+        best=asdict(best.setting),
+        best_is_detector_alone=best.setting == DETECTOR,
+        settings=[
+            asdict(row.setting)
+            | {'untuned': _is_untuned(row.setting), 'seconds': row.seconds}
+            | {'detector_alone': row.setting == DETECTOR}
+            | row.values
+            for row in ranked(figures, metric)
+        ],
+    )
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    best_config = config_fragment(best, metric, protocol)
+    files = {
+        'tune.json': text.encode(),
+        'best.py': best_config.encode(),
+        'curves.png': draw_curves(figures, metric),
+    }
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+    return [folder / name for name in files]
+
+
+def config_fragment(best: Figures, metric: str, protocol: dict) -> str:
+    """Config of a setting: options of ``FGCLIP2Rescorer`` and ``PredictionRescorer``.
+
+    A config with it as ``_base_`` says ``fusion={{_base_.fusion}}``. Where the detector
+    alone is best, FG-CLIP 2 has the weight 0.
+    """
+    setting = best.setting
+    alone = ', the detector alone: no fusion was better' * (setting == DETECTOR)
+    arguments = [f'{k}={v!r}' for k, v in setting.fusion().items()]
+    limit = None if setting.mode == 'keep' else protocol['max_per_image']
+    lines = [
+        f'# {metric} {best.values[metric]:.4f} of {protocol["line"]}{alone}',
+        f'fusion = dict({", ".join(arguments)})',
+        f'mode = {setting.mode!r}',
+        f'nms_iou = {setting.nms!r}',
+        f'max_per_image = {limit!r}',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def draw_curves(figures: Sequence[Figures], metric: str) -> bytes:
+    """PNG: the metric against alpha, a line a rule and mode at its best beta,
+    temperature and NMS; the detector alone is dashed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout='constrained')
+    panel = figure.subplots()
+    for title, points in curves(figures, metric).items():
+        panel.plot(*zip(*points, strict=True), marker='o', linewidth=1, label=title)
+    for row in figures:
+        if row.setting == DETECTOR:
+            panel.axhline(row.values[metric], color='gray', linestyle='--',
+                          linewidth=1, label='detector alone')  # fmt: skip
+    panel.set_xlabel('alpha')
+    panel.set_ylabel(metric)
+    figure.legend(loc='outside right upper', fontsize=7)
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream)
+    return stream.getvalue()
+
+
+def curves(
+    figures: Sequence[Figures], metric: str
+) -> dict[str, list[tuple[float, float]]]:
+    """Title -> (alpha, metric), alphas rising."""
+    lines: dict[str, list] = {}
+    seen = set()
+    for best in ranked(figures, metric):
+        setting = best.setting
+        if setting == DETECTOR or (setting.rule, setting.mode) in seen:
+            continue
+        seen.add((setting.rule, setting.mode))
+        parts = [f'{setting.rule} {setting.mode}', f'T {setting.temperature:.4g}']
+        if setting.beta is not None:
+            parts.append(f'beta {setting.beta:.4g}')
+        if setting.nms is not None:
+            parts.append(f'NMS {setting.nms:.4g}')
+        lines[', '.join(parts)] = sorted(
+            (row.setting.alpha, row.values[metric])
+            for row in figures
+            if replace(row.setting, alpha=setting.alpha) == setting
+            and row.setting != DETECTOR
+        )
+    return lines
+
+
+def _is_untuned(setting: Setting) -> bool:
+    return setting == untuned(setting.rule, setting.mode, setting.nms)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return '-'
+    return f'{value:.4g}' if isinstance(value, float) else str(value)

@@ -1,0 +1,184 @@
+"""Measure an encoder: ``python -m pretrain.evaluate --checkpoint FOLDER --out M.json``.
+
+Examples::
+
+    python -m pretrain.evaluate --checkpoint F --data ovshapes --seed 7 --out m.json
+    python -m pretrain.evaluate --checkpoint F --data coco --ann val.json --images val
+    python -m pretrain.evaluate --checkpoint F --data fgovd --ann h.jsonl --images coco
+    python -m pretrain.evaluate --checkpoint F --data retrieval --ann c.tsv \\
+        --images D --mode long
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.vocabulary import TEMPLATE_SETS
+
+from . import (
+    evaluate_coco_boxes,
+    evaluate_fgovd,
+    evaluate_ovshapes,
+    evaluate_retrieval,
+    format_table,
+)
+from .coco import read_names
+from .ovshapes import DEFAULT_SEED, MAX_NUM_PATCHES
+from .report import check_writable, package_versions, write_json
+
+# Options of each kind of data; the first two of the real ones are needed
+_OPTIONS = {
+    'ovshapes': ('seed', 'data_root'),
+    'coco': ('ann', 'images', 'language', 'vocabulary', 'novel', 'templates'),
+    'fgovd': ('ann', 'images'),
+    'retrieval': ('ann', 'images', 'mode'),
+}
+_NUM_OVSHAPES = 300  # images
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options; those of one kind of data alone are None where not given."""
+    parser = argparse.ArgumentParser(
+        prog='python -m pretrain.evaluate',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('--checkpoint', required=True, help='folder in the released layout, or hub id')
+    add('--data', choices=list(_OPTIONS), default='ovshapes', help='default: ovshapes')
+    add('--out', required=True, type=Path, help='json file to write')
+    add('--num-images', type=int, help=f'the first n; ovshapes: {_NUM_OVSHAPES}')
+    add(
+        '--max-num-patches',
+        type=int,
+        help='per image; default: as in training, ovshapes: 576',
+    )
+    add('--device', help='default: cuda where there is one, else cpu')
+    add('--verbose', action='store_true', help='show the traceback of an error')
+    add('--seed', type=int, help=f'ovshapes: of the images; default {DEFAULT_SEED}')
+    add('--data-root', help='ovshapes: where the images are kept')
+    add('--ann', nargs='+', help='annotation file (fgovd: one or more)')
+    add('--images', help='folder that the file names of --ann start from')
+    add('--language', choices=['en', 'zh'], help='coco: of the names; default en')
+    add('--vocabulary', help='coco: names, one a line, or category<TAB>name')
+    add('--novel', nargs='+', help='coco: novel names, or a text file of them')
+    add('--templates', choices=sorted(TEMPLATE_SETS), help='coco: default raw')
+    add('--mode', choices=['short', 'long'], help='retrieval: default short')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; what is wrong becomes one sentence and exit code 1."""
+    args = parse_args(argv)
+    try:
+        run(args)
+    except Exception as error:
+        if args.verbose:
+            traceback.print_exc()
+        sentence = ' '.join(str(error).split()) or 'no message'
+        if not isinstance(error, ValueError | FileNotFoundError | ImportError):
+            sentence = f'{type(error).__name__}: {sentence} (--verbose shows where)'
+        print(f'error: {sentence}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate, print the table and write ``args.out``."""
+    _check(args)
+    check_writable(args.out)
+    encoder = _load_encoder(args.checkpoint, args.device)
+    start = time.perf_counter()
+    with torch.no_grad():
+        result = _evaluate(encoder, args)
+    seconds = time.perf_counter() - start
+    print(format_table(result))
+    options = {name: getattr(args, name) for name in _OPTIONS[args.data]}
+    about = {
+        'checkpoint': args.checkpoint,
+        'data': args.data,
+        **{name: value for name, value in options.items() if value is not None},
+        'num_images': args.num_images,
+        'max_num_patches': args.max_num_patches or 'auto',
+        'device': str(encoder.logit_scale.device),
+        'seconds': round(seconds, 1),
+        'versions': package_versions(),
+    }
+    write_json(args.out, {**about, **result})
+    print(f'{seconds:.1f} s; wrote {args.out}')
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Options that do not fit together are refused; defaults are filled in."""
+    wanted = _OPTIONS[args.data]
+    for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):
+        if getattr(args, name) is not None and name not in wanted:
+            raise ValueError(
+                f'--{name.replace("_", "-")} is no option of --data {args.data}; '
+                'leave it out'
+            )
+    for name in ('ann', 'images'):
+        if name in wanted and getattr(args, name) is None:
+            raise ValueError(f'--data {args.data} needs --{name}')
+    if args.data != 'fgovd' and args.ann and len(args.ann) > 1:
+        raise ValueError(f'--data {args.data} takes one --ann, got {len(args.ann)}')
+    if args.vocabulary and args.language:
+        raise ValueError('give --vocabulary or --language, not both')
+    for name in ('num_images', 'max_num_patches'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f'--{name.replace("_", "-")} must be positive: {value}')
+    if args.data == 'ovshapes':
+        args.seed = DEFAULT_SEED if args.seed is None else args.seed
+        args.num_images = args.num_images or _NUM_OVSHAPES
+        args.max_num_patches = args.max_num_patches or MAX_NUM_PATCHES
+        args.data_root = args.data_root or os.environ.get(
+            'OVSHAPES_ROOT', 'data/ovshapes'
+        )
+
+
+def _load_encoder(checkpoint: str, device: str | None) -> FGCLIP2:
+    encoder = FGCLIP2.from_pretrained(checkpoint)
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        return encoder.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'--device {device} cannot be used: {error}') from error
+
+
+def _evaluate(encoder: FGCLIP2, args: argparse.Namespace) -> dict[str, dict]:
+    budget = args.max_num_patches or 'auto'
+    common = {'num_images': args.num_images, 'max_num_patches': budget}
+    if args.data == 'ovshapes':
+        return evaluate_ovshapes(encoder, args.data_root, args.seed, **common)
+    if args.data == 'fgovd':
+        return evaluate_fgovd(encoder, args.ann, args.images, **common)
+    if args.data == 'retrieval':
+        mode = args.mode or 'short'
+        return evaluate_retrieval(encoder, args.ann[0], args.images, mode, **common)
+    novel = args.novel
+    if novel and len(novel) == 1 and Path(novel[0]).is_file():
+        novel = read_names(novel[0])
+    return evaluate_coco_boxes(
+        encoder,
+        args.ann[0],
+        args.images,
+        args.language or 'en',
+        novel,
+        args.vocabulary,
+        args.templates or 'raw',
+        **common,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""All benchmarks of an encoder by name, and how one of them is run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from fgclip2_det.evaluation.fingerprint import commit, digest, file_digest, versions
+from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.io.model_digests import encoder_digest
+
+from . import (
+    box_benchmarks,
+    description_benchmarks,
+    grounding,
+    retrieval_benchmarks,
+    segmentation,
+    zeroshot,
+)
+from .benchmark import Benchmark, ReadOptions, Task
+from .controls import KINDS, ControlEmbedder
+from .embedder import Embedder
+
+_RANDOM = 'random-'
+BENCHMARKS: dict[str, Benchmark] = {
+    **box_benchmarks.BENCHMARKS,
+    **grounding.BENCHMARKS,
+    **description_benchmarks.BENCHMARKS,
+    **retrieval_benchmarks.BENCHMARKS,
+    **zeroshot.BENCHMARKS,
+    **segmentation.BENCHMARKS,
+}
+
+
+def find_benchmarks(names: Iterable[str]) -> list[Benchmark]:
+    """Benchmarks by name.
+
+    Raises:
+        ValueError: naming the first that there is not.
+    """
+    names = list(names)
+    for name in names:
+        if name not in BENCHMARKS:
+            raise ValueError(
+                f'there is no benchmark {name!r}; there are {", ".join(BENCHMARKS)}'
+            )
+    return [BENCHMARKS[name] for name in dict.fromkeys(names)]
+
+
+def make_embedder(
+    name: str,
+    max_num_patches: int | str = 'auto',
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+) -> Embedder:
+    """What is measured.
+
+    Args:
+        name: a folder in the released layout, a hub id, 'random-base' (or another
+            size) for random weights, or a control: 'oracle' or 'noise'.
+        max_num_patches: per image; 'auto' as in training.
+        device: default: cuda where there is one, else cpu.
+        dtype: of the weights; float32 when None.
+        seed: of random weights and of the noise.
+
+    Raises:
+        ValueError: if the encoder cannot be loaded or the device cannot be used.
+    """
+    if name in KINDS:
+        return ControlEmbedder(name, seed)
+    if name.startswith(_RANDOM):
+        generator = torch.Generator().manual_seed(seed)
+        encoder = FGCLIP2.from_size(name.removeprefix(_RANDOM), generator=generator)
+    else:
+        encoder = FGCLIP2.from_pretrained(name)
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        encoder = encoder.to(device=device, dtype=dtype)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'the device {device} cannot be used: {error}') from error
+    return Embedder(encoder, max_num_patches)
+
+
+def read_benchmark(
+    benchmark: Benchmark,
+    data_root: Path,
+    options: ReadOptions = ReadOptions(),  # noqa: B008 (it is frozen)
+    subset: bool = False,
+) -> Task:
+    """Find, read and check the files of a benchmark.
+
+    Args:
+        benchmark: one of :data:`BENCHMARKS`.
+        data_root: folder that the paths of the files start from.
+        options: what to change of the benchmark.
+        subset: the files are a part of the published ones, on purpose.
+
+    Raises:
+        FileNotFoundError: naming missing files and where they are published.
+        ValueError: what the files' readers refuse; counts that are not the published
+            ones, unless ``subset`` or ``options.num_images`` is given; boxes for a
+            benchmark that looks for none.
+    """
+    if options.boxes is not None and not benchmark.takes_boxes:
+        raise ValueError(f'{benchmark.name} takes no boxes; leave them out')
+    task = benchmark.read(benchmark.locate(data_root), options)
+    differences = benchmark.differences(task.counts)
+    if differences and not subset and options.num_images is None:
+        said = ', '.join(
+            f'{found:,} {what} instead of {number:,}'
+            for what, (number, found) in differences.items()
+        )
+        raise ValueError(
+            f'{benchmark.name} has {said}: the files are not the published ones, or '
+            'not all; say --subset if a part is meant'
+        )
+    return task
+
+
+def run_benchmark(
+    benchmark: Benchmark,
+    task: Task,
+    embedder: Embedder,
+    data_root: Path,
+    options: ReadOptions = ReadOptions(),  # noqa: B008 (it is frozen)
+) -> dict[str, dict]:
+    """Encode and measure.
+
+    Args:
+        benchmark: one of :data:`BENCHMARKS`.
+        task: what :func:`read_benchmark` made of it.
+        embedder: see :func:`make_embedder`.
+        data_root, options: as the task was read with.
+
+    Returns:
+        ``{'metrics': percent, 'denominators': ..., 'counts': ..., 'protocol': ...}``.
+        ``protocol['complete']`` says whether all counts are the published ones; false
+        where no count is published.
+    """
+    embedder.num_truncated.clear()
+    start = time.perf_counter()
+    with torch.no_grad():
+        report = task.run(embedder)
+    seconds = time.perf_counter() - start
+    for mode, count in embedder.num_truncated.items():
+        report.counts.setdefault(f'truncated_texts/{mode}', count)
+    paths = benchmark.locate(data_root)
+    complete = options.num_images is None and not benchmark.differences(task.counts)
+    complete = complete and bool(benchmark.expected)
+    count = task.counts.get('images')
+    about = describe(benchmark, embedder, paths, options, count, complete)
+    return {**report.to_dict(), 'protocol': about, 'seconds': round(seconds, 1)}
+
+
+def describe(
+    benchmark: Benchmark,
+    embedder: Embedder,
+    paths: Mapping[str, Path],
+    options: ReadOptions,
+    num_images: int | None,
+    complete: bool,
+) -> dict[str, object]:
+    """The fingerprint of a result: plain values for JSON, digests are SHA-256."""
+    files = {
+        role: {'name': path.name, 'sha256': file_digest(path)}
+        for role, path in paths.items()
+        if path.is_file()
+    }
+    boxes = options.boxes and file_digest(options.boxes)
+    encoder = embedder.encoder  # None of a control
+    about = dict(files=files, num_images=options.num_images, boxes=boxes)
+    return {
+        'name': benchmark.name,
+        'source': benchmark.source,
+        'complete': complete,
+        'data': {**about, 'count': num_images, 'sha256': digest(about)},
+        'encoder': encoder and encoder_digest(encoder, encoder.settings()),
+        'control': getattr(embedder, 'kind', None),
+        'max_num_patches': embedder.max_num_patches,
+        'device': str(embedder.device),
+        'versions': versions(),
+        'commit': commit(),
+    }

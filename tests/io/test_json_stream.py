@@ -1,0 +1,118 @@
+"""Files entry by entry equal json.loads, whatever falls on the border of a chunk."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fgclip2_det.io import json_stream
+from fgclip2_det.io.json_stream import (
+    json_pieces,
+    stream_json,
+    stream_lines,
+    write_text_pieces,
+)
+
+
+def read_back(path) -> dict:
+    content = {}
+    for key, is_entry, value in stream_json(path):
+        if is_entry:
+            content[key].append(value)
+        else:
+            content[key] = value
+    return content
+
+
+def some_value(rng: np.random.Generator, depth: int = 0) -> object:
+    kind = int(rng.integers(0, 7 if depth < 3 else 5))
+    if kind == 5:
+        return [some_value(rng, depth + 1) for _ in range(rng.integers(0, 4))]
+    if kind == 6:
+        keys = ['a', '"', '键', '\\']
+        return {k: some_value(rng, depth + 1) for k in keys[: rng.integers(0, 5)]}
+    return [int(rng.integers(0, 10**9)), -12.5e-7, None, '中 "\\\n]}', True][kind]
+
+
+@pytest.mark.parametrize('chunk', [1, 2, 3, 7, 1 << 20])
+def test_equals_json_loads_at_any_chunk(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(json_stream, '_CHUNK', chunk)
+    rng = np.random.default_rng(0)
+    path = tmp_path / 'a.json'
+    for i in range(20):
+        content = {f'k{j}': some_value(rng) for j in range(i % 5)}
+        indent = None if i % 2 else 2
+        path.write_text(
+            json.dumps(content, ensure_ascii=bool(i % 3), indent=indent) + '\n',
+            encoding='utf-8',
+        )
+        assert read_back(path) == content
+        assert list(read_back(path)) == list(content)
+        copy = tmp_path / 'copy.json'
+        write_text_pieces(copy, json_pieces(stream_json(path)))
+        assert json.loads(copy.read_text(encoding='utf-8')) == content
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('[1]', 'must be a json object'),
+        ('', 'must be a json object'),
+        ('{"a": [1, 2', "expected ',' or ']', got the end"),
+        ('{"a": [1 2]}', "expected ',' or ']', got '2'"),
+        ('{"a": [1,]}', 'Expecting value'),
+        ('{"a": 1,}', 'a key must be a string'),
+        ('{"a": {"b": }}', 'Expecting value'),
+        ('{"a" 1}', "expected ':', got '1'"),
+        ('{"a": 1} x', 'something follows its end'),
+        ('{"a": "cut', 'Unterminated string'),
+    ],
+)
+def test_broken_files_are_named(tmp_path, text, message):
+    path = tmp_path / 'broken.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r'broken\.json') as caught:
+        list(stream_json(path))
+    assert message in str(caught.value)
+
+
+def test_other_encodings_and_missing_files_are_named(tmp_path):
+    path = tmp_path / 'latin.json'
+    path.write_bytes(b'{"a": "\xe9"}')
+    with pytest.raises(ValueError, match=r'latin\.json is not UTF-8'):
+        list(stream_json(path))
+    path.write_bytes(b'\xef\xbb\xbf{"a": [1]}')
+    assert read_back(path) == {'a': [1]}
+    with pytest.raises(ValueError, match='there is no annotation file'):
+        list(stream_json(tmp_path / 'no.json'))
+
+
+def test_lines_and_their_faults(tmp_path):
+    path = tmp_path / 'a.jsonl'
+    path.write_text('{"a": 1}\n\n{"b": 2}\n')
+    assert list(stream_lines(path)) == [(1, {'a': 1}), (3, {'b': 2})]
+    path.write_text('{"a": 1}\n{"b"\n')
+    with pytest.raises(ValueError, match='line 2 is no json'):
+        list(stream_lines(path))
+    path.write_text('[1]\n')
+    with pytest.raises(ValueError, match='line 1 must be a json object'):
+        list(stream_lines(path))
+
+
+@pytest.mark.parametrize('limit', [0, 1 << 20])
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(
+    tmp_path, monkeypatch, limit
+):
+    monkeypatch.setattr(json_stream, '_MAX_IN_MEMORY', limit)
+    path = tmp_path / 'sub' / 'a.txt'
+    write_text_pieces(path, ['旧', 'old'])
+
+    def pieces():
+        yield 'new'
+        yield 'text'
+        raise ValueError('stop')
+
+    with pytest.raises(ValueError, match='stop'):
+        write_text_pieces(path, pieces())
+    assert path.read_text(encoding='utf-8') == '旧old'
+    assert [p.name for p in path.parent.iterdir()] == ['a.txt']
