@@ -1,28 +1,30 @@
 """Open-vocabulary object detection for MMDetection with FG-CLIP 2.
 
-Importing the package makes it ready: missing compiled ops are filled in and every
-class joins MMDetection's registry. Without the mm packages the encoder and the
-vocabulary work alone, after one warning.
+Names are imported when they are used. What MMDetection's registry builds is in
+``fgclip2_det.registration``, which configs name in ``custom_imports``; a config that
+names ``fgclip2_det`` alone gets it too.
 """
 
-from fgclip2_det import compat
+from typing import TYPE_CHECKING
 
-HAS_MM = compat.prepare()
+from fgclip2_det.compat.lazy import in_mmengine, lazy_names
+from fgclip2_det.version import __version__
 
-from fgclip2_det.fgclip2 import FGCLIP2  # noqa: E402
-from fgclip2_det.vocabulary import Vocabulary  # noqa: E402
+if TYPE_CHECKING:
+    from fgclip2_det.apis.inferencer import OpenVocabInferencer
+    from fgclip2_det.fgclip2 import FGCLIP2
+    from fgclip2_det.vocabulary import Vocabulary
 
-__version__ = '0.1.0'
-__all__ = ['FGCLIP2', 'Vocabulary']
+__all__ = ['FGCLIP2', 'OpenVocabInferencer', 'Vocabulary', '__version__']
 
-if HAS_MM:
-    from fgclip2_det import (  # noqa: F401
-        datasets,
-        engine,
-        evaluation,
-        models,
-        visualization,
-    )
-    from fgclip2_det.apis import OpenVocabInferencer
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'FGCLIP2': 'fgclip2_det.fgclip2',
+        'OpenVocabInferencer': 'fgclip2_det.apis',
+        'Vocabulary': 'fgclip2_det.vocabulary',
+    },
+)
 
-    __all__ += ['OpenVocabInferencer']
+if in_mmengine():
+    from fgclip2_det import registration  # noqa: F401

@@ -1,16 +1,11 @@
-"""Two-stage alignment training of FG-CLIP 2: data, losses, model, evaluation.
+"""Two-stage alignment training of FG-CLIP 2: data, losses, model.
 
-Configs in ``configs/pretrain/`` name it in ``custom_imports`` and are started by
-``tools/train.py``; results are evaluated by ``python -m pretrain.evaluate`` and
-``tools/benchmark.py``, which need no mm package.
+Configs in ``configs/pretrain/`` name ``pretrain.registration`` in ``custom_imports``
+and are started by ``tools/train.py``; an encoder is measured by ``python -m
+pretrain.evaluate`` and ``tools/benchmark.py``.
 """
 
-from fgclip2_det import HAS_MM
+from fgclip2_det.compat.lazy import in_mmengine
 
-__all__ = []
-
-if HAS_MM:
-    from pretrain import averaging, data, hooks, model, optim
-    from pretrain.data import ovshapes, sampler
-
-    __all__ += ['averaging', 'data', 'hooks', 'model', 'optim', 'ovshapes', 'sampler']
+if in_mmengine():  # of a config that names ``pretrain`` alone
+    from pretrain import registration  # noqa: F401

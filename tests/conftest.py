@@ -10,7 +10,11 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # tests run side by side: a core for ea
 # mmcv's ops get what compiled ones assume, in the tools that tests start, too
 os.environ.setdefault('FGCLIP2_CHECK_OPS', '1')
 
-import fgclip2_det  # fills in missing ops before mmdet is imported
+from fgclip2_det.compat import prepare
+
+HAS_MM = prepare()  # fills in missing ops before mmdet is imported
+if HAS_MM:
+    import fgclip2_det.registration  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def default_scope():
     """Names resolve as in MMDetection, whatever a runner of another test has set."""
-    if not fgclip2_det.HAS_MM:
+    if not HAS_MM:
         yield
         return
     from mmengine.registry import DefaultScope

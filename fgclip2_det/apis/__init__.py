@@ -1,13 +1,8 @@
-"""What demos, tools and notebooks share."""
+"""What demos and notebooks call."""
 
+from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+
+# isort: split
 from fgclip2_det.apis.inferencer import Detections, OpenVocabInferencer
-from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
-from fgclip2_det.models.prediction_rescorer import PredictionRescorer, Rescored
 
-__all__ = [
-    'Detections',
-    'OpenVocabInferencer',
-    'PredictionRescorer',
-    'Rescored',
-    'SavedPredictions',
-]
+__all__ = ['Detections', 'OpenVocabInferencer']

@@ -5,6 +5,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import ClassVar
 
+from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+
+# isort: split
 import torch
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS

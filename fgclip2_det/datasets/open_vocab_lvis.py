@@ -1,5 +1,8 @@
 """LVIS v1 with frequent and common classes as base, rare ones as novel."""
 
+from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+
+# isort: split
 from mmdet.registry import DATASETS
 
 from .open_vocab_coco import OpenVocabCocoDataset

@@ -1,9 +1,10 @@
-"""What happens around a training step: hooks, work dirs, launching.
+"""What happens around a training step: hooks, metrics, work dirs, launching.
 
-Without the mm packages ``files`` alone works.
+Importing it registers every class that a config of this package may name.
 """
 
-from fgclip2_det import HAS_MM
+from fgclip2_det import models  # noqa: F401
+from fgclip2_det.datasets import open_vocab_lvis, transforms  # noqa: F401
+from fgclip2_det.datasets.ovshapes import dataset  # noqa: F401
 
-if HAS_MM:
-    from . import file_backend, hooks, layer_decay, strategies  # noqa: F401
+from . import file_backend, hooks, layer_decay, metrics, strategies  # noqa: F401

@@ -1,5 +1,6 @@
 """What MMDetection's registry builds."""
 
+from fgclip2_det.compat import mm  # noqa: F401
 from fgclip2_det.models.backbones import FGCLIP2ViT
 from fgclip2_det.models.data_preprocessors import FGCLIP2DetDataPreprocessor
 from fgclip2_det.models.detectors import OpenVocabTwoStageDetector

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fgclip2_det import __version__
+from fgclip2_det.version import __version__
 
 from .metrics import recall_at
 

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.registry import init_default_scope
 
-import fgclip2_det.datasets  # noqa: F401, registers the classes
+import fgclip2_det.registration  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

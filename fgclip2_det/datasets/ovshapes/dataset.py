@@ -1,5 +1,8 @@
 """OVShapes: a procedural, bilingual dataset that makes itself."""
 
+from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+
+# isort: split
 from mmdet.registry import DATASETS
 from mmengine.dist import barrier, get_rank
 

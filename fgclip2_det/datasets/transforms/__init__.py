@@ -1,5 +1,7 @@
 """Transforms of the data pipelines."""
 
+from fgclip2_det.compat import mm  # noqa: F401
+
 from .cached_views import FGCLIP2ApplyView, FGCLIP2LoadView, FGCLIP2PackView
 from .fgclip2_resize import FGCLIP2Resize
 from .open_vocab_load_image import OpenVocabLoadImage, UnreadableImageError

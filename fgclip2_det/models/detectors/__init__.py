@@ -4,10 +4,12 @@ from fgclip2_det.models.detectors.open_vocab_faster_rcnn import OpenVocabFasterR
 from fgclip2_det.models.detectors.open_vocab_two_stage_detector import (
     OpenVocabTwoStageDetector,
 )
+from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 
 __all__ = [
     'FGCLIP2Rescorer',
     'HuggingFaceDetector',
     'OpenVocabFasterRCNN',
     'OpenVocabTwoStageDetector',
+    'SavedPredictions',
 ]
