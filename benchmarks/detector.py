@@ -29,7 +29,7 @@ from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
-import fgclip2_det  # noqa: E402, F401, registers the detectors
+import fgclip2_det.registration  # noqa: E402, F401, registers the detectors
 
 SIZE, CHUNK = 640, 40
 NAMES = (80, 1203)

@@ -26,7 +26,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
-import fgclip2_det  # noqa: E402, F401, registers the detectors
+import fgclip2_det.registration  # noqa: E402, F401, registers the detectors
 from fgclip2_det.datasets.feature_cache import (  # noqa: E402
     FeatureCache,
     FeatureWriter,

@@ -31,7 +31,7 @@ from torch import Tensor
 
 # in front of this folder, where `pretrain` is this file
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import fgclip2_det  # noqa: F401, fills in what mmcv lacks
+import fgclip2_det.registration  # noqa: F401, fills in what mmcv lacks
 from benchmarks.plain_alignment import NUM_TEXTS, plain_losses
 from pretrain.data import AlignmentBatch, AlignmentCollate, Sample
 from pretrain.losses import sigmoid_loss

@@ -12,7 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-import fgclip2_det  # noqa: F401
+import fgclip2_det.registration  # noqa: F401
 from fgclip2_det.models import RegionTextClassifier
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -44,7 +44,7 @@ def test_builds_without_memory(name):
         model = MODELS.build(cfg.model)
     assert model.backbone.embed_dims == cfg.model.neck.in_channels
     assert all(p.is_meta for p in model.backbone.parameters())
-    assert 'fgclip2_det' in cfg.custom_imports['imports']
+    assert 'fgclip2_det.registration' in cfg.custom_imports['imports']
     check_weight_decay(model, cfg)
 
 

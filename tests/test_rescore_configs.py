@@ -19,7 +19,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import fgclip2_det  # noqa: F401
+import fgclip2_det.registration  # noqa: F401
 from fgclip2_det import Vocabulary
 from fgclip2_det.models.encoders import build_encoder
 

@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-import fgclip2_det  # noqa: F401  isort: skip  (before mmdet: it brings the ops)
+import fgclip2_det.registration  # noqa: F401  isort: skip  (before mmdet: it brings the ops)
 from mmcv.ops import multi_scale_deform_attn as attention
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -300,7 +300,7 @@ def test_builds_without_memory(name, bert_folder, monkeypatch):
     widths = first_neck(model).get('in_channels') or model.rpn_head.in_channels
     widths = widths if isinstance(widths, list) else [widths]
     assert set(widths) == {built.backbone.embed_dims}
-    assert 'fgclip2_det' in cfg.custom_imports['imports']
+    assert 'fgclip2_det.registration' in cfg.custom_imports['imports']
 
 
 @pytest.mark.parametrize('name', [x for x in NAMES if '-b16' in x])

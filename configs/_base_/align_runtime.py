@@ -1,6 +1,8 @@
 # Alignment training: MMEngine's Runner, nothing of detection.
 default_scope = 'mmengine'
-custom_imports = dict(imports=['fgclip2_det', 'pretrain'], allow_failed_imports=False)
+custom_imports = dict(
+    imports=['fgclip2_det.registration', 'pretrain.registration'],
+    allow_failed_imports=False)
 default_hooks = dict(
     runtime_info=dict(type='RuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),

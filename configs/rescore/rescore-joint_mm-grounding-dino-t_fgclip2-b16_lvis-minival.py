@@ -2,7 +2,7 @@
 # with FG-CLIP 2's; not in the paper. COCO_ROOT may point elsewhere. Needs lvis, transformers.
 #   tools/test.py THIS CHECKPOINT, one of MMDetection's configs/mm_grounding_dino, Swin-T
 _base_ = 'mmdet::mm_grounding_dino/lvis/grounding_dino_swin-t_pretrain_zeroshot_mini-lvis.py'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 custom_hooks = [dict(type='OpenVocabVocabularyHook')]
 _base_.model.encoder.num_cp = 0  # saves memory in training, and needs fairscale
 _base_.model.backbone.with_cp = False

@@ -1,6 +1,6 @@
 # MMDetection's Cascade Mask R-CNN: levels of stride 4 to 64.
 _base_ = 'mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=dict(
         _delete_=True, type='FGCLIP2DetDataPreprocessor', pad_size_divisor=32,

@@ -1,6 +1,6 @@
 # MMDetection's Deformable DETR on one map of stride 16; the neck only narrows it.
 _base_ = 'mmdet::deformable_detr/deformable-detr_r50_16xb2-50e_coco.py'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 model = dict(
     num_feature_levels=1,
     data_preprocessor=dict(

@@ -1,6 +1,6 @@
 # MMDetection's DINO, 4 scales: levels of stride 8 to 64.
 _base_ = 'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=dict(
         _delete_=True, type='FGCLIP2DetDataPreprocessor', pad_size_divisor=32),

@@ -2,7 +2,7 @@
 # differ in depth, not in resolution: small objects read the sum of all four blocks, large
 # ones the last. Anchors stay those of the ResNet: 32 to 512 pixels.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=dict(
         _delete_=True, type='FGCLIP2DetDataPreprocessor', pad_size_divisor=32),

@@ -1,6 +1,6 @@
 # MMDetection's Faster R-CNN on one map of stride 16, the encoder's own; no neck.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=dict(
         _delete_=True, type='FGCLIP2DetDataPreprocessor', pad_size_divisor=32),

@@ -1,6 +1,6 @@
 # MMDetection's RetinaNet: levels of stride 8 to 128, the last two by pooling.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=dict(
         _delete_=True, type='FGCLIP2DetDataPreprocessor', pad_size_divisor=32),

@@ -1,7 +1,7 @@
 # MMDetection's RTMDet-l: levels of stride 8 to 32, and RTMDet's own neck behind them: its
 # head of two convolutions counts on the levels being mixed before.
 _base_ = 'mmdet::rtmdet/rtmdet_l_8xb32-300e_coco.py'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=dict(
         _delete_=True, type='FGCLIP2DetDataPreprocessor', pad_size_divisor=32),

@@ -33,10 +33,20 @@ def config_fingerprint(cfg: Mapping) -> dict:
     data = cfg.get('train_dataloader') or {}
     parts = {
         'model': without(cfg.get('model'), PATHS),
-        'custom_imports': cfg.get('custom_imports'),
+        'custom_imports': _packages(cfg.get('custom_imports')),
         'dataset': _only(data.get('dataset'), _LABEL_KEYS),
     }
     return json.loads(json.dumps(parts, default=str))  # tuples become lists
+
+
+def _packages(custom_imports: object) -> object:
+    """A package and its module that registers are the same import."""
+    if not isinstance(custom_imports, Mapping):
+        return custom_imports
+    imports = custom_imports.get('imports')
+    names = [imports] if isinstance(imports, str) else list(imports or ())
+    names = [name.removesuffix('.registration') for name in names]
+    return {**custom_imports, 'imports': names}
 
 
 def last_checkpoint(work_dir: Path | str) -> Path | None:

@@ -50,7 +50,7 @@ def test_default_runtime():
         CONFIGS / 'default_runtime.py', import_custom_modules=False
     )
     assert config.default_scope == 'mmdet'
-    assert config.custom_imports.imports == ['fgclip2_det']
+    assert config.custom_imports.imports == ['fgclip2_det.registration']
 
 
 @pytest.mark.parametrize('num_patches', [256, 100])

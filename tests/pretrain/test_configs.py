@@ -148,7 +148,8 @@ def test_builds_without_memory(name, on_meta):
     cfg, on_meta.size = load(name), SIZES[size_of(name)]
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
-    assert {'fgclip2_det', 'pretrain'} <= set(cfg.custom_imports.imports)
+    registering = {'fgclip2_det.registration', 'pretrain.registration'}
+    assert registering <= set(cfg.custom_imports.imports)
     if size_of(name) == 'tiny':
         return
     assert model.encoder.vision_model.encoder.gradient_checkpointing
@@ -212,7 +213,8 @@ class CPUFullyShardedDataParallel(MMFullyShardedDataParallel):
         super().__init__(*args, device_id=torch.device('cpu'), **kwargs)
 """
 CPU_FSDP = """
-custom_imports = dict(imports=['fgclip2_det', 'pretrain', 'cpu_plugin'])
+custom_imports = dict(imports=[
+    'fgclip2_det.registration', 'pretrain.registration', 'cpu_plugin'])
 strategy = dict(
     model_wrapper=dict(type='CPUFullyShardedDataParallel'),
     state_dict_cfg=dict(

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = """
 default_scope = 'mmdet'
-custom_imports = dict(imports=['fgclip2_det'], allow_failed_imports=False)
+custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 model = dict(
     type='RetinaNet',
     data_preprocessor=dict(
