@@ -9,6 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from fgclip2_det.datasets.ovshapes.captions import LANGUAGES
+from fgclip2_det.io.atomic import open_atomic
 from pretrain.presets import PRESETS
 
 
@@ -159,9 +160,8 @@ def draw_table(table: Table, out: str | os.PathLike) -> Path:
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].invert_yaxis()
     out = Path(out)
-    partial = out.with_name(f'{out.stem}.{os.getpid()}.tmp.png')
-    FigureCanvasAgg(figure).print_png(partial)
-    partial.replace(out)
+    with open_atomic(out) as file:
+        FigureCanvasAgg(figure).print_png(file)
     return out
 
 

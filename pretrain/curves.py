@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from fgclip2_det.io.atomic import open_atomic
+
 LOGGED = 'loss', 'cmr_threshold'
 
 
@@ -56,7 +58,6 @@ def draw_curves(work_dirs: Sequence[str | os.PathLike], out: str | os.PathLike) 
             panel.axis('off')
         row[0].set_ylabel(Path(work_dir).name, fontsize=5)
     out = Path(out)
-    partial = out.with_name(f'{out.stem}.{os.getpid()}.tmp.png')
-    FigureCanvasAgg(figure).print_png(partial)
-    partial.replace(out)
+    with open_atomic(out) as file:
+        FigureCanvasAgg(figure).print_png(file)
     return out

@@ -6,10 +6,8 @@ English and Chinese; no language model is needed. See pretrain/hard_negatives.
 
 import argparse
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
@@ -108,38 +106,25 @@ def fill(job: tuple[int, bytes], path: Path, fill_record: partial) -> tuple[str,
     return json.dumps(record, ensure_ascii=False), dict(counts)
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator:
-    """A text file that appears under its name when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.tmp')
-    try:
-        with open(part, 'w', encoding='utf-8') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def convert(source: Path, target: Path, fill_record: partial, workers: int) -> Counter:
     """Write a file's records with negatives, and count its phrases."""
     from tqdm import tqdm
+
+    from fgclip2_det.io.atomic import open_atomic
 
     lines = read_lines(source)
     task = partial(fill, path=source, fill_record=fill_record)
     counts: Counter = Counter(records=len(lines))
     is_list = target.suffix == '.json'
-    with atomic_file(target) as file, Pool(workers) if workers else _NoPool() as pool:
+    with open_atomic(target) as file, Pool(workers) if workers else _NoPool() as pool:
         results = pool.imap(task, enumerate(lines), CHUNK)
         results = tqdm(results, source.name, len(lines), unit='record', disable=None)
-        file.write('[\n' if is_list else '')
+        file.write(b'[\n' if is_list else b'')
         for number, (text, found) in enumerate(results):
-            file.write(',\n' if is_list and number else '')
-            file.write(text if is_list else f'{text}\n')
+            file.write(b',\n' if is_list and number else b'')
+            file.write((text if is_list else f'{text}\n').encode())
             counts.update(found)
-        file.write('\n]\n' if is_list else '')
+        file.write(b'\n]\n' if is_list else b'')
     return counts
 
 

@@ -1,19 +1,44 @@
 """Files that are either there in full or not there at all."""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_atomic(path: Path | str, data: bytes) -> None:
-    """Write to a hidden neighbour, flush to disk, then rename over ``path``.
+@contextmanager
+def temporary_path(path: Path | str) -> Iterator[Path]:
+    """A hidden neighbour to write to, renamed over ``path`` when the block ends.
 
-    A process killed at any moment leaves the old file or the new one.
+    Its name holds the process and the thread, so that two writers of one file do not
+    meet. It is removed where the block raises, and ``path`` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    with open(temporary, 'wb') as file:
-        file.write(data)
+    writer = f'{os.getpid()}-{threading.get_native_id()}'
+    temporary = path.with_name(f'.{path.name}.{writer}.tmp')
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_atomic(path: Path | str) -> Iterator[BinaryIO]:
+    """A binary file that appears as ``path`` when the block ends, flushed to disk."""
+    with temporary_path(path) as temporary, open(temporary, 'wb') as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+
+
+def write_atomic(path: Path | str, data: bytes) -> None:
+    """Write ``data`` to ``path`` in one step.
+
+    A process killed at any moment leaves the old file or the new one.
+    """
+    with open_atomic(path) as file:
+        file.write(data)

@@ -2,12 +2,11 @@
 
 import codecs
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.io.atomic import open_atomic, write_atomic
 from fgclip2_det.io.text import stream_codec
 
 _CHUNK = 1 << 20
@@ -188,18 +187,10 @@ def write_text_pieces(path: Path | str, pieces: Iterable[str]) -> None:
     else:
         write_atomic(path, ''.join(head).encode())
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(''.join(head).encode())
-            for piece in pieces:
-                file.write(piece.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open_atomic(path) as file:
+        file.write(''.join(head).encode())
+        for piece in pieces:
+            file.write(piece.encode())
 
 
 def json_pieces(items: Iterable[tuple[str, bool, Any]]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.version import __version__
 
 from .metrics import recall_at
@@ -84,9 +85,4 @@ def check_writable(path: Path) -> None:
 def write_json(path: Path, content: dict) -> None:
     """Write to a neighbour and rename, so that a file is whole or not there."""
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        partial.write_text(text + '\n', encoding='utf-8')
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, f'{text}\n'.encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from fgclip2_det.datasets.ovshapes.classes import (
 )
 from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from fgclip2_det.datasets.ovshapes.render import ShapeObject
+from fgclip2_det.io.atomic import write_atomic
 from pretrain.data.dataset import AlignmentDataset
 
 VERSION = 1  # of the texts; another version gets other files
@@ -83,9 +83,7 @@ def write_records(folder: Path, language: str, seed: int) -> Path:
     if not path.exists():
         coco = json.loads((folder / 'train.json').read_text(encoding='utf-8'))
         records = list(make_records(coco, language, seed))
-        partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-        partial.write_text(json.dumps(records, ensure_ascii=False), encoding='utf-8')
-        partial.replace(path)
+        write_atomic(path, json.dumps(records, ensure_ascii=False).encode())
     return path
 
 
