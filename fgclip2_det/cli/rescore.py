@@ -4,18 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-RULES = {
-    'geometric': 'OpenVocabGeometricFusion',
-    'arithmetic': 'OpenVocabArithmeticFusion',
-    'logit': 'OpenVocabLogitFusion',
-    'vild': 'OpenVocabViLDFusion',
-    'fvlm': 'OpenVocabFVLMFusion',
-    'fvit': 'OpenVocabFViTFusion',
-    'lami': 'OpenVocabLaMIFusion',
-    'confidence': 'OpenVocabConfidenceFusion',
-    'novelty': 'OpenVocabNoveltyFusion',
-    'detrefiner': 'OpenVocabDetRefinerFusion',
-}
+from fgclip2_det.rescoring.rules import ALL_RULES
+
 EXAMPLE = """example:
   python tools/rescore.py --predictions results.bbox.json --images data/coco/val2017 \\
       --ann data/coco/annotations/instances_val2017.json \\
@@ -48,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
     add('--out', type=Path, required=True, help='COCO result list')
-    add('--fusion', choices=RULES, default='geometric', help='default: geometric')
+    add('--fusion', choices=ALL_RULES, default='geometric', help='default: geometric')
     add('--alpha', type=float, help="weight of FG-CLIP 2; default: the rule's")
     add('--beta', type=float, help='its weight on novel classes')
     add('--temperature', type=float, help="of the similarities; default: the rule's")
@@ -87,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
     }
     if args.fusion == 'detrefiner' and args.beta is not None:
         raise ValueError('detrefiner has one weight for all names; leave --beta out')
-    fusion = MODELS.build(dict(type=RULES[args.fusion], **options))
+    fusion = MODELS.build(dict(type=ALL_RULES[args.fusion], **options))
     patches = args.max_num_patches
     predictions = read_predictions(
         args.predictions,

@@ -9,17 +9,8 @@ no setting is better.
 import argparse
 from pathlib import Path
 
-RULES = (
-    'geometric',
-    'arithmetic',
-    'logit',
-    'vild',
-    'fvlm',
-    'fvit',
-    'lami',
-    'confidence',
-    'novelty',
-)
+from fgclip2_det.rescoring.rules import FUSION_RULES
+
 EXAMPLE = """example:
   python tools/tune_fusion.py --dump work_dirs/dump \\
       --ann data/coco/annotations/held_out.json --base-only \\
@@ -42,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add('--ann', required=True, help='COCO annotation file of the same images')
     add('--out', type=Path, required=True,
         help='folder for tune.json, curves.png and best.py')  # fmt: skip
-    add('--fusion', nargs='+', choices=RULES, default=['geometric'],
+    add('--fusion', nargs='+', choices=FUSION_RULES, default=['geometric'],
         help='default: geometric')  # fmt: skip
     add('--alpha', nargs='+', type=float, default=[0.1, 0.2, 0.35, 0.5, 0.65, 0.8],
         help='weights of FG-CLIP 2; default: 0.1 0.2 0.35 0.5 0.65 0.8')  # fmt: skip

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+
+# isort: split
 import numpy as np
 import torch
 from mmdet.registry import MODELS
@@ -16,20 +19,10 @@ from tqdm import tqdm
 from fgclip2_det.evaluation.coco_ap import average_precision
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+from fgclip2_det.rescoring.rules import FUSION_RULES
 from fgclip2_det.rescoring.score_dump import ImageScores, ScoreDump
 from fgclip2_det.rescoring.tuning_truths import Truths
 
-FUSION_RULES = {
-    'geometric': 'OpenVocabGeometricFusion',
-    'arithmetic': 'OpenVocabArithmeticFusion',
-    'logit': 'OpenVocabLogitFusion',
-    'vild': 'OpenVocabViLDFusion',
-    'fvlm': 'OpenVocabFVLMFusion',
-    'fvit': 'OpenVocabFViTFusion',
-    'lami': 'OpenVocabLaMIFusion',
-    'confidence': 'OpenVocabConfidenceFusion',
-    'novelty': 'OpenVocabNoveltyFusion',
-}
 MAX_DETS = 100  # per image and class, as OpenVocabCocoMetric
 _GROUP = 32  # settings at once: 32 x 1.5 million rows x 12 bytes = 0.6 GB
 
