@@ -57,9 +57,9 @@ def parser() -> argparse.ArgumentParser:
     add('--out', type=Path, required=True, help='JSON file for metrics and protocol')
     add('--iou-type', nargs='+', choices=['bbox', 'segm'], default=['bbox'],
         help='boxes (default), masks or both')  # fmt: skip
-    add('--drop-outside', action='store_true',
-        help='leave rows wholly off their picture out, as rescore.py does; else they '
-             'are false positives, as in pycocotools')  # fmt: skip
+    add('--keep-outside', action='store_true',
+        help='rows wholly off their picture are false positives, as in pycocotools; '
+             'else they are left out and counted, as in rescore.py')  # fmt: skip
     add('--base', nargs='+', help='base classes of ov-coco')
     add('--novel', nargs='+', help='novel classes; default: as the categories say')
     add('--minival-ids',
@@ -74,86 +74,55 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    if args.negatives is not None and args.protocol != 'fg-ovd':
-        raise ValueError('--negatives belongs to --protocol fg-ovd')
-    if args.protocol in LANGUAGE:
-        main_language(args)
-        return
-    from fgclip2_det.coco.ground_truths import read_image_ids, read_truths
-    from fgclip2_det.coco.result_lists import read_results
-    from fgclip2_det.evaluation.fingerprint import describe_protocol
-    from fgclip2_det.evaluation.protocols import (
-        check_protocol,
-        evaluate_results,
-        keep_for,
-    )
+    from fgclip2_det.evaluation import evaluate_file
     from fgclip2_det.io.atomic import write_atomic
 
-    check_protocol(args.protocol, args.iou_type)
-    notes = read_notes(args.note)
-    category_ids, novel_ids = read_split(args)
-    truths = read_truths(
-        args.ann,
-        federated=args.protocol.startswith('lvis'),
-        masks='segm' in args.iou_type,
-        image_ids=args.minival_ids and read_image_ids(args.minival_ids),
-        category_ids=category_ids,
-    )
-    keep = keep_for(args.protocol)
-    read = read_results(
-        args.predictions,
-        truths,
-        args.iou_type,
-        keep,
-        ids=args.ids or 'id',
-        categories=args.categories or 'id',
-        drop_outside=args.drop_outside,
-    )
-    figures = evaluate_results(
-        args.protocol, truths, read.results, args.iou_type, novel_ids
-    )
-    protocol = describe_protocol(
-        args.protocol, truths, args.ann, read, args.predictions, args.iou_type,
-        novel_ids, notes,
+    found = evaluate_file(
+        args.protocol, args.ann, args.predictions,
+        notes=read_notes(args.note), **read_options(args),
     )  # fmt: skip
-    content = {'metrics': figures.metrics, 'protocol': protocol}
+    content = {'metrics': found.metrics, 'protocol': found.protocol}
     if args.classwise:
-        content['classwise'] = figures.classwise
-        show_classes(figures.classwise)
+        content['classwise'] = found.classwise
+        show_classes(found.classwise)
     text = json.dumps(content, indent=1, ensure_ascii=False)
     write_atomic(args.out, f'{text}\n'.encode())
-    show(figures.metrics)
-    show_protocol(protocol)
-    for line in read.lines():
+    if args.protocol in LANGUAGE:
+        show_language(content)
+    else:
+        show(found.metrics)
+        show_protocol(found.protocol)
+    for line in found.remarks:
         print(line)
     print(f'-> {args.out}')
 
 
-def main_language(args: argparse.Namespace) -> None:
-    """Protocols of phrases and descriptions, which need no classes."""
-    from fgclip2_det.evaluation.language_protocols import evaluate_language
-    from fgclip2_det.io.atomic import write_atomic
-
-    own = 'base', 'novel', 'minival_ids', 'classwise', 'ids', 'categories'
-    for name in (*own, 'drop_outside'):
-        if getattr(args, name):
-            raise ValueError(
-                f'--{name.replace("_", "-")} is no option of --protocol {args.protocol}'
-            )
-    options = {} if args.negatives is None else {'num_negatives': args.negatives}
-    notes = read_notes(args.note)
-    content = evaluate_language(
-        args.protocol, args.ann, args.predictions, notes, **options
-    )
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_atomic(args.out, f'{text}\n'.encode())
-    width = max(map(len, content['metrics']))
-    for name, value in content['metrics'].items():
-        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
-        print(f' {name:<{width}}  {said}')
-    counts = content['protocol']['counts']
-    print(', '.join(f'{count} {what}' for what, count in counts.items()))
-    print(f'-> {args.out}')
+def read_options(args: argparse.Namespace) -> dict:
+    """Options of ``evaluate_file``; what does not fit the protocol is refused."""
+    if args.negatives is not None and args.protocol != 'fg-ovd':
+        raise ValueError('--negatives belongs to --protocol fg-ovd')
+    if args.protocol != 'ov-coco' and (args.base or args.novel):
+        raise ValueError(
+            f'--base and --novel belong to --protocol ov-coco, not {args.protocol}'
+        )
+    if args.protocol in LANGUAGE:
+        own = 'minival_ids', 'classwise', 'ids', 'categories', 'keep_outside'
+        for name in own:
+            if getattr(args, name):
+                raise ValueError(
+                    f'--{name.replace("_", "-")} is no option of --protocol '
+                    f'{args.protocol}'
+                )
+        return {} if args.negatives is None else {'num_negatives': args.negatives}
+    return {
+        'iou_types': args.iou_type,
+        'base': args.base,
+        'novel': args.novel,
+        'image_ids': args.minival_ids,
+        'ids': args.ids or 'id',
+        'categories': args.categories or 'id',
+        'drop_outside': not args.keep_outside,
+    }
 
 
 def read_notes(words: list[str]) -> dict[str, str]:
@@ -164,30 +133,6 @@ def read_notes(words: list[str]) -> dict[str, str]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError(f'--note gives a key twice: {" ".join(words)}')
     return dict(pairs)
-
-
-def read_split(args: argparse.Namespace) -> tuple[list | None, list | None]:
-    """Ids of the classes that count, and of the novel ones, for ov-coco."""
-    if args.protocol != 'ov-coco':
-        if args.base or args.novel:
-            raise ValueError(
-                f'--base and --novel belong to --protocol ov-coco, not {args.protocol}'
-            )
-        return None, None
-    from fgclip2_det.coco.class_split import resolve_classes
-    from fgclip2_det.coco.entries import used_categories, without_roots
-    from fgclip2_det.io.text import read_json
-
-    content = read_json(args.ann)
-    categories = content.get('categories') if isinstance(content, dict) else None
-    if not isinstance(categories, list):
-        raise ValueError(f"{args.ann} must hold a list of 'categories'")
-    used = used_categories(content.get('annotations'))
-    asked = [*(args.base or ()), *(args.novel or ())]
-    categories = without_roots(args.ann, categories, used, asked)
-    split = resolve_classes(categories, base=args.base, novel=args.novel)
-    ids = dict(zip(split.classes, split.category_ids, strict=True))
-    return list(split.category_ids), [ids[name] for name in split.novel_classes]
 
 
 def show(metrics: dict[str, float]) -> None:
@@ -203,6 +148,16 @@ def show(metrics: dict[str, float]) -> None:
         _, title, iou, area, dets = next(x for x in COCO_LINES if x[0] == short)
         print(f' {title:<18} {short:<5} @[ IoU={iou:<9} | area={area:>6} | '
               f'maxDets={dets:>3} ] = {said}')  # fmt: skip
+
+
+def show_language(content: dict) -> None:
+    """A line for each metric, and the counts."""
+    width = max(map(len, content['metrics']))
+    for name, value in content['metrics'].items():
+        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
+        print(f' {name:<{width}}  {said}')
+    counts = content['protocol']['counts']
+    print(', '.join(f'{count} {what}' for what, count in counts.items()))
 
 
 def show_classes(classwise: dict) -> None:

@@ -96,7 +96,7 @@ def read_results(
     prune_rows: int = 4_000_000,
     ids: str = 'id',
     categories: str = 'id',
-    drop_outside: bool = False,
+    drop_outside: bool = True,
 ) -> ReadResults:
     """Read a result list of any length.
 
@@ -112,7 +112,8 @@ def read_results(
         prune_rows: see ``keep``.
         ids, categories: what ``image_id`` and ``category_id`` are, see
             :class:`.RowKeys`.
-        drop_outside: leave rows wholly off their picture out, as re-scoring does.
+        drop_outside: leave rows wholly off their picture out. pycocotools counts them
+            as false positives.
             pycocotools keeps them, and its AP is then lower.
 
     Raises:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fgclip2_det.coco.class_split import resolve_classes
-from fgclip2_det.coco.ground_truths import read_image_ids, read_json, read_truths
+from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.ground_truths import read_image_ids, read_truths
 from fgclip2_det.coco.result_lists import read_results
+from fgclip2_det.io.text import read_json
 
 from .fingerprint import describe_protocol
 from .language_protocols import LANGUAGE_PROTOCOLS, evaluate_language
@@ -25,11 +27,14 @@ class Evaluation:
         protocol: what was measured on what, in plain values for JSON.
         classwise: '{flavour}/{IoU type}' -> class -> {'AP': ..., 'AP50': ...}; empty
             for protocols of phrases and descriptions.
+        remarks: a sentence on each kind of row that was left out, and on each doubt
+            about the rows that were read.
     """
 
     metrics: dict[str, float]
     protocol: dict[str, object]
     classwise: dict[str, dict] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def evaluate_file(
@@ -100,7 +105,8 @@ def evaluate_file(
     about = describe_protocol(
         protocol, truths, annotations, read, predictions, iou_types, novel_ids, notes
     )
-    return Evaluation(figures.metrics, about, figures.classwise)
+    remarks = tuple(read.lines())
+    return Evaluation(figures.metrics, about, figures.classwise, remarks)
 
 
 def split_ids(
@@ -117,6 +123,9 @@ def split_ids(
     categories = content.get('categories') if isinstance(content, dict) else None
     if not isinstance(categories, list):
         raise ValueError(f"{annotations} must hold a list of 'categories'")
+    used = used_categories(content.get('annotations'))
+    asked = [*(base or ()), *(novel or ())]
+    categories = without_roots(annotations, categories, used, asked)
     split = resolve_classes(categories, base=base, novel=novel)
     ids = dict(zip(split.classes, split.category_ids, strict=True))
     return list(split.category_ids), [ids[name] for name in split.novel_classes]
