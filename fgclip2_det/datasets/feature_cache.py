@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from fgclip2_det.io.atomic import temporary_path
+
 SHARD_BYTES = 2**28  # a file's size, about
 _INFO = '#info'  # beside every map: the picture's own h and w, checksum of the map
 
@@ -153,10 +155,9 @@ class FeatureWriter:
         self.cache.folder.mkdir(parents=True, exist_ok=True)
         while (path := self._path()).exists():  # of an earlier start
             self._number += 1
-        partial = path.with_suffix('.tmp')
-        metadata = {'fingerprint': self.cache.fingerprint}
-        save_file(self._maps, partial, metadata=metadata)
-        partial.replace(path)
+        with temporary_path(path) as partial:
+            metadata = {'fingerprint': self.cache.fingerprint}
+            save_file(self._maps, partial, metadata=metadata)
         self._maps, self._bytes = {}, 0
 
     def _path(self) -> Path:

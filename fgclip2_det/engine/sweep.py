@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from fgclip2_det.engine.finished_runs import (
     write_record,
 )
 from fgclip2_det.engine.options import format_options
+from fgclip2_det.io.atomic import temporary_path, write_atomic
 
 Table = dict[str, dict[str, list[float]]]  # config -> metric -> value of each seed
 
@@ -127,9 +127,8 @@ def draw_table(table: Table, out: Path) -> Path:
         panel.tick_params(labelsize=8)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
-    partial = out.with_name(f'{out.stem}.{os.getpid()}.tmp.png')
-    FigureCanvasAgg(figure).print_png(partial)
-    partial.replace(out)
+    with temporary_path(out) as partial:
+        FigureCanvasAgg(figure).print_png(partial)
     return out
 
 

@@ -26,6 +26,7 @@ from tokenizers.models import BPE
 from torch import Tensor
 
 from fgclip2_det.io.digests import file_digest
+from fgclip2_det.io.atomic import temporary_path
 
 JSON_FILE, MODEL_FILE = 'tokenizer.json', 'tokenizer.model'
 COMPANION_FILES = ('tokenizer_config.json', 'special_tokens_map.json')
@@ -143,9 +144,8 @@ class FGCLIP2Tokenizer:
         for source in self.files:
             target = folder / source.name
             if not (target.exists() and target.samefile(source)):
-                partial = target.with_name(f'{target.name}.{os.getpid()}.tmp')
-                shutil.copyfile(source, partial)
-                partial.replace(target)
+                with temporary_path(target) as partial:
+                    shutil.copyfile(source, partial)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         for index, text in enumerate(texts):

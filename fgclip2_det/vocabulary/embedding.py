@@ -21,6 +21,7 @@ from fgclip2_det.fgclip2.checkpoint import Weights, read_config, resolve_folder
 from fgclip2_det.fgclip2.tokenizer import JSON_FILE, MODEL_FILE, FGCLIP2Tokenizer
 from fgclip2_det.io.digests import file_digest, file_state
 from fgclip2_det.io.model_digests import encoder_digest
+from fgclip2_det.io.atomic import temporary_path
 
 TEXT_TOWER = ('text_model.', 'boxtext_head.', 'longtext_head.')
 POSITIONS = 'text_model.embeddings.position_embedding.weight'
@@ -236,9 +237,8 @@ def _embed(
 
 def _write_cache(path: Path, key: str, embeds: Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f'.{os.getpid()}.tmp')
-    save_file({'text_embeds': embeds.cpu()}, partial, metadata={'key': key})
-    partial.replace(path)
+    with temporary_path(path) as partial:
+        save_file({'text_embeds': embeds.cpu()}, partial, metadata={'key': key})
 
 
 def _read_cache(path: Path, key: str, shape: tuple[int, int]) -> Tensor:

@@ -1,7 +1,6 @@
 """AP on base, novel and all classes, and on objects of any class."""
 
 import json
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -23,6 +22,7 @@ from fgclip2_det.evaluation.coco_ap import (
 )
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
 from fgclip2_det.io.text import decode_text
+from fgclip2_det.io.atomic import temporary_path
 
 _NAME_KEYS = ('name', 'name_en', 'name_zh')
 
@@ -257,9 +257,8 @@ class OpenVocabCocoMetric(BaseMetric):
             )
         path = Path(f'{self.outfile_prefix}.bbox.json')
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f'{path.name}.part')
-        part.write_text(json.dumps(results), encoding='utf-8')
-        os.replace(part, path)
+        with temporary_path(path) as part:
+            part.write_text(json.dumps(results), encoding='utf-8')
 
     def _log_table(
         self, aps: np.ndarray, truths: list[ImageBoxes], groups: dict[str, list[int]]
