@@ -7,7 +7,7 @@ names ``fgclip2_det`` alone gets it too.
 
 from typing import TYPE_CHECKING
 
-from fgclip2_det.compat.lazy import in_mmengine, lazy_names
+from fgclip2_det.lazy import in_mmengine, lazy_names
 from fgclip2_det.version import __version__
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ and are started by ``tools/train.py``; an encoder is measured by ``python -m
 pretrain.evaluate`` and ``tools/benchmark.py``.
 """
 
-from fgclip2_det.compat.lazy import in_mmengine
+from fgclip2_det.lazy import in_mmengine
 
 if in_mmengine():  # of a config that names ``pretrain`` alone
     from pretrain import registration  # noqa: F401

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # from the ground up; a folder imports its own layer and those before it. '' is the
 # package itself, whose names stand for those of other folders
 LAYERS = (
-    ('version', 'compat', 'io', 'fgclip2', 'visualization'),
+    ('version', 'lazy', 'compat', 'io', 'fgclip2', 'visualization'),
     ('vocabulary', 'coco'),
     ('evaluation', 'models', 'datasets', 'prepare'),
     ('rescoring', 'zeroshot', 'engine'),

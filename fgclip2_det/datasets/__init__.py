@@ -1,6 +1,6 @@
 """Datasets with base and novel classes, and the transforms of their pipelines."""
 
-from fgclip2_det.compat.lazy import lazy_names
+from fgclip2_det.lazy import lazy_names
 
 _MODULES = {
     'FGCLIP2Resize': 'transforms',
