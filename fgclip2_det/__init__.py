@@ -21,6 +21,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         'FGCLIP2': 'fgclip2_det.fgclip2',
+        'HAS_MM': 'fgclip2_det.compat.has_mm',
         'OpenVocabInferencer': 'fgclip2_det.apis',
         'Vocabulary': 'fgclip2_det.vocabulary',
     },

@@ -212,11 +212,12 @@ def test_configs_that_name_the_packages_alone():
     """As MMEngine imports them: it is in memory, and asks importlib."""
     names = loaded(
         'import mmengine, importlib\n'
-        "importlib.import_module('fgclip2_det')\n"
+        "fgclip2_det = importlib.import_module('fgclip2_det')\n"
         "importlib.import_module('pretrain')\n"
         'from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS\n'
         "assert 'FGCLIP2ViT' in MODELS and 'SavedPredictions' in MODELS\n"
         "assert 'OVShapesDataset' in DATASETS and 'OpenVocabLVISMetric' in METRICS\n"
-        "assert 'OpenVocabCheckpointHook' in HOOKS"
+        "assert 'OpenVocabCheckpointHook' in HOOKS\n"
+        'assert fgclip2_det.HAS_MM'
     )
     assert {'fgclip2_det.registration', 'pretrain.registration'} <= names

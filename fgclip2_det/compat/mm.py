@@ -4,10 +4,10 @@ Raises:
     ImportError: no mm package is installed, or what is installed does not fit.
 """
 
-from fgclip2_det.compat import prepare
+from fgclip2_det.compat.has_mm import HAS_MM
 from fgclip2_det.compat.stack import INSTALL
 
-if not prepare():
+if not HAS_MM:
     raise ImportError(
         f'detection needs mmengine, mmcv and mmdet, which are not installed; run '
         f'`{INSTALL}`'
