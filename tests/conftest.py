@@ -26,8 +26,14 @@ def default_scope():
 
 
 @pytest.fixture(scope='session')
+def fgclip2_tiny() -> Path:
+    """Folder with a random model and the reference's outputs (README beside it)."""
+    return ROOT / 'tests' / 'data' / 'golden' / 'fgclip2_tiny'
+
+
+@pytest.fixture(scope='session')
 def shared() -> Path:
-    """Folder with golden outputs and real data kept beside the project.
+    """Folder with real data and compiled ops kept beside the project.
 
     ``FGCLIP2_SHARED`` names it; ``../shared`` of the repository by default.
     """

@@ -1,12 +1,10 @@
 """Equality with the reference implementation's outputs on a random tiny model."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from fgclip2_det.fgclip2 import FGCLIP2, separable_roi_align
+from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.fgclip2.checkpoint import stretch_positions
 
 ATOL = 1e-4
@@ -14,18 +12,13 @@ IMAGES = range(7)
 
 
 @pytest.fixture(scope='module')
-def folder(shared) -> Path:
-    return shared / 'golden' / 'fgclip2_tiny'
+def encoder(fgclip2_tiny) -> FGCLIP2:
+    return FGCLIP2.from_pretrained(fgclip2_tiny)
 
 
 @pytest.fixture(scope='module')
-def encoder(folder) -> FGCLIP2:
-    return FGCLIP2.from_pretrained(folder)
-
-
-@pytest.fixture(scope='module')
-def expected(folder):
-    return np.load(folder / 'expected.npz')
+def expected(fgclip2_tiny):
+    return np.load(fgclip2_tiny / 'expected.npz')
 
 
 def close(actual: torch.Tensor, wanted: np.ndarray) -> None:
@@ -35,8 +28,8 @@ def close(actual: torch.Tensor, wanted: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize('i', IMAGES)
-def test_image_and_dense_embeddings(encoder, folder, expected, i):
-    batch = encoder.preprocess(folder / f'image_{i}.png')
+def test_image_and_dense_embeddings(encoder, fgclip2_tiny, expected, i):
+    batch = encoder.preprocess(fgclip2_tiny / f'image_{i}.png')
     assert batch.grid_sizes[0].tolist() == expected[f'spatial_shape_{i}'].tolist()
     close(batch.pixel_values[0, 0], expected[f'pixel_row0_{i}'])
     close(batch.pixel_values[0, -1], expected[f'pixel_rowlast_{i}'])
@@ -49,8 +42,10 @@ def test_image_and_dense_embeddings(encoder, folder, expected, i):
         close(dense, expected[f'dense_{i}'])
 
 
-def test_padded_batch(encoder, folder, expected):
-    batch = encoder.preprocess([folder / 'image_0.png', folder / 'image_3.png'])
+def test_padded_batch(encoder, fgclip2_tiny, expected):
+    batch = encoder.preprocess(
+        [fgclip2_tiny / 'image_0.png', fgclip2_tiny / 'image_3.png']
+    )
     assert batch.grid_sizes.tolist() == expected['batch_0_3_spatial_shapes'].tolist()
     assert not batch.patch_mask.all()
     close(encoder.encode_image(batch), expected['batch_0_3_image_embeds'])
@@ -62,35 +57,29 @@ def test_text_embeddings(encoder, expected, mode):
     close(encoder.encode_text(ids, mode), expected[f'text_embeds_{mode}'])
 
 
-def test_logits(encoder, folder, expected):
-    batch = encoder.preprocess(folder / 'image_0.png')
+def test_logits(encoder, fgclip2_tiny, expected):
+    batch = encoder.preprocess(fgclip2_tiny / 'image_0.png')
     ids = torch.from_numpy(expected['ids_short']).long()
     close(encoder(batch, ids), expected['logits_image0_short'].reshape(1, -1))
 
 
 @pytest.mark.parametrize('i', IMAGES)
-def test_regions_of_the_file_read_the_dense_map_unpermuted(
-    encoder, folder, expected, i
-):
-    """``region_i`` was pooled by an op that ignores strides.
-
-    The reference views the tokens as (h, w, D) and permutes; torchvision's
-    RoIAlign then makes the map contiguous, mmcv's compiled CPU op reads the
-    memory as it lies, that is (h * w * D,) as (D, h, w). The file holds the
-    latter: pooling such a map gives its numbers, so boxes, scaling and sampling
-    are checked by it, while the layout is checked by the loop in ``test_roi``.
-    """
-    batch = encoder.preprocess(folder / f'image_{i}.png')
-    dense = encoder.dense_features(batch)[0]
-    dims, h, w = dense.shape
-    unpermuted = dense.permute(1, 2, 0).reshape(dims, h, w).permute(1, 2, 0)
-    height, width = batch.image_sizes[0].tolist()
-    scale = torch.tensor([w / width, h / height] * 2)
-    cells = torch.from_numpy(expected[f'boxes_{i}']).float() * scale
-    pooled = separable_roi_align(unpermuted, cells)[:, 0, 0]
-    close(pooled, expected[f'region_{i}'])
+def test_region_embeddings(encoder, fgclip2_tiny, expected, i):
+    batch = encoder.preprocess(fgclip2_tiny / f'image_{i}.png')
+    (regions,) = encoder.region_features(batch, [expected[f'boxes_{i}']])
+    assert len(regions) == 9
+    close(regions, expected[f'region_{i}'])
 
 
-def test_stretched_positions(folder):
-    tables = np.load(folder / 'long_positions.npz')
+def test_region_embeddings_of_a_padded_batch(encoder, fgclip2_tiny, expected):
+    """Two images of one budget, 27 x 36 and 25 x 40 patches."""
+    batch = encoder.preprocess([fgclip2_tiny / f'image_{i}.png' for i in (0, 6)])
+    assert not batch.patch_mask.all()
+    boxes = [expected[f'boxes_{i}'] for i in (0, 6)]
+    for i, regions in zip((0, 6), encoder.region_features(batch, boxes), strict=True):
+        close(regions, expected[f'region_{i}'])
+
+
+def test_stretched_positions(fgclip2_tiny):
+    tables = np.load(fgclip2_tiny / 'long_positions.npz')
     close(stretch_positions(torch.from_numpy(tables['short'])), tables['long'])

@@ -55,11 +55,10 @@ def test_budget_limits():
         assert patch_budget(16 * count + 15, 31) == budget
 
 
-def test_golden_patches(shared):
-    folder = shared / 'golden' / 'fgclip2_tiny'
-    expected = np.load(folder / 'expected.npz')
-    for i, entry in enumerate(json.loads((folder / 'images.json').read_text())):
-        batch = preprocess(folder / entry['image'])
+def test_golden_patches(fgclip2_tiny):
+    expected = np.load(fgclip2_tiny / 'expected.npz')
+    for i, entry in enumerate(json.loads((fgclip2_tiny / 'images.json').read_text())):
+        batch = preprocess(fgclip2_tiny / entry['image'])
         patches = batch.pixel_values[0].numpy()
         assert batch.patch_mask.all()
         assert batch.grid_sizes[0].tolist() == expected[f'spatial_shape_{i}'].tolist()

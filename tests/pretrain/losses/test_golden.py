@@ -36,8 +36,8 @@ VALUES = (
 
 
 @pytest.fixture(scope='module')
-def golden(shared) -> dict[str, torch.Tensor]:
-    arrays = np.load(shared / 'golden' / 'fgclip2_tiny' / 'losses.npz')
+def golden(fgclip2_tiny) -> dict[str, torch.Tensor]:
+    arrays = np.load(fgclip2_tiny / 'losses.npz')
     return {name: torch.from_numpy(arrays[name]) for name in arrays}
 
 
