@@ -7,6 +7,8 @@ import pytest
 
 if 'PYTEST_XDIST_WORKER' in os.environ:  # tests run side by side: a core for each
     os.environ.setdefault('OMP_NUM_THREADS', '1')
+# mmcv's ops get what compiled ones assume, in the tools that tests start, too
+os.environ.setdefault('FGCLIP2_CHECK_OPS', '1')
 
 import fgclip2_det  # fills in missing ops before mmdet is imported
 

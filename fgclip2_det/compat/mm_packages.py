@@ -12,6 +12,7 @@ from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+from fgclip2_det.compat import compiled_ops
 from fgclip2_det.compat.stack import is_installed
 
 FOLDER = Path(__file__).parent
@@ -61,6 +62,7 @@ def prepare_imports() -> None:
         )
         sys.meta_path.insert(0, StandIns({'mmcv._ext': files['mmcv._ext']}))
         importlib.import_module('mmcv._ext')
+    compiled_ops.install(sys.modules['mmcv._ext'])
     _import_mmdet()
     _mend_masks()
 

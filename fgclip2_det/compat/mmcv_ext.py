@@ -7,19 +7,9 @@ their first call.
 
 from collections.abc import Callable
 
-from fgclip2_det.compat.ops.boxes import bbox_overlaps
-from fgclip2_det.compat.ops.deform_attn import (
-    ms_deform_attn_backward,
-    ms_deform_attn_forward,
-)
-from fgclip2_det.compat.ops.focal_loss import (
-    sigmoid_focal_loss_backward,
-    sigmoid_focal_loss_forward,
-    softmax_focal_loss_backward,
-    softmax_focal_loss_forward,
-)
-from fgclip2_det.compat.ops.nms import nms, nms_match, softnms
-from fgclip2_det.compat.ops.roi_align import roi_align_backward, roi_align_forward
+from fgclip2_det.compat.ops import boxes, deform_attn, focal_loss, roi_align
+from fgclip2_det.compat.ops import nms as suppression
+from fgclip2_det.compat.ops.contracts import checked
 
 __all__ = [
     'bbox_overlaps',
@@ -37,6 +27,19 @@ __all__ = [
     'softmax_focal_loss_forward',
     'softnms',
 ]
+
+bbox_overlaps = checked(boxes.bbox_overlaps)
+ms_deform_attn_backward = checked(deform_attn.ms_deform_attn_backward)
+ms_deform_attn_forward = checked(deform_attn.ms_deform_attn_forward)
+nms = checked(suppression.nms)
+nms_match = checked(suppression.nms_match)
+roi_align_backward = checked(roi_align.roi_align_backward)
+roi_align_forward = checked(roi_align.roi_align_forward)
+sigmoid_focal_loss_backward = checked(focal_loss.sigmoid_focal_loss_backward)
+sigmoid_focal_loss_forward = checked(focal_loss.sigmoid_focal_loss_forward)
+softmax_focal_loss_backward = checked(focal_loss.softmax_focal_loss_backward)
+softmax_focal_loss_forward = checked(focal_loss.softmax_focal_loss_forward)
+softnms = checked(suppression.softnms)
 
 
 def get_compiler_version() -> str:

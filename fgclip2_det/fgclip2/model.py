@@ -205,10 +205,14 @@ class FGCLIP2(nn.Module):
 
     def dense_features(self, batch: ImageBatch) -> list[Tensor]:
         """Dense maps comparable with 'box' texts: list of (D, h, w), each image's
-        own grid, not normalised (spec A.4)."""
+        own grid, contiguous, not normalised (spec A.4)."""
+        return [x.permute(2, 0, 1).contiguous() for x in self._dense_grids(batch)]
+
+    def _dense_grids(self, batch: ImageBatch) -> list[Tensor]:
+        """``dense_features`` as the tokens lie in memory, (h, w, D)."""
         dense = self.dense_feature_head.dense(*self.encode_tokens(batch))
         return [
-            tokens[: h * w].T.unflatten(1, (h, w))
+            tokens[: h * w].unflatten(0, (h, w))
             for tokens, (h, w) in zip(dense, batch.grid_sizes.tolist(), strict=True)
         ]
 
@@ -234,8 +238,8 @@ class FGCLIP2(nn.Module):
                 f'expected one box list per image ({len(batch.grid_sizes)}), '
                 f'got {len(bboxes)}'
             )
-        maps = [features.permute(1, 2, 0) for features in self.dense_features(batch)]
-        pooled = pool_regions(maps, batch.image_sizes.tolist(), bboxes)
+        maps, sizes = self._dense_grids(batch), batch.image_sizes.tolist()
+        pooled = pool_regions(maps, sizes, bboxes)
         return [_maybe_normalize(embeds, normalize) for embeds in pooled]
 
     # ------------------------------------------------------------------- texts

@@ -9,9 +9,10 @@ from types import ModuleType
 import pytest
 
 from fgclip2_det.compat import mmcv_ext, prepare
+from fgclip2_det.compat.ops.contracts import SWITCH
 
 if not prepare():  # these import mmcv or mmengine
-    names = ('checkpoints', 'nms', 'ops', 'roi_align')
+    names = ('checkpoints', 'contracts', 'nms', 'ops', 'roi_align')
     collect_ignore = [f'test_{name}.py' for name in names]
 BENCHMARK = Path(__file__).parents[2] / 'benchmarks' / 'ops.py'
 
@@ -33,6 +34,12 @@ def compiled(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> ModuleTy
 def ext() -> ModuleType:
     """The fallback."""
     return mmcv_ext
+
+
+@pytest.fixture
+def any_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a test give types that compiled ops refuse."""
+    monkeypatch.delenv(SWITCH)
 
 
 @pytest.fixture(autouse=True)

@@ -47,7 +47,7 @@ def test_nms_on_three_boxes_by_hand(ext: ModuleType):
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('offset', [0, 1])
-def test_nms_matches_a_loop(ext: ModuleType, offset: int, dtype: torch.dtype):
+def test_nms_matches_a_loop(ext: ModuleType, any_type, offset: int, dtype: torch.dtype):
     boxes, scores = (x.to(dtype) for x in make_boxes(60))
     for threshold in (0.0, 0.3, 0.7):
         expected = slow_nms(boxes, scores, threshold, offset)
@@ -90,7 +90,7 @@ def test_nms_without_boxes_and_with_empty_ones(ext: ModuleType):
     assert ext.nms(points, torch.tensor([0.1, 0.3, 0.2]), 0.5, 0).tolist() == [1, 2, 0]
 
 
-def test_nms_takes_half_types(ext: ModuleType):
+def test_nms_takes_half_types(ext: ModuleType, any_type):
     boxes, scores = make_boxes(60)
     boxes, scores = boxes.bfloat16(), scores.bfloat16()
     expected = ext.nms(boxes.float(), scores.float(), 0.5, 0)
@@ -128,7 +128,7 @@ def test_soft_nms_equals_the_compiled_op(
         torch.testing.assert_close(dets, theirs[0], rtol=1e-5, atol=1e-5)
 
 
-def test_soft_nms_by_hand_and_empty():
+def test_soft_nms_by_hand_and_empty(any_type):
     """IoU 1/3: linear 0.8 * 2/3 = 0.5333; Gaussian 0.8 * exp(-(1/9) / 0.5) = 0.6406."""
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 5, 10, 15]], dtype=torch.float64)
     scores = torch.tensor([0.8, 0.9], dtype=torch.float64)

@@ -66,6 +66,7 @@ def test_batch_of_two_is_two_of_one(encoder):
     for i, single in enumerate(singles):
         torch.testing.assert_close(together[i], encoder.encode_image(single)[0])
         torch.testing.assert_close(dense[i], encoder.dense_features(single)[0])
+        assert dense[i].is_contiguous()
         torch.testing.assert_close(
             regions[i], encoder.region_features(single, [boxes[i]])[0]
         )

@@ -59,6 +59,20 @@ def test_padding_changes_nothing_real(sizes):
             assert not joint[i, :, :, w:].any()
 
 
+@pytest.mark.parametrize(
+    'sizes', [[(96, 160)], [(96, 160)] * 2, [(96, 160), (64, 64)], [(96, 16), (96, 16)]]
+)
+def test_maps_are_contiguous(sizes):
+    """Compiled ops read a map's memory, whatever its strides say."""
+    backbone = FGCLIP2ViT(TINY, output='both', out_indices=(1, 3))
+    maps = backbone(batch_of(images(*sizes)))
+    cached = backbone(torch.cat(maps[:2], 1))  # as a feature cache keeps them
+    assert len(maps) == 3 and len(cached) == 2
+    assert all(x.is_contiguous() for x in (*maps, *cached))
+    for x, y in zip(maps, cached, strict=False):
+        assert x.equal(y)
+
+
 def test_plain_preprocessor_sees_the_whole_canvas():
     plain = DetDataPreprocessor([127.5] * 3, [127.5] * 3, 16, bgr_to_rgb=True)
     inputs = batch_of(images((32, 48), (64, 64)), plain)

@@ -118,3 +118,12 @@ def test_neck_levels():
         FGCLIP2SimpleFPN(32, 8, scales=(3,))
     with pytest.raises(ValueError, match='below 4 scales'):
         FGCLIP2SimpleFPN(32, 8, num_outs=3)
+
+
+@pytest.mark.parametrize('size', [(6, 10), (1, 9), (9, 1), (2, 2)])
+def test_simple_fpn_is_contiguous(size):
+    """Of maps with permuted strides, too."""
+    neck = FGCLIP2SimpleFPN(32, 8, num_outs=6)
+    tokens = torch.rand(2, size[0] * size[1], 32)
+    for x in (tokens.transpose(1, 2).unflatten(2, size), torch.rand(1, 32, *size)):
+        assert all(level.is_contiguous() for level in neck((x,)))

@@ -181,7 +181,7 @@ class FGCLIP2ViT(BaseModule):
             x: (B, 3, H, W), RGB in -1 to 1, NaN where batching padded.
 
         Returns:
-            Maps (B, D, ceil(H / 16), ceil(W / 16)), zero where padded.
+            Maps (B, D, ceil(H / 16), ceil(W / 16)), contiguous, zero where padded.
         """
         maps, dense = self.extract(x, with_dense=self.output != 'tokens')
         if self.output == 'dense':
@@ -197,7 +197,7 @@ class FGCLIP2ViT(BaseModule):
         is no dense map then.
         """
         if x.shape[1] != 3:
-            return x.chunk(self.num_maps, 1), None
+            return tuple(y.contiguous() for y in x.chunk(self.num_maps, 1)), None
         grids = self.grid_sizes(x)
         canvas = tuple(-(-side // self.patch_size) for side in x.shape[-2:])
         patches, mask = self._patches(x, grids, canvas)
@@ -241,9 +241,13 @@ class FGCLIP2ViT(BaseModule):
     def _to_map(
         self, tokens: Tensor, grids: list[tuple[int, int]], canvas: tuple[int, int]
     ) -> Tensor:
-        """(B, N, D) -> (B, D, *canvas), zero outside each image's grid."""
+        """(B, N, D) -> (B, D, *canvas), zero outside each image's grid.
+
+        Contiguous: convolutions keep permuted strides, and mmcv's compiled RoIAlign
+        reads a map's memory in order.
+        """
         if set(grids) == {canvas}:
-            return tokens.transpose(1, 2).unflatten(2, canvas)
+            return tokens.transpose(1, 2).unflatten(2, canvas).contiguous()
         maps = [
             F.pad(
                 image[: h * w].T.unflatten(1, (h, w)),
@@ -251,7 +255,7 @@ class FGCLIP2ViT(BaseModule):
             )
             for image, (h, w) in zip(tokens, grids, strict=True)
         ]
-        return torch.stack(maps)
+        return torch.stack(maps).contiguous()
 
 
 def _check_whole(name: str, values: object, low: int, high: int) -> None:

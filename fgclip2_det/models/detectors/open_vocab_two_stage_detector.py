@@ -93,7 +93,7 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         for i, (sample, (h, w)) in enumerate(
             zip(batch_data_samples, grids, strict=True)
         ):
-            own = [x[i : i + 1, :, :h, :w] for x in (*maps, dense)]
+            own = [x[i : i + 1, :, :h, :w].contiguous() for x in (*maps, dense)]
             x = FeaturePyramid.of(self.neck(tuple(own[:-1])), own[-1])
             proposals = self.rpn_head.predict(x, [sample], rescale=False)
             results += self.roi_head.predict(x, proposals, [sample], rescale=rescale)

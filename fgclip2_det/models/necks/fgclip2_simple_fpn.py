@@ -66,8 +66,11 @@ class FGCLIP2SimpleFPN(BaseModule):
         )
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Maps of the backbone, the last one used -> ``num_outs`` levels."""
-        outs = [level(inputs[-1]) for level in self.levels]
+        """Maps of the backbone, the last one used -> ``num_outs`` levels, contiguous.
+
+        ``LayerNorm2d`` leaves permuted strides, which compiled ops do not read.
+        """
+        outs = [level(inputs[-1]).contiguous() for level in self.levels]
         for _ in range(self.num_extra):
             outs.append(F.max_pool2d(outs[-1], 1, stride=2))
         return tuple(outs)
