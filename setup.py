@@ -8,6 +8,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 README = ROOT / 'README.md'
+FINDER = 'fgclip2_det/compat/ops_finder.py'
 
 MM = [
     'onedl-mmengine>=0.10.12,<0.11',
@@ -32,12 +33,18 @@ class BuildWithConfigs(build_py):
     """Put ``configs/`` and ``tools/`` into a wheel, where MMEngine looks for them.
 
     ``fgclip2_det::ov_coco/....py`` then names a config of an installed package. An
-    editable install has the checkout's own folders instead.
+    editable install has the checkout's own folders instead. Beside the package, in
+    both, lies the finder of mmcv's ops, which its ``.pth`` starts with Python.
     """
 
     def run(self) -> None:
         super().run()
-        if getattr(self, 'editable_mode', False):
+        editable = getattr(self, 'editable_mode', False)
+        install = self.distribution.get_command_obj('install')
+        root = Path(install.install_lib if editable else self.build_lib)
+        shutil.copy(ROOT / FINDER, root / '_fgclip2_det_ops.py')
+        (root / 'fgclip2_det_ops.pth').write_text('import _fgclip2_det_ops\n')
+        if editable:
             return
         target = Path(self.build_lib) / 'fgclip2_det' / '.mim'
         ignore = shutil.ignore_patterns('__pycache__')

@@ -5,9 +5,9 @@ class joins MMDetection's registry. Without the mm packages the encoder and the
 vocabulary work alone, after one warning.
 """
 
-from fgclip2_det.compat import prepare
+from fgclip2_det import compat
 
-HAS_MM = prepare()
+HAS_MM = compat.prepare()
 
 from fgclip2_det.fgclip2 import FGCLIP2  # noqa: E402
 from fgclip2_det.vocabulary import Vocabulary  # noqa: E402

@@ -13,6 +13,7 @@ import torch
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
 import fgclip2_det  # noqa: F401  isort: skip  (before mmdet: it brings the ops)
+from mmcv.ops import multi_scale_deform_attn as attention
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -70,11 +71,30 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(num_threads)
 
 
+@pytest.fixture(autouse=True)
+def attention_op(monkeypatch) -> None:
+    """Deformable attention goes through mmcv's op, as it does on a GPU."""
+    monkeypatch.setattr(attention, 'multi_scale_deformable_attn_pytorch', attend)
+
+
+def attend(value, shapes, locations, weights) -> torch.Tensor:
+    """The op, called as mmcv's module calls it."""
+    sizes = shapes.prod(1)
+    return attention.MultiScaleDeformableAttnFunction.apply(
+        value, shapes, sizes.cumsum(0) - sizes, locations, weights, 64
+    )
+
+
 @pytest.fixture(scope='module')
 def bert_folder(tmp_path_factory) -> str:
+    pytest.importorskip('transformers', reason='needs transformers')
+    return make_bert(tmp_path_factory.mktemp('bert'))
+
+
+def make_bert(folder: Path) -> str:
     """A BERT of one layer that knows the names of the classes."""
-    transformers = pytest.importorskip('transformers', reason='needs transformers')
-    folder = tmp_path_factory.mktemp('bert')
+    import transformers
+
     torch.manual_seed(0)
     config = transformers.BertConfig(
         hidden_size=32, intermediate_size=32, num_hidden_layers=1,

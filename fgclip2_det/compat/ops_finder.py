@@ -1,0 +1,55 @@
+"""Serves ``mmcv._ext`` to programs that import this package late, or not at all.
+
+MMDetection's own tools import ``mmcv.ops`` before they read a config, and so before
+``custom_imports`` can bring the PyTorch ops. ``setup.py`` installs a copy of this file
+beside the package, with a ``.pth`` file that every Python of that environment reads
+when it starts: so nothing is imported here until somebody asks for ``mmcv._ext``.
+"""
+
+import sys
+
+PACKAGE = 'fgclip2_det'
+
+
+class OpsFinder:
+    """Stands last on ``sys.meta_path``, so that compiled ops always win."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        """Where the PyTorch ops are; None for every other module."""
+        if name != 'mmcv._ext':
+            return None
+        from importlib.util import find_spec, spec_from_file_location
+        from pathlib import Path
+
+        package = find_spec(PACKAGE)
+        if package is None or package.origin is None:
+            return None
+        file = Path(package.origin).parent / 'compat' / 'mmcv_ext.py'
+        spec = spec_from_file_location(name, file)
+        spec.loader.exec_module = _without_the_package(spec.loader, package)
+        return spec
+
+
+def _without_the_package(loader, package):
+    """``loader.exec_module`` for which ``fgclip2_det`` is a folder with modules.
+
+    Its ``__init__`` imports mmdet, which is about to import ``mmcv._ext``.
+    """
+    run = loader.exec_module
+
+    def exec_module(module):
+        from importlib.util import module_from_spec
+
+        if PACKAGE in sys.modules:
+            return run(module)
+        sys.modules[PACKAGE] = module_from_spec(package)
+        try:
+            return run(module)
+        finally:
+            del sys.modules[PACKAGE]
+
+    return exec_module
+
+
+sys.meta_path.append(OpsFinder)
