@@ -16,10 +16,11 @@ INSTALL = 'pip install "fgclip2_det[mm]"'
 def has_mm_packages() -> bool:
     """True when mmengine, mmcv and mmdet are installed once each.
 
-    Returns False after a warning when there is none of them.
+    Returns False after a warning when there is no mmdet: nobody asks for detection
+    then, and the encoder needs none of them.
 
     Raises:
-        ImportError: some are missing, or two distributions own one folder.
+        ImportError: mmdet lacks what it needs, or two distributions own one folder.
     """
     owners = {
         folder: [name for name in names if is_installed(name)]
@@ -40,11 +41,12 @@ def has_mm_packages() -> bool:
             f'`pip install --force-reinstall --no-deps {" ".join(broken)}`'
         )
     if len(missing) == len(OWNERS):
-        warnings.warn(
-            'mmengine, mmcv and mmdet are not installed, so only the encoder, its '
-            f'evaluation and the metrics work; `{INSTALL}` adds detection',
-            stacklevel=3,
-        )
+        _warn('mmengine, mmcv and mmdet are not installed', INSTALL)
+        return False
+    if 'mmdet' in missing:
+        wanted = ' '.join(_family(owners)[name] for name in missing)
+        verb = 'is' if len(missing) == 1 else 'are'
+        _warn(f'{" and ".join(missing)} {verb} not installed', f'pip install {wanted}')
         return False
     if missing:
         raise ImportError(
@@ -52,6 +54,14 @@ def has_mm_packages() -> bool:
             f'run `pip install {" ".join(_family(owners)[name] for name in missing)}`'
         )
     return True
+
+
+def _warn(what: str, command: str) -> None:
+    warnings.warn(
+        f'{what}, so only the encoder, its evaluation and the metrics work; '
+        f'`{command}` adds detection',
+        stacklevel=4,
+    )
 
 
 def check_cv2() -> None:

@@ -90,13 +90,13 @@ def test_same_as_the_fallback(results, kind: str, capsys):
     fallback, other = results['fallback'], results[kind]
     assert fallback.keys() == other.keys()
     lines, wrong = [f'largest difference, {kind} and PyTorch ops'], []
-    lines.append(f'{"":48}' + ''.join(f'{name:>11}' for name in COLUMNS))
+    lines.append(f'{"":52}' + ''.join(f'{name:>11}' for name in COLUMNS))
     for case, numbers in fallback.items():
         assert numbers.keys() == other[case].keys(), case
         pairs = {name: (x, other[case][name]) for name, x in numbers.items()}
         wrong += [(case, name) for name, pair in pairs.items()
                   if not within(name, *pair)]  # fmt: skip
-        lines.append(f'{case:48}' + row(pairs))
+        lines.append(f'{case:52}' + row(pairs))
     with capsys.disabled():
         print('\n' + '\n'.join(lines))
     assert not wrong

@@ -41,6 +41,35 @@ def test_no_mm_package_is_one_warning(monkeypatch):
 @pytest.mark.parametrize(
     ('distributions', 'folders', 'message'),
     [
+        (
+            ONEDL - {'onedl-mmdetection'},
+            FOLDERS - {'mmdet'},
+            'mmdet is not installed, so only the enc.*`pip install onedl-mmdetection`',
+        ),
+        (
+            ORIGINAL - {'mmdet'},
+            FOLDERS - {'mmdet'},
+            'mmdet is not installed, so only the enc.*`pip install mmdet`',
+        ),
+        (
+            {'mmengine'},
+            {'mmengine'},
+            'mmcv and mmdet are not installed, .*`pip install mmcv-lite==2.1.0 mmdet`',
+        ),
+    ],
+)
+def test_without_mmdet_is_one_warning(
+    monkeypatch, distributions: set[str], folders: set[str], message: str
+):
+    set_stack(monkeypatch, distributions, folders)
+    with pytest.warns(UserWarning, match=message) as log:
+        assert stack.has_mm_packages() is False
+    assert len(log) == 1
+
+
+@pytest.mark.parametrize(
+    ('distributions', 'folders', 'message'),
+    [
         (ONEDL | {'mmdet'}, FOLDERS, 'pip uninstall onedl-mmdetection mmdet`'),
         (ONEDL | {'mmcv-lite'}, FOLDERS, 'pip uninstall onedl-mmcv mmcv-lite`'),
         (ONEDL | {'mmengine'}, FOLDERS, 'pip uninstall onedl-mmengine mmengine`'),
@@ -49,7 +78,7 @@ def test_no_mm_package_is_one_warning(monkeypatch):
             FOLDERS - {'mmcv'},
             'mmcv is miss.*`pip install onedl-',
         ),
-        ({'mmengine'}, {'mmengine'}, 'mmcv, mmdet is miss.*`pip install mmcv-lite=='),
+        (ORIGINAL - {'mmengine'}, FOLDERS - {'mmengine'}, 'mmengine is miss.*`pip in'),
         (ONEDL, FOLDERS - {'mmdet'}, 'files are gone.*--no-deps onedl-mmdetection`'),
     ],
 )
@@ -132,6 +161,41 @@ assert mmcv._ext.__file__.endswith('mmcv_ext.py')
     result = run_python(code.format(path=str(tmp_path / 'broken.py')), tmp_path)
     assert result.returncode == 0, result.stderr
     assert 'cannot be loaded (undefined symbol: _ZN3c10)' in result.stderr
+
+
+WITHOUT_MMDET = """
+import sys, warnings
+from importlib import metadata
+from importlib.machinery import PathFinder
+find, distribution = PathFinder.find_spec, metadata.distribution
+def find_others(name, *rest):
+    return None if name == 'mmdet' else find(name, *rest)
+PathFinder.find_spec = find_others
+def known(name):
+    if name in ('mmdet', 'onedl-mmdetection'):
+        raise metadata.PackageNotFoundError(name)
+    return distribution(name)
+metadata.distribution = known
+sys.path.insert(0, {root!r})
+with warnings.catch_warnings(record=True) as log:
+    warnings.simplefilter('always')
+    import fgclip2_det, fgclip2_det.datasets, fgclip2_det.engine, fgclip2_det.evaluation
+    from fgclip2_det import FGCLIP2, Vocabulary
+told = [str(x.message) for x in log if 'adds detection' in str(x.message)]
+assert len(told) == 1 and told[0].startswith('mmdet is not installed'), told
+assert not fgclip2_det.HAS_MM and 'mmdet' not in sys.modules
+encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+print(tuple(Vocabulary(['red circle', '蓝色星形']).embed(encoder).shape))
+"""
+
+
+def test_the_encoder_works_without_mmdet():
+    """mmengine and mmcv are there, mmdet is hidden."""
+    code = WITHOUT_MMDET.format(root=str(ROOT))
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=120
+    )
+    assert result.stdout.strip() == '(2, 128)', result.stderr
 
 
 def test_the_pkg_resources_stand_in_answers_mmengine():
