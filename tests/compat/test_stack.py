@@ -198,6 +198,36 @@ def test_the_encoder_works_without_mmdet():
     assert result.stdout.strip() == '(2, 128)', result.stderr
 
 
+LATE = """
+import sys
+sys.path.insert(0, {root!r})
+before = set(sys.modules)
+import ops_finder  # as a .pth file does, from a copy beside the packages
+assert set(sys.modules) - before == {{'ops_finder'}}  # nothing else at Python's start
+from mmcv.ops import RoIAlign, nms  # as MMDetection's tools do
+import mmcv._ext
+assert 'fgclip2_det' not in sys.modules and 'mmdet' not in sys.modules
+import fgclip2_det
+from fgclip2_det.compat import mmcv_ext
+assert fgclip2_det.HAS_MM and fgclip2_det.compat.mmcv_ext is mmcv_ext
+if mmcv._ext.__file__ == mmcv_ext.__file__:  # no compiled ops, they would have won
+    assert mmcv._ext.nms.__wrapped__ is mmcv_ext.nms.__wrapped__
+print('served')
+"""
+
+
+@needs_mm
+def test_ops_are_found_before_the_package(tmp_path: Path):
+    finder = ROOT / 'fgclip2_det' / 'compat' / 'ops_finder.py'
+    (tmp_path / 'ops_finder.py').write_text(finder.read_text())
+    start = f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
+    result = subprocess.run(
+        [sys.executable, '-c', start + LATE.format(root=str(ROOT))],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert result.stdout.split()[-1:] == ['served'], result.stderr
+
+
 def test_the_pkg_resources_stand_in_answers_mmengine():
     """mmengine 0.10.7 asks for location and top_level.txt, and catches one error."""
     finder = mm_packages.StandIns(
