@@ -17,7 +17,7 @@ from fgclip2_det.engine.finished_runs import (
     write_record,
 )
 from fgclip2_det.engine.options import format_options
-from fgclip2_det.io.atomic import temporary_path, write_atomic
+from fgclip2_det.io.atomic import temporary_path
 
 Table = dict[str, dict[str, list[float]]]  # config -> metric -> value of each seed
 

@@ -25,8 +25,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
 from torch import Tensor
 
-from fgclip2_det.io.digests import file_digest
 from fgclip2_det.io.atomic import temporary_path
+from fgclip2_det.io.digests import file_digest
 
 JSON_FILE, MODEL_FILE = 'tokenizer.json', 'tokenizer.model'
 COMPANION_FILES = ('tokenizer_config.json', 'special_tokens_map.json')

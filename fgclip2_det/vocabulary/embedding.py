@@ -19,9 +19,9 @@ from tqdm import tqdm
 from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config
 from fgclip2_det.fgclip2.checkpoint import Weights, read_config, resolve_folder
 from fgclip2_det.fgclip2.tokenizer import JSON_FILE, MODEL_FILE, FGCLIP2Tokenizer
+from fgclip2_det.io.atomic import temporary_path
 from fgclip2_det.io.digests import file_digest, file_state
 from fgclip2_det.io.model_digests import encoder_digest
-from fgclip2_det.io.atomic import temporary_path
 
 TEXT_TOWER = ('text_model.', 'boxtext_head.', 'longtext_head.')
 POSITIONS = 'text_model.embeddings.position_embedding.weight'

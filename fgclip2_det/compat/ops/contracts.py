@@ -138,9 +138,10 @@ def _check_dtype(
     wanted = contract.dtype or first.dtype
     if name in INTEGERS:
         wanted = torch.int64
-    elif name in contract.sorted and tensor.is_floating_point():
-        return
-    elif contract.dtype and tensor.dtype in HALF:  # float32 in either kind of ops
+    sorts = name in contract.sorted and tensor.is_floating_point()
+    if sorts or (
+        contract.dtype and tensor.dtype in HALF
+    ):  # float32 in all kinds of ops
         return
     if tensor.dtype != wanted:
         raise ValueError(f'{place} {wanted}, found {tensor.dtype}')

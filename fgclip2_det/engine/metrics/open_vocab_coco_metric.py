@@ -21,8 +21,8 @@ from fgclip2_det.evaluation.coco_ap import (
     merge_duplicates,
 )
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
-from fgclip2_det.io.text import decode_text
 from fgclip2_det.io.atomic import temporary_path
+from fgclip2_det.io.text import decode_text
 
 _NAME_KEYS = ('name', 'name_en', 'name_zh')
 
