@@ -78,7 +78,10 @@ sys.modules['fgclip2_det'] = package
 from fgclip2_det.compat import prepare
 """
     return subprocess.run(
-        [sys.executable, '-c', start + code], capture_output=True, text=True, timeout=300
+        [sys.executable, '-c', start + code],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
