@@ -66,6 +66,7 @@ def main(args: argparse.Namespace) -> None:
 
     from fgclip2_det import FGCLIP2, Vocabulary
     from fgclip2_det.coco.predictions import read_predictions
+    from fgclip2_det.datasets.config_labels import label_order_of
     from fgclip2_det.io.atomic import write_atomic
     from fgclip2_det.models.prediction_rescorer import PredictionRescorer
     from fgclip2_det.rescoring.predictions import rescore_predictions
@@ -85,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
         args.language,
         args.novel,
         args.unpickle,
-        args.label_order,
+        label_order_of(args.label_order),
         args.ids,
         args.categories,
     )

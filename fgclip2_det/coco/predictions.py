@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fgclip2_det.apis.config_labels import label_names_of_config
 from fgclip2_det.coco.checks import index_entries
 from fgclip2_det.coco.class_split import ClassSplit, resolve_classes
 from fgclip2_det.coco.entries import names_of, used_categories, without_roots
@@ -16,7 +15,6 @@ from fgclip2_det.coco.label_order import ids_of_labels
 from fgclip2_det.coco.mmdet_pickle import read_mmdet_pickle
 from fgclip2_det.coco.result_lists import RowCounts, read_rows
 from fgclip2_det.io.text import read_json
-from fgclip2_det.vocabulary.names import read_names_file
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def read_predictions(
     language: str = 'en',
     novel: Sequence[str] | None = None,
     unpickle: bool = False,
-    label_order: str | os.PathLike | Sequence[str] | None = None,
+    label_order: str | Sequence[str] | Callable | None = None,
     ids: str = 'id',
     categories: str = 'id',
 ) -> Predictions:
@@ -60,8 +58,8 @@ def read_predictions(
         unpickle: predictions_file is MMDetection's pickle, see
             :func:`.mmdet_pickle.read_mmdet_pickle`.
         label_order: what the pickle's labels count: 'file' (``CocoDataset``), 'split'
-            (base before novel, ``OpenVocabCocoDataset``), 'ov_coco', the detector's
-            config (.py), a file of names in label order, or the names. None: the
+            (base before novel, ``OpenVocabCocoDataset``), 'ov_coco', a function
+            of the file's categories, or the names in label order. None: the
             order that is possible, see :func:`.label_order.ids_of_labels`.
         ids, categories: what ``image_id`` and ``category_id`` are, see
             :class:`.RowKeys`.
@@ -108,13 +106,11 @@ def _read_pickle(
     path: str | os.PathLike,
     categories: list[dict],
     split: ClassSplit,
-    order: str | os.PathLike | Sequence[str] | None,
+    order: str | Sequence[str] | Callable | None,
 ) -> list[dict]:
     """Rows of MMDetection's pickle."""
-    if isinstance(order, str | os.PathLike) and Path(order).suffix == '.py':
-        order = label_names_of_config(order, categories)
-    elif isinstance(order, str | os.PathLike) and Path(order).is_file():
-        order = [aliases[0] for aliases in read_names_file(order)]
+    if callable(order):
+        order = order(categories)
 
     def ids(num_labels: int) -> list[int | str]:
         try:

@@ -204,7 +204,7 @@ def _exif_orientation(block: object) -> int | None:
 def _is_mapped(image: Image.Image, turn: int) -> bool:
     """Whether it is a TIFF on its side, opened by its path and not loaded yet.
 
-    Pillow 11 to 13 map an uncompressed one into memory with its sides exchanged, and its
+    Pillow 11 to 13 map an uncompressed one into memory with its sides exchanged: its
     pixels come out scrambled; opened as a file it is read well.
     """
     on_its_side = hasattr(image, 'tag_v2') and turn in _ON_ITS_SIDE

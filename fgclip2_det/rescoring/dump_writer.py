@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from fgclip2_det.coco.predictions import Predictions, read_predictions
 from fgclip2_det.coco.result_lists import row_score
+from fgclip2_det.datasets.config_labels import label_order_of
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.io.digests import file_digest
@@ -82,7 +83,7 @@ def dump_scores(
         language,
         novel,
         unpickle,
-        label_order,
+        label_order_of(label_order),
         ids,
         categories,
     )

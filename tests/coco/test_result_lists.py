@@ -224,12 +224,12 @@ def test_case_of_rows_outside():
     found = read_rows(folder / 'dt.json', truths)
     assert [row['category_id'] for row in found.rows] == [1]
     assert found.lines() == ['2 rows wholly off their picture were left out']
-    kept = read_results(folder / 'dt.json', truths)
+    kept = read_results(folder / 'dt.json', truths, drop_outside=False)
     assert kept.num_outside == 2 and len(kept.results) == 3
     assert kept.lines() == [
         '2 rows wholly off their picture count as false positives, as in pycocotools'
     ]
-    dropped = read_results(folder / 'dt.json', truths, drop_outside=True)
+    dropped = read_results(folder / 'dt.json', truths)
     assert dropped.num_outside == 2 and len(dropped.results) == 1
     assert dropped.lines() == found.lines()
 

@@ -63,7 +63,9 @@ def reference(path, rows, flavour, limit, iou_type='bbox') -> dict[str, float]:
 def ours(path, rows, folder, flavour, limit, iou_type='bbox') -> dict[str, float]:
     (folder / 'rows.json').write_text(json.dumps(rows))
     truths = read_truths(path, federated=True, masks=iou_type == 'segm')
-    results = read_results(folder / 'rows.json', truths, (iou_type,)).results
+    results = read_results(
+        folder / 'rows.json', truths, (iou_type,), drop_outside=False
+    ).results
     return lvis_summary(lvis_figures(truths, results, flavour, limit), truths)
 
 

@@ -72,7 +72,9 @@ def build(path, meta, **options):
 def expected_of(path, rows, folder, iou_types=('bbox',), image_ids=None):
     (folder / 'rows.json').write_text(json.dumps(rows))
     truths = read_truths(path, True, 'segm' in iou_types, image_ids)
-    results = read_results(folder / 'rows.json', truths, iou_types).results
+    results = read_results(
+        folder / 'rows.json', truths, iou_types, drop_outside=False
+    ).results
     return evaluate_results('lvis-both', truths, results, iou_types).metrics
 
 

@@ -24,7 +24,7 @@ def figures(folder, coco, rows, protocol='coco', iou_types=('bbox',), **options)
     (folder / 'ann.json').write_text(json.dumps(coco))
     (folder / 'rows.json').write_text(json.dumps(rows))
     truths = read_truths(folder / 'ann.json', masks='segm' in iou_types)
-    read = read_results(folder / 'rows.json', truths, iou_types)
+    read = read_results(folder / 'rows.json', truths, iou_types, drop_outside=False)
     return evaluate_results(protocol, truths, read.results, iou_types, **options)
 
 

@@ -9,10 +9,11 @@ import pytest
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-import fgclip2_det  # noqa: F401  isort: skip
+import fgclip2_det.registration  # noqa: F401  isort: skip
 from fgclip2_det.coco.predictions import read_predictions
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
 from fgclip2_det.datasets import OpenVocabCocoDataset
+from fgclip2_det.datasets.config_labels import label_order_of
 
 NAMES = ['cat', 'dog', 'sofa', 'bus']
 SPLITS = ['novel', 'base', 'unused', 'base']
@@ -43,6 +44,8 @@ def write(folder: Path, labels: list[int], names=NAMES, splits=SPLITS) -> dict:
 
 
 def ids(files: dict, **options) -> list[int]:
+    if 'label_order' in options:
+        options['label_order'] = label_order_of(options['label_order'])
     found = read_predictions(**files, **options)
     return [row['category_id'] for row in found.rows[1]]
 
@@ -57,8 +60,9 @@ def test_both_orders_and_the_option_that_decides(tmp_path):
     with pytest.raises(ValueError, match=message):
         ids(files)
     assert ids(files, label_order='split') == [20, 40, 10]
-    with pytest.raises(ValueError, match='category 30 is not'):  # the unused sofa
-        ids(files, label_order='file')
+    assert ids(files, label_order='file') == [10, 20]  # the unused sofa is left out
+    counts = read_predictions(**files, label_order='file').counts
+    assert counts.lines() == ['1 rows of classes that do not count were left out']
     assert ids(write(tmp_path, [0, 1]), label_order='file') == [10, 20]
     with pytest.raises(ValueError, match="'other' is none of 'file', 'split'"):
         ids(files, label_order='other')

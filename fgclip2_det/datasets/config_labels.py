@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 from mmdet.datasets import CocoDataset, LVISV05Dataset
 from mmdet.registry import DATASETS
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from fgclip2_det.datasets import OpenVocabCocoDataset, OpenVocabLVISDataset
-from fgclip2_det.engine.launch import read_config
+from fgclip2_det.vocabulary.names import read_names_file
 
 _CLASS_OPTIONS = (
     'data_root', 'metainfo', 'base_classes', 'novel_classes', 'class_split', 'language',
     'only_base',
 )  # fmt: skip
+
+
+LabelOrder = str | os.PathLike | Sequence[str] | None
+
+
+def label_order_of(order: LabelOrder) -> LabelOrder | Callable[[Sequence], list[str]]:
+    """What ``read_predictions`` takes as ``label_order``: a file of names in label order
+    becomes these names, a config (.py) a function of the file's categories."""
+    if isinstance(order, str | os.PathLike) and Path(order).suffix == '.py':
+        return partial(label_names_of_config, order)
+    if isinstance(order, str | os.PathLike) and Path(order).is_file():
+        return [aliases[0] for aliases in read_names_file(order)]
+    return order
 
 
 def label_names_of_config(
@@ -37,7 +53,12 @@ def label_names_of_config(
             the file lacks.
     """
     init_default_scope('mmdet')
-    cfg = read_config(path)
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code, and may raise anything
+        raise ValueError(
+            f'{path} cannot be read as a config ({type(error).__name__}: {error})'
+        ) from error
     dataset = (cfg.get('test_dataloader') or {}).get('dataset')
     while dataset and not isinstance(dataset.get('type'), type):
         inner = dataset.get('dataset') or next(iter(dataset.get('datasets', ())), None)
