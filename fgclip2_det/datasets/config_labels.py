@@ -26,8 +26,11 @@ LabelOrder = str | os.PathLike | Sequence[str] | None
 
 
 def label_order_of(order: LabelOrder) -> LabelOrder | Callable[[Sequence], list[str]]:
-    """What ``read_predictions`` takes as ``label_order``: a file of names in label order
-    becomes these names, a config (.py) a function of the file's categories."""
+    """What ``read_predictions`` takes as ``label_order``.
+
+    A file of names in label order becomes these names, a config (.py) a function of
+    the annotation file's categories.
+    """
     if isinstance(order, str | os.PathLike) and Path(order).suffix == '.py':
         return partial(label_names_of_config, order)
     if isinstance(order, str | os.PathLike) and Path(order).is_file():
