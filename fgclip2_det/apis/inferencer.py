@@ -24,6 +24,9 @@ from fgclip2_det.fgclip2.picture import ImageLike
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.vocabulary import Vocabulary
 
+# trained by the README's first command, see assets/ovd_ovshapes/README.md
+EMBEDDED = Path(__file__).resolve().parents[1] / 'assets/ovd_ovshapes/detector.pth'
+
 
 @dataclass
 class Detections:
@@ -54,7 +57,8 @@ class OpenVocabInferencer:
     """A trained detector and any vocabulary.
 
     Args:
-        weights: checkpoint of ``tools/train.py``.
+        weights: checkpoint of ``tools/train.py``; None for the embedded detector, which
+            knows coloured shapes alone.
         config: its config file; the one saved in the checkpoint when None.
         device: 'cpu', 'cuda', ...; a GPU when there is one if None.
 
@@ -64,18 +68,19 @@ class OpenVocabInferencer:
             config names anything but this package's and MMDetection's parts.
 
     Example:
-        >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_12.pth')
+        >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_3.pth')
         >>> inferencer(['street.jpg'], 'red circle. 蓝色星形')[0].names
         ['red circle']
     """
 
     def __init__(
         self,
-        weights: str | os.PathLike,
+        weights: str | os.PathLike | None = None,
         config: str | os.PathLike | Config | None = None,
         device: str | None = None,
     ) -> None:
         init_default_scope('mmdet')
+        weights = EMBEDDED if weights is None else weights
         checkpoint = read_checkpoint(Path(weights))
         meta = checkpoint.get('meta', {})
         self.config = _config(config, meta, weights)
