@@ -7,8 +7,12 @@ from itertools import pairwise
 from .axes import Axis, Entry, Reading
 from .grammar import Grammar, Option, Sentence, Slot
 from .lexicon import Lexicon
-from .relations_zh import MEASURED, MEASURES
 from .scan import CHINESE, CharacterIndex, ascii_lower
+from .word_lists import word_file, word_sets
+
+_MEASURES = word_sets('words_zh')['measures']
+# measure word that is a noun too -> what follows it where it counts
+_COUNTED_THINGS: dict[str, list[str]] = word_file('words_zh')['counted_things']
 
 _CONNECTORS = frozenset(
     ('', '和', '与', '及', '、', '或', '跟', '以及', '或者', '，', ',')
@@ -17,7 +21,7 @@ _NUMERALS = frozenset('零一二三四五六七八九十百千万两几数半第
 # before a count that is none: 每一个, 另一个, 这一个, 唯一
 _NO_COUNT_AFTER = _NUMERALS | frozenset('每另同这那某哪唯其统万不')
 # characters before a bare adjective: 一个红苹果, 穿黑衣, 很大的
-_BARE_AFTER = MEASURES | frozenset(
+_BARE_AFTER = _MEASURES | frozenset(
     '的和与跟及、，。；：,.;:！!（(有是着穿戴在了把被一两三四五六七八九十对很只'
 )
 # characters behind a word that show it is no attribute of what follows
@@ -103,11 +107,11 @@ class Chinese(Grammar):
     def _is_count(self, text: str, slot: Slot, found: Found) -> bool:
         """A number before a measure word: 一只狗, not 第一只, 一个个, 一头金发."""
         measure, rest = text[slot.end : slot.end + 1], text[slot.end + 1 :]
-        if measure not in MEASURES or rest.startswith(measure) or not measure:
+        if measure not in _MEASURES or rest.startswith(measure) or not measure:
             return False
         if text[slot.start - 1 : slot.start] in _NO_COUNT_AFTER - {''}:
             return False
-        things = MEASURED.get(measure)
+        things = _COUNTED_THINGS.get(measure)
         return things is None or rest.startswith(tuple(things))
 
     def fits(self, sentence: ChineseSentence, slot: Slot, entry: Entry) -> bool:

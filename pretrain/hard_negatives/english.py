@@ -8,6 +8,7 @@ from itertools import pairwise
 from .axes import Axis, Entry, Reading
 from .english_sentence import EnglishSentence, Span, TermIndex
 from .english_words import (
+    ADVERBS,
     COLOR_WORDS,
     CONNECTORS,
     COPULAS,
@@ -21,14 +22,12 @@ from .english_words import (
 from .grammar import Grammar, Option, Slot
 from .inflection import article, pluralize, singularize
 from .lexicon import Lexicon
-from .word_lists import word_set
 
 _MADE_OF = {
     ('made', 'of'), ('made', 'from'), ('out', 'of'), ('constructed', 'of'),
     ('composed', 'of'), ('crafted', 'from'), ('made', 'with'), ('built', 'of'),
     ('consisting', 'of'), ('combination', 'of'), ('mix', 'of'), ('mixture', 'of'),
 }  # fmt: skip
-_ADVERBS = word_set('very quite so really all mostly also too entirely mainly')
 _NUMBERS_AFTER = {'is': 'are', 'was': 'were'}
 _NUMBERS_BEFORE = {'are': 'is', 'were': 'was'}
 
@@ -83,7 +82,7 @@ class English(Grammar):
     ) -> str | None:
         """Before a noun, or behind 'is'."""
         before = span.first - 1
-        while sentence.word(before) in _ADVERBS:
+        while sentence.word(before) in ADVERBS:
             before -= 1
         if sentence.word(before) in COPULAS or sentence.noun_phrase(span.last):
             return reading.form

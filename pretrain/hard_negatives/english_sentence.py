@@ -14,10 +14,11 @@ from .english_words import (
     NOUNS_IN_ING,
     OBJECT_MATERIALS,
     PREPOSITIONS,
+    UNCOUNTED,
     VERBS,
 )
 from .grammar import Sentence
-from .inflection import UNCOUNTED, is_plural
+from .inflection import is_plural
 from .lexicon import Lexicon
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[^\s]")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+
+from fgclip2_det.io.text import read_json
 
 from .axes import (
     LANGUAGES,
@@ -15,6 +16,7 @@ from .axes import (
     expect,
     word_list,
 )
+from .word_lists import word_file
 
 
 class Lexicon:
@@ -106,10 +108,7 @@ def read_lexicon(path: Path | str) -> dict[str, dict]:
         ValueError: no JSON, or a part that is not as above, named.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f'{path} is no JSON file: {error}') from None
+    content = read_json(path)
     try:
         expect(content, dict, 'the file')
         for language, part in content.items():
@@ -121,13 +120,9 @@ def read_lexicon(path: Path | str) -> dict[str, dict]:
 
 def built_in(language: str) -> dict:
     """Content of the lexicon that comes with this package."""
-    if language == 'en':
-        from .lexicon_en import LEXICON
-    elif language == 'zh':
-        from .lexicon_zh import LEXICON
-    else:
+    if language not in LANGUAGES:
         raise ValueError(f'language must be one of {LANGUAGES}, got {language!r}')
-    return LEXICON
+    return word_file(f'lexicon_{language}')
 
 
 def _check(content: object) -> None:
