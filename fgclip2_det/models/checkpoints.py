@@ -70,12 +70,12 @@ def check_weights(
     model = model.module if is_model_wrapper(model) else model
     parameters = {name for name, _ in model.named_parameters()}
     for name, own in model.state_dict().items():
-        found = weights.get(name)
-        if found is None:
+        loaded = weights.get(name)
+        if loaded is None:
             wrong.append(f'{name} is missing')
-        elif name in parameters and own.shape != found.shape:  # names may change
+        elif name in parameters and own.shape != loaded.shape:  # names may change
             wrong.append(
-                f'{name} is {tuple(found.shape)} there, {tuple(own.shape)} here'
+                f'{name} is {tuple(loaded.shape)} there, {tuple(own.shape)} here'
             )
     if wrong:
         raise ValueError(

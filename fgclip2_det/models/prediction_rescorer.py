@@ -199,11 +199,11 @@ class PredictionRescorer:
             det = det.view_as(cosines)
         fused = self.fusion(det, cosines, self.is_base, **whole)
         best, names = fused.topk(self.labels_per_box, dim=1)
-        found = torch.arange(len(boxes))[:, None].expand_as(names).flatten()
+        box_index = torch.arange(len(boxes))[:, None].expand_as(names).flatten()
         best, names = best.flatten(), names.flatten()
-        keep = self._best(boxes[found], best, names)
-        found, names = found[keep], names[keep]
-        return Rescored(source[found], names, best[keep], det[found, names])
+        keep = self._best(boxes[box_index], best, names)
+        box_index, names = box_index[keep], names[keep]
+        return Rescored(source[box_index], names, best[keep], det[box_index, names])
 
     def _best(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
         """Rows to keep, the highest score first."""

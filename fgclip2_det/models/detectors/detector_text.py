@@ -52,10 +52,10 @@ def give_names(samples: SampleList, names: list[str]) -> None:
 
 def check_names_were_read(sample: DetDataSample, vocabulary: Vocabulary) -> None:
     """Raises ``ValueError`` for a name without tokens: its scores are means of none."""
-    found = sample.pred_instances
-    unread = found.scores.isnan()
+    instances = sample.pred_instances
+    unread = instances.scores.isnan()
     if unread.any():
-        name = vocabulary.names[int(found.labels[unread][0])]
+        name = vocabulary.names[int(instances.labels[unread][0])]
         raise ValueError(
             f'{sample.img_path}: the detector has no score for {name!r}, of which no '
             'token is in its text; set a smaller test_cfg.chunked_size in its config '

@@ -246,18 +246,18 @@ class FGCLIP2Rescorer(BaseDetector):
         picture = seen_picture(sample.metainfo, inputs)
         if reads_text(self.detector):
             check_names_were_read(sample, self.vocabulary)
-        found = sample.pred_instances
+        instances = sample.pred_instances
         height, width = sample.ori_shape[:2]
-        limit = found.bboxes.new_tensor([width, height, width, height])
-        bboxes = found.bboxes.clamp(min=0).minimum(limit).cpu()
+        limit = instances.bboxes.new_tensor([width, height, width, height])
+        bboxes = instances.bboxes.clamp(min=0).minimum(limit).cpu()
         try:
             fused = self._rescorer(
-                picture, bboxes, found.scores.cpu(), found.labels.cpu()
+                picture, bboxes, instances.scores.cpu(), instances.labels.cpu()
             )
         except ValueError as error:
             raise ValueError(f'{sample.img_path}: {error}') from error
-        device = found.bboxes.device
-        result = found.cpu()[fused.source].to(device)
+        device = instances.bboxes.device
+        result = instances.cpu()[fused.source].to(device)
         result.labels, result.scores = fused.labels.to(device), fused.scores.to(device)
         result.det_scores = fused.det_scores.to(device)
         if 'label_names' in result:
@@ -272,15 +272,15 @@ class FGCLIP2Rescorer(BaseDetector):
         if own is None or told:
             return
         own = [normalize_name(name) for name in own]
-        found = [normalize_name(name) for name in vocabulary.names]
-        if own != found:
+        wanted = [normalize_name(name) for name in vocabulary.names]
+        if own != wanted:
             place = next(
-                (i for i, pair in enumerate(zip(own, found, strict=False))
-                 if pair[0] != pair[1]), min(len(own), len(found)))  # fmt: skip
+                (i for i, pair in enumerate(zip(own, wanted, strict=False))
+                 if pair[0] != pair[1]), min(len(own), len(wanted)))  # fmt: skip
             raise ValueError(
-                f"the detector's {len(own)} classes and the vocabulary's {len(found)} "
+                f"the detector's {len(own)} classes and the vocabulary's {len(wanted)} "
                 f'differ at label {place}: {own[place : place + 1]} there, '
-                f'{found[place : place + 1]} here; give the names in the order of the '
+                f'{wanted[place : place + 1]} here; give the names in the order of the '
                 'training'
             )
 

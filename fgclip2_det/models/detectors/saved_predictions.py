@@ -56,7 +56,7 @@ class SavedPredictions(BaseDetector):
         categories: str = 'id',
     ) -> None:
         super().__init__()
-        found = read_predictions(
+        content = read_predictions(
             predictions,
             ann_file,
             language,
@@ -66,11 +66,11 @@ class SavedPredictions(BaseDetector):
             ids,
             categories,
         )
-        for line in found.counts.lines():
+        for line in content.counts.lines():
             print_log(f'{predictions}: {line}', 'current', WARNING)
-        self.images, self.rows = found.images, found.rows
-        self.ann_file, self.split = ann_file, found.split
-        self.dataset_meta = dict(classes=tuple(found.split.classes))
+        self.images, self.rows = content.images, content.rows
+        self.ann_file, self.split = ann_file, content.split
+        self.dataset_meta = dict(classes=tuple(content.split.classes))
         self.device_of = nn.Parameter(torch.zeros(0), requires_grad=False)
 
     def predict(

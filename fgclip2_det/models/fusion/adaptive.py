@@ -52,9 +52,9 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
 
     def weights(self, num_classes: int, is_base: Tensor | None) -> Tensor:
         if self._weights is None or len(self._weights) != num_classes:
-            found = None if self._weights is None else len(self._weights)
+            num_weights = None if self._weights is None else len(self._weights)
             raise ValueError(
-                f'weights are for {found} names, expected {num_classes}; call '
+                f'weights are for {num_weights} names, expected {num_classes}; call '
                 'set_names(embeds, is_base) when the vocabulary changes'
             )
         return self._weights

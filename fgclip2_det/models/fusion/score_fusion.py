@@ -110,9 +110,9 @@ class ScoreFusion(nn.Module):
         if self.beta is None:
             return torch.full((num_classes,), float(self.alpha))
         if is_base is None or is_base.shape != (num_classes,):
-            found = None if is_base is None else tuple(is_base.shape)
+            shape = None if is_base is None else tuple(is_base.shape)
             raise ValueError(
-                f'alpha and beta need is_base ({num_classes},), got {found}; without '
+                f'alpha and beta need is_base ({num_classes},), got {shape}; without '
                 'a split, set beta=None'
             )
         return torch.where(is_base, self.alpha, self.beta)

@@ -77,6 +77,6 @@ def nearest_names(text_embeds: Tensor, is_base: Tensor, num: int) -> Tensor:
     out = ~(is_base[:, None] & is_base)
     out.fill_diagonal_(True)
     near = cosines.masked_fill(out, float('-inf')).topk(min(num, len(is_base)), 1)
-    found = near.indices.masked_fill(near.values.isneginf(), -1)
-    own = torch.arange(len(is_base), device=found.device)[:, None]
-    return F.pad(torch.cat([own, found], 1), (0, num - found.shape[1]), value=-1)
+    nearest = near.indices.masked_fill(near.values.isneginf(), -1)
+    own = torch.arange(len(is_base), device=nearest.device)[:, None]
+    return F.pad(torch.cat([own, nearest], 1), (0, num - nearest.shape[1]), value=-1)

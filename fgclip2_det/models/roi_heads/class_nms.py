@@ -12,7 +12,7 @@ from fgclip2_det.models.label_nms import (
     pairwise_iou,
 )
 
-MOST = 8192  # candidates compared at once: 64 MB
+MAX_COMPARED = 8192  # candidates compared at once: 64 MB
 
 
 def class_nms(
@@ -41,23 +41,23 @@ def class_nms(
     """
     flat = scores.flatten()
     flat = flat.masked_fill(flat.isnan(), float('-inf'))  # topk puts NaN first
-    found = int((flat > score_thr).sum())
-    limit = max_per_img if max_per_img > 0 else found  # -1 keeps all
-    num = min(4 * limit, found) if is_plain(nms) else found
+    num_candidates = int((flat > score_thr).sum())
+    limit = max_per_img if max_per_img > 0 else num_candidates  # -1 keeps all
+    num = min(4 * limit, num_candidates) if is_plain(nms) else num_candidates
     overlaps = None
     while True:
         best, index = flat.topk(num)
         box, label = index // scores.shape[1], index % scores.shape[1]
-        if is_plain(nms) and num <= MOST:
+        if is_plain(nms) and num <= MAX_COMPARED:
             if overlaps is None:
                 overlaps = pairwise_iou(bboxes) > nms['iou_threshold']
             kept = _greedy(overlaps, box, label)
             dets = torch.cat([bboxes[box[kept]], best[kept, None]], 1)
         else:
             dets, kept = nms_by_label(bboxes[box], best, label, nms)
-        if len(kept) >= limit or num == found:
+        if len(kept) >= limit or num == num_candidates:
             return dets[:limit], label[kept][:limit]
-        num = min(4 * num, found)
+        num = min(4 * num, num_candidates)
 
 
 def _greedy(overlaps: Tensor, box: Tensor, label: Tensor) -> Tensor:

@@ -128,4 +128,4 @@ def _read(texts: Mapping[str, Sequence[str]] | str) -> dict[str, list[str]]:
             raise ValueError(
                 f'{where}: {name!r} needs a list of texts, got {negatives!r:.80}'
             )
-    return {normalize_name(name): list(found) for name, found in texts.items()}
+    return {normalize_name(name): list(negatives) for name, negatives in texts.items()}
