@@ -149,13 +149,13 @@ def _check_dtype(
 
 def _check_shape(place: str, shapes: str, tensor: Tensor, sizes: dict) -> None:
     """``sizes``: what letters stand for, so far; filled."""
-    found = tuple(tensor.shape)
+    shape = tuple(tensor.shape)
     for shape in shapes.split('|'):
         known = {**sizes}
         letters = shape.split()
-        if len(letters) == len(found) and all(
+        if len(letters) == len(shape) and all(
             size == (int(x) if x.isdigit() else known.setdefault(x, size))
-            for x, size in zip(letters, found, strict=True)
+            for x, size in zip(letters, shape, strict=True)
         ):
             sizes.update(known)
             return
@@ -163,4 +163,4 @@ def _check_shape(place: str, shapes: str, tensor: Tensor, sizes: dict) -> None:
     wanted = ' or '.join(f'({", ".join(x.split())})' for x in shapes.split('|'))
     if known:
         wanted = f'{wanted} with {known}'
-    raise ValueError(f'{place} of shape {wanted}, found {found}')
+    raise ValueError(f'{place} of shape {wanted}, found {shape}')
