@@ -172,27 +172,27 @@ def load_strictly(model: nn.Module, weights: Weights, ignore: Iterable[str] = ()
         ValueError: naming the first missing, unexpected or misshapen tensor.
     """
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    found = {
+    actual = {
         name: shape
         for name, shape in weights.shapes().items()
         if name in weights.names() and not name.startswith(tuple(ignore) or ('\0',))
     }
-    check_fit(expected, found, weights.folder)
+    check_fit(expected, actual, weights.folder)
     state = {name: weights[name] for name in expected}
     check_finite(state, weights.folder)
     model.load_state_dict(state, assign=True)
 
 
 def check_fit(
-    expected: Mapping[str, tuple], found: Mapping[str, tuple], source: Path
+    expected: Mapping[str, tuple], actual: Mapping[str, tuple], source: Path
 ) -> None:
     """ValueError naming the first tensor (name -> shape) that is not as expected."""
-    problems = [f'{n} is missing' for n in sorted(set(expected) - set(found))]
-    problems += [f'{n} is unexpected' for n in sorted(set(found) - set(expected))]
+    problems = [f'{n} is missing' for n in sorted(set(expected) - set(actual))]
+    problems += [f'{n} is unexpected' for n in sorted(set(actual) - set(expected))]
     problems += [
-        f'{n} is {found[n]} instead of {expected[n]}'
-        for n in sorted(set(found) & set(expected))
-        if found[n] != expected[n]
+        f'{n} is {actual[n]} instead of {expected[n]}'
+        for n in sorted(set(actual) & set(expected))
+        if actual[n] != expected[n]
     ]
     if problems:
         raise ValueError(

@@ -110,5 +110,7 @@ def _likeness(picture: Image.Image, thumbnail: Tensor) -> float:
     """Correlation in -1 to 1; 0 if one of them is of one colour."""
     small = picture.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     other = torch.from_numpy(np.asarray(small, dtype=np.float32)).mean(-1)
-    found = torch.corrcoef(torch.stack([thumbnail.flatten(), other.flatten()]))[0, 1]
-    return float(found.nan_to_num())
+    correlation = torch.corrcoef(torch.stack([thumbnail.flatten(), other.flatten()]))[
+        0, 1
+    ]
+    return float(correlation.nan_to_num())

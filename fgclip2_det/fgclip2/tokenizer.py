@@ -67,8 +67,8 @@ class FGCLIP2Tokenizer:
             ids = [engine.token_to_id(name) for name in ('<pad>', '<eos>')]
             self.vocab_size = engine.get_vocab_size()
         else:
-            found = (engine.pad_id(), engine.eos_id())
-            ids = [index if index >= 0 else None for index in found]
+            special_ids = (engine.pad_id(), engine.eos_id())
+            ids = [index if index >= 0 else None for index in special_ids]
             self.vocab_size = engine.get_piece_size()
         self.pad_id = PAD_ID if ids[0] is None else ids[0]
         self.eos_id = EOS_ID if ids[1] is None else ids[1]
