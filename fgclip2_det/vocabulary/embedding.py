@@ -244,8 +244,8 @@ def _write_cache(path: Path, key: str, embeds: Tensor) -> None:
 def _read_cache(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
     try:
         with safe_open(path, framework='pt') as file:
-            found = (file.metadata() or {}).get('key')
-            embeds = file.get_tensor('text_embeds') if found == key else None
+            stored_key = (file.metadata() or {}).get('key')
+            embeds = file.get_tensor('text_embeds') if stored_key == key else None
     except (SafetensorError, OSError) as error:
         raise ValueError(f'{path} is cut short or damaged ({error}); delete it') from (
             error

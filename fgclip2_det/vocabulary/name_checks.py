@@ -54,13 +54,13 @@ def _equal(aliases: Sequence[Sequence[str]]) -> list[Finding]:
         for place, name in enumerate(names):
             owners.setdefault(_squeeze(name), []).append((label, place, name))
     findings = []
-    for found in owners.values():
-        names = tuple(name for _, _, name in found)
-        labels = sorted({label for label, _, _ in found})
+    for uses in owners.values():
+        names = tuple(name for _, _, name in uses)
+        labels = sorted({label for label, _, _ in uses})
         listed = ', '.join(map(repr, names))
         if len(labels) > 1:
             classes = ', '.join(f'{k} ({aliases[k][0]!r})' for k in labels)
-            first = all(place == 0 for _, place, _ in found)
+            first = all(place == 0 for _, place, _ in uses)
             what = 'are one name' if first else 'name more than one class'
             findings.append(
                 Finding(

@@ -60,7 +60,7 @@ def match_names(
         C entries of ``known``, None where no name fits.
     """
     owners = {squeeze(name): name for name in reversed(known)}
-    found: list[str | None] = [None] * len(aliases)
+    matches: list[str | None] = [None] * len(aliases)
     ways = (
         lambda names: [squeeze(names[0])],
         lambda names: [squeeze(name) for name in names[1:]],
@@ -68,8 +68,8 @@ def match_names(
     )
     for way in ways:
         for label, names in enumerate(aliases):
-            words = way(names) if found[label] is None else ()
+            words = way(names) if matches[label] is None else ()
             word = next((word for word in words if word in owners), None)
             if word is not None:
-                found[label] = owners.pop(word)
-    return found
+                matches[label] = owners.pop(word)
+    return matches

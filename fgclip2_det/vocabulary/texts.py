@@ -100,9 +100,9 @@ def _closing(texts: str, place: int) -> int:
     one that nothing closes is an apostrophe, as in ``'90s car``.
     """
     quote = texts[place]
-    found = _CLOSING[quote].search(texts, place + 1)
-    if found:
-        return found.start()
+    match = _CLOSING[quote].search(texts, place + 1)
+    if match:
+        return match.start()
     if quote in "'‘":
         return place
     raise ValueError(
