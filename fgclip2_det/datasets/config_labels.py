@@ -89,12 +89,12 @@ def _ours(path, kind, dataset: Mapping, categories: Sequence[Mapping]) -> list[s
     lvis = issubclass(kind, OpenVocabLVISDataset)
     build = OpenVocabLVISDataset if lvis else OpenVocabCocoDataset
     options = {key: dataset[key] for key in _CLASS_OPTIONS if key in dataset}
-    found = build(ann_file='', pipeline=[], lazy_init=True, **options)
+    built = build(ann_file='', pipeline=[], lazy_init=True, **options)
     try:
-        found._set_classes(copy.deepcopy(list(categories)))
+        built._set_classes(copy.deepcopy(list(categories)))
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
     names = {category['id']: category['name'] for category in categories}
-    ids = found.metainfo['category_ids']
-    classes = found.metainfo['classes']
+    ids = built.metainfo['category_ids']
+    classes = built.metainfo['classes']
     return [names.get(i, name) for i, name in zip(ids, classes, strict=True)]

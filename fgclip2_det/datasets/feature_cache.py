@@ -61,11 +61,11 @@ class FeatureCache:
         self._shard_of: dict[str, Path] = {}
         for path in sorted(self.folder.glob('*.safetensors')):
             with self._reading(path), safe_open(path, framework='pt') as file:
-                found = (file.metadata() or {}).get('fingerprint')
-                if found != self.fingerprint:
+                stored = (file.metadata() or {}).get('fingerprint')
+                if stored != self.fingerprint:
                     raise ValueError(
                         f'{path} was written for another encoder or dtype '
-                        f'({found}, here {self.fingerprint}); choose another folder, '
+                        f'({stored}, here {self.fingerprint}); choose another folder, '
                         'or delete this one'
                     )
                 keys = [key for key in file.keys() if not key.endswith(_INFO)]  # noqa: SIM118
@@ -196,9 +196,9 @@ def picture_digests(
 
     paths = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(num_threads) as pool:
-        found = tqdm(pool.map(digest, paths), 'pictures', len(paths), delay=1,
+        digests = tqdm(pool.map(digest, paths), 'pictures', len(paths), delay=1,
                      disable=None)  # fmt: skip
-        return dict(zip(paths, found, strict=True))
+        return dict(zip(paths, digests, strict=True))
 
 
 def _checksum(features: Tensor) -> int:

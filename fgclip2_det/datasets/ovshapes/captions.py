@@ -18,18 +18,18 @@ _RELATIONS = {
 }
 
 
-def region_phrases(found: ShapeObject, language: str) -> tuple[str, str]:
+def region_phrases(shape_object: ShapeObject, language: str) -> tuple[str, str]:
     """The name of an object, and the name with its texture.
 
     Returns:
         ``('red circle', 'striped red circle')``, or the same in Chinese.
     """
-    pair = found.shape_class.color, found.shape_class.shape
-    return _name(*pair, language), _phrase(found.texture, *pair, language)
+    pair = shape_object.shape_class.color, shape_object.shape_class.shape
+    return _name(*pair, language), _phrase(shape_object.texture, *pair, language)
 
 
 def hard_negatives(
-    found: ShapeObject,
+    shape_object: ShapeObject,
     language: str,
     rng: np.random.Generator,
     allowed: Collection[ShapeClass] | None = None,
@@ -37,7 +37,7 @@ def hard_negatives(
     """Ten phrases that differ from an object's textured one in one attribute.
 
     Args:
-        found: the object.
+        shape_object: the object.
         language: 'en' or 'zh'.
         rng: chooses ten where there are more, and their order.
         allowed: classes that may be named. Training passes the base classes: a
@@ -47,17 +47,23 @@ def hard_negatives(
     Where colour, shape and texture give fewer than ten (an allowed class has at
     least nine), the count is changed: 'two striped red circles'.
     """
-    color, shape = found.shape_class.color, found.shape_class.shape
+    color, shape = shape_object.shape_class.color, shape_object.shape_class.shape
     named = OVSHAPES_CLASSES if allowed is None else allowed
     named = {(c.color, c.shape) for c in named}
     pairs = [(c, shape) for c in COLORS | EXTRA_COLORS] + [(color, s) for s in SHAPES]
     pairs = [pair for pair in pairs if pair in named]
-    texts = [_phrase(found.texture, *p, language) for p in pairs if p != (color, shape)]
+    texts = [
+        _phrase(shape_object.texture, *p, language)
+        for p in pairs
+        if p != (color, shape)
+    ]
     texts += [
-        _phrase(t, color, shape, language) for t in TEXTURES if t != found.texture
+        _phrase(t, color, shape, language)
+        for t in TEXTURES
+        if t != shape_object.texture
     ]
     texts = rng.permutation(texts)[:NUM_HARD_NEGATIVES].tolist()
-    several = _phrase(found.texture, color, shape, language)
+    several = _phrase(shape_object.texture, color, shape, language)
     several = _plural(several) if language == 'en' else several
     texts += [count.format(several) for count in _COUNTS[language]]
     return texts[:NUM_HARD_NEGATIVES]
