@@ -302,8 +302,8 @@ class FGCLIP2Alignment(BaseModel):
 
 def _distinct(keys: Tensor) -> tuple[Tensor, Tensor]:
     """First row of each distinct key, and for every row its place among them."""
-    found, index = keys.unique(return_inverse=True)
-    first = index.new_full((len(found),), len(keys))
+    distinct, index = keys.unique(return_inverse=True)
+    first = index.new_full((len(distinct),), len(keys))
     first.scatter_reduce_(0, index, torch.arange(len(keys), device=keys.device), 'amin')
     return first, index
 

@@ -19,7 +19,7 @@ from pretrain.data.records import Sample, check_options, image_path, to_sample
 VIEWS = ('image', 'objects')
 BAD_RECORDS = ('raise', 'skip')
 MOST_IN_A_ROW = 100  # bad records; then it is not the records that are wrong
-_MOST_LOGGED = 10
+_MAX_LOGGED = 10
 
 
 class SampleMaker:
@@ -116,8 +116,8 @@ class BadRecords:
             raise error
         self.count += 1
         self._in_a_row += 1
-        if self.count <= _MOST_LOGGED:
-            last = '; more are counted, not told' if self.count == _MOST_LOGGED else ''
+        if self.count <= _MAX_LOGGED:
+            last = '; further ones are counted, not logged' if self.count == _MAX_LOGGED else ''
             print_log(
                 f'left out a bad record: {error}{last}', 'current', logging.WARNING
             )

@@ -63,10 +63,10 @@ def coco_to_records(
         if ann['category_id'] in base and not ann.get('iscrowd'):
             boxes.setdefault(ann['image_id'], []).append(ann)
     for image in coco['images']:
-        found = boxes.get(image['id'])
-        if not found:
+        annotations = boxes.get(image['id'])
+        if not annotations:
             continue
-        infos = [_box(ann, image, names, negatives) for ann in found]
+        infos = [_box(ann, image, names, negatives) for ann in annotations]
         record = {'f_path': image['file_name'], 'bbox_info': infos}
         yield record | ({LANGUAGE_KEY: True} if language == 'zh' else {})
 

@@ -104,11 +104,11 @@ def make_records(coco: dict, language: str, seed: int) -> Iterator[dict]:
     for image in coco['images']:
         stream = [seed, image['id'], LANGUAGES.index(language)]
         rng = np.random.default_rng(stream)
-        found = objects[image['id']]
-        texts = describe(found, language, rng)
+        image_objects = objects[image['id']]
+        texts = describe(image_objects, language, rng)
         sides = [image['width'], image['height']] * 2
         boxes = []
-        for o in found:
+        for o in image_objects:
             short, long = region_phrases(o, language)
             negatives = hard_negatives(o, language, rng, allowed)
             boxes.append(

@@ -139,10 +139,10 @@ class RecordStore(Sequence):
 
 def _find_files(path: Path, parents: tuple[Path, ...] = ()) -> list[Path]:
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix in ('.json', '.jsonl'))
-        if not found:
+        files = sorted(p for p in path.iterdir() if p.suffix in ('.json', '.jsonl'))
+        if not files:
             raise ValueError(f'folder {path} holds no .json or .jsonl file')
-        return found
+        return files
     if not path.is_file():
         where = f' (listed in {parents[-1]})' if parents else ''
         raise ValueError(f'there is no record file {path}{where}')

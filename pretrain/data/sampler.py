@@ -62,10 +62,11 @@ class BilingualSampler(Sampler):
             )
         languages = np.asarray(languages)
         self.members = [np.flatnonzero(languages == name) for name in LANGUAGES]
-        found = sum(map(len, self.members))
-        if found != len(dataset):
+        num_languages = sum(map(len, self.members))
+        if num_languages != len(dataset):
             raise ValueError(
-                f"{len(dataset)} records, but {found} languages that are 'en' or 'zh'"
+                f"{len(dataset)} records, but {num_languages} languages that are "
+                "'en' or 'zh'"
             )
         own_rank, own_world_size = get_dist_info()
         self.rank = own_rank if rank is None else rank

@@ -25,7 +25,7 @@ from pretrain.data.record_files import LANGUAGES, PathLike, language_of
 INDEX_NAME = 'index.json'
 IMAGE_ENDINGS = ('jpg', 'jpeg', 'png', 'webp')
 _BLOCK = 512  # of a tar file
-_MOST_OPEN = 16  # shards a process holds open
+_MAX_OPEN = 16  # shards a process holds open
 
 
 class ShardError(ValueError):
@@ -56,10 +56,10 @@ def find_shards(shards: PathLike | Sequence[PathLike]) -> list[Path]:
     """
     several = isinstance(shards, list | tuple)
     given = [os.fspath(path) for path in (shards if several else [shards])]
-    found = list(chain.from_iterable(map(_find, given)))
-    if not found:
+    paths = list(chain.from_iterable(map(_find, given)))
+    if not paths:
         raise ValueError('no shards were given, expected a path or a list of them')
-    return found
+    return paths
 
 
 def load_table(path: Path, entry: dict | None = None) -> np.ndarray:
@@ -137,7 +137,7 @@ class ShardReader:
         if table is None:
             table = _read_table(path.with_suffix('.npy'))
         self._open[path] = os.open(path, os.O_RDONLY), table
-        if len(self._open) > _MOST_OPEN:
+        if len(self._open) > _MAX_OPEN:
             os.close(self._open.popitem(last=False)[1][0])
         return self._open[path]
 
@@ -191,33 +191,33 @@ def _find(text: str) -> list[Path]:
         lines = [line.strip() for line in read_text(path).splitlines()]
         lines = [os.path.join(path.parent, line) for line in lines if line]
         return list(chain.from_iterable(map(_find, lines)))
-    found = []
+    paths = []
     for name in _expand(text):
         exists = Path(name).is_file()  # also where the name has a [ in it
         matches = [name] if exists else sorted(glob.glob(name))
         if not matches:
             raise ValueError(f'there is no shard {name}')
-        found += map(Path, matches)
-    return found
+        paths += map(Path, matches)
+    return paths
 
 
 def _find_in_folder(folder: Path) -> list[Path]:
     index = read_index(folder)
     if index is None:
-        found = sorted(folder.glob('*.tar'))
-        if not found:
+        paths = sorted(folder.glob('*.tar'))
+        if not paths:
             raise ValueError(f'folder {folder} holds no .tar shards')
-        return found
+        return paths
     if not index.get('complete'):
         raise ValueError(
             f'{folder} is not finished: run tools/convert_to_shards.py again with the '
             'same arguments, it goes on where it was'
         )
-    found = [folder / shard['name'] for shard in index['shards']]
-    for path in found:
+    paths = [folder / shard['name'] for shard in index['shards']]
+    for path in paths:
         if not path.is_file():
             raise ValueError(f'there is no shard {path}, but {INDEX_NAME} names it')
-    return found
+    return paths
 
 
 def _expand(text: str) -> Iterable[str]:

@@ -213,14 +213,14 @@ class ShardDataset(IterableDataset):
                 item = int(language[(place + step) % len(language)])
                 rng = np.random.default_rng((seed, epoch, item, _ITEM))
                 try:
-                    found = self._read(item, rng)
+                    new_samples = self._read(item, rng)
                 except ValueError as error:
                     self.bad.add(error)
                     num_bad += 1
                     continue
                 self.bad.add_good()
-                found[0].num_bad = num_bad
-                samples += found
+                new_samples[0].num_bad = num_bad
+                samples += new_samples
                 break
             else:
                 raise ValueError(f'none of {num_bad} samples of a language is usable')

@@ -176,12 +176,12 @@ def _groups(
 ) -> dict[str, frozenset[str]]:
     """Entry -> all entries that share a group with it, itself included."""
     what = f'{key!r} of {where}'
-    found = {name: {name} for name in entries}
+    related = {name: {name} for name in entries}
     for group in content.get(key, []):
         words = _known(word_list(group, what), entries, what)
         for word in words:
-            found[word].update(words)
-    return {name: frozenset(names) for name, names in found.items()}
+            related[word].update(words)
+    return {name: frozenset(names) for name, names in related.items()}
 
 
 def expect(value: object, kind: type, what: str) -> None:

@@ -31,7 +31,7 @@ _MADE_AFTER = ('制成', '做成', '制作', '做的', '材质', '质地', '材�
 _SEVERAL = ('都', '互相', '一起', '彼此', '分别', '并排', '们', '合影', '之间', '相互')
 _CLAUSE_ENDS = '，。；！？,.;!?'
 # start of a term -> its end and what it may stand for
-Found = dict[int, tuple[int, tuple[Reading, ...]]]
+Terms = dict[int, tuple[int, tuple[Reading, ...]]]
 
 
 class ChineseSentence(Sentence):
@@ -57,27 +57,27 @@ class Chinese(Grammar):
     def parse(self, text: str) -> ChineseSentence:
         sentence = ChineseSentence(text)
         low = sentence.low
-        found: Found = {}
+        terms: Terms = {}
         start = 0
         while start < len(low):
             term = self._index.find(low, start)
             if term and term[1]:
-                found[start] = (start + len(term[0]), term[1])
+                terms[start] = (start + len(term[0]), term[1])
             start += len(term[0]) if term else 1
-        for start, (end, readings) in found.items():
+        for start, (end, readings) in terms.items():
             for reading in readings:
                 slot = Slot(start, end, start, end, reading, reading.form)
                 rule = getattr(self, f'_is_{reading.axis.rule}')
-                if rule(low, slot, found) and self._allowed(low, slot, reading.entry):
+                if rule(low, slot, terms) and self._allowed(low, slot, reading.entry):
                     sentence.slots.append(slot)
                     break
         self._join(sentence)
         return sentence
 
-    def _is_free(self, text: str, slot: Slot, found: Found) -> bool:
+    def _is_free(self, text: str, slot: Slot, terms: Terms) -> bool:
         return True
 
-    def _is_bare(self, text: str, slot: Slot, found: Found) -> bool:
+    def _is_bare(self, text: str, slot: Slot, terms: Terms) -> bool:
         """红色 anywhere; 红 before a noun, behind a measure word, 的, a term, ..."""
         if text[slot.end - 1] == '色':
             return True
@@ -86,25 +86,25 @@ class Chinese(Grammar):
             return False
         if not before or before in _BARE_AFTER:
             return True
-        return any(end == slot.start for end, _ in found.values())
+        return any(end == slot.start for end, _ in terms.values())
 
-    def _is_attributive(self, text: str, slot: Slot, found: Found) -> bool:
+    def _is_attributive(self, text: str, slot: Slot, terms: Terms) -> bool:
         """Before 的, a noun or another attribute; or 由...制成."""
         rest = text[slot.end :]
         if text[: slot.start].endswith(_MADE_BEFORE) or rest.startswith(_MADE_AFTER):
             return True
-        if rest.startswith('和') and slot.end + 1 in found:
+        if rest.startswith('和') and slot.end + 1 in terms:
             return True
         return bool(CHINESE.match(rest)) and rest[0] not in _NO_NOUN
 
-    def _is_localizer(self, text: str, slot: Slot, found: Found) -> bool:
+    def _is_localizer(self, text: str, slot: Slot, terms: Terms) -> bool:
         """桌子上 in 在...桌子上, or before 的, 有, 放 and 摆."""
         clause = text[: slot.start]
         for sign in _CLAUSE_ENDS:
             clause = clause.rpartition(sign)[2]
         return '在' in clause or text[slot.end : slot.end + 1] in tuple('的有放摆')
 
-    def _is_count(self, text: str, slot: Slot, found: Found) -> bool:
+    def _is_count(self, text: str, slot: Slot, terms: Terms) -> bool:
         """A number before a measure word: 一只狗, not 第一只, 一个个, 一头金发."""
         measure, rest = text[slot.end : slot.end + 1], text[slot.end + 1 :]
         if measure not in _MEASURES or rest.startswith(measure) or not measure:

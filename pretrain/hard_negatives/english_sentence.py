@@ -64,8 +64,8 @@ class TermIndex:
         for term, readings in terms.items():
             words = term.replace('-', ' ').split()
             self._by_word.setdefault(words[0], []).append((words, readings))
-        for found in self._by_word.values():
-            found.sort(key=lambda term: -len(term[0]))
+        for candidates in self._by_word.values():
+            candidates.sort(key=lambda term: -len(term[0]))
 
     def find(self, words: list[str], first: int) -> Span | None:
         """The longest term that starts at a token; hyphens in it do not matter."""

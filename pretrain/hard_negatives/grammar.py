@@ -72,10 +72,10 @@ class Grammar(ABC):
     def options(self, text: str) -> tuple[Sentence, list[Option]]:
         """Every exchange of one attribute that leaves a well-formed, false text."""
         sentence = self.parse(text)
-        found = [
+        options = [
             option for slot in sentence.slots for option in self._fill(sentence, slot)
         ]
-        return sentence, found
+        return sentence, options
 
     @abstractmethod
     def parse(self, text: str) -> Sentence:

@@ -60,16 +60,16 @@ class NameMatcher:
 
     def find(self, text: str) -> list[str]:
         """The names that a text contains, each once."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         if self._names:
             for attributes in (False, True):
                 tokens = self._tokens(text, attributes)
                 for i, (equal, _) in enumerate(tokens):
                     for word in equal:
                         for words, name in self._names.get(word, ()):
-                            if name not in found and _follows(tokens, i, words):
-                                found[name] = None
-        return list(found)
+                            if name not in names and _follows(tokens, i, words):
+                                names[name] = None
+        return list(names)
 
     def _tokens(self, text: str, attributes: bool) -> list[_Token]:
         """Normalised words; attribute terms as one word, by entry, if asked for."""
@@ -148,17 +148,17 @@ def find_overlap(
     """
     lexicons = [Lexicon(language, built_in(language)) for language in LANGUAGES]
     matcher = NameMatcher(names, lexicons)
-    found: dict[str, dict] = {}
+    report: dict[str, dict] = {}
     for record in records:
         for box in record.get('bbox_info') or ():
             for key in NEGATIVE_KEYS:
                 for text in (box.get(key) or {}).values():
                     for name in matcher.find(text):
-                        entry = found.setdefault(name, {'count': 0, 'examples': []})
+                        entry = report.setdefault(name, {'count': 0, 'examples': []})
                         entry['count'] += 1
                         if len(entry['examples']) < _MAX_EXAMPLES:
                             entry['examples'].append(text)
-    return found
+    return report
 
 
 def _may_be_inside(reading: Reading) -> bool:

@@ -80,8 +80,8 @@ def _fill_box(
     if old is not None and not isinstance(old, dict):
         raise ValueError(f'{key} must be an object {{"0": text}}, got {old!r:.80}')
     if old and not overwrite:
-        found = any(writer.forbidden.find(text) for text in map(str, old.values()))
-        return ['kept', 'forbidden'] if found else ['kept']
+        forbidden = any(writer.forbidden.find(text) for text in map(str, old.values()))
+        return ['kept', 'forbidden'] if forbidden else ['kept']
     if phrase is not None and not isinstance(phrase, str):
         raise ValueError(f'{kind}_expr must be a text, got {phrase!r:.80}')
     negatives = writer.write(phrase, language) if phrase else []

@@ -96,16 +96,16 @@ class HardNegativeWriter:
             raise ValueError(f'language must be one of {LANGUAGES}, got {language!r}')
         grammar = self.grammars[language]
         sentence, options = grammar.options(text)
-        found: dict[str, str] = {}
+        negatives: dict[str, str] = {}
         for option in self._in_turn(text, options):
             negative = grammar.write(sentence, option)
             key = negative.lower()
-            if key == text.lower() or key in found or self.forbidden.find(negative):
+            if key == text.lower() or key in negatives or self.forbidden.find(negative):
                 continue
-            found[key] = negative
-            if len(found) == self.num:
+            negatives[key] = negative
+            if len(negatives) == self.num:
                 break
-        return list(found.values())
+        return list(negatives.values())
 
     def _in_turn(self, text: str, options: Sequence[Option]) -> Iterator[Option]:
         """All options: families take turns, then the slots of a family."""
