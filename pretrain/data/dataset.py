@@ -117,7 +117,8 @@ class BadRecords:
         self.count += 1
         self._in_a_row += 1
         if self.count <= _MAX_LOGGED:
-            last = '; further ones are counted, not logged' if self.count == _MAX_LOGGED else ''
+            is_last = self.count == _MAX_LOGGED
+            last = '; further ones are counted, not logged' if is_last else ''
             print_log(
                 f'left out a bad record: {error}{last}', 'current', logging.WARNING
             )
