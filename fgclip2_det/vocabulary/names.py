@@ -25,7 +25,7 @@ LANGUAGES = ('en', 'zh', 'both', 'mixed')
 def parts_of(
     names: Sequence[str], parts: Mapping[str, Sequence[str]] | None
 ) -> dict[str, Sequence[str]]:
-    """Of a table of parts, those that ``Vocabulary(names)`` takes."""
+    """The entries of a table of parts that ``Vocabulary(names)`` accepts."""
     known = {normalize_name(name) for name in names if isinstance(name, str)}
     return {
         n: texts for n, texts in (parts or {}).items() if normalize_name(n) in known
@@ -120,7 +120,8 @@ def read_coco_names(
         splits = [c.get('split') for c in categories]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f'{path} is no COCO annotation file with categories ({error!r}); expected '
+            f'{path} is not a COCO annotation file with categories ({error!r}); '
+            'expected '
             "{'categories': [{'id': 1, 'name': 'cat'}, ...]}"
         ) from error
     whole = None not in splits
