@@ -1,4 +1,4 @@
-"""Sums of scores, of probabilities of several sources, and of logits."""
+"""Weighted sums: of scores, of probabilities of several sources, and of logits."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
 
     @property
     def needs_image(self) -> bool:
-        """Whether ``forward`` wants the whole image's cosines."""
+        """Whether ``forward`` needs the whole image's cosines."""
         return self.image_weight > 0
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What all fusion rules share: similarities, weights, checks."""
+"""Base class of the fusion rules: similarities, weights and checks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ScoreFusion(nn.Module):
 
     Raises:
         ValueError: for weights outside [0, 1], a temperature that is not positive and
-            finite, values that are no numbers, or ``beta`` beside a sequence.
+            finite, values that are not numbers, or ``beta`` beside a sequence.
     """
 
     needs_image = False  # whether forward takes image_cosines
@@ -53,7 +53,7 @@ class ScoreFusion(nn.Module):
         self.alpha, self.beta, self.temperature = alpha, beta, temperature
 
     def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
-        """Told whenever the vocabulary changes; most rules do not mind.
+        """Called whenever the vocabulary changes; most rules ignore it.
 
         Args:
             embeds: (C, D) of the names, normalised.

@@ -1,4 +1,4 @@
-"""Class-wise NMS of many names on few boxes."""
+"""Class-wise NMS for many classes that share few boxes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def class_nms(
     nms: dict,
     max_per_img: int,
 ) -> tuple[Tensor, Tensor]:
-    """The best detections after NMS in every class, as ``multiclass_nms`` means them.
+    """The best detections after class-wise NMS, as defined by ``multiclass_nms``.
 
-    All names share one box a region here, so overlaps are computed once for the boxes.
-    NMS goes by descending score, so the best ``max_per_img`` detections depend on the
-    best candidates alone: as many are taken as decide the answer, however many names
-    pass the threshold. Labels and pictures may be large, see :mod:`..label_nms`.
+    All classes share one box per region here, so overlaps are computed once. NMS visits
+    candidates by descending score, so the best ``max_per_img`` detections depend on the
+    best candidates only: just enough of them are processed, however many classes pass
+    the threshold. Exact for large labels and images, see :mod:`..label_nms`.
 
     Args:
         bboxes: (n, 4) xyxy.
-        scores: (n, C); NaN is no detection.
+        scores: (n, C); NaN is not a detection.
         score_thr: lowest score that counts, exclusive.
-        nms: ``dict(type='nms', iou_threshold=0.5)``; other kinds are MMDetection's.
-        max_per_img: D, detections at most.
+        nms: ``dict(type='nms', iou_threshold=0.5)``; other types are run by mmcv.
+        max_per_img: D, maximum number of detections.
 
     Returns:
         Boxes with scores (k, 5), by descending score, and labels (k,), k <= D.
@@ -61,6 +61,6 @@ def class_nms(
 
 
 def _greedy(overlaps: Tensor, box: Tensor, label: Tensor) -> Tensor:
-    """Indices of candidates that no better, kept one of their class overlaps."""
+    """Indices of candidates that no better kept one of the same class overlaps."""
     over = overlaps[box[:, None], box] & (label[:, None] == label)
     return keep_first(over).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Which names count in training where images are not annotated for all of them."""
+"""Federated annotations: the names that take part in the loss of each image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FederatedNames:
         power: see ``num_names``.
 
     Raises:
-        ValueError: neither or both ways are asked for.
+        ValueError: if neither or both of the two ways are chosen.
 
     Reference: Gupta et al. (arXiv:1908.03195), section 3; Detic (arXiv:2201.02605),
     federated loss of 50 names and power 0.5.
@@ -45,7 +45,7 @@ class FederatedNames:
         """Images that every name occurs in, for ``num_names``.
 
         Raises:
-            ValueError: they are needed and missing.
+            ValueError: if they are needed and missing.
         """
         if self.image_lists:
             return

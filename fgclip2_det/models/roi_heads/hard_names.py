@@ -1,4 +1,4 @@
-"""Texts that a name is easily taken for, as negatives in a detector's training."""
+"""Hard negatives of class names in a detector's training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
 
 class HardNames(nn.Module):
-    """Hard negatives of the base names, and the loss against them.
+    """Hard negative texts of the base names, and the loss against them.
 
     Args:
         texts: {name: [text, ...]}, or a JSON file of it: texts one attribute off, for
             example ('red cup': ['blue cup', 'red plate']). None: the base names whose
             text embeddings are nearest.
         num: negatives a name, at most.
-        loss_weight: of FGT in FG-CLIP 2's stage 2 is 0.5.
+        loss_weight: weight of the loss; FG-CLIP 2's stage 2 has 0.5 for FGT.
 
     Raises:
-        ValueError: a file or value that is no such mapping.
+        ValueError: a file or value that is not such a mapping.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Region embeddings against a vocabulary that can be exchanged."""
+"""Classification of region embeddings with an exchangeable vocabulary."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RegionTextClassifier(BaseModule):
     Args:
         in_features: channels of a region feature.
         embed_dims: D of the text embeddings.
-        background: a text ('background') for what is no object, encoded like a
+        background: a text ('background') for what is not an object, encoded like a
             name, or None for a learned embedding.
         logit_scale: initial log inverse temperature; 'released' copies scale and
             bias from the encoder when the vocabulary is set first.
@@ -108,7 +108,7 @@ class RegionTextClassifier(BaseModule):
     def set_embeds(
         self, embeds: Tensor, is_base: Tensor, encoder: FGCLIP2 | str
     ) -> None:
-        """Exchange the names.
+        """Set the text embeddings of a new vocabulary.
 
         Args:
             embeds: (C, D), or (C + 1, D) with the background text last.
