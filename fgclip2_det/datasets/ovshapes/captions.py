@@ -1,4 +1,4 @@
-"""What OVShapes says about its pictures, in English and Chinese."""
+"""Captions and region phrases of OVShapes, in English and Chinese."""
 
 from collections.abc import Collection, Sequence
 from itertools import pairwise
@@ -40,12 +40,12 @@ def hard_negatives(
         shape_object: the object.
         language: 'en' or 'zh'.
         rng: chooses ten where there are more, and their order.
-        allowed: classes that may be named. Training passes the base classes: a
-            negative that names a novel pair teaches that the pair is never there.
-            None allows all 80.
+        allowed: classes that may be named. Training passes the base classes, since a
+            negative with a novel pair would teach that the pair never occurs. None
+            allows all 80.
 
-    Where colour, shape and texture give fewer than ten (an allowed class has at
-    least nine), the count is changed: 'two striped red circles'.
+    If colour, shape and texture give fewer than ten (an allowed class has at least
+    nine), the count is changed: 'two striped red circles'.
     """
     color, shape = shape_object.shape_class.color, shape_object.shape_class.shape
     named = OVSHAPES_CLASSES if allowed is None else allowed
@@ -72,14 +72,13 @@ def hard_negatives(
 def describe(
     objects: Sequence[ShapeObject], language: str, rng: np.random.Generator
 ) -> dict[str, str]:
-    """Short and long caption of a picture.
+    """Short and long caption of an image.
 
-    The short one names up to three objects; the long one names all with their
-    textures from left to right, and says where neighbours in that order are to each
-    other.
+    The short caption names up to three objects; the long one names all objects with
+    their textures from left to right, and the relation of each to the next one.
 
     Args:
-        objects: of one picture, at least one.
+        objects: objects of one image, at least one.
         language: 'en' or 'zh'.
         rng: chooses the objects of the short caption and the direction of relations.
 

@@ -1,4 +1,4 @@
-"""Writes OVShapes to disk: images, COCO files and the manifest that guards them."""
+"""Generates OVShapes on disk: images, COCO files and a manifest with checksums."""
 
 import hashlib
 import json
@@ -267,7 +267,7 @@ def _check_manifest(folder: Path, params: dict) -> None:
         if key[-1:] == ('annotations',):
             name = f'{key[1]}.json'
         raise ValueError(
-            f'OVShapes in {folder} was cut short or edited: {_MANIFEST} says {name} = '
+            f'OVShapes in {folder} is incomplete or edited: {_MANIFEST} has {name} = '
             f'{expected.get(key)}, found {actual.get(key)}; {remedy}'
         )
     _VERIFIED.add(path)
