@@ -1,4 +1,4 @@
-"""Training curves as a picture, from the logs of one stage or of several."""
+"""Plots of training curves, from the logs of one or several stages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw_curves(work_dirs: Sequence[str | os.PathLike], out: str | os.PathLike) 
 
     Args:
         work_dirs: of the stages, in their order.
-        out: picture file.
+        out: image file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Measure an encoder: ``python -m pretrain.evaluate --checkpoint FOLDER --out M.json``.
+"""Evaluate an encoder: ``python -m pretrain.evaluate --checkpoint DIR --out M.json``.
 
 The command line of ``fgclip2_det.zeroshot``.
 """

@@ -1,4 +1,4 @@
-"""The encoder in training: embeddings of a batch, and the losses between them."""
+"""The training model: embeddings of a batch and the alignment losses."""
 
 from __future__ import annotations
 

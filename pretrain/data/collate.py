@@ -1,4 +1,4 @@
-"""Samples to a batch of tensors."""
+"""Collation of samples into a batch of tensors."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -264,7 +264,7 @@ class _CachedIds:
 def with_windows(
     images: ImageBatch, scenes: Sequence[tuple[int, float, float] | None]
 ) -> ImageBatch:
-    """Images with the places of those that are parts of a scene.
+    """Images with the positions of those that are parts of a scene.
 
     Args:
         images: B images.

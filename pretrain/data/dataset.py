@@ -1,4 +1,4 @@
-"""Records as a data set: pictures with their captions, boxes and phrases."""
+"""Data set of records: images with their captions, boxes and phrases."""
 
 import logging
 import os
@@ -23,14 +23,14 @@ _MAX_LOGGED = 10
 
 
 class SampleMaker:
-    """Turns a record and its picture into samples, as one set of options says.
+    """Turns a record and its image into samples, according to its options.
 
     Args:
         expr, max_anns, ann_choice, short_prefix: see
             :func:`pretrain.data.records.to_sample`.
-        view: 'image' makes one sample of the whole picture, 'objects' one per box
+        view: 'image' makes one sample of the whole image, 'objects' one per box
             (:func:`pretrain.data.crops.object_samples`).
-        image_size: with 'image' the picture is resized to this, a side or (h, w) in
+        image_size: with 'image' the image is resized to this, a side or (h, w) in
             pixels; None leaves it as it is. With 'objects' it is the longer side of
             a view.
         context, jitter, position_grid: of 'objects'.
@@ -94,7 +94,7 @@ class SampleMaker:
 
 
 class BadRecords:
-    """What to do with a record that cannot be used: raise, or leave out and count.
+    """Handling of unusable records: raise, or skip and count them.
 
     Args:
         policy: 'raise' or 'skip'.
@@ -147,7 +147,7 @@ class AlignmentDataset(Dataset):
             several ``ann``.
         bad_records: 'raise' a ValueError naming file and record; or 'skip': the
             next record of the same language takes its place and is counted
-            (``Sample.num_bad``). A picture is never made up.
+            (``Sample.num_bad``). No image is ever replaced by a dummy.
         **options: of :class:`SampleMaker`: ``expr``, ``max_anns``, ``ann_choice``,
             ``short_prefix``, ``view``, ``image_size``, ``context``, ``jitter``,
             ``position_grid``.

@@ -34,7 +34,7 @@ _BY_ID = {c.category_id: c for c in OVSHAPES_CLASSES + EXTRA_CLASSES}
 class OVShapesAlignmentDataset(AlignmentDataset):
     """OVShapes' train images, each once in English and once in Chinese.
 
-    Only base classes are in the pictures, and no text names another pair. The
+    The images contain base classes only, and no text names another class. The
     records are FineHARD's (spec D.2) and lie beside the images, so they serve as an
     example of the format, too.
 

@@ -1,4 +1,4 @@
-"""Agrees on the resolution of a step, and moves its batch to the device."""
+"""Data preprocessor: one patch budget per step in all processes; moves the batch."""
 
 from dataclasses import replace
 

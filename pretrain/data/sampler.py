@@ -1,4 +1,4 @@
-"""Batches of one language each, the same for any number of processes."""
+"""Sampling of single-language batches that do not depend on the number of processes."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -19,7 +19,7 @@ _ITEM = 2  # tells an item's seed from others made of the same numbers
 
 @DATA_SAMPLERS.register_module()
 class BilingualSampler(Sampler):
-    """The order of a run: which records of which language meet in which batch.
+    """The order of a run: which records of which language form which batch.
 
     It belongs to a :class:`BilingualBatchSampler`, which knows the batch size::
 
@@ -65,7 +65,7 @@ class BilingualSampler(Sampler):
         num_languages = sum(map(len, self.members))
         if num_languages != len(dataset):
             raise ValueError(
-                f"{len(dataset)} records, but {num_languages} languages that are "
+                f'{len(dataset)} records, but {num_languages} languages that are '
                 "'en' or 'zh'"
             )
         own_rank, own_world_size = get_dist_info()

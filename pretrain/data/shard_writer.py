@@ -1,4 +1,4 @@
-"""Records and their pictures, packed into tar shards."""
+"""Conversion of records and their images to tar shards."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def write_shards(
         max_per_shard: samples.
         max_bytes: of a shard; one sample may exceed it.
         bad_records: 'raise', or 'skip' and count.
-        decode: decode every picture in full, instead of looking at its header.
+        decode: decode every image in full, instead of reading its header only.
         progress: called with the number of records done.
 
     Returns:

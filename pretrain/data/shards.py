@@ -178,7 +178,7 @@ class ShardDataset(IterableDataset):
                 earlier skip. With ``infinite`` it may reach over several epochs.
 
         Raises:
-            ValueError: if it is no multiple of ``batch_size`` or beyond the epoch.
+            ValueError: if it is not a multiple of ``batch_size`` or beyond the epoch.
         """
         done, odd = divmod(num_samples, self.batch_size)
         if num_samples < 0 or odd or (done > len(self) and not self.infinite):

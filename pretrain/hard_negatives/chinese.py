@@ -1,4 +1,4 @@
-"""Attributes of a Chinese text, which has no spaces: where they are."""
+"""Recognition and replacement of attributes in Chinese texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_COUNT_AFTER = _NUMERALS | frozenset('每另同这那某哪唯其统万不')
 _BARE_AFTER = _MEASURES | frozenset(
     '的和与跟及、，。；：,.;:！!（(有是着穿戴在了把被一两三四五六七八九十对很只'
 )
-# characters behind a word that show it is no attribute of what follows
+# characters behind a word that show that it is not an attribute of what follows
 _NO_NOUN = frozenset('上里外后前内中旁下在和与是有了着过也都被把将')
 _MADE_BEFORE = ('由', '用', '以')
 _MADE_AFTER = ('制成', '做成', '制作', '做的', '材质', '质地', '材料', '构成', '打造')
@@ -43,11 +43,11 @@ class ChineseSentence(Sentence):
 
 
 class Chinese(Grammar):
-    """Slots of Chinese.
+    """Attribute slots of Chinese texts.
 
-    Words are found longest first, without a segmentation: protected words (黑板) keep
-    their characters together, and single characters (红苹果) count only behind a
-    measure word, 的 and the like.
+    Words are matched longest first, without a segmentation: protected words (黑板) are
+    not split, and single characters (红苹果) count only after a measure word, 的 and
+    the like.
     """
 
     def __init__(self, lexicon: Lexicon) -> None:

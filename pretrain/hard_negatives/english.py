@@ -1,4 +1,4 @@
-"""Attributes of an English text: where they are, and how the sentence follows."""
+"""Recognition and replacement of attributes in English texts, with agreement."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _NUMBERS_BEFORE = {'are': 'is', 'were': 'was'}
 
 
 class English(Grammar):
-    """Slots and grammar of English.
+    """Attribute slots and grammar of English.
 
-    A slot needs surroundings that show what its word means: 'glass' before a noun or
-    behind 'made of' is a material, in 'a glass of milk' it is none. Articles follow
-    the new word, and nouns and 'is' follow a number. What is uncertain is left alone.
+    A slot needs context that disambiguates its word: 'glass' before a noun or after
+    'made of' is a material, in 'a glass of milk' it is not. Articles agree with the
+    new word, and nouns and 'is' with a number. Ambiguous words are left unchanged.
     """
 
     def __init__(self, lexicon: Lexicon) -> None:
@@ -68,7 +68,7 @@ class English(Grammar):
     def _form(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """The form for the place, or None where it is no attribute."""
+        """The form for the place, or None if it is not an attribute."""
         rule = reading.axis.rule
         if rule == 'free' and reading.entry.name in reading.axis.needs_noun:
             rule = 'described'
@@ -200,7 +200,7 @@ class English(Grammar):
         return not axis.condition('never_after', entry) & before
 
     def _join(self, sentence: EnglishSentence) -> None:
-        """Chains such as 'red, white and blue'; 'blue-green' is no slot at all."""
+        """Chains such as 'red, white and blue'; 'blue-green' is not a slot."""
         dropped: set[int] = set()
         by_axis: dict[Axis, list[Slot]] = {}
         for slot in sentence.slots:

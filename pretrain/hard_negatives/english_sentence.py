@@ -1,4 +1,4 @@
-"""An English text as tokens, with the attribute words that were found in it."""
+"""Tokens of an English text and the attribute words among them."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class EnglishSentence(Sentence):
         return letters[i].isupper() and letters[after].isupper()
 
     def ends_phrase(self, i: int) -> bool:
-        """Whether token ``i`` is no part of the noun phrase before it."""
+        """Whether token ``i`` is not part of the noun phrase before it."""
         word = self.word(i)
         if not word.replace("'", '').replace('’', '').isalpha():
             return True

@@ -1,4 +1,4 @@
-"""English articles, plurals and singulars of the words that captions use."""
+"""English articles, plurals and singulars."""
 
 from .english_words import IRREGULAR_PLURALS, IRREGULAR_SINGULARS, UNCOUNTED
 

@@ -1,4 +1,4 @@
-"""All attribute words of a language, and files with more of them."""
+"""Lexicons: all attribute words of a language, built in and from users' files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Lexicon:
             added to those before: an axis of the same name gets more entries.
 
     Raises:
-        ValueError: a part is not as :func:`read_lexicon` describes it.
+        ValueError: if a part does not follow :func:`read_lexicon`.
     """
 
     def __init__(self, language: str, *contents: Mapping) -> None:
@@ -96,16 +96,15 @@ def read_lexicon(path: Path | str) -> dict[str, dict]:
 
     An entry is a word, a list of synonyms (the first is written) or
     ``{form: word or list}``; ``near`` entries never replace one another, those of a
-    group of ``kinds`` do so more often. The other keys
-    of an axis are the arguments of ``Axis``. Chinese colours have the forms '色'
-    (红色) and '' (红). An existing family and axis
-    (color/color, material/material, ...) gets the entries added.
+    group of ``kinds`` do so more often. The other keys of an axis are the arguments of
+    ``Axis``. Chinese colours have the forms '色' (红色) and '' (红). The entries of an
+    existing family and axis (color/color, material/material, ...) are added to it.
 
     Returns:
         language -> content for :class:`Lexicon`.
 
     Raises:
-        ValueError: no JSON, or a part that is not as above, named.
+        ValueError: naming the file and the part that is invalid.
     """
     path = Path(path)
     content = read_json(path)
@@ -119,7 +118,7 @@ def read_lexicon(path: Path | str) -> dict[str, dict]:
 
 
 def built_in(language: str) -> dict:
-    """Content of the lexicon that comes with this package."""
+    """Content of the built-in lexicon of a language."""
     if language not in LANGUAGES:
         raise ValueError(f'language must be one of {LANGUAGES}, got {language!r}')
     return word_file(f'lexicon_{language}')

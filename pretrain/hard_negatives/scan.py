@@ -1,4 +1,4 @@
-"""Which language a text is in, and the longest terms of a Chinese text."""
+"""Language of a text, and longest-match search of terms in Chinese text."""
 
 from __future__ import annotations
 

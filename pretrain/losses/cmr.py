@@ -1,4 +1,4 @@
-"""L_CMR: a margin between the true text and each hard negative, which adapts."""
+"""L_CMR: rank loss with an adaptive margin between true text and hard negatives."""
 
 import torch
 import torch.nn.functional as F

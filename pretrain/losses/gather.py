@@ -1,4 +1,4 @@
-"""Collectives that losses share. Every one is an identity without a process group.
+"""Collectives of the losses. Each is the identity without a process group.
 
 Each rank returns its share of a loss, scaled so that the *mean* over ranks is the
 loss of one process on the concatenated batch; that is the mean which

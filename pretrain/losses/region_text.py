@@ -1,4 +1,4 @@
-"""L_FGV: regions against the phrases of the global batch."""
+"""L_FGV: contrastive loss of regions and the phrases of the global batch."""
 
 import torch
 import torch.nn.functional as F

@@ -90,7 +90,7 @@ def test_user_lexicon(tmp_path):
         ),
         (
             '{"en": {"families": {"a": {"b": {"entries": ["x"], "near": [["z"]]}}}}}',
-            "names 'z', which is no entry",
+            "names 'z', which is not an entry",
         ),
         (
             '{"en": {"families": {"color": {"color": {"entries": ["grey"]}}}}}',
