@@ -1,4 +1,4 @@
-"""Images to patches, as FG-CLIP 2 was trained to see them.
+"""Preprocessing of images into patches, as in FG-CLIP 2's training.
 
 RGB -> patch budget -> resize to multiples of the patch size (PIL, bilinear) ->
 (x / 255 - 0.5) / 0.5 -> patches. Same numbers as the released processor, with two
@@ -166,7 +166,7 @@ def patchify(pixels: Tensor, patch_size: int = 16) -> Tensor:
     Inside a patch the order is row, column, channel.
 
     Raises:
-        ValueError: if H or W is no multiple of ``patch_size``.
+        ValueError: if H or W is not a multiple of ``patch_size``.
     """
     batch_size, channels, height, width = pixels.shape
     if height % patch_size or width % patch_size:

@@ -1,4 +1,4 @@
-"""The picture of a data sample, as a pipeline gave it to the detector."""
+"""The image of a data sample in the orientation in which the detector saw it."""
 
 from collections.abc import Mapping
 
@@ -27,12 +27,13 @@ _FLIPS = {
 
 
 def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
-    """Picture in whose pixels the sample's boxes are, 8-bit RGB.
+    """Image in whose pixels the sample's boxes are, 8-bit RGB.
 
-    Loaders differ in what they turn: of a WebP with an EXIF orientation OpenCV makes
-    the image as it lies in the file, Pillow the upright one. ``ori_shape`` says which
-    one the detector was given. Where both have the same size (a square, or upside
-    down), the one that looks like the network's input is taken.
+    Loaders differ in the orientations that they apply: OpenCV returns a WebP with an
+    EXIF orientation as it is stored in the file, Pillow upright. ``ori_shape`` shows
+    which one the detector was given. If both have the same size (a square image, or
+    one rotated by 180 degrees), the one that correlates with the network's input is
+    used.
 
     Args:
         meta: ``metainfo`` of the sample: ``img_path``, and as far as known
@@ -41,13 +42,13 @@ def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
         inputs: (3, H, W) of this sample, normalised or not, padded or not.
 
     Raises:
-        ValueError: if the picture is not named, cannot be read, or has another size
-            than the detector's; and if nothing tells how a WebP or AVIF lies.
+        ValueError: if the image has no path, cannot be read, or has another size than
+            the detector's; and if the orientation of a WebP or AVIF is ambiguous.
     """
     path = meta.get('img_path')
     if not path:
         raise ValueError(
-            'a data sample has no img_path, which the picture is read from; add it '
+            'a data sample has no img_path, which the image is read from; add it '
             "to PackDetInputs' meta_keys"
         )
     picture, shape = load_image(path), meta.get('ori_shape')
@@ -72,7 +73,7 @@ def _is_upright(
     meta: Mapping,
     inputs: Tensor | None,
 ) -> bool:
-    """Whether the detector saw the upright picture, not the one in the file."""
+    """Whether the detector saw the upright image, not the stored one."""
     if header.orientation == 1:
         return True
     if header.upright != header.stored:
@@ -88,13 +89,13 @@ def _is_upright(
         return True
     raise ValueError(
         f'{meta["img_path"]}: {describe_sizes(header, detector=seen)}: this does not '
-        'tell if it was turned, and the network was given another picture; save it '
+        'tell if it was turned, and the network was given another image; save it '
         'upright, without an orientation'
     )
 
 
 def _thumbnail(inputs: Tensor, meta: Mapping) -> Tensor:
-    """(32, 32) grey, of the part of the input that is picture, not padding."""
+    """(32, 32) greyscale thumbnail of the input without its padding."""
     height, width = meta.get('img_shape', inputs.shape[-2:])[:2]
     factor = meta.get('scale_factor')  # (w, h)
     if factor is not None:
@@ -107,7 +108,7 @@ def _thumbnail(inputs: Tensor, meta: Mapping) -> Tensor:
 
 
 def _likeness(picture: Image.Image, thumbnail: Tensor) -> float:
-    """Correlation in -1 to 1; 0 if one of them is of one colour."""
+    """Correlation in [-1, 1]; 0 if one of the two is uniform."""
     small = picture.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     other = torch.from_numpy(np.asarray(small, dtype=np.float32)).mean(-1)
     correlation = torch.corrcoef(torch.stack([thumbnail.flatten(), other.flatten()]))[

@@ -1,9 +1,9 @@
-"""Text to token ids, as FG-CLIP 2 was trained to read them.
+"""Tokenization of texts, as in FG-CLIP 2's training.
 
 The released models use Gemma's vocabulary through the fast (`tokenizers`)
-implementation, so that is what decides here, for both kinds of file:
+implementation, which is the reference here, for both kinds of file:
 
-* ``tokenizer.json`` is run by `tokenizers` as it stands;
+* ``tokenizer.json`` is run by `tokenizers` unchanged;
 * ``tokenizer.model`` of Gemma's kind (BPE, no normaliser, no dummy prefix) is
   turned into the same fast tokenizer. SentencePiece itself would differ on odd
   texts: it spells out special tokens (``'<eos>'`` is one id here), it lets
@@ -156,7 +156,7 @@ class FGCLIP2Tokenizer:
                 text.encode()
             except UnicodeEncodeError as error:
                 raise ValueError(
-                    f'text {index} is no valid Unicode: {_shorten(text)}; decode its '
+                    f'text {index} is not valid Unicode: {_shorten(text)}; decode its '
                     'bytes as UTF-8'
                 ) from error
         texts = [text.lower() for text in texts]
@@ -235,7 +235,7 @@ def _gemma_tokenizer(names: list[str], types: list[int]) -> Tokenizer:
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """(number, value) of a protocol buffer message's fields, in file order.
 
-    Written out because the protobuf package is no requirement.
+    Written out because the protobuf package is not a requirement.
     Reference: https://protobuf.dev/programming-guides/encoding/
     """
     at = 0

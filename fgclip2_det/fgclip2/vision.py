@@ -1,4 +1,4 @@
-"""Vision tower: patches of any grid in, tokens and a global embedding out."""
+"""Vision tower: tokens and a global embedding from patches of any grid."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_where_nothing_tells(tmp_path):
 def test_another_size_is_a_sentence(tmp_path):
     path = save(tmp_path / 'a.jpeg', (64, 48), 6)
     match = (
-        r'a\.jpeg: the picture has 48 x 64 pixels upright \(64 x 48 in the file, which '
+        r'a\.jpeg: the image has 48 x 64 pixels upright \(64 x 48 in the file, which '
         r'EXIF orientation 6 turns\), the detector saw 32 x 24'
     )
     with pytest.raises(ValueError, match=match):
