@@ -38,7 +38,8 @@ def worker(args: argparse.Namespace) -> None:
     from mmdet.registry import HOOKS
     from mmengine.hooks import Hook
 
-    import fgclip2_det.engine.launch as launch
+    from fgclip2_det.engine.config import load_config
+    from fgclip2_det.engine.runner import build_runner
 
     torch.set_num_threads(args.threads)
     rank, world = (int(os.environ.get(k, d)) for k, d in
@@ -60,7 +61,7 @@ def worker(args: argparse.Namespace) -> None:
             records.append(record)
 
     records: list[dict] = []
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = 'pytorch' if world > 1 else 'none'
     loader = cfg.train_dataloader
     loader.batch_size, loader.num_workers = args.batch // world, 0
@@ -80,7 +81,7 @@ def worker(args: argparse.Namespace) -> None:
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=10**9)
     cfg.custom_hooks.append(dict(type='RecordHook'))
     cfg.work_dir = f'{args.worker}/work{world}'
-    launch.build_runner(cfg).train()
+    build_runner(cfg).train()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     content = json.dumps(dict(records=records, peak_gb=peak))
     Path(args.worker, f'{world}_{rank}.json').write_text(content)

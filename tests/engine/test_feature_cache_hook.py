@@ -15,7 +15,8 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 from mmengine.hooks import Hook
 from PIL import Image, ImageOps
 
-from fgclip2_det.engine.launch import build_runner, load_config
+from fgclip2_det.engine.config import load_config
+from fgclip2_det.engine.runner import build_runner
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/ovshapes/ovd_fgclip2_cached.py'
