@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
     add('--temperature', type=float, help="of the similarities; default: the rule's")
     add('--mode', choices=['keep', 'box', 'joint'], default='keep',
         help='keep rows and labels; name boxes anew; fuse box by label')  # fmt: skip
-    add('--templates', default='raw', help='raw (default), photo or imagenet80')
+    add(
+        '--templates', default='raw', help='raw (default), photo, chinese or imagenet80'
+    )
     add('--language', choices=['en', 'zh'], default='en', help='of the class names')
     add('--novel', nargs='+', help='novel classes; default: as the categories say')
     add('--labels-per-box', type=int, default=1, help='of box and joint; default 1')
