@@ -8,7 +8,7 @@ An untrained RPN scores thousands of boxes almost alike: rounding alone decides 
 of them become regions, and the box head's losses part after a step or two. With
 --fixed-proposals the RPN trains as ever and regions are drawn by image instead.
 
-    python benchmarks/processes.py \\
+    python -m benchmarks.processes \\
         configs/ov_coco/fgclip2-det_b16_sfpn_8xb8-3e_ov-coco.py --iterations 50 \\
         --cfg-options data_root=DIR model.backbone.encoder.pretrained=FOLDER
 """
@@ -26,10 +26,7 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
-sys.path.append(str(ROOT / 'tools'))
-from fgclip2_det.cli.parsing import KeyValue  # noqa: E402
+from fgclip2_det.cli.parsing import KeyValue
 
 
 def worker(args: argparse.Namespace) -> None:
@@ -117,7 +114,7 @@ def launch_runs(args: argparse.Namespace, words: list[str]) -> dict[int, list[di
                 port = 29_500 + os.getpid() % 1000
                 command += ['-m', 'torch.distributed.run', '--master-port', str(port)]
                 command += ['--nproc-per-node', str(world)]
-            command += [__file__, *words, '--worker', folder]
+            command += ['-m', 'benchmarks.processes', *words, '--worker', folder]
             threads = args.threads or max(1, os.cpu_count() // world)
             command += ['--threads', str(threads)]
             environment = {**os.environ, 'OMP_NUM_THREADS': str(threads)}

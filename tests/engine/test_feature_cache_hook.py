@@ -222,7 +222,7 @@ def test_another_pipeline(data_root, tmp_path):
 def test_two_processes(data_root, tmp_path):
     """Each fills a part; losses are those of one process."""
     out = tmp_path / 'result.json'
-    command = [sys.executable, 'benchmarks/processes.py', str(CONFIG)]
+    command = [sys.executable, '-m', 'benchmarks.processes', str(CONFIG)]
     command += ['--iterations', '2', '--batch', '4', '--threads', '1']
     command += ['--out', str(out), '--cfg-options', 'num_train=10', 'num_val=2']
     command += ['image_size=128', 'max_num_patches=64', f'data_root={data_root}']
