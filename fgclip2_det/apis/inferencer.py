@@ -17,8 +17,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_state_dict
 from torch import Tensor
 
+from fgclip2_det.engine.config import read_config
 from fgclip2_det.engine.embedded_config import embedded_config
-from fgclip2_det.engine.launch import read_config
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.picture import ImageLike
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint

@@ -75,7 +75,7 @@ def main(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Fill in defaults; ValueError for what could not work, before the first run."""
-    from fgclip2_det.engine.launch import read_config
+    from fgclip2_det.engine.config import read_config
     from fgclip2_det.zeroshot.ovshapes import DEFAULT_SEED
     from pretrain.ablation import VARIANTS, find_variant
 

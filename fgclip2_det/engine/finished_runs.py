@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fgclip2_det.engine.launch import load_config
+from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.work_dir import first_difference
 from fgclip2_det.io.atomic import write_atomic
 

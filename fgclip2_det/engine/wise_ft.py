@@ -15,8 +15,8 @@ from terminaltables import AsciiTable
 from torch import Tensor
 
 from fgclip2_det.engine.hooks.metrics_json_hook import plain_metrics
-from fgclip2_det.engine.launch import build_runner
 from fgclip2_det.engine.retention import RetentionTest
+from fgclip2_det.engine.runner import build_runner
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.models.backbones.lora import merge_lora
 from fgclip2_det.models.checkpoints import check_weights
