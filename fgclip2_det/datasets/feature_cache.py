@@ -170,7 +170,7 @@ def view_key(digest: str, budget: int, flip: bool) -> str:
     return f'{digest}|{budget}|{"flip" if flip else "plain"}'
 
 
-def picture_digests(
+def image_digests(
     paths: Iterable[str], backend_args: dict | None = None, num_threads: int = 8
 ) -> dict[str, str]:
     """SHA-256 digest of each file's content.

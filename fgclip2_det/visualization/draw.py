@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fgclip2_det.fgclip2.picture import upright
+from fgclip2_det.fgclip2.image import upright
 
 FONT = (
     Path(__file__).resolve().parents[1]

@@ -51,7 +51,7 @@ class AlignmentBatch:
         num_bad: records left out in drawing this batch; behind
             ``AlignmentDataPreprocessor`` those of the whole run so far.
         budget: patches per image that the batch was resized to.
-        pictures: all original images, flat uint8 (their sizes are in ``images``),
+        original_images: all of them, flat uint8 (their sizes are in ``images``),
             or None where they are not needed.
         scenes: B of ``Sample.window``, what ``images.windows`` are made from.
     """
@@ -72,7 +72,7 @@ class AlignmentBatch:
     languages: list[str] | None = None
     num_bad: int = 0
     budget: int = BUDGETS[-1]
-    pictures: Tensor | None = None
+    original_images: Tensor | None = None
     scenes: list[tuple[int, float, float] | None] | None = None
 
     def __len__(self) -> int:
@@ -81,13 +81,15 @@ class AlignmentBatch:
     def to(
         self, device: str | torch.device, non_blocking: bool = False
     ) -> 'AlignmentBatch':
-        """Batch on a device; the original pictures stay where they are."""
+        """Batch on a device; the original images stay where they are."""
         moved = self._map(lambda x: x.to(device, non_blocking=non_blocking))
-        return replace(moved, pictures=self.pictures)
+        return replace(moved, original_images=self.original_images)
 
     def pin_memory(self) -> 'AlignmentBatch':
         """Batch in page-locked memory, as the DataLoader asks for it."""
-        return replace(self._map(Tensor.pin_memory), pictures=self.pictures)
+        return replace(
+            self._map(Tensor.pin_memory), original_images=self.original_images
+        )
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> 'AlignmentBatch':
         boxes = function(torch.cat(self.bboxes)).split([len(b) for b in self.bboxes])
@@ -111,7 +113,7 @@ class AlignmentCollate:
 
     With ``max_num_patches='auto'`` all images of a batch are resized to the budget of
     the largest one (FG-CLIP 2, section 3.1). Other processes may hold a larger one, so
-    the original pictures travel along, and ``AlignmentDataPreprocessor`` resizes again
+    the original images travel along, and ``AlignmentDataPreprocessor`` resizes again
     where that is so.
 
     Args:
@@ -120,7 +122,7 @@ class AlignmentCollate:
         max_num_patches: 'auto', or patches per image.
         short_length: ids of short captions and of region texts.
         long_length: ids of long captions.
-        keep_pictures: whether original pictures travel along; None: where there are
+        keep_images: whether original images travel along; None: where there are
             several processes and the budget could still grow.
 
     In a config, ``collate_fn=dict(type='AlignmentCollate', tokenizer=...)``.
@@ -137,7 +139,7 @@ class AlignmentCollate:
         max_num_patches: int | str = 'auto',
         short_length: int = 64,
         long_length: int = 196,
-        keep_pictures: bool | None = None,
+        keep_images: bool | None = None,
     ) -> None:
         whole = isinstance(max_num_patches, int) and not isinstance(
             max_num_patches, bool
@@ -151,7 +153,7 @@ class AlignmentCollate:
         engine = FGCLIP2Tokenizer.from_folder(folder)
         self.short_ids = _CachedIds(engine, short_length)
         self.long_ids = _CachedIds(engine, long_length)
-        self.max_num_patches, self.keep_pictures = max_num_patches, keep_pictures
+        self.max_num_patches, self.keep_images = max_num_patches, keep_images
 
     def __call__(
         self, samples: Sequence[Sample] | Sequence[Sequence[Sample]]
@@ -176,7 +178,7 @@ class AlignmentCollate:
             languages=[sample.language for sample in samples],
             num_bad=sum(sample.num_bad for sample in samples),
             budget=budget,
-            pictures=_pack(samples) if self._keeps_pictures(budget) else None,
+            original_images=_pack(samples) if self._keeps_images(budget) else None,
             scenes=scenes,
         )
 
@@ -212,11 +214,11 @@ class AlignmentCollate:
             true_keys=_keys(text for pair in truths for text in pair).reshape(-1, 2),
         )
 
-    def _keeps_pictures(self, budget: int) -> bool:
+    def _keeps_images(self, budget: int) -> bool:
         if self.max_num_patches != 'auto' or budget >= BUDGETS[-1]:
             return False
-        if self.keep_pictures is not None:
-            return self.keep_pictures
+        if self.keep_images is not None:
+            return self.keep_images
         sizes = [int(os.environ.get(name) or 1) for name in _WORLD_SIZES]
         return max(get_world_size(), *sizes) > 1
 
@@ -299,7 +301,7 @@ def _index(values: Iterable) -> Tensor:
 
 
 def _pack(samples: list[Sample]) -> Tensor:
-    """The pictures' (h, w, 3) bytes, one behind the other."""
+    """The images' (h, w, 3) bytes, one behind the other."""
     flat = [np.asarray(sample.image).reshape(-1) for sample in samples]
     return torch.from_numpy(np.concatenate(flat))
 
@@ -309,5 +311,5 @@ def _map_fields(data, function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]
     return {
         name: function(value)
         for name, value in values.items()
-        if isinstance(value, Tensor) and name != 'pictures'
+        if isinstance(value, Tensor) and name != 'original_images'
     }

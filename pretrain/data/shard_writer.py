@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgclip2_det.fgclip2.picture import load_image, open_picture
+from fgclip2_det.fgclip2.image import load_image, open_image
 from fgclip2_det.io.atomic import write_atomic
 from pretrain.data.dataset import BadRecords
 from pretrain.data.record_files import (
@@ -156,7 +156,7 @@ def _read_image(path: str, name: str, decode: bool) -> tuple[str, bytes]:
     """Ending and bytes of an image file, as PNG if it has another format."""
     try:
         data = Path(path).read_bytes()
-        with open_picture(data) as opened:
+        with open_image(data) as opened:
             ending = _FORMATS.get(opened.format)
         if ending is None or decode:
             image = load_image(path)

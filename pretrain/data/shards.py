@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
-from fgclip2_det.fgclip2.picture import open_picture, upright
+from fgclip2_det.fgclip2.image import open_image, upright
 from pretrain.data.dataset import BadRecords, SampleMaker
 from pretrain.data.record_files import LANGUAGES, PathLike
 from pretrain.data.records import Sample
@@ -244,5 +244,5 @@ class ShardDataset(IterableDataset):
 
 
 def _decode(data: bytes) -> Image.Image:
-    with open_picture(data) as opened:
+    with open_image(data) as opened:
         return upright(opened)

@@ -5,7 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.fileio import get_local_path
 
-from fgclip2_det.fgclip2.picture import describe_sizes, load_image, read_header
+from fgclip2_det.fgclip2.image import describe_sizes, load_image, read_header
 
 
 class UnreadableImageError(ValueError):

@@ -14,7 +14,7 @@ from mmengine.runner import load_state_dict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from fgclip2_det.fgclip2.seen_picture import seen_picture
+from fgclip2_det.fgclip2.detector_image import detector_image
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
@@ -246,7 +246,7 @@ class FGCLIP2Rescorer(BaseDetector):
         ]
 
     def _rescore(self, sample, inputs: Tensor | None) -> InstanceData:
-        picture = seen_picture(sample.metainfo, inputs)
+        image = detector_image(sample.metainfo, inputs)
         if reads_text(self.detector):
             check_names_were_read(sample, self.vocabulary)
         instances = sample.pred_instances
@@ -255,7 +255,7 @@ class FGCLIP2Rescorer(BaseDetector):
         bboxes = instances.bboxes.clamp(min=0).minimum(limit).cpu()
         try:
             fused = self._rescorer(
-                picture, bboxes, instances.scores.cpu(), instances.labels.cpu()
+                image, bboxes, instances.scores.cpu(), instances.labels.cpu()
             )
         except ValueError as error:
             raise ValueError(f'{sample.img_path}: {error}') from error

@@ -73,7 +73,7 @@ def closed_set(detector, image: Image.Image, names: list[str]) -> Detections:
 
 
 def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Detections:
-    """SAM 3: the picture once, then one pass of the rest for every name."""
+    """SAM 3: one pass of the image encoder, then one of the rest per name."""
     pixels = detector.process(images=image)['pixel_values']
     seen, parts = detector.model.get_vision_features(pixels), []
     for label, name in enumerate(names):

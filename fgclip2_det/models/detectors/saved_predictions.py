@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fgclip2_det.coco.predictions import read_predictions
 from fgclip2_det.coco.result_lists import row_score
 from fgclip2_det.datasets.config_labels import label_order_of
-from fgclip2_det.fgclip2.picture import describe_sizes, read_header
+from fgclip2_det.fgclip2.image import describe_sizes, read_header
 
 
 @MODELS.register_module()

@@ -36,7 +36,7 @@ _ON_ITS_SIDE = (5, 6, 7, 8)  # width and height change places
 
 
 @dataclass(frozen=True)
-class PictureHeader:
+class ImageHeader:
     """Metadata of an image file, read without decoding the pixels.
 
     Attributes:
@@ -69,7 +69,7 @@ def load_image(image: ImageLike) -> Image.Image:
             limit on pixels, or of another type or shape.
     """
     if _is_path(image):
-        with open_picture(image) as opened:
+        with open_image(image) as opened:
             return upright(opened)
     with _named('image'):
         if isinstance(image, Image.Image):
@@ -77,23 +77,23 @@ def load_image(image: ImageLike) -> Image.Image:
         return Image.fromarray(_to_array(image)).convert('RGB')
 
 
-def read_header(path: str | os.PathLike) -> PictureHeader:
+def read_header(path: str | os.PathLike) -> ImageHeader:
     """Sizes and orientation of an image file; its pixels are not decoded.
 
     Raises:
         ValueError: naming the file, if it cannot be read.
     """
-    with open_picture(path) as image:
+    with open_image(path) as image:
         turn = orientation(image)
         stored = image.size
         if hasattr(image, 'tag_v2'):  # newer versions of Pillow give a TIFF's turned
             stored = image.tag_v2[256], image.tag_v2[257]
         turned = stored[::-1] if turn in _ON_ITS_SIDE else stored
-        return PictureHeader(turned, stored, turn, image.format)
+        return ImageHeader(turned, stored, turn, image.format)
 
 
 @contextmanager
-def open_picture(
+def open_image(
     source: str | os.PathLike | bytes, kind: str = 'image'
 ) -> Iterator[Image.Image]:
     """Open an image with Pillow, as stored in the file, without decoding it.
@@ -122,7 +122,7 @@ def upright(image: Image.Image) -> Image.Image:
     """8-bit RGB version of an opened image, with its EXIF orientation applied."""
     turn = orientation(image)
     if _is_mapped(image, turn):
-        with open_picture(image.filename) as again:
+        with open_image(image.filename) as again:
             return upright(again)
     image.load()
     if hasattr(image, 'tag_v2') and _ORIENTATION not in image.tag_v2:
@@ -151,7 +151,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def describe_sizes(
-    header: PictureHeader, annotated: Size | None = None, detector: Size | None = None
+    header: ImageHeader, annotated: Size | None = None, detector: Size | None = None
 ) -> str:
     """Message that lists sizes which should be equal, and explains the difference.
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fgclip2_det.fgclip2.picture import (
+from fgclip2_det.fgclip2.image import (
     TURNED_BY_OPENCV,
-    PictureHeader,
+    ImageHeader,
     as_stored,
     describe_sizes,
     load_image,
@@ -26,7 +26,7 @@ _FLIPS = {
 }
 
 
-def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
+def detector_image(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
     """Image in whose pixels the sample's boxes are, 8-bit RGB.
 
     Loaders differ in the orientations that they apply: OpenCV returns a WebP with an
@@ -51,7 +51,7 @@ def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
             'a data sample has no img_path, which the image is read from; add it '
             "to PackDetInputs' meta_keys"
         )
-    picture, shape = load_image(path), meta.get('ori_shape')
+    image, shape = load_image(path), meta.get('ori_shape')
     if shape is not None:
         header, seen = read_header(path), (shape[1], shape[0])
         if seen not in (header.upright, header.stored):
@@ -59,16 +59,16 @@ def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
                 f'{path}: {describe_sizes(header, detector=seen)}; boxes would be in '
                 'the wrong place: is this the file that the detector was given?'
             )
-        if not _is_upright(picture, header, seen, meta, inputs):
-            picture = as_stored(picture, header.orientation)
+        if not _is_upright(image, header, seen, meta, inputs):
+            image = as_stored(image, header.orientation)
     if meta.get('flip'):
-        picture = picture.transpose(_FLIPS[meta['flip_direction']][1])
-    return picture
+        image = image.transpose(_FLIPS[meta['flip_direction']][1])
+    return image
 
 
 def _is_upright(
-    picture: Image.Image,
-    header: PictureHeader,
+    image: Image.Image,
+    header: ImageHeader,
     seen: tuple[int, int],
     meta: Mapping,
     inputs: Tensor | None,
@@ -81,8 +81,8 @@ def _is_upright(
     upright = stored = 0.0
     if inputs is not None:
         thumbnail = _thumbnail(inputs, meta)
-        upright = _likeness(picture, thumbnail)
-        stored = _likeness(as_stored(picture, header.orientation), thumbnail)
+        upright = _likeness(image, thumbnail)
+        stored = _likeness(as_stored(image, header.orientation), thumbnail)
     if max(upright, stored) >= _ALIKE:
         return upright >= stored
     if header.format in TURNED_BY_OPENCV:  # every loader turns it
@@ -107,9 +107,9 @@ def _thumbnail(inputs: Tensor, meta: Mapping) -> Tensor:
     return F.adaptive_avg_pool2d(grey.nan_to_num()[None], _SIDE)[0].cpu()
 
 
-def _likeness(picture: Image.Image, thumbnail: Tensor) -> float:
+def _likeness(image: Image.Image, thumbnail: Tensor) -> float:
     """Correlation in [-1, 1]; 0 if one of the two is uniform."""
-    small = picture.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     other = torch.from_numpy(np.asarray(small, dtype=np.float32)).mean(-1)
     correlation = torch.corrcoef(torch.stack([thumbnail.flatten(), other.flatten()]))[
         0, 1
