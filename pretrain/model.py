@@ -28,7 +28,7 @@ class FGCLIP2Alignment(BaseModel):
     L = short L_sig + long L_sig + fgv L_FGV + fgt L_FGT + tic L_TIC + cmr L_CMR
     (+ itc, the released code's extra term); weights and forms are a preset's.
 
-    The CMR threshold is a buffer, so a checkpoint holds it beside the optimizer.
+    The CMR threshold is a buffer, so it is part of a checkpoint.
 
     Args:
         encoder: where the weights come from, see

@@ -140,8 +140,8 @@ def as_stored(image: Image.Image, turn: int) -> Image.Image:
 def orientation(image: Image.Image) -> int:
     """EXIF orientation of an opened image, 1 to 8; 1 if it has none.
 
-    ``Image.getexif`` is not asked: it also takes XMP, which no other reader follows,
-    and gives an error for a damaged block.
+    ``Image.getexif`` is not used: it also reads XMP, which no other reader applies, and
+    raises for a damaged block.
     """
     if hasattr(image, 'tag_v2'):
         value = image.tag_v2.get(_ORIENTATION)

@@ -77,7 +77,7 @@ BFLOAT16 = (
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, gelu: bool = False) -> Tensor:
-    """x W^T + b, then GELU (tanh form) if asked.
+    """x W^T + b, then GELU (tanh form) if requested.
 
     On a CPU without gradients oneDNN does both in one pass, for the same numbers
     to rounding: 1.5 times faster than ``F.linear`` and ``F.gelu`` where PyTorch

@@ -45,7 +45,7 @@ class FGCLIP2Tokenizer:
 
     The text tower reads its last position and was trained without an attention
     mask, so padding to exactly 64 (or 196) is part of the model, and there is
-    no mask to ask for or to pass.
+    no mask to request or to pass.
 
     Args:
         engine: what splits a text, without special tokens.
@@ -255,7 +255,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """Variable-length integer at a position, and the position behind it."""
+    """Variable-length integer at a position, and the position after it."""
     value = shift = 0
     while message[at] & 0x80:
         value |= (message[at] & 0x7F) << shift

@@ -142,8 +142,8 @@ class PredictionRescorer:
             labels: (n,) in 0 .. C - 1.
 
         Raises:
-            ValueError: for lengths, scores or labels that do not fit, and what
-                :meth:`FGCLIP2.region_features` refuses.
+            ValueError: for invalid lengths, scores or labels, and the errors of
+                :meth:`FGCLIP2.region_features`.
         """
         bboxes = torch.as_tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
         scores = torch.as_tensor(scores, dtype=torch.float32).reshape(-1)

@@ -40,7 +40,7 @@ def read_texts(texts: str) -> list[list[str]]:
             :func:`parse_texts`, each with its aliases as 'sofa|couch'.
 
     Raises:
-        ValueError: what these two refuse, and a path that leads to no file.
+        ValueError: the errors of these two, and a path to a missing file.
     """
     path = texts.strip()
     if _is_path(path) and os.path.isfile(path):
@@ -72,7 +72,7 @@ def read_names_file(path: str | os.PathLike) -> list[list[str]]:
     """Aliases of C classes from a UTF-8 text file.
 
     One class a line, its aliases separated by '|'. Empty lines and lines that begin
-    with '#' say nothing.
+    with '#' are ignored.
 
     Raises:
         ValueError: no such file, no UTF-8, no names, or an empty alias.
@@ -141,7 +141,7 @@ def read_coco_names(
 
 
 def pick_names(english: Sequence[str], chinese: str | None, language: str) -> list[str]:
-    """Aliases of one class in the language that is asked for.
+    """Aliases of one class in the requested language.
 
     Args:
         english: the name and its aliases.

@@ -44,11 +44,11 @@ class AlignmentBatch:
             there are fewer than M.
         hard_region: (H,) int64 into K, the region of each row.
         true_index: (K, 2) int64 into T: the short and the long expression of the
-            region, -1 where it is missing or nobody's phrase or negative here.
+            region, -1 where it is missing or not among the T texts.
         true_keys: (K, 2) int64: keys of the same, -1 where missing. Unlike
             ``true_index`` they also find texts that only other processes hold.
         languages: B of 'en', 'zh'.
-        num_bad: records left out in drawing this batch; behind
+        num_bad: records skipped while drawing this batch; after
             ``AlignmentDataPreprocessor`` those of the whole run so far.
         budget: patches per image that the batch was resized to.
         original_images: all of them, flat uint8 (their sizes are in ``images``),
@@ -86,7 +86,7 @@ class AlignmentBatch:
         return replace(moved, original_images=self.original_images)
 
     def pin_memory(self) -> 'AlignmentBatch':
-        """Batch in page-locked memory, as the DataLoader asks for it."""
+        """Batch in page-locked memory, as requested by the DataLoader."""
         return replace(
             self._map(Tensor.pin_memory), original_images=self.original_images
         )
@@ -98,7 +98,7 @@ class AlignmentBatch:
         return replace(self, **changes, images=images)
 
     # A worker hands over each tensor through a file descriptor of its own, and B
-    # lists of boxes would use them up: they travel as one.
+    # lists of boxes would use them up: they are sent as one.
     def __getstate__(self) -> dict:
         counts = [len(boxes) for boxes in self.bboxes]
         return self.__dict__ | dict(bboxes=(torch.cat(self.bboxes), counts))
@@ -113,8 +113,8 @@ class AlignmentCollate:
 
     With ``max_num_patches='auto'`` all images of a batch are resized to the budget of
     the largest one (FG-CLIP 2, section 3.1). Other processes may hold a larger one, so
-    the original images travel along, and ``AlignmentDataPreprocessor`` resizes again
-    where that is so.
+    the original images are kept in the batch, and ``AlignmentDataPreprocessor`` resizes
+    again if so.
 
     Args:
         tokenizer: folder with ``tokenizer.json`` or ``tokenizer.model``, or hub id; the
@@ -122,7 +122,7 @@ class AlignmentCollate:
         max_num_patches: 'auto', or patches per image.
         short_length: ids of short captions and of region texts.
         long_length: ids of long captions.
-        keep_images: whether original images travel along; None: where there are
+        keep_images: whether the batch keeps the original images; None: if there are
             several processes and the budget could still grow.
 
     In a config, ``collate_fn=dict(type='AlignmentCollate', tokenizer=...)``.
@@ -301,7 +301,7 @@ def _index(values: Iterable) -> Tensor:
 
 
 def _pack(samples: list[Sample]) -> Tensor:
-    """The images' (h, w, 3) bytes, one behind the other."""
+    """The images' (h, w, 3) bytes, concatenated."""
     flat = [np.asarray(sample.image).reshape(-1) for sample in samples]
     return torch.from_numpy(np.concatenate(flat))
 

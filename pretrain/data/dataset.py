@@ -135,7 +135,7 @@ class BadRecords:
 
 @DATASETS.register_module()
 class AlignmentDataset(Dataset):
-    """Records of images with bilingual texts, read when they are asked for.
+    """Records of images with bilingual texts, read on access.
 
     An item depends on the record and on the draw alone, not on which process or
     worker makes it: an index of :class:`~pretrain.data.sampler.BilingualSampler`
@@ -212,7 +212,7 @@ class AlignmentDataset(Dataset):
         raise ValueError(f'none of the {num_bad} records of its language is usable')
 
     def _candidates(self, index: int) -> Iterator[int]:
-        """The record, then those of its language behind it, and around."""
+        """The record, then the following ones of its language, cyclically."""
         language = self.records.language(index)
         for step in range(len(self)):
             number = (index + step) % len(self)

@@ -35,8 +35,8 @@ class OVShapesAlignmentDataset(AlignmentDataset):
     """OVShapes' train images, each once in English and once in Chinese.
 
     The images contain base classes only, and no text names another class. The
-    records are FineHARD's (spec D.2) and lie beside the images, so they serve as an
-    example of the format, too.
+    records have FineHARD's format (spec D.2) and are stored next to the images, so they
+    also serve as an example of the format.
 
     Args:
         data_root: where :func:`~fgclip2_det.datasets.generate_ovshapes` keeps its

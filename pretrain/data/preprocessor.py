@@ -23,7 +23,7 @@ class AlignmentDataPreprocessor(BaseDataPreprocessor):
     below the largest budget resize their original images again. The result is
     exactly that of one process with the whole batch. It costs next to nothing: with
     many images per process the largest of them nearly always decides for 1024, and
-    then no image needs to travel.
+    then no original image needs to be sent.
 
     Only training steps are coordinated: evaluation may have different numbers of
     batches per process.

@@ -27,7 +27,7 @@ _MARK = f'"{LANGUAGE_KEY}"'.encode()
 def language_of(record: dict) -> str:
     """'zh' where the key ``is_cn`` is present, else 'en' (spec D.2).
 
-    The released reader asks for the key alone; here an explicit false is a no.
+    The released reader tests for the key only; here an explicit false means English.
     """
     return 'en' if record.get(LANGUAGE_KEY) in (None, False) else 'zh'
 
@@ -60,7 +60,7 @@ def read_records(paths: PathLike | Sequence[PathLike]) -> 'RecordStore':
 
 
 class RecordStore(Sequence):
-    """Records of several files, in order; each is parsed when it is asked for.
+    """Records of several files, in order; each is parsed on access.
 
     Args:
         files: (path, index of the given path that it belongs to).
@@ -235,7 +235,7 @@ def _scan_list(file, path: Path) -> array:
             at = _SPACE.match(text, at + 1).end()
     if text[at : at + 1] != ']' or _SPACE.match(text, at + 1).end() != len(text):
         raise ValueError(
-            f'{path} is cut short or damaged behind record {len(rows) // 3 - 1}: '
+            f'{path} is truncated or damaged after record {len(rows) // 3 - 1}: '
             "expected ',' or ']' and then the end of the file"
         )
     return rows

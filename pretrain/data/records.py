@@ -196,7 +196,7 @@ def _read_annotation(entry: dict, name: str) -> Annotation:
 
 
 def _read_negatives(entry: dict, length: str, name: str) -> list[str]:
-    """Negatives in the order of their numbers; none where the flag says so."""
+    """Negatives in the order of their numbers; none if the flag is 0."""
     key, flag = f'{length}_expr_negs', entry.get(f'flag_{length}_neg')
     values = entry.get(key)
     if flag is not None and not flag:

@@ -35,7 +35,7 @@ class BilingualSampler(Sampler):
 
     Args:
         dataset: with ``languages``, an (N,) array of 'en' and 'zh'.
-        shuffle: in each epoch anew; False keeps the order of the data set, English
+        shuffle: in each epoch; False keeps the order of the data set, English
             first.
         seed: one for all processes; drawn and shared when None.
         infinite: go on with the next epoch by itself, for iteration-based loops.
@@ -90,7 +90,7 @@ class BilingualSampler(Sampler):
             self.epoch, self._skipped = epoch, 0
 
     def skip(self, num_samples: int) -> None:
-        """Start behind the first samples of the current epoch, to resume.
+        """Skip the first samples of the current epoch, to resume.
 
         Args:
             num_samples: batches done times the batch size, as MMEngine counts
@@ -115,7 +115,7 @@ class BilingualSampler(Sampler):
         done, odd = divmod(self._skipped, batch_size)
         if odd or (done > per_epoch and not self.infinite):
             raise ValueError(
-                f'cannot resume behind {self._skipped} samples: expected a multiple of '
+                f'cannot resume after {self._skipped} samples: expected a multiple of '
                 f'the batch size {batch_size}, within the epoch of {per_epoch} batches '
                 'unless the sampler has infinite=True'
             )

@@ -178,7 +178,7 @@ def read_index(folder: Path) -> dict | None:
 
 
 def index_entries(folder: Path) -> dict[str, dict]:
-    """What ``index.json`` of a folder says of each shard, by name."""
+    """The entry of each shard in a folder's ``index.json``, by name."""
     index = read_index(folder)
     return {} if index is None else {shard['name']: shard for shard in index['shards']}
 

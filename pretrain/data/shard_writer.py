@@ -102,7 +102,7 @@ class _Packer:
         progress: Callable[[int], object] | None,
     ) -> tuple[dict | None, int]:
         """One shard of the records from ``first`` on; its entry in the index, None
-        if no record was usable, and the number of the record behind it."""
+        if no record was usable, and the number of the next record."""
         temporary = path.with_name(f'.{path.name}.tmp')
         rows, number = [], first
         with open(temporary, 'wb') as file:
@@ -212,7 +212,7 @@ def _start(out: Path, records: RecordStore, options: dict) -> dict:
     if index.get('version') != VERSION or index.get('source') != source:
         raise ValueError(
             f'{out} holds shards of other records or options; name another folder, or '
-            'remove it to write it anew'
+            'remove it to write it again'
         )
     return index
 

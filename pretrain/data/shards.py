@@ -40,14 +40,14 @@ class ShardDataset(IterableDataset):
     An item is one process's part of a global batch, a list of samples in one
     language, the same language in all processes. What is in it depends on the seed
     and the number of the batch, not on how many workers there are; nothing is read
-    to go on behind n samples. So in a config::
+    to continue after n samples. So in a config::
 
         dataset=dict(type='ShardDataset', shards='data/shards', batch_size=32),
         batch_size=1, sampler=None, collate_fn=dict(type='AlignmentCollate'),
 
     and ``custom_hooks = [dict(type='ShardProgressHook')]``, which tells it seed and
-    epoch. :class:`~pretrain.data.shard_plan.ShardPlan` says how shards and samples are
-    shared and shuffled.
+    epoch. :class:`~pretrain.data.shard_plan.ShardPlan` defines how shards and samples
+    are shared and shuffled.
 
     Args:
         shards: see :func:`pretrain.data.shard_table.find_shards`.
@@ -171,7 +171,7 @@ class ShardDataset(IterableDataset):
             self._state[1:] = torch.tensor([epoch, 0])
 
     def skip(self, num_samples: int) -> None:
-        """Start behind the first samples of the current epoch, to resume.
+        """Skip the first samples of the current epoch, to resume.
 
         Args:
             num_samples: batches done times ``batch_size``; absolute, not added to an
@@ -183,7 +183,7 @@ class ShardDataset(IterableDataset):
         done, odd = divmod(num_samples, self.batch_size)
         if num_samples < 0 or odd or (done > len(self) and not self.infinite):
             raise ValueError(
-                f'cannot resume behind {num_samples} samples: expected a multiple of '
+                f'cannot resume after {num_samples} samples: expected a multiple of '
                 f'the batch size {self.batch_size}, within the epoch of {len(self)} '
                 'batches unless the data set has infinite=True'
             )

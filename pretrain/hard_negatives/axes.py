@@ -197,7 +197,7 @@ def expect(value: object, kind: type, what: str) -> None:
 
 
 def word_list(value: object, what: str) -> list[str]:
-    """A word or list of words as a list, or an error that says where."""
+    """A word or list of words as a list; ValueError for anything else."""
     words = value if isinstance(value, list | tuple) else [value]
     for word in words:
         if not isinstance(word, str) or not any(c.isalnum() for c in word):

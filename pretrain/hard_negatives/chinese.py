@@ -24,7 +24,7 @@ _NO_COUNT_AFTER = _NUMERALS | frozenset('每另同这那某哪唯其统万不')
 _BARE_AFTER = _MEASURES | frozenset(
     '的和与跟及、，。；：,.;:！!（(有是着穿戴在了把被一两三四五六七八九十对很只'
 )
-# characters behind a word that show that it is not an attribute of what follows
+# characters after a word that show that it is not an attribute of what follows
 _NO_NOUN = frozenset('上里外后前内中旁下在和与是有了着过也都被把将')
 _MADE_BEFORE = ('由', '用', '以')
 _MADE_AFTER = ('制成', '做成', '制作', '做的', '材质', '质地', '材料', '构成', '打造')
@@ -78,7 +78,7 @@ class Chinese(Grammar):
         return True
 
     def _is_bare(self, text: str, slot: Slot, terms: Terms) -> bool:
-        """红色 anywhere; 红 before a noun, behind a measure word, 的, a term, ..."""
+        """红色 anywhere; 红 before a noun, after a measure word, 的, a term, ..."""
         if text[slot.end - 1] == '色':
             return True
         before, after = text[slot.start - 1 : slot.start], text[slot.end : slot.end + 1]

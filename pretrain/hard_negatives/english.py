@@ -80,7 +80,7 @@ class English(Grammar):
     def _as_attributive(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """Before a noun, or behind 'is'."""
+        """Before a noun, or after 'is'."""
         before = span.first - 1
         while sentence.word(before) in ADVERBS:
             before -= 1
@@ -91,7 +91,7 @@ class English(Grammar):
     def _as_described(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """As an attribute, behind 'in', or joined to a word of the same axis."""
+        """As an attribute, after 'in', or joined to a word of the same axis."""
         before, after = sentence.word(span.first - 1), sentence.word(span.last)
         joined = before in CONNECTORS and sentence.span_before.get(span.first - 1)
         joined = joined or (after in CONNECTORS and sentence.spans.get(span.last + 1))
@@ -104,7 +104,7 @@ class English(Grammar):
     def _as_material(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """'noun' behind 'made of', 'attributive' before a noun or behind 'is'."""
+        """'noun' after 'made of', 'attributive' before a noun or after 'is'."""
         forms = reading.entry.forms
         spelled = ' '.join(sentence.words[span.first : span.last])
         is_noun = 'noun' not in forms or spelled in forms['noun']
@@ -129,7 +129,7 @@ class English(Grammar):
     def _as_noun(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """Behind an attribute or a determiner, with no noun behind it."""
+        """After an attribute or a determiner, with no noun after it."""
         before = sentence.span_before.get(span.first)
         described = before is not None and before.describes
         if not described and (
@@ -238,7 +238,7 @@ class English(Grammar):
     def _agree(
         self, sentence: EnglishSentence, option: Option
     ) -> Sequence[tuple[int, int, str]]:
-        """Edits of the counted noun and of 'is' behind it, from or to one."""
+        """Edits of the counted noun and of 'is' after it, from or to singular."""
         was_one = option.slot.reading.entry.name == 'one'
         if not was_one and option.entry.name != 'one':
             return []

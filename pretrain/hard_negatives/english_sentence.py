@@ -162,7 +162,7 @@ class EnglishSentence(Sentence):
         return [*words, thing] if thing else words
 
     def object_phrase(self, i: int) -> list[str]:
-        """The noun phrase behind a preposition, its determiners skipped."""
+        """The noun phrase after a preposition, without its determiners."""
         if i not in self._phrases:
             first = i
             while self.word(first) in DETERMINERS:

@@ -1,6 +1,6 @@
 """Function words, verbs and other closed classes of English captions.
 
-The lists are in ``data/words_en.json``, which says what each is for.
+The lists are in ``data/words_en.json``, where each is explained.
 """
 
 from .word_lists import word_file, word_sets

@@ -17,8 +17,8 @@ class Slot:
     Args:
         start, end: its characters.
         first, last: its tokens, ``last`` exclusive (characters again in Chinese).
-        reading: what it says there.
-        form: the form that fits the place.
+        reading: its meaning.
+        form: the grammatical form that the slot needs.
     """
 
     start: int

@@ -61,7 +61,7 @@ def next_threshold(
         positive, negative, valid: as in :func:`cmr_loss`.
         per_negative: one threshold for each place among the negatives.
         clamp: lowest and highest value; None for no limits.
-        previous: what stays where no rank has a sample: one number (), or (M',) for
+        previous: value where no rank has a sample: one number (), or (M',) for
             ``per_negative``; places after the last begin at 0.
 
     Returns:

@@ -94,7 +94,7 @@ def all_gather_rows(x: Tensor, layout: RowLayout | None = None) -> Tensor:
     Differentiable: a rank's gradient is its slice of the sum over ranks, so that
     sum_r loss_r is differentiated, however many ranks used a row. Under enabled
     gradients the backward collective runs on every rank, also on one whose rows need
-    no gradient (a rank without boxes, say), else the others would wait for ever.
+    no gradient (a rank without boxes, say), else the others would hang.
 
     Args:
         x: (n, ...); dtype and trailing shape agree on all ranks.

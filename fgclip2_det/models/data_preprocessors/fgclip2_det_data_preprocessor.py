@@ -22,7 +22,7 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
     Batch augmentations that pad (``BatchFixedSizePad``, ``BatchResize``) pad
     images with NaN too, whatever value their config names; masks and
     segmentation maps keep theirs. Those that resize lose the outermost pixels
-    of an image that had padding beside it, where bilinear weights reach NaN.
+    of an image next to padding, where bilinear weights reach NaN.
 
     A batch of maps (D, h, w), D not 3, which ``FGCLIP2PackView`` packs from a
     feature cache, is padded with zeros, as the encoder's own maps are; the data

@@ -32,7 +32,7 @@ from fgclip2_det.vocabulary.synonyms import match_names
 
 @MODELS.register_module()
 class HuggingFaceDetector(BaseDetector):
-    """A detector of ``transformers``, asked for the names of a vocabulary.
+    """A detector of ``transformers``, prompted with the names of a vocabulary.
 
     It reads images from ``img_path`` and preprocesses them itself; the pipeline's image
     only determines the orientation (:func:`detector_image`). Another
@@ -42,8 +42,7 @@ class HuggingFaceDetector(BaseDetector):
 
     Args:
         pretrained: folder or hub id; weights are read from safetensors only.
-        chunk_size: names a pass; None for all at once. LLMDet's LVIS results ask for
-            40 at a time.
+        chunk_size: names per pass; None for all at once. LLMDet's LVIS results use 40.
         score_thr: results at or below it are left out.
         max_per_image: best results of a pass; None for all.
         vocabulary: options of ``Vocabulary``; None leaves it to the data set.
@@ -99,9 +98,9 @@ class HuggingFaceDetector(BaseDetector):
     def set_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
         """Change the names to look for; labels index them.
 
-        A class is asked for by the first of its aliases that the model can read; one
-        with classes of its own by their names for it, see :mod:`.synonyms`. Classes
-        that such a model lacks are a warning.
+        A class is prompted by the first of its aliases that the model can tokenize. A
+        model with fixed classes uses the matching ones, see :mod:`.synonyms`, and warns
+        about classes that it lacks.
 
         Raises:
             ValueError: names that the model cannot read, or of which it has none.

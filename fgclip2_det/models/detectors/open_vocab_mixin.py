@@ -64,7 +64,7 @@ class OpenVocabMixin:
     """Vocabulary of a two-stage detector with an ``OpenVocabBBoxHead``.
 
     The text tower is not part of the detector: names are embedded once, whenever the
-    vocabulary changes, and the embeddings travel with the checkpoint.
+    vocabulary changes, and the embeddings are saved in the checkpoint.
 
     MMDetection's ``init_detector``, ``inference_detector`` and ``DetInferencer`` work
     on it: they set ``dataset_meta`` from the checkpoint, whose classes become the
@@ -190,7 +190,7 @@ class OpenVocabMixin:
     def _set_hard_names(
         self, vocabulary: Vocabulary, digest: Tensor, source: FGCLIP2 | str | None
     ) -> None:
-        """Hard negatives of the names, if the head asks for them and they are new."""
+        """Hard negatives of the names, if the head uses them and they are new."""
         hard_names = self.roi_head.bbox_head.hard_names
         if hard_names is None or torch.equal(digest, hard_names.digest.cpu()):
             return

@@ -35,7 +35,7 @@ class SavedPredictions(BaseDetector):
             :func:`.predictions.read_predictions`.
 
     Raises:
-        ValueError: what :func:`.predictions.read_predictions` refuses; images that the
+        ValueError: the errors of :func:`.predictions.read_predictions`; images that the
             annotation file does not know, that the pipeline has loaded in another
             size than it says, or flipped.
 

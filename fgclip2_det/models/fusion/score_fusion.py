@@ -25,7 +25,7 @@ class ScoreFusion(nn.Module):
 
     Raises:
         ValueError: for weights outside [0, 1], a temperature that is not positive and
-            finite, values that are not numbers, or ``beta`` beside a sequence.
+            finite, values that are not numbers, or ``beta`` together with a sequence.
     """
 
     needs_image = False  # whether forward takes image_cosines

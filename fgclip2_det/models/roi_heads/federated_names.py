@@ -12,10 +12,10 @@ from torch import Tensor
 class FederatedNames:
     """LVIS's lists for each image, or a sample of the names for each batch.
 
-    LVIS says of every image which names it was searched for: those with boxes and
+    LVIS lists for every image which names it was searched for: those with boxes and
     those of ``neg_category_ids``. Of a name in ``not_exhaustive_category_ids`` it has
     some boxes, but not all. A region without a box is thus a negative for the names
-    that its image was searched for exhaustively, and says nothing of the others.
+    that its image was searched for exhaustively, and ignored for the others.
 
     Args:
         image_lists: use the lists of each image (``OpenVocabLVISDataset``).

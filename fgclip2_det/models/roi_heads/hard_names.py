@@ -37,7 +37,7 @@ class HardNames(nn.Module):
             raise ValueError(f'hard_names: num must be 1 or more, got {num}')
         self.texts = None if texts is None else _read(texts)
         self.num, self.loss_weight = num, loss_weight
-        # made anew with every vocabulary, so no part of a checkpoint
+        # recomputed for every vocabulary, so not part of a checkpoint
         self.register_buffer('index', torch.zeros(0, 1).long(), persistent=False)
         self.register_buffer('digest', torch.zeros(32).byte(), persistent=False)
 

@@ -17,7 +17,7 @@ from fgclip2_det.models.roi_heads.class_nms import class_nms
 
 
 class FeaturePyramid(tuple):
-    """Pyramid levels, with the encoder's dense map (B, D, h, w) beside them.
+    """Pyramid levels, together with the encoder's dense map (B, D, h, w).
 
     Attributes:
         dense: the map at stride 16, or None if it is not used.

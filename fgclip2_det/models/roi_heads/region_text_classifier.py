@@ -81,7 +81,7 @@ class RegionTextClassifier(BaseModule):
         self.register_buffer('is_base', torch.zeros(0, dtype=torch.bool))
         self.register_buffer('digest', torch.zeros(32, dtype=torch.uint8))
         self.register_buffer('trained_text', torch.zeros(0, dtype=torch.uint8))
-        # (H, D), set anew with every vocabulary: texts that are negatives in training
+        # (H, D), set again with every vocabulary: texts that are negatives in training
         self.register_buffer(
             'extra_texts', torch.zeros(0, embed_dims), persistent=False
         )
@@ -114,7 +114,7 @@ class RegionTextClassifier(BaseModule):
             embeds: (C, D), or (C + 1, D) with the background text last.
             is_base: (C,) bool.
             encoder: it or its folder gives scale and bias the first time, if released
-                ones are asked for.
+                ones are requested.
         """
         if self.released and not len(self.is_base):
             scale, bias = released_logits(encoder)

@@ -318,7 +318,7 @@ def test_resuming_at_a_sample(shards, workers):
         rest = read(shards, epoch=1, skip=4 * done, workers=workers)
         assert rest == whole[done:]
     for wrong in (3, 4 * 18, -4):
-        with pytest.raises(ValueError, match=f'cannot resume behind {wrong} samples'):
+        with pytest.raises(ValueError, match=f'cannot resume after {wrong} samples'):
             read(shards, skip=wrong)
 
 
