@@ -283,7 +283,7 @@ def _check_manifest(folder: Path, params: dict) -> None:
         if key[-1:] == ('annotations',):
             name = f'{key[1]}.json'
         raise ValueError(
-            f'OVShapes in {folder} is incomplete or edited: {_MANIFEST} has {name} = '
+            f'OVShapes in {folder} is incomplete or edited: {_MANIFEST} says {name} = '
             f'{expected.get(key)}, found {actual.get(key)}; {remedy}'
         )
     _VERIFIED.add(path)
