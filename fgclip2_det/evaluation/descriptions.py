@@ -16,7 +16,7 @@ from fgclip2_det.coco.ground_truths import Truths, read_truths
 from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.coco.results import Results
 
-from .protocols import coco_figures
+from .coco_ap import coco_figures
 
 PARTS = ('full', 'pres', 'abs')
 _LENGTHS = {'short': (1, 3), 'middle': (4, 6), 'long': (7, 9), 'very_long': (10, 999)}

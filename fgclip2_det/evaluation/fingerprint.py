@@ -17,7 +17,7 @@ from fgclip2_det.io.digests import file_digest
 
 from .protocols import LIMITS, PROTOCOLS
 
-_PACKAGES = ('numpy', 'pycocotools', 'faster-coco-eval', 'torch', 'mmdet')
+_PACKAGES = ('numpy', 'pycocotools', 'torch', 'mmdet')
 _ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -24,8 +24,8 @@ from fgclip2_det.coco.result_rows import box_fault, score_fault, stream_rows
 from fgclip2_det.coco.results import Results
 from fgclip2_det.io.text import read_json, read_text
 
-from .image_boxes import box_iou
-from .protocols import coco_figures, coco_summary
+from .coco_ap import coco_figures, coco_summary
+from .image_boxes import greedy_nms
 
 _NMS_IOU = 0.5
 _MANY, _SHARE = 10, 0.25  # boxes outside of pictures, from where on they are xyxy
@@ -100,7 +100,7 @@ def hard_vocabulary_ap(
         labels = np.array([label for label, _, _ in found])
         boxes = np.array([box for _, box, _ in found], np.float64).reshape(-1, 4)
         scores = np.array([score for _, _, score in found], np.float64)
-        for row in _nms(boxes, scores):
+        for row in greedy_nms(boxes, scores, _NMS_IOU, inclusive=False):
             category = truths.category_index.get(int(labels[row]))
             if category is not None:  # captions that are true of nothing have no AP
                 image = truths.image_index[image_id]
@@ -210,17 +210,6 @@ def _truths(objects: Sequence[HardObject]) -> Truths:
         [category_of[one.category_id] for one in objects],
         [one.bbox for one in objects],
     )
-
-
-def _nms(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Rows that no better scored box overlaps by more than 0.5, whatever the label."""
-    order = np.argsort(-scores, kind='stable')
-    over = box_iou(boxes[order], boxes[order]) > _NMS_IOU
-    keep = np.ones(len(order), bool)
-    for i in range(len(order)):
-        if keep[i]:
-            keep[i + 1 :] &= ~over[i, i + 1 :]
-    return order[keep]
 
 
 def _read_rows(

@@ -15,12 +15,13 @@ from terminaltables import AsciiTable
 from torch import Tensor
 
 from fgclip2_det.coco.entries import used_categories, without_roots
-from fgclip2_det.evaluation.coco_ap import (
-    average_precision,
+from fgclip2_det.evaluation.average_precision import mean
+from fgclip2_det.evaluation.coco_ap import box_ap
+from fgclip2_det.evaluation.image_boxes import (
+    ImageBoxes,
     merge_classes,
     merge_duplicates,
 )
-from fgclip2_det.evaluation.image_boxes import ImageBoxes
 from fgclip2_det.io.atomic import temporary_path
 from fgclip2_det.io.text import decode_text
 
@@ -131,17 +132,17 @@ class OpenVocabCocoMetric(BaseMetric):
             truths = self._truths_of_file(image_ids, category_ids)
         else:
             truths = [by_image[i][1] for i in images]
-        aps = average_precision(truths, detections, len(category_ids), self.max_dets)
+        aps = box_ap(truths, detections, len(category_ids), self.max_dets)
         if self.classwise:
             self._log_table(aps, truths, groups)
         metrics = {}
         for group, labels in groups.items():
-            metrics[f'{group}_ap50'] = _mean(aps[labels, 0])
-            metrics[f'{group}_ap'] = _mean(aps[labels])
+            metrics[f'{group}_ap50'] = mean(aps[labels, 0])
+            metrics[f'{group}_ap'] = mean(aps[labels])
         merged = [merge_duplicates(d, self.agnostic_iou) for d in detections]
         merged_truths = [merge_classes(t) for t in truths]
-        aps = average_precision(merged_truths, merged, 1, self.max_dets)
-        return metrics | {'agnostic_ap50': _mean(aps[:, 0])}
+        aps = box_ap(merged_truths, merged, 1, self.max_dets)
+        return metrics | {'agnostic_ap50': mean(aps[:, 0])}
 
     @cached_property
     def _coco(self) -> dict:
@@ -273,12 +274,6 @@ class OpenVocabCocoMetric(BaseMetric):
             values = values if counts[label] else ['-', '-']
             rows.append([name, split, counts[label], *values])
         MMLogger.get_current_instance().info('\n' + AsciiTable(rows).table)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; -1 when nothing is."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else -1.0
 
 
 def _array(values: object, dtype: type) -> np.ndarray:
