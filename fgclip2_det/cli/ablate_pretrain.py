@@ -117,8 +117,7 @@ def start_of(args: argparse.Namespace, seed: int) -> Path:
 def run(args: argparse.Namespace, variant: str, seed: int) -> dict | None:
     """Result of one variant and seed, from its file or from training."""
     from fgclip2_det.engine.finished_runs import resolved_config
-    from fgclip2_det.evaluation.fingerprint import digest as json_digest
-    from fgclip2_det.io.digests import file_digest
+    from fgclip2_det.io.digests import file_digest, json_digest
     from fgclip2_det.zeroshot.report import write_json
     from pretrain.ablation import slug
 

@@ -10,7 +10,6 @@ some object. Objects with fewer than n negatives are left out.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
 from fgclip2_det.coco.ground_truths import Truths, make_truths
 from fgclip2_det.coco.result_rows import box_fault, score_fault, stream_rows
 from fgclip2_det.coco.results import Results
-from fgclip2_det.io.text import read_json, read_text
+from fgclip2_det.io.text import read_json
 
 from .coco_ap import coco_figures, coco_summary
 from .image_boxes import greedy_nms
@@ -143,24 +143,20 @@ def _read_all(path: str | os.PathLike) -> list[HardObject]:
 
 
 def _of_lines(path: str | os.PathLike) -> list[HardObject]:
-    found = []
-    lines = read_text(path).split('\n')
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        title = f'{path} line {number}'
+    objects = []
+    for title, entry in read_fgovd_lines(path):
         try:
-            entry = json.loads(line)
             ids = [entry['category_id'], *entry['neg_category_ids']]
-            texts = [*entry['pos_expression'], *entry['neg_expression']]
-            size = entry['width'], entry['height']
-        except (ValueError, KeyError, TypeError) as error:
+            entry['image_id'], dict.fromkeys(ids)
+        except (KeyError, TypeError) as error:
             raise ValueError(f'{title} is no object of FG-OVD: {error!r}') from error
+        texts = [*entry['pos_expression'], *entry['neg_expression']]
         if len(ids) != len(texts):
             raise ValueError(f'{title} has {len(ids)} ids for {len(texts)} captions')
-        named = dict(zip(ids, texts, strict=True))
-        found.append(_hard_object(entry, size, named, title))
-    return found
+        captions = dict(zip(ids, texts, strict=True))
+        size = entry['width'], entry['height']
+        objects.append(_hard_object(entry, size, captions, title))
+    return objects
 
 
 def _of_json(path: str | os.PathLike) -> list[HardObject]:

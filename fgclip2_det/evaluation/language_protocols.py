@@ -7,8 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from fgclip2_det.io.digests import folder_digest
+
 from .descriptions import score_d3
-from .fingerprint import commit, digest, file_digest, versions
+from .fingerprint import commit, versions
 from .hard_vocabularies import score_fgovd_map
 from .odinw import score_odinw
 from .phrase_grounding import score_flickr30k, score_refexp
@@ -55,22 +57,13 @@ def evaluate_language(
     counts = found['counts']
     about = {
         'name': protocol,
-        'data': {'sha256': _digest(ann), 'count': counts.get('images')},
+        'data': {'sha256': folder_digest(ann), 'count': counts.get('images')},
         'options': options,
         'counts': counts,
         'notes': dict(notes or {}),
-        'predictions': {'sha256': _digest(predictions)},
+        'predictions': {'sha256': folder_digest(predictions)},
         'files': {'ann': Path(ann).name, 'predictions': Path(predictions).name},
         'versions': versions(),
         'commit': commit(),
     }
     return {'metrics': found['metrics'], 'protocol': about}
-
-
-def _digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, or of the json files of a folder with their names."""
-    path = Path(path)
-    if path.is_file():
-        return file_digest(path)
-    files = sorted(path.rglob('*.json'))
-    return digest([[str(f.relative_to(path)), file_digest(f)] for f in files])

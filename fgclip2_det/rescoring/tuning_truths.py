@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fgclip2_det.coco.checks import annotation_fault, index_entries
+from fgclip2_det.coco.entries import NAME_KEYS
 from fgclip2_det.coco.ground_truths import Truths, parse_truths
 from fgclip2_det.io.text import read_json
 from fgclip2_det.rescoring.score_dump import DumpHeader, ScoreDump
@@ -119,7 +120,7 @@ def _check_categories(path: str, categories: dict, header: DumpHeader) -> None:
         category, is_novel = categories.get(category_id), name in header.novel_classes
         if category is None and is_novel:
             continue  # a file of base classes alone
-        names = [(category or {}).get(key) for key in ('name', 'name_en', 'name_zh')]
+        names = [(category or {}).get(key) for key in NAME_KEYS]
         if name not in names:
             raise ValueError(
                 f'{path}: category {category_id} is {names[0]!r}, in the dump it is '

@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 from torch import Tensor
 
-from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.entries import names_of, used_categories, without_roots
 from fgclip2_det.evaluation.average_precision import mean
 from fgclip2_det.evaluation.coco_ap import box_ap
 from fgclip2_det.evaluation.image_boxes import (
@@ -23,9 +23,7 @@ from fgclip2_det.evaluation.image_boxes import (
     merge_duplicates,
 )
 from fgclip2_det.io.atomic import temporary_path
-from fgclip2_det.io.text import decode_text
-
-_NAME_KEYS = ('name', 'name_en', 'name_zh')
+from fgclip2_det.io.text import decode_json
 
 
 @METRICS.register_module()
@@ -148,7 +146,7 @@ class OpenVocabCocoMetric(BaseMetric):
     def _coco(self) -> dict:
         """Content of ``ann_file``."""
         data = get(self.ann_file, backend_args=self.backend_args)
-        return json.loads(decode_text(data, self.ann_file))
+        return decode_json(data, self.ann_file)
 
     def _groups(self) -> dict[str, list[int]]:
         """Labels of base, novel and all classes."""
@@ -193,7 +191,7 @@ class OpenVocabCocoMetric(BaseMetric):
         if not ids:  # a root that bears the name of a class comes after it
             used = used_categories(self._coco['annotations'])
             entries = [*without_roots(self.ann_file, entries, used), *entries]
-        names = {c['id']: [c[k] for k in _NAME_KEYS if k in c] for c in entries}
+        names = {c['id']: names_of(c) for c in entries}
         ids = ids or [next((i for i in names if c in names[i]), None) for c in classes]
         for name, category_id in zip(classes, ids, strict=True):
             if name not in names.get(category_id, ()):

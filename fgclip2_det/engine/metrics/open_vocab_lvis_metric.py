@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as mask_utils
 from terminaltables import AsciiTable
 
+from fgclip2_det.coco.entries import NAME_KEYS
 from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths, read_truths
 from fgclip2_det.coco.masks import mask_fault
 from fgclip2_det.coco.results import Results, join_results, no_results
@@ -24,7 +25,6 @@ from fgclip2_det.evaluation.protocols import check_protocol, evaluate_results, k
 
 from .open_vocab_coco_metric import _array, _check_detections, _xywh
 
-_NAME_KEYS = ('name', 'name_en', 'name_zh')
 _PROTOCOLS = {
     frozenset(['lvis']): 'lvis',
     frozenset(['fixed']): 'lvis-fixed',
@@ -174,7 +174,7 @@ class OpenVocabLVISMetric(BaseMetric):
             names = {
                 c[key]: c['id']
                 for c in self._truths.categories
-                for key in _NAME_KEYS
+                for key in NAME_KEYS
                 if c.get(key)
             }
             ids = [names.get(name, name) for name in classes]
