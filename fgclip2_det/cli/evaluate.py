@@ -106,14 +106,19 @@ def read_options(args: argparse.Namespace) -> dict:
             f'--base and --novel belong to --protocol ov-coco, not {args.protocol}'
         )
     if args.protocol in LANGUAGE:
-        own = 'minival_ids', 'classwise', 'ids', 'categories', 'keep_outside'
+        own = 'minival_ids', 'classwise', 'ids', 'categories'
         for name in own:
             if getattr(args, name):
                 raise ValueError(
                     f'--{name.replace("_", "-")} is no option of --protocol '
                     f'{args.protocol}'
                 )
-        return {} if args.negatives is None else {'num_negatives': args.negatives}
+        if args.iou_type != ['bbox']:
+            raise ValueError(f'--iou-type is no option of --protocol {args.protocol}')
+        options = {'drop_outside': False} if args.keep_outside else {}
+        if args.negatives is not None:
+            options['num_negatives'] = args.negatives
+        return options
     return {
         'iou_types': args.iou_type,
         'base': args.base,

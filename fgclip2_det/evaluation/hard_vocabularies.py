@@ -55,6 +55,7 @@ def score_fgovd_map(
     ann_file: str | os.PathLike,
     predictions_file: str | os.PathLike,
     num_negatives: int = 10,
+    drop_outside: bool = True,
 ) -> dict[str, dict]:
     """mAP of a detector with hard-negative vocabularies.
 
@@ -64,6 +65,7 @@ def score_fgovd_map(
         predictions_file: COCO result list; ``category_id`` is the caption that a box
             got, and ``vocabulary_id`` the true caption of the vocabulary in use.
         num_negatives: n. Of an object's negatives the first n are its vocabulary.
+        drop_outside: leave out rows wholly off their picture; they are counted.
 
     Returns:
         ``{'metrics': {'fgovd/AP': 0 to 1, 'fgovd/AP50': ..., 'fgovd/AP75': ...},
@@ -75,7 +77,7 @@ def score_fgovd_map(
     """
     objects = read_hard_objects(ann_file, num_negatives)
     every = {(o.image_id, o.category_id) for o in _read_all(ann_file)}
-    rows, num_outside = _read_rows(predictions_file, objects, every)
+    rows, num_outside = _read_rows(predictions_file, objects, every, drop_outside)
     metrics = hard_vocabulary_ap(objects, rows)
     counts = {
         'objects': len(objects),
@@ -209,7 +211,10 @@ def _truths(objects: Sequence[HardObject]) -> Truths:
 
 
 def _read_rows(
-    path: str | os.PathLike, objects: Sequence[HardObject], every: set[tuple]
+    path: str | os.PathLike,
+    objects: Sequence[HardObject],
+    every: set[tuple],
+    drop_outside: bool,
 ) -> tuple[list[tuple], int]:
     """Rows of the vocabularies that count, and how many lie wholly off their picture.
 
@@ -220,8 +225,8 @@ def _read_rows(
     for one in objects:
         own = words.setdefault((one.image_id, one.category_id), {one.category_id})
         own.update(one.negatives)
-    rows: dict[tuple, None] = {}
-    outside, num_outside = 0, 0
+    rows: dict[tuple, bool] = {}  # row -> whether it is wholly off its picture
+    num_crossing = 0
     for number, row in enumerate(chain.from_iterable(stream_rows(path))):
         title = f'{path}: row {number} (from 0)'
         keys = ('image_id', 'vocabulary_id', 'category_id', 'bbox', 'score')
@@ -244,17 +249,17 @@ def _read_rows(
         found = (image, vocabulary, label, tuple(bbox), score)
         if found in rows:
             raise ValueError(f'{title} occurs twice')
-        rows[found] = None
+        rows[found] = False
         if sizes[image] is not None:
             x, y, w, h = bbox
             width, height = sizes[image]
-            outside += x + w > 1.02 * width or y + h > 1.02 * height
-            if max(x - width, y - height, -x - w, -y - h) > 0:
-                num_outside += 1
-    if outside > max(_MANY, _SHARE * len(rows)):
+            num_crossing += x + w > 1.02 * width or y + h > 1.02 * height
+            rows[found] = max(x - width, y - height, -x - w, -y - h) > 0
+    if num_crossing > max(_MANY, _SHARE * len(rows)):
         raise ValueError(
-            f'{path}: {outside} of {len(rows)} boxes reach outside of '
+            f'{path}: {num_crossing} of {len(rows)} boxes reach outside of '
             'their pictures; they look like x1, y1, x2, y2, expected x, y, width, '
             'height'
         )
-    return list(rows), num_outside
+    kept = [row for row, outside in rows.items() if not (outside and drop_outside)]
+    return kept, sum(rows.values())

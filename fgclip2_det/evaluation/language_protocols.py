@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from inspect import Parameter, signature
 from pathlib import Path
 
 from fgclip2_det.io.digests import folder_digest
@@ -23,6 +24,21 @@ LANGUAGE_PROTOCOLS: dict[str, Callable[..., dict[str, dict]]] = {
     'odinw13': partial(score_odinw, count=13),
     'odinw35': partial(score_odinw, count=35),
 }
+_INNER = ('count', 'iou_types', 'keep')  # arguments that the protocol itself decides
+
+
+def check_options(
+    protocol: str, options: Iterable[str], function: Callable[..., object]
+) -> None:
+    """ValueError on an option that the function of a protocol does not take."""
+    known = [
+        name
+        for name, parameter in signature(function).parameters.items()
+        if parameter.default is not Parameter.empty and name not in _INNER
+    ]
+    for name in options:
+        if name not in known:
+            raise ValueError(f'{name} is no option of {protocol}; it has {known}')
 
 
 def evaluate_language(
@@ -38,7 +54,8 @@ def evaluate_language(
         protocol: of :data:`LANGUAGE_PROTOCOLS`.
         ann, predictions: files, or folders, as the protocol's function takes them.
         notes: what the caller knows about how the predictions were made.
-        options: more of the protocol's function.
+        options: ``drop_outside``, as of :func:`.read_results`; ``num_negatives`` of
+            'fg-ovd'.
 
     Returns:
         ``{'metrics': 0 to 1 by name, 'protocol': ...}``.
@@ -50,6 +67,7 @@ def evaluate_language(
         raise ValueError(
             f'protocol must be one of {list(LANGUAGE_PROTOCOLS)}, got {protocol!r}'
         )
+    check_options(protocol, options, LANGUAGE_PROTOCOLS[protocol])
     for path in (ann, predictions):
         if not Path(path).exists():
             raise ValueError(f'there is no {path}')
