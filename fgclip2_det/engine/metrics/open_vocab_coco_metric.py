@@ -1,4 +1,4 @@
-"""AP on base, novel and all classes, and on objects of any class."""
+"""COCO AP on base, novel and all classes, and class-agnostic AP."""
 
 import json
 from collections.abc import Sequence
@@ -167,7 +167,7 @@ class OpenVocabCocoMetric(BaseMetric):
         if not self.dataset_meta.get('category_ids'):
             raise ValueError(
                 f"outfile_prefix={self.outfile_prefix!r} needs the file's category "
-                'ids, which this data set does not tell; give the metric an ann_file, '
+                'ids, which this data set does not have; give the metric an ann_file, '
                 'or use OpenVocabCocoDataset'
             )
 
