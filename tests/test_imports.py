@@ -200,6 +200,7 @@ def test_metrics_and_command_lines_load_no_torch():
         'import fgclip2_det\n'
         'from fgclip2_det.evaluation import language_protocols, comparison, protocols\n'
         'from fgclip2_det import cli\n'
+        'import pretrain.evaluate\n'
         'from importlib import import_module\n'
         'for name in cli.commands().values():\n'
         "    import_module(f'fgclip2_det.cli.{name}').parser().format_help()"

@@ -77,22 +77,22 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.evaluation import evaluate_file
     from fgclip2_det.io.atomic import write_atomic
 
-    found = evaluate_file(
+    result = evaluate_file(
         args.protocol, args.ann, args.predictions,
         notes=read_notes(args.note), **read_options(args),
     )  # fmt: skip
-    content = {'metrics': found.metrics, 'protocol': found.protocol}
+    content = {'metrics': result.metrics, 'protocol': result.protocol}
     if args.classwise:
-        content['classwise'] = found.classwise
-        show_classes(found.classwise)
+        content['classwise'] = result.classwise
+        show_classes(result.classwise)
     text = json.dumps(content, indent=1, ensure_ascii=False)
     write_atomic(args.out, f'{text}\n'.encode())
     if args.protocol in LANGUAGE:
         show_language(content)
     else:
-        show(found.metrics)
-        show_protocol(found.protocol)
-    for line in found.remarks:
+        show(result.metrics)
+        show_protocol(result.protocol)
+    for line in result.remarks:
         print(line)
     print(f'-> {args.out}')
 
@@ -110,7 +110,7 @@ def read_options(args: argparse.Namespace) -> dict:
         for name in own:
             if getattr(args, name):
                 raise ValueError(
-                    f'--{name.replace("_", "-")} is no option of --protocol '
+                    f'--{name.replace("_", "-")} is not an option of --protocol '
                     f'{args.protocol}'
                 )
         if args.iou_type != ['bbox']:
@@ -175,7 +175,8 @@ def show_classes(classwise: dict) -> None:
 
 
 def show_protocol(protocol: dict) -> None:
-    found = protocol['predictions']
+    predictions = protocol['predictions']
     print(f'{protocol["images"]["count"]} images '
-          f'({found["images_without_rows"]} without predictions), '
-          f'{protocol["classes"]["count"]} classes, {found["rows"]} rows')  # fmt: skip
+          f'({predictions["images_without_rows"]} without predictions), '
+          f'{protocol["classes"]["count"]} classes, '
+          f'{predictions["rows"]} rows')  # fmt: skip

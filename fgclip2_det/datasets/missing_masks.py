@@ -1,4 +1,4 @@
-"""Instances without a mask in MMDetection's own COCO and LVIS data sets."""
+"""Instances without a mask among some with one, in COCO and LVIS data sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fgclip2_det.coco.checks import has_mask
 
 def install() -> None:
     """Let mask training meet ``segmentation: []``, which ends in ``KeyError: 'mask'``
-    in mid-epoch otherwise; as in ``OpenVocabCocoDataset``."""
+    in mid-epoch otherwise, in MMDetection's own data sets, too."""
     for kind in (CocoDataset, LVISV05Dataset, LVISV1Dataset):
         own = vars(kind).get('load_data_list')
         if own is not None and not hasattr(own, '_settles_masks'):

@@ -15,7 +15,6 @@ from mmengine.logging import MMLogger
 
 from fgclip2_det.coco.checks import (
     annotation_fault,
-    has_mask,
     index_entries,
     note_exchanged_sides,
 )
@@ -25,6 +24,7 @@ from fgclip2_det.coco.masks import annotation_mask_fault
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
 from fgclip2_det.io.text import decode_json
 
+from .missing_masks import ignore_missing_masks
 from .transforms import UnreadableImageError
 
 
@@ -117,7 +117,7 @@ class OpenVocabCocoDataset(CocoDataset):
         self.cat_img_map = defaultdict(set)
         for annotation in coco['annotations']:
             fault = annotation_fault(annotation, images, categories)
-            if self._reads_masks and not fault:
+            if self._loads_masks and not fault:
                 image = images[annotation['image_id']]
                 fault = annotation_mask_fault(annotation, image)
             if fault:
@@ -128,10 +128,8 @@ class OpenVocabCocoDataset(CocoDataset):
             annotation.setdefault('area', width * height)
             annotations[annotation['image_id']].append(annotation)
             self.cat_img_map[annotation['category_id']].add(annotation['image_id'])
-        if self._loads_masks:
-            self._report_missing_masks(coco['annotations'])
         note_exchanged_sides(self.ann_file, images, coco['annotations'])
-        return [
+        data_list = [
             self.parse_data_info(
                 {
                     'raw_img_info': {**image, 'img_id': image_id},
@@ -140,11 +138,9 @@ class OpenVocabCocoDataset(CocoDataset):
             )
             for image_id, image in images.items()
         ]
-
-    @property
-    def _reads_masks(self) -> bool:
-        transforms = getattr(self.pipeline, 'transforms', ())
-        return any(getattr(t, 'with_mask', False) for t in transforms)
+        if self._loads_masks:
+            ignore_missing_masks(self.ann_file, data_list)
+        return data_list
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """One image's entry, boxes (x1, y1, x2, y2) clipped to the image."""
@@ -154,30 +150,12 @@ class OpenVocabCocoDataset(CocoDataset):
             x1, y1, x2, y2 = instance['bbox']
             x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
             instance['bbox'] = [x1, y1, x2, y2]
-            if self._loads_masks and not has_mask(instance.get('mask')):
-                instance['mask'] = [[x1, y1, x2, y1, x2, y2, x1, y2]]
-                instance['ignore_flag'] = 1
         return data_info
 
     @property
     def _loads_masks(self) -> bool:
-        return any(getattr(t, 'with_mask', False) for t in self.pipeline.transforms)
-
-    def _report_missing_masks(self, annotations: list[dict]) -> None:
-        loaded = [a for a in annotations if a['category_id'] in self.cat2label]
-        without = [a['id'] for a in loaded if not has_mask(a.get('segmentation'))]
-        if loaded and len(without) == len(loaded):
-            raise ValueError(
-                f'{self.ann_file}: none of its {len(loaded)} annotations has a mask, '
-                'which the pipeline loads; use a config without masks, or add '
-                'segmentation to the file'
-            )
-        if without:
-            MMLogger.get_current_instance().warning(
-                f'{self.ann_file}: {len(without)} of {len(loaded)} annotations have no '
-                f'mask (annotation {without[0]} the first); they are ignored, neither '
-                'trained on nor taken for background'
-            )
+        transforms = getattr(self.pipeline, 'transforms', ())
+        return any(getattr(t, 'with_mask', False) for t in transforms)
 
     def _set_classes(self, categories: list[dict]) -> None:
         base, novel = self.base_classes, self.novel_classes

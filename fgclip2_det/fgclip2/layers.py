@@ -37,7 +37,7 @@ def _attend_in_parts(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Te
 
     PyTorch's own kernel is slower for bfloat16 there than for float32: forward and
     backward of 32 pictures of 576 tokens, 4 heads, one core, once: 330 and 269 ms,
-    this 110. A whole step: ``benchmarks/pretrain.py``. Weights stay for backward.
+    this 110. A whole step: ``benchmarks/alignment.py``. Weights stay for backward.
     """
     size = max(PART_WEIGHTS // (q.shape[1] * q.shape[2] * k.shape[2]), 1)
     parts = [x.split(size) for x in (q * q.shape[-1] ** -0.5, k.transpose(-1, -2), v)]

@@ -8,6 +8,8 @@ import os
 import time
 from pathlib import Path
 
+_PIECE = 2**24  # bytes
+
 
 def file_digest(path: str | os.PathLike) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits.
@@ -16,9 +18,7 @@ def file_digest(path: str | os.PathLike) -> str:
         OSError: a file that cannot be read.
     """
     digest = hashlib.sha256()
-    with Path(path).open('rb') as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+    add_file(digest, path)
     return digest.hexdigest()
 
 
@@ -39,6 +39,28 @@ def json_digest(content: object) -> str:
     """SHA-256 of a value as compact JSON."""
     text = json.dumps(content, ensure_ascii=False, separators=(',', ':'))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def add_file(
+    digest: hashlib._Hash, path: str | os.PathLike, whole: int | None = None
+) -> None:
+    """Update a hash with a file's bytes.
+
+    Args:
+        digest: of ``hashlib``.
+        path: the file.
+        whole: of a file of more bytes, the first and the last 16 MiB are read; None
+            reads all of any file.
+
+    Raises:
+        OSError: a file that cannot be read.
+    """
+    with Path(path).open('rb') as file:
+        size = os.fstat(file.fileno()).st_size
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            if whole is not None and size > whole and file.tell() < size - _PIECE:
+                file.seek(size - _PIECE)
 
 
 def file_state(path: str | os.PathLike) -> tuple | None:

@@ -107,7 +107,7 @@ def test_bad_input(inferencer, weights, picture, tmp_path):
     bare = tmp_path / 'bare.pth'
     state = torch.load(weights, weights_only=True)['state_dict']
     torch.save(dict(state_dict=state), bare)
-    with pytest.raises(ValueError, match='carries no config'):
+    with pytest.raises(ValueError, match='contains no config'):
         OpenVocabInferencer(bare)
     other = ROOT / 'configs/ovd_fgclip2.py'
     cfg = Config.fromfile(other)

@@ -70,17 +70,15 @@ def generate_ovshapes(
         >>> len(list((folder / 'train').iterdir()))
         8
     """
+    folder = ovshapes_folder(root, num_train, num_val, image_size, seed, extra_colors)
     params = {
         'num_train': num_train,
         'num_val': num_val,
         'image_size': image_size,
         'seed': seed,
     }
-    _check_parameters(params)
-    name = f'v{VERSION}_{num_train}train_{num_val}val_{image_size}px_seed{seed}'
     if extra_colors:
-        params['extra_colors'], name = True, f'{name}_extra'
-    folder = Path(root) / name
+        params['extra_colors'] = True
     if not os.path.exists(folder):  # False, too, where the parent may not be read
         work = _make_work_folder(folder.parent)
         try:
@@ -92,13 +90,31 @@ def generate_ovshapes(
     return folder
 
 
-def _check_parameters(params: dict) -> None:
-    least = {'num_train': 1, 'num_val': 1, 'image_size': 64, 'seed': 0}
-    for name, value in params.items():
-        if not isinstance(value, int) or value < least[name]:
+def ovshapes_folder(
+    root: str | os.PathLike,
+    num_train: int = 2000,
+    num_val: int = 300,
+    image_size: int = 256,
+    seed: int = 0,
+    extra_colors: bool = False,
+) -> Path:
+    """Where :func:`generate_ovshapes` writes; nothing is written.
+
+    Raises:
+        ValueError: on impossible parameters.
+    """
+    for name, value, least in (
+        ('num_train', num_train, 1),
+        ('num_val', num_val, 1),
+        ('image_size', image_size, 64),
+        ('seed', seed, 0),
+    ):
+        if not isinstance(value, int) or value < least:
             raise ValueError(
-                f'{name} must be an integer of at least {least[name]}, got {value!r}'
+                f'{name} must be an integer of at least {least}, got {value!r}'
             )
+    name = f'v{VERSION}_{num_train}train_{num_val}val_{image_size}px_seed{seed}'
+    return Path(root) / (f'{name}_extra' if extra_colors else name)
 
 
 def _make_work_folder(root: Path) -> Path:
