@@ -51,6 +51,49 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope='session')
+def reference_ap():
+    """Function: (truths, detections, number of classes) -> (C, 10) AP of pycocotools,
+    NaN where a class has no object; both sides are lists of ``ImageBoxes``."""
+    pytest.importorskip('pycocotools')
+    import numpy as np
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    def content(images, num_classes) -> COCO:
+        rows = []
+        for image_id, image in enumerate(images, 1):
+            for i, (bbox, label) in enumerate(
+                zip(image.bboxes, image.labels, strict=True)
+            ):
+                row = dict(id=len(rows) + 1, image_id=image_id, bbox=bbox.tolist(),
+                           category_id=int(label) + 1, area=bbox[2] * bbox[3],
+                           iscrowd=0)  # fmt: skip
+                if image.scores is None:
+                    row['iscrowd'] = int(image.crowd[i])
+                else:
+                    row['score'] = image.scores[i]
+                rows.append(row)
+        coco = COCO()
+        coco.dataset = dict(
+            images=[dict(id=i) for i in range(1, len(images) + 1)],
+            categories=[dict(id=c) for c in range(1, num_classes + 1)],
+            annotations=rows,
+        )
+        coco.createIndex()
+        return coco
+
+    def ap(truths, detections, num_classes):
+        sides = [content(side, num_classes) for side in (truths, detections)]
+        evaluator = COCOeval(*sides, 'bbox')
+        evaluator.evaluate()
+        evaluator.accumulate()
+        precision = evaluator.eval['precision'][..., 0, -1]  # (IoU, recall, C)
+        return np.where(precision < 0, np.nan, precision).mean(1).T
+
+    return ap
+
+
 def _row(a: dict, rng: np.random.Generator, classes: list, size: tuple) -> dict:
     """A shaken copy of an annotation; one in five has another class."""
     from pycocotools import mask as mask_utils

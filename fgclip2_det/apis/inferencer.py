@@ -1,4 +1,4 @@
-"""Boxes for named objects, from Python."""
+"""Open-vocabulary inference with a trained detector."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.image import ImageLike
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.vocabulary import Vocabulary
+
+# trained by the README's first command, see assets/ovd_ovshapes/README.md
+EMBEDDED = Path(__file__).resolve().parents[1] / 'assets/ovd_ovshapes/detector.pth'
 
 
 @dataclass
@@ -51,10 +54,11 @@ class Detections:
 
 
 class OpenVocabInferencer:
-    """A trained detector and any vocabulary.
+    """Detect any names with a trained detector.
 
     Args:
-        weights: checkpoint of ``tools/train.py``.
+        weights: checkpoint of ``tools/train.py``; None for the embedded detector, which
+            knows coloured shapes alone.
         config: its config file; the one saved in the checkpoint when None.
         device: 'cpu', 'cuda', ...; a GPU when there is one if None.
 
@@ -64,26 +68,27 @@ class OpenVocabInferencer:
             config names anything but this package's and MMDetection's parts.
 
     Example:
-        >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_12.pth')
+        >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_3.pth')
         >>> inferencer(['street.jpg'], 'red circle. 蓝色星形')[0].names
         ['red circle']
     """
 
     def __init__(
         self,
-        weights: str | os.PathLike,
+        weights: str | os.PathLike | None = None,
         config: str | os.PathLike | Config | None = None,
         device: str | None = None,
     ) -> None:
         init_default_scope('mmdet')
+        weights = EMBEDDED if weights is None else weights
         checkpoint = read_checkpoint(Path(weights))
         meta = checkpoint.get('meta', {})
         self.config = _config(config, meta, weights)
         self.model = MODELS.build(self.config.model)
         if not hasattr(self.model, 'set_vocabulary'):
             raise ValueError(
-                f'{type(self.model).__name__} is no open-vocabulary detector; expected '
-                'a config with OpenVocabTwoStageDetector'
+                f'{type(self.model).__name__} is not an open-vocabulary detector; '
+                'expected a config with OpenVocabTwoStageDetector'
             )
         state = checkpoint.get('state_dict', checkpoint)
         check_weights(self.model, state, weights)
@@ -144,10 +149,12 @@ class OpenVocabInferencer:
         bgr = np.asarray(load_image(image))[..., ::-1]
         data = self.pipeline(dict(img=np.ascontiguousarray(bgr), img_id=0))
         (sample,) = self.model.test_step(pseudo_collate([data]))
-        found = sample.pred_instances
-        found = found[found.scores >= score_thr].cpu()
+        pred_instances = sample.pred_instances
+        pred_instances = pred_instances[pred_instances.scores >= score_thr].cpu()
         classes = tuple(self.model.vocabulary.names)
-        return Detections(found.bboxes, found.scores, found.labels, classes)
+        return Detections(
+            pred_instances.bboxes, pred_instances.scores, pred_instances.labels, classes
+        )
 
 
 def _to_rgb(image: ImageLike) -> ImageLike:
@@ -162,7 +169,7 @@ def _config(config, meta: Mapping, weights) -> Config:
     if config is not None:
         return read_config(config)
     if not isinstance(meta.get('cfg'), str):
-        raise ValueError(f'{weights} carries no config; pass config=FILE')
+        raise ValueError(f'{weights} contains no config; pass config=FILE')
     return embedded_config(meta['cfg'], weights)
 
 

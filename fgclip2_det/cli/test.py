@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         'result lists (FILE.bbox.json, FILE.segm.json)',
     )
     parser.add_argument('--show', action='store_true', help='a window for every image')
-    parser.add_argument('--show-dir', help='folder for a picture of every image')
+    parser.add_argument('--show-dir', help='folder for the drawn images, one each')
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds of a window (2); 0: a key'
     )

@@ -102,7 +102,7 @@ def _check(args: argparse.Namespace) -> None:
     for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):
         if getattr(args, name) is not None and name not in wanted:
             raise ValueError(
-                f'--{name.replace("_", "-")} is no option of --data {args.data}; '
+                f'--{name.replace("_", "-")} is not an option of --data {args.data}; '
                 'leave it out'
             )
     for name in ('ann', 'images'):

@@ -29,7 +29,7 @@ def mask_fault(segmentation: object, height: object, width: object) -> str | Non
 
     Source: pycocotools' ``maskApi.c``, ``rleFrString`` and ``rleFrPoly``.
     """
-    if not (_is_side(height) and _is_side(width)):
+    if not (_is_pixel_count(height) and _is_pixel_count(width)):
         return (
             'a mask needs the height and width of its image, whole numbers of pixels, '
             f'got {short_repr(height)} x {short_repr(width)}'
@@ -172,5 +172,5 @@ def _polygon_fault(polygon: object) -> str | None:
     return None
 
 
-def _is_side(value: object) -> bool:
+def _is_pixel_count(value: object) -> bool:
     return type(value) is int and 0 < value <= _MAX_SIDE

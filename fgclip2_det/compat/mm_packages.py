@@ -62,6 +62,8 @@ def prepare_imports() -> None:
         sys.meta_path.insert(0, StandIns({'mmcv._ext': files['mmcv._ext']}))
         importlib.import_module('mmcv._ext')
     compiled_ops.install(sys.modules['mmcv._ext'])
+    # said of mmdet's FasterCocoMetric alone; nothing here needs the package
+    warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
     _import_mmdet()
     _mend_masks()
 

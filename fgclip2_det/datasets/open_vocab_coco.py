@@ -1,6 +1,5 @@
 """Data set of COCO annotation files with a base/novel split of the classes."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import ClassVar
@@ -23,7 +22,7 @@ from fgclip2_det.coco.class_split import resolve_classes
 from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.coco.masks import annotation_mask_fault
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
-from fgclip2_det.io.text import decode_text
+from fgclip2_det.io.text import decode_json
 
 from .missing_masks import ignore_missing_masks
 from .transforms import UnreadableImageError
@@ -205,11 +204,9 @@ class OpenVocabCocoDataset(CocoDataset):
             )
         try:
             data = get(path, backend_args=self.backend_args)
-            content = json.loads(decode_text(data, path))
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f'{path} is not a complete JSON file ({error}); download it again'
-            ) from error
+        except OSError as error:
+            raise ValueError(f'{path} is not a complete JSON file ({error})') from error
+        content = decode_json(data, path)
         for key in keys:
             if not isinstance(content, dict) or key not in content:
                 raise ValueError(f'{path} must be a json object with the key {key!r}')

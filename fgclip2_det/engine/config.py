@@ -1,4 +1,4 @@
-"""A config file with command line options, as a run takes it."""
+"""Load a config file and merge command line options into it."""
 
 import difflib
 import inspect
@@ -28,8 +28,7 @@ def load_config(
     work_dir: str | None = None,
     launcher: str = 'none',
 ) -> Config:
-    """A config with command line options merged in, a work dir and this package's
-    hooks.
+    """Load a config, merge command line options, and add work dir and hooks.
 
     Several sets of options, of a run and of those that resumed it, are merged one
     after the other. The hooks join ``custom_hooks`` unless the config has them, and a
@@ -45,7 +44,7 @@ def load_config(
     try:
         cfg = read_config(path)
     except SyntaxError as error:
-        raise ValueError(f'{path} is no Python config: {error}') from error
+        raise ValueError(f'{path} is not a Python config: {error}') from error
     for each in [options or {}] if isinstance(options or {}, Mapping) else options:
         check_options(cfg, each)
         for line in merge_options(cfg, each):
@@ -65,17 +64,17 @@ def load_config(
 
 
 def work_dir_of(path: Path | str, work_dir: str | None = None) -> str:
-    """Where :func:`load_config` will have a run's files."""
+    """Work dir that :func:`load_config` would set."""
     if work_dir is None and Path(path).is_file():
         work_dir = read_config(path).get('work_dir')
     return work_dir or f'work_dirs/{Path(path).stem}'
 
 
 def read_config(path: Path | str) -> Config:
-    """A config file; whatever is wrong with it is told with its name.
+    """Read a config file; error messages name it.
 
     Raises:
-        ValueError: if it cannot be read, or is no config of a run.
+        ValueError: if it cannot be read, or has no model.
     """
     try:
         cfg = Config.fromfile(path)
@@ -84,7 +83,9 @@ def read_config(path: Path | str) -> Config:
             f'{path} cannot be read as a config ({type(error).__name__}: {error})'
         ) from error
     if 'model' not in cfg:
-        raise ValueError(f'{path} is no config of a run: it has no model')
+        raise ValueError(
+            f'{path} has no model; give the config of a detector or of an alignment'
+        )
     hooks = cfg.get('custom_hooks') or []
     if not isinstance(hooks, list) or not all(isinstance(h, Mapping) for h in hooks):
         raise ValueError(f'{path}: custom_hooks must be a list of dicts, got {hooks!r}')
@@ -92,7 +93,7 @@ def read_config(path: Path | str) -> Config:
 
 
 def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Find misspelt ``--cfg-options``, which MMEngine would add as new keys.
+    """Refuse misspelt ``--cfg-options``, which MMEngine would add as new keys.
 
     A new key is fine inside a part that exists, unless it looks like a present one.
 

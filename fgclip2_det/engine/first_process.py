@@ -1,4 +1,4 @@
-"""Which process is the first, and what it alone prints."""
+"""Whether this process is rank 0, and printing from rank 0 alone."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The metrics of a finished run, printed."""
+"""Print the metrics of a finished run."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""MMEngine's Runner, built and left."""
+"""Build MMEngine's Runner, and leave its process group."""
 
 import gc
 

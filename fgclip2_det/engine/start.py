@@ -1,4 +1,4 @@
-"""How a training or a test starts, settled before anything is written."""
+"""Prepare a config for training or testing; nothing is written yet."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ def prepare_training(
     with_changes: bool = False,
     record: Mapping[str, Any] | None = None,
 ) -> None:
-    """Settle how a training starts; nothing is written before it does.
+    """Prepare a config for training: resume, AMP, seed, work dir. Writes nothing.
 
     Args:
         cfg: from :func:`load_config`; changed in place.
@@ -44,7 +44,7 @@ def prepare_training(
     Raises:
         FileNotFoundError: if the checkpoint to resume is not there.
         ValueError: if the work dir belongs to another config, annotation files or
-            pictures are missing (:func:`.check_data_files`), the checkpoint is
+            images are missing (:func:`.check_data_files`), the checkpoint is
             damaged, from another seed or another training, or an option does not
             fit. Nothing has been written then.
     """
@@ -80,7 +80,7 @@ def prepare_training(
 def _check_resumed(
     cfg: Config, path: Path, seed: int | None, with_changes: bool
 ) -> bool:
-    """Whether the schedule is another than the checkpoint's; its seed is taken."""
+    """Whether the schedule differs from the checkpoint's; takes over its seed."""
     checkpoint = read_checkpoint(path)
     if not with_changes:
         check_checkpoint(cfg, checkpoint, path)
@@ -94,13 +94,13 @@ def _check_resumed(
 def prepare_test(
     cfg: Config, checkpoint: str | None, show_dir: str | None = None
 ) -> Mapping[str, Tensor] | None:
-    """Settle what is tested and where its pictures go.
+    """Prepare a config for testing: checkpoint and folder of drawn images.
 
     Args:
         cfg: from :func:`load_config`; changed in place.
         checkpoint: file to load, of MMEngine or a bare state_dict; None for a
             re-scorer, whose config names all weights, or one with ``load_from``.
-        show_dir: folder for a picture of every image.
+        show_dir: folder for the drawn images; all of them are drawn then.
 
     Returns:
         The checkpoint's weights, for ``check_weights``; None without one.

@@ -1,8 +1,9 @@
-"""Digests of files."""
+"""SHA-256 of files, folders and plain values."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from pathlib import Path
@@ -19,6 +20,25 @@ def file_digest(path: str | os.PathLike) -> str:
     digest = hashlib.sha256()
     add_file(digest, path)
     return digest.hexdigest()
+
+
+def folder_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, or of the JSON files below a folder with their names.
+
+    Raises:
+        OSError: a file that cannot be read.
+    """
+    path = Path(path)
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(path.rglob('*.json'))
+    return json_digest([[str(f.relative_to(path)), file_digest(f)] for f in files])
+
+
+def json_digest(content: object) -> str:
+    """SHA-256 of a value as compact JSON."""
+    text = json.dumps(content, ensure_ascii=False, separators=(',', ':'))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def add_file(

@@ -71,7 +71,7 @@ def test_a_config_in_order(root):
         ('val_evaluator.0.ann_file', 'no.json',
          r'val_evaluator: there is no .*no\.json'),
         ('val_dataloader.dataset.data_prefix.img', 'images',
-         r'val_dataloader: 2 of 2 pictures of .*val\.json are .*: .*images/a\.png'),
+         r'val_dataloader: 2 of 2 images of .*val\.json are .*: .*images/a\.png'),
     ],
 )  # fmt: skip
 def test_wrong_paths_name_the_part(root, option, value, message):

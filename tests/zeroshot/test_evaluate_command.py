@@ -90,8 +90,8 @@ def test_real_data_options(checkpoint, tmp_path, capsys):
     [
         ('--data coco', '--data coco needs --ann'),
         ('--data coco --ann x', '--data coco needs --images'),
-        ('--ann x', '--ann is no option of --data ovshapes'),
-        ('--data fgovd --seed 1', '--seed is no option of --data fgovd'),
+        ('--ann x', '--ann is not an option of --data ovshapes'),
+        ('--data fgovd --seed 1', '--seed is not an option of --data fgovd'),
         ('--data retrieval --images x --ann a b', 'takes one --ann, got 2'),
         ('--num-images 0', '--num-images must be positive'),
         ('--seed -1', 'seed must be an integer of at least 0'),

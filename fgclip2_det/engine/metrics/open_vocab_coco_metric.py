@@ -1,6 +1,5 @@
-"""AP on base, novel and all classes, and on objects of any class."""
+"""COCO AP on base, novel and all classes, and class-agnostic AP."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -13,17 +12,16 @@ from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 from torch import Tensor
 
-from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.entries import names_of, used_categories, without_roots
 from fgclip2_det.coco.result_writer import result_rows, write_results
-from fgclip2_det.evaluation.coco_ap import (
-    average_precision,
+from fgclip2_det.evaluation.average_precision import mean
+from fgclip2_det.evaluation.coco_ap import box_ap
+from fgclip2_det.evaluation.image_boxes import (
+    ImageBoxes,
     merge_classes,
     merge_duplicates,
 )
-from fgclip2_det.evaluation.image_boxes import ImageBoxes
-from fgclip2_det.io.text import decode_text
-
-_NAME_KEYS = ('name', 'name_en', 'name_zh')
+from fgclip2_det.io.text import decode_json
 
 
 @METRICS.register_module()
@@ -130,23 +128,23 @@ class OpenVocabCocoMetric(BaseMetric):
             truths = self._truths_of_file(image_ids, category_ids)
         else:
             truths = [by_image[i][1] for i in images]
-        aps = average_precision(truths, detections, len(category_ids), self.max_dets)
+        aps = box_ap(truths, detections, len(category_ids), self.max_dets)
         if self.classwise:
             self._log_table(aps, truths, groups)
         metrics = {}
         for group, labels in groups.items():
-            metrics[f'{group}_ap50'] = _mean(aps[labels, 0])
-            metrics[f'{group}_ap'] = _mean(aps[labels])
+            metrics[f'{group}_ap50'] = mean(aps[labels, 0])
+            metrics[f'{group}_ap'] = mean(aps[labels])
         merged = [merge_duplicates(d, self.agnostic_iou) for d in detections]
         merged_truths = [merge_classes(t) for t in truths]
-        aps = average_precision(merged_truths, merged, 1, self.max_dets)
-        return metrics | {'agnostic_ap50': _mean(aps[:, 0])}
+        aps = box_ap(merged_truths, merged, 1, self.max_dets)
+        return metrics | {'agnostic_ap50': mean(aps[:, 0])}
 
     @cached_property
     def _coco(self) -> dict:
         """Content of ``ann_file``."""
         data = get(self.ann_file, backend_args=self.backend_args)
-        return json.loads(decode_text(data, self.ann_file))
+        return decode_json(data, self.ann_file)
 
     def _groups(self) -> dict[str, list[int]]:
         """Labels of base, novel and all classes."""
@@ -167,7 +165,7 @@ class OpenVocabCocoMetric(BaseMetric):
         if not self.dataset_meta.get('category_ids'):
             raise ValueError(
                 f"outfile_prefix={self.outfile_prefix!r} needs the file's category "
-                'ids, which this data set does not tell; give the metric an ann_file, '
+                'ids, which this data set does not have; give the metric an ann_file, '
                 'or use OpenVocabCocoDataset'
             )
 
@@ -191,7 +189,7 @@ class OpenVocabCocoMetric(BaseMetric):
         if not ids:  # a root that bears the name of a class comes after it
             used = used_categories(self._coco['annotations'])
             entries = [*without_roots(self.ann_file, entries, used), *entries]
-        names = {c['id']: [c[k] for k in _NAME_KEYS if k in c] for c in entries}
+        names = {c['id']: names_of(c) for c in entries}
         ids = ids or [next((i for i in names if c in names[i]), None) for c in classes]
         for name, category_id in zip(classes, ids, strict=True):
             if name not in names.get(category_id, ()):
@@ -262,12 +260,6 @@ class OpenVocabCocoMetric(BaseMetric):
             values = values if counts[label] else ['-', '-']
             rows.append([name, split, counts[label], *values])
         MMLogger.get_current_instance().info('\n' + AsciiTable(rows).table)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; -1 when nothing is."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else -1.0
 
 
 def _array(values: object, dtype: type) -> np.ndarray:
