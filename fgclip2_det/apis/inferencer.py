@@ -24,6 +24,9 @@ from fgclip2_det.fgclip2.picture import ImageLike
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.vocabulary import Vocabulary
 
+# trained by the README's first command, see assets/ovd_ovshapes/README.md
+EMBEDDED = Path(__file__).resolve().parents[1] / 'assets/ovd_ovshapes/detector.pth'
+
 
 @dataclass
 class Detections:
@@ -54,7 +57,8 @@ class OpenVocabInferencer:
     """Detect any names with a trained detector.
 
     Args:
-        weights: checkpoint of ``tools/train.py``.
+        weights: checkpoint of ``tools/train.py``; None for the embedded detector, which
+            knows coloured shapes alone.
         config: its config file; the one saved in the checkpoint when None.
         device: 'cpu', 'cuda', ...; a GPU when there is one if None.
 
@@ -71,11 +75,12 @@ class OpenVocabInferencer:
 
     def __init__(
         self,
-        weights: str | os.PathLike,
+        weights: str | os.PathLike | None = None,
         config: str | os.PathLike | Config | None = None,
         device: str | None = None,
     ) -> None:
         init_default_scope('mmdet')
+        weights = EMBEDDED if weights is None else weights
         checkpoint = read_checkpoint(Path(weights))
         meta = checkpoint.get('meta', {})
         self.config = _config(config, meta, weights)

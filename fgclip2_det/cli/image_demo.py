@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--texts', required=True, help=TEXTS)
     parser.add_argument('--config', help='config of the weights; by default their own')
     parser.add_argument(
-        '--weights', help=f'checkpoint; by default the last one in {DEFAULT_WORK_DIR}'
+        '--weights',
+        help=f'checkpoint; by default the last one in {DEFAULT_WORK_DIR}, and without '
+        'one the embedded detector, which knows coloured shapes alone',
     )
     parser.add_argument('--out-dir', default='outputs', help='default: outputs')
     parser.add_argument('--score-thr', type=float, default=0.3)
@@ -72,11 +74,7 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError(f'--out-dir {out_dir} is a file; name a folder')
     files = find_images(args.images)
     weights = args.weights or last_checkpoint(DEFAULT_WORK_DIR)
-    if weights is None:
-        raise ValueError(
-            f'no checkpoint in {DEFAULT_WORK_DIR}; run tools/train.py '
-            'configs/ovd_fgclip2.py first, or pass --weights'
-        )
+    print(f'weights: {weights or "the embedded detector of coloured shapes"}')
     inferencer = OpenVocabInferencer(weights, args.config, args.device)
     inferencer.set_vocabulary(names)
     out_dir.mkdir(parents=True, exist_ok=True)

@@ -101,6 +101,18 @@ def test_a_red_circle_is_red_however_it_is_read(inferencer, tmp_path, monkeypatc
     assert (seen[5] == seen[5][..., :1]).all()  # grey
 
 
+def test_the_embedded_detector_knows_a_red_circle():
+    """Without a checkpoint, in either language; what is not there is not found."""
+    image = Image.new('RGB', (256, 256), 'gray')
+    ImageDraw.Draw(image).ellipse((60, 80, 140, 160), fill='red')
+    inferencer = OpenVocabInferencer()
+    for texts in ('red circle; 蓝色星形; black square', '红色圆形; blue star; 黑色正方形'):
+        (detections,) = inferencer(image, texts, score_thr=0.3)
+        assert detections.names == [texts.partition(';')[0]]
+        corners = torch.tensor([[60.0, 80, 140, 160]])
+        torch.testing.assert_close(detections.bboxes, corners, atol=8, rtol=0)
+
+
 def test_bad_input(inferencer, weights, picture, tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no checkpoint'):
         OpenVocabInferencer(tmp_path / 'absent.pth')
