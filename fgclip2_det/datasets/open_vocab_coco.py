@@ -20,7 +20,7 @@ from fgclip2_det.coco.checks import (
 )
 from fgclip2_det.coco.class_split import resolve_classes
 from fgclip2_det.coco.entries import used_categories, without_roots
-from fgclip2_det.coco.masks import annotation_mask_fault
+from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
 from fgclip2_det.io.text import decode_json
 
@@ -119,7 +119,8 @@ class OpenVocabCocoDataset(CocoDataset):
             fault = annotation_fault(annotation, images, categories)
             if self._loads_masks and not fault:
                 image = images[annotation['image_id']]
-                fault = annotation_mask_fault(annotation, image)
+                if not has_no_polygon(annotation.get('segmentation')):
+                    fault = annotation_mask_fault(annotation, image)
             if fault:
                 raise ValueError(
                     f'{self.ann_file}: annotation {annotation.get("id")}: {fault}'
