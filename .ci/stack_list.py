@@ -22,7 +22,7 @@ HEADLESS = pip(*PINNED, '--no-deps', '--force-reinstall', 'opencv-python-headles
 MM = (pip(*PINNED, '-e', '.[mm,test]'), HEADLESS)
 OLD_SETUPTOOLS = 'BUILD_CONSTRAINT'  # becomes a file that says setuptools<81
 OPENMMLAB = (
-    pip(*PINNED, '-e', '.[test]', 'faster-coco-eval'),
+    pip(*PINNED, '-e', '.[test]'),
     pip(
         '--no-deps', 'mmengine==0.10.7', 'mmcv==2.1.0', 'mmdet==3.3.0',
         PIP_CONSTRAINT=OLD_SETUPTOOLS, PIP_BUILD_CONSTRAINT=OLD_SETUPTOOLS,

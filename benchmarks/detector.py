@@ -6,7 +6,7 @@ backbone and pyramid, which knows as many classes and reads no text; and MM Grou
 DINO (Swin-T) of transformers, which takes 1,203 names in 31 chunks of 40. Ratios are
 medians of per-round ratios.
 
-    python benchmarks/detector.py --rounds 3 --out detector.json
+    python -m benchmarks.detector --rounds 3 --out detector.json
 
 One chunk of MM Grounding DINO is timed in each round and counted 31 times; with
 --all-chunks all 31 are run. Names are random unit vectors: their text embeddings are
@@ -27,10 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
-import fgclip2_det.registration  # noqa: E402, F401, registers the detectors
+import fgclip2_det.registration  # noqa: F401, registers the detectors
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZE, CHUNK = 640, 40
 NAMES = (80, 1203)
 

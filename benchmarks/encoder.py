@@ -4,7 +4,7 @@ Everything runs in turn, round after round, in one process, so that a machine wh
 speed drifts slows all of them alike; ratios are medians of per-round ratios. Peak
 memory of a large dense map is measured in a process of its own.
 
-    python benchmarks/encoder.py --rounds 7 --out encoder.json
+    python -m benchmarks.encoder --rounds 7 --out encoder.json
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Config
 
 WIDTH, HEIGHT, NUM_BOXES, NUM_BLOCKS = 640, 480, 100, 13
@@ -152,7 +151,7 @@ def main() -> None:
         dense_peak(args.dense_peak)
         return
     result = compare(args.rounds)
-    command = [sys.executable, __file__, '--dense-peak', '16384',
+    command = [sys.executable, '-m', 'benchmarks.encoder', '--dense-peak', '16384',
                '--threads', str(args.threads)]  # fmt: skip
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result['dense 16,384'] = json.loads(output.splitlines()[-1])

@@ -5,8 +5,8 @@ list, in turn, round after round, each time in a process of its own; ratios are 
 of per-round ratios, and the numbers must agree. Fixed AP is measured of this project
 alone, from a list with several times as many detections.
 
-    python benchmarks/evaluate.py --images 1000 --rounds 3 --out evaluate.json
-    python benchmarks/evaluate.py --images 19809 --rounds 1 --alone
+    python -m benchmarks.evaluate --images 1000 --rounds 3 --out evaluate.json
+    python -m benchmarks.evaluate --images 19809 --rounds 1 --alone
 
 lvis-api keeps Python objects for each detection, which for LVIS val is more than a
 small machine has; hence ``--alone``.
@@ -26,8 +26,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 SIZE = 640
 OBJECTS = 12.4  # an image: 244,707 of 19,809 in LVIS v1 val
@@ -129,7 +127,7 @@ def run_lvis_api(ann: str, results: str) -> dict[str, float]:
 
 def measured(*words: object) -> dict[str, float]:
     """One run in a process of its own, with its peak resident memory (Linux)."""
-    command = [sys.executable, __file__, '--run', *map(str, words)]
+    command = [sys.executable, '-m', 'benchmarks.evaluate', '--run', *map(str, words)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -6,7 +6,7 @@ with maps that are already in memory (fp32), and the same step with the encoder.
 are medians of per-round ratios, of seconds and of this process's CPU seconds, which
 other processes disturb less. Before that, the losses of all three on equal weights.
 
-    python benchmarks/feature_cache.py --rounds 5 --out feature_cache.json
+    python -m benchmarks.feature_cache --rounds 5 --out feature_cache.json
 """
 
 from __future__ import annotations
@@ -24,21 +24,20 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
-import fgclip2_det.registration  # noqa: E402, F401, registers the detectors
-from fgclip2_det.datasets.feature_cache import (  # noqa: E402
+import fgclip2_det.registration  # noqa: F401, registers the detectors
+from fgclip2_det.datasets.feature_cache import (
     FeatureCache,
     FeatureWriter,
-    picture_digests,
+    image_digests,
     view_key,
 )
-from fgclip2_det.datasets.transforms import (  # noqa: E402
+from fgclip2_det.datasets.transforms import (
     FGCLIP2ApplyView,
     FGCLIP2LoadView,
     FGCLIP2PackView,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZE, NAMES, PICTURES, BATCH = 640, 80, 6, 2
 BUDGET = (SIZE // 16) ** 2
 
@@ -91,7 +90,7 @@ class Pictures:
             self.boxes.append(np.concatenate([start, start + sides], 1))
         disk, memory = FeatureCache(folder / 'maps', 'benchmark'), Memory()
         self.caches = {'encoder': None, 'cache': disk, 'memory': memory}
-        digests = self.load.digests = picture_digests(self.paths)
+        digests = self.load.digests = image_digests(self.paths)
         with torch.no_grad(), FeatureWriter(disk) as writer:
             for index, path in enumerate(self.paths):
                 item = self.item(index, 'encoder')

@@ -1,7 +1,7 @@
 """What to run the day a CUDA device is at hand: equality with the CPU, speed, memory.
 
-    python benchmarks/gpu.py --out gpu.json
-    python benchmarks/gpu.py --device cpu --tiny   # tries the script
+    python -m benchmarks.gpu --out gpu.json
+    python -m benchmarks.gpu --device cpu --tiny   # tries the script
 
 First the checks of ``gpu_checks.py``: losses and predictions of tiny models on the
 device and on the CPU. Then base size, random weights: region features, the detector's
@@ -28,21 +28,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
-import fgclip2_det  # noqa: E402  isort: skip  (before mmdet: it brings the ops)
-from mmdet.registry import MODELS  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
+from fgclip2_det.compat import mm  # noqa: F401, before mmdet
 
-from benchmarks.gpu_checks import CHECKS, autocast, run_check  # noqa: E402
-from benchmarks.gpu_models import (  # noqa: E402
+# isort: split
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+import fgclip2_det
+from benchmarks.gpu_checks import CHECKS, autocast, run_check
+from benchmarks.gpu_models import (
     NAMES,
     alignment,
     alignment_batch,
     detection_data,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 LEAST_SECONDS, MOST_RUNS = 2.0, 20
 Work = tuple[Callable[[], object], int]  # a run, and its images
 

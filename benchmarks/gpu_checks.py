@@ -8,7 +8,6 @@ Models are tiny and random, so that the checks take seconds.
 from __future__ import annotations
 
 import copy
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -18,7 +17,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks.gpu_models import (
     NAMES,
     alignment,

@@ -3,7 +3,7 @@
 Both are measured in turns within one run, and the medians are compared.
 
 Example:
-    python benchmarks/ops.py --compiled onedl_mmcv-2.3.6-cp311-cp311-linux_x86_64.whl
+    python -m benchmarks.ops --compiled onedl_mmcv-2.3.6-cp311-cp311-linux_x86_64.whl
 """
 
 import argparse
@@ -21,8 +21,6 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fgclip2_det.compat import mmcv_ext
 

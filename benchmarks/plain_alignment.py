@@ -1,6 +1,6 @@
 """Stage 2's step as the released training code arranges it, on the same weights.
 
-Written from the description of that code, for ``benchmarks/pretrain.py`` to compare
+Written from the description of that code, for ``benchmarks/alignment.py`` to compare
 with: loops over samples in heads and position tables, an explicit mask of every head
 over all pairs of tokens, attention weights returned, RoIAlign image by image, phrases
 and hard texts encoded apart, each text as often as it occurs. One process.

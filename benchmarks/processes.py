@@ -8,7 +8,7 @@ An untrained RPN scores thousands of boxes almost alike: rounding alone decides 
 of them become regions, and the box head's losses part after a step or two. With
 --fixed-proposals the RPN trains as ever and regions are drawn by image instead.
 
-    python benchmarks/processes.py \\
+    python -m benchmarks.processes \\
         configs/ov_coco/fgclip2-det_b16_sfpn_8xb8-3e_ov-coco.py --iterations 50 \\
         --cfg-options data_root=DIR model.backbone.encoder.pretrained=FOLDER
 """
@@ -26,10 +26,7 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # not this folder: it has a pretrain.py
-sys.path.append(str(ROOT / 'tools'))
-from fgclip2_det.cli.parsing import KeyValue  # noqa: E402
+from fgclip2_det.cli.parsing import KeyValue
 
 
 def worker(args: argparse.Namespace) -> None:
@@ -38,7 +35,8 @@ def worker(args: argparse.Namespace) -> None:
     from mmdet.registry import HOOKS
     from mmengine.hooks import Hook
 
-    import fgclip2_det.engine.launch as launch
+    from fgclip2_det.engine.config import load_config
+    from fgclip2_det.engine.runner import build_runner
 
     torch.set_num_threads(args.threads)
     rank, world = (int(os.environ.get(k, d)) for k, d in
@@ -60,7 +58,7 @@ def worker(args: argparse.Namespace) -> None:
             records.append(record)
 
     records: list[dict] = []
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = 'pytorch' if world > 1 else 'none'
     loader = cfg.train_dataloader
     loader.batch_size, loader.num_workers = args.batch // world, 0
@@ -80,7 +78,7 @@ def worker(args: argparse.Namespace) -> None:
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=10**9)
     cfg.custom_hooks.append(dict(type='RecordHook'))
     cfg.work_dir = f'{args.worker}/work{world}'
-    launch.build_runner(cfg).train()
+    build_runner(cfg).train()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     content = json.dumps(dict(records=records, peak_gb=peak))
     Path(args.worker, f'{world}_{rank}.json').write_text(content)
@@ -116,7 +114,7 @@ def launch_runs(args: argparse.Namespace, words: list[str]) -> dict[int, list[di
                 port = 29_500 + os.getpid() % 1000
                 command += ['-m', 'torch.distributed.run', '--master-port', str(port)]
                 command += ['--nproc-per-node', str(world)]
-            command += [__file__, *words, '--worker', folder]
+            command += ['-m', 'benchmarks.processes', *words, '--worker', folder]
             threads = args.threads or max(1, os.cpu_count() // world)
             command += ['--threads', str(threads)]
             environment = {**os.environ, 'OMP_NUM_THREADS': str(threads)}

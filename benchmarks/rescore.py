@@ -4,7 +4,7 @@ Everything runs in turn, round after round, in one process, so that a machine wh
 speed drifts slows all of it alike; ratios are medians of per-round ratios. Base size,
 random weights, 640 x 480. Peak memory is measured in processes of their own.
 
-    python benchmarks/rescore.py --rounds 5 --out rescore.json
+    python -m benchmarks.rescore --rounds 5 --out rescore.json
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from fgclip2_det import FGCLIP2
 from fgclip2_det.fgclip2.roi import pool_regions
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion
@@ -181,8 +180,8 @@ def main() -> None:
         return
     result = compare(args.rounds)
     for mode in ('keep', 'joint'):
-        command = [sys.executable, __file__, '--threads', str(args.threads),
-                   '--peak', '9300', mode]  # fmt: skip
+        command = [sys.executable, '-m', 'benchmarks.rescore', '--peak', '9300', mode,
+                   '--threads', str(args.threads)]  # fmt: skip
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         result[f'peak, {mode}'] = json.loads(done.stdout.splitlines()[-1])
     print(f'base size, fp32, {WIDTH} x {HEIGHT}, {args.threads} threads; encoder pass '

@@ -5,7 +5,7 @@ sorts every row; it gives the same R@1, R@5 and R@10 wherever there are no ties.
 turn, round after round, each in a process of its own; the ratio is the median of
 per-round ratios, memory is the peak above what was there before.
 
-    python benchmarks/retrieval.py --images 33010 --rounds 2
+    python -m benchmarks.retrieval --images 33010 --rounds 2
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: pretrain.py
 
 KS = (1, 5, 10)
 RUNS = ('ours', 'plain')
@@ -65,7 +63,7 @@ def child(name: str, count: int, dims: int, seed: int) -> None:
 
 def measured(name: str, args: argparse.Namespace) -> dict:
     words = [name, args.images, args.dims, args.seed]
-    command = [sys.executable, __file__, '--run', *map(str, words)]
+    command = [sys.executable, '-m', 'benchmarks.retrieval', '--run', *map(str, words)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,11 +1,10 @@
-"""Measure an encoder: ``python -m pretrain.evaluate --checkpoint FOLDER --out M.json``.
+"""Evaluate an encoder: ``python -m pretrain.evaluate --checkpoint DIR --out M.json``.
 
-The command line of ``fgclip2_det.zeroshot``.
+The name that docs and scripts know; ``fgclip2-det zeroshot`` and ``tools/zeroshot.py``
+are the same command.
 """
 
-import sys
-
-from fgclip2_det.zeroshot.evaluate import main
+from fgclip2_det.cli import run
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run('zeroshot', prog='python -m pretrain.evaluate')

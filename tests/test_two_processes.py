@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_losses_of_two_processes_are_those_of_one(tmp_path, config):
     """Means over boxes, too, whose number differs from process to process."""
     out = tmp_path / 'result.json'
-    command = [sys.executable, 'benchmarks/processes.py']
+    command = [sys.executable, '-m', 'benchmarks.processes']
     command += [f'configs/{config}', '--iterations', '3', '--batch', '4']
     command += ['--fixed-proposals', '--threads', '1', '--out', str(out)]
     command += ['--cfg-options', 'num_train=12']

@@ -1,5 +1,4 @@
-"""Train stage 2 without each of its losses, on OVShapes, to see what each is good
-for."""
+"""Ablate the losses of stage 2 on OVShapes: train without each of them in turn."""
 
 from _cli import run
 

@@ -1,4 +1,4 @@
-"""List what is doubtful about class names, before a detector is run with them."""
+"""Check class names before a detector is run with them."""
 
 from _cli import run
 

@@ -1,5 +1,4 @@
-"""Put two result files side by side, and say whether their numbers may be compared
-at all."""
+"""Compare two result files, and say whether their numbers are comparable at all."""
 
 from _cli import run
 

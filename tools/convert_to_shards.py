@@ -1,4 +1,4 @@
-"""Pack training records and their pictures into tar shards."""
+"""Pack training records and their images into tar shards."""
 
 from _cli import run
 

@@ -1,4 +1,4 @@
-"""Keep FG-CLIP 2's cosines of a detector's saved results, for tools/tune_fusion.py."""
+"""Dump FG-CLIP 2's cosines of a detector's results, for tools/tune_fusion.py."""
 
 from _cli import run
 

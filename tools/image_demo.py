@@ -1,4 +1,4 @@
-"""Find named objects, in English or Chinese, in pictures."""
+"""Detect named objects, in English or Chinese, in images."""
 
 from _cli import run
 

@@ -1,4 +1,4 @@
-"""Make annotation files for training and evaluation, and check what is there."""
+"""Convert annotations for training and evaluation, and check data sets."""
 
 from _cli import run
 

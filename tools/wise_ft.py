@@ -1,4 +1,4 @@
-"""Mix a detector's fine-tuned encoder with the one it started from (WiSE-FT)."""
+"""Interpolate a fine-tuned encoder with its initial weights (WiSE-FT)."""
 
 from _cli import run
 

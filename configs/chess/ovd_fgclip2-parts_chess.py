@@ -8,24 +8,33 @@ parts = {
     for color in ['white', 'black']
     for piece in ['pawn', 'rook', 'knight', 'bishop', 'queen', 'king']
 }
-parts.update({
-    f'{color}国际象棋{piece}': [color, piece]
-    for color in ['白色', '黑色']
-    for piece in ['兵', '车', '马', '象', '后', '王']
-})
+parts.update(
+    {
+        f'{color}国际象棋{piece}': [color, piece]
+        for color in ['白色', '黑色']
+        for piece in ['兵', '车', '马', '象', '后', '王']
+    }
+)
 model = dict(
     parts=parts,
     backbone=dict(encoder=dict(_delete_=True, pretrained='fgclip2_tiny')),
     roi_head=dict(
         # novel pieces stand unannotated in every photograph, as background
-        bbox_head=dict(
-            loss_cls=dict(bg_weight=0.05), classifier=dict(logit_scale=3.0)),
+        bbox_head=dict(loss_cls=dict(bg_weight=0.05), classifier=dict(logit_scale=3.0)),
         # the detector's own scores: the encoder's know novel pieces worse than they do
-        fusion=dict(beta=0.0, temperature=0.05)))
+        fusion=dict(beta=0.0, temperature=0.05),
+    ),
+)
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(
-        type='CosineAnnealingLR', by_epoch=True, begin=0, end=max_epochs,
-        T_max=max_epochs, eta_min_ratio=0.02, convert_to_iter_based=True),
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        eta_min_ratio=0.02,
+        convert_to_iter_based=True,
+    ),
 ]

@@ -16,5 +16,6 @@ custom_hooks = [
     dict(
         type='FGCLIP2FeatureCacheHook',
         folder='{{$FEATURE_CACHE:work_dirs/features/ov_coco_b16}}',
-        num_workers=4),
+        num_workers=4,
+    ),
 ]

@@ -5,13 +5,16 @@ model = dict(
     backbone=dict(
         frozen_stages=-1,
         with_cp=True,
-        lora=dict(r=8, alpha=16, dropout=0.0, target=('q_proj', 'v_proj'))),
-    roi_head=dict(region_loss_weight=0.5))
+        lora=dict(r=8, alpha=16, dropout=0.0, target=('q_proj', 'v_proj')),
+    ),
+    roi_head=dict(region_loss_weight=0.5),
+)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(
         type='ZeroShotRetentionHook',
         dataset=_base_.val_dataloader.dataset,
         classes='novel',
-        max_images=1000),
+        max_images=1000,
+    ),
 ]

@@ -2,7 +2,9 @@
 # loss on its own region scores, which the fusion needs, keeps them from drifting.
 _base_ = './fgclip2-det_l16_sfpn_896_8xb8-3e_ov-coco.py'
 model = dict(
-    backbone=dict(frozen_stages=-1, with_cp=True), roi_head=dict(region_loss_weight=1.0))
+    backbone=dict(frozen_stages=-1, with_cp=True), roi_head=dict(region_loss_weight=1.0)
+)
 optim_wrapper = dict(
     constructor='FGCLIP2LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(_delete_=True, decay_rate=0.8, backbone_lr_mult=0.1))
+    paramwise_cfg=dict(_delete_=True, decay_rate=0.8, backbone_lr_mult=0.1),
+)

@@ -2,6 +2,7 @@
 _base_ = [
     '../_base_/models/fgclip2-det_so16_sfpn.py',
     '../_base_/datasets/ov_coco_lsj1024.py',
-    '../_base_/schedules/schedule_3e.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/schedule_3e.py',
+    '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(batch_size=8)

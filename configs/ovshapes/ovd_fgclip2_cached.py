@@ -13,5 +13,6 @@ custom_hooks = [
     *_base_.custom_hooks,
     dict(
         type='FGCLIP2FeatureCacheHook',
-        folder='{{$FEATURE_CACHE:work_dirs/features/ovshapes}}'),
+        folder='{{$FEATURE_CACHE:work_dirs/features/ovshapes}}',
+    ),
 ]

@@ -4,4 +4,7 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(
             classifier=dict(logit_scale='released'),
-            loss_cls=dict(_delete_=True, type='OpenVocabFocalLoss', loss_weight=4.0))))
+            loss_cls=dict(_delete_=True, type='OpenVocabFocalLoss', loss_weight=4.0),
+        )
+    )
+)

@@ -5,12 +5,15 @@ _base_ = '../ovd_fgclip2.py'
 model = dict(
     backbone=dict(
         frozen_stages=-1,
-        lora=dict(r=8, alpha=16, dropout=0.0, target=('q_proj', 'v_proj'))),
-    roi_head=dict(region_loss_weight=0.5))
+        lora=dict(r=8, alpha=16, dropout=0.0, target=('q_proj', 'v_proj')),
+    ),
+    roi_head=dict(region_loss_weight=0.5),
+)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(
         type='ZeroShotRetentionHook',
         dataset=_base_.val_dataloader.dataset,
-        classes='novel'),
+        classes='novel',
+    ),
 ]

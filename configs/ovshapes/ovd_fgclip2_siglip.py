@@ -4,4 +4,7 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(
             classifier=dict(logit_scale='released'),
-            loss_cls=dict(use_sigmoid=True, bg_weight=1.0))))
+            loss_cls=dict(use_sigmoid=True, bg_weight=1.0),
+        )
+    )
+)

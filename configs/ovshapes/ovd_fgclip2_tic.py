@@ -2,5 +2,6 @@
 _base_ = '../ovd_fgclip2.py'
 model = dict(
     roi_head=dict(
-        bbox_head=dict(
-            classifier=dict(text_adapter=64), tic=dict(loss_weight=0.1))))
+        bbox_head=dict(classifier=dict(text_adapter=64), tic=dict(loss_weight=0.1))
+    )
+)

@@ -9,4 +9,7 @@ optim_wrapper = dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
         custom_keys=dict(  # the classifier's temperature and bias, as in open_clip
-            logit_scale=dict(decay_mult=0.0), logit_bias=dict(decay_mult=0.0))))
+            logit_scale=dict(decay_mult=0.0), logit_bias=dict(decay_mult=0.0)
+        ),
+    ),
+)

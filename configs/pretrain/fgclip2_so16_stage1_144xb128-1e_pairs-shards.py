@@ -6,5 +6,4 @@ train_cfg = dict(max_iters=max_iters)
 weights = 'google/siglip2-so400m-patch16-naflex'
 model = dict(encoder=dict(siglip2=weights))
 data_root = 'data/pairs_shards'
-train_dataloader = dict(
-    dataset=dict(shards=data_root, batch_size=128, max_anns=0))
+train_dataloader = dict(dataset=dict(shards=data_root, batch_size=128, max_anns=0))

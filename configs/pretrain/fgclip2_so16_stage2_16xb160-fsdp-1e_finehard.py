@@ -1,4 +1,5 @@
 # Optimizer and gradients in shards over the 16 processes, with PyTorch's FSDP.
 _base_ = [
-    './fgclip2_so16_stage2_16xb160-1e_finehard.py', '../_base_/strategies/fsdp.py'
+    './fgclip2_so16_stage2_16xb160-1e_finehard.py',
+    '../_base_/strategies/fsdp.py',
 ]

@@ -10,4 +10,5 @@ model = dict(
     # alpha and temperature by tools/tune_fusion.py, on base classes
     fusion=dict(type='OpenVocabGeometricFusion', alpha=0.35, temperature=0.05),
     mode='keep',
-    max_num_patches=576)  # as the encoder's last stage
+    max_num_patches=576,  # as the encoder's last stage
+)

@@ -1,7 +1,11 @@
-# Training-free: MMDetection's own MM Grounding DINO Swin-T on LVIS minival, its scores fused
-# with FG-CLIP 2's; not in the paper. COCO_ROOT may point elsewhere. Needs lvis, transformers.
-#   tools/test.py THIS CHECKPOINT, one of MMDetection's configs/mm_grounding_dino, Swin-T
-_base_ = 'mmdet::mm_grounding_dino/lvis/grounding_dino_swin-t_pretrain_zeroshot_mini-lvis.py'
+# Training-free: MMDetection's own MM Grounding DINO Swin-T on LVIS minival, its scores
+# fused with FG-CLIP 2's; not in the paper. COCO_ROOT may point elsewhere. Needs lvis,
+# transformers.
+#   tools/test.py THIS CHECKPOINT
+# with a Swin-T checkpoint of MMDetection's configs/mm_grounding_dino.
+_base_ = (
+    'mmdet::mm_grounding_dino/lvis/grounding_dino_swin-t_pretrain_zeroshot_mini-lvis.py'
+)
 custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports=False)
 custom_hooks = [dict(type='OpenVocabVocabularyHook')]
 _base_.model.encoder.num_cp = 0  # saves memory in training, and needs fairscale
@@ -21,6 +25,7 @@ model = dict(
     labels_per_box=3,
     max_per_image=1000,
     templates='imagenet80',
-    cache_dir='work_dirs/text_cache')
+    cache_dir='work_dirs/text_cache',
+)
 test_dataloader = dict(dataset=dict(data_root=data_root, ann_file=test_ann_file))
 test_evaluator = dict(ann_file=data_root + '/' + test_ann_file)

@@ -4,9 +4,14 @@ custom_imports = dict(imports=['fgclip2_det.registration'], allow_failed_imports
 model = dict(
     num_feature_levels=1,
     data_preprocessor=dict(
-        _delete_=True, type='FGCLIP2DetDataPreprocessor', pad_size_divisor=32),
+        _delete_=True, type='FGCLIP2DetDataPreprocessor', pad_size_divisor=32
+    ),
     backbone=dict(
-        _delete_=True, type='FGCLIP2ViT', encoder=dict(pretrained='qihoo360/fg-clip2-base')),
+        _delete_=True,
+        type='FGCLIP2ViT',
+        encoder=dict(pretrained='qihoo360/fg-clip2-base'),
+    ),
     neck=dict(in_channels=[768], num_outs=1),
     encoder=dict(layer_cfg=dict(self_attn_cfg=dict(num_levels=1))),
-    decoder=dict(layer_cfg=dict(cross_attn_cfg=dict(num_levels=1))))
+    decoder=dict(layer_cfg=dict(cross_attn_cfg=dict(num_levels=1))),
+)

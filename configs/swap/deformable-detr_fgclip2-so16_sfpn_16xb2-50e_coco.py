@@ -1,4 +1,5 @@
 _base_ = './deformable-detr_fgclip2-b16_sfpn_16xb2-50e_coco.py'
 model = dict(
     backbone=dict(encoder=dict(pretrained='qihoo360/fg-clip2-so400m')),
-    neck=dict(in_channels=1152))
+    neck=dict(in_channels=1152),
+)

@@ -1,4 +1,5 @@
 _base_ = './fcos_fgclip2-b16_sfpn_1x_coco.py'
 model = dict(
     backbone=dict(encoder=dict(pretrained='qihoo360/fg-clip2-large')),
-    neck=dict(in_channels=1024))
+    neck=dict(in_channels=1024),
+)

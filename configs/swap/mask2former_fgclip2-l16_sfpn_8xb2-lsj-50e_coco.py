@@ -1,4 +1,5 @@
 _base_ = './mask2former_fgclip2-b16_sfpn_8xb2-lsj-50e_coco.py'
 model = dict(
     backbone=dict(encoder=dict(pretrained='qihoo360/fg-clip2-large')),
-    neck=dict(in_channels=1024))
+    neck=dict(in_channels=1024),
+)

@@ -1,4 +1,5 @@
 _base_ = './retinanet_fgclip2-b16_sfpn_1x_coco.py'
 model = dict(
     backbone=dict(encoder=dict(pretrained='qihoo360/fg-clip2-so400m')),
-    neck=dict(in_channels=1152))
+    neck=dict(in_channels=1152),
+)

@@ -1,4 +1,5 @@
 _base_ = './rtmdet-l_fgclip2-b16_sfpn_8xb32-300e_coco.py'
 model = dict(
     backbone=dict(encoder=dict(pretrained='qihoo360/fg-clip2-large')),
-    neck=[dict(_base_.model.neck[0], in_channels=1024), _base_.model.neck[1]])
+    neck=[dict(_base_.model.neck[0], in_channels=1024), _base_.model.neck[1]],
+)

@@ -1,4 +1,4 @@
-"""What demos and notebooks call."""
+"""Inference from Python."""
 
 from fgclip2_det.compat import mm  # noqa: F401, before mmdet
 

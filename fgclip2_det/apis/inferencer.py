@@ -1,4 +1,4 @@
-"""Boxes for named objects, from Python."""
+"""Open-vocabulary inference with a trained detector."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_state_dict
 from torch import Tensor
 
+from fgclip2_det.engine.config import read_config
 from fgclip2_det.engine.embedded_config import embedded_config
-from fgclip2_det.engine.launch import read_config
 from fgclip2_det.fgclip2 import load_image
-from fgclip2_det.fgclip2.picture import ImageLike
+from fgclip2_det.fgclip2.image import ImageLike
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.vocabulary import Vocabulary
 
@@ -54,7 +54,7 @@ class Detections:
 
 
 class OpenVocabInferencer:
-    """A trained detector and any vocabulary.
+    """Detect any names with a trained detector.
 
     Args:
         weights: checkpoint of ``tools/train.py``; None for the embedded detector, which
@@ -87,8 +87,8 @@ class OpenVocabInferencer:
         self.model = MODELS.build(self.config.model)
         if not hasattr(self.model, 'set_vocabulary'):
             raise ValueError(
-                f'{type(self.model).__name__} is no open-vocabulary detector; expected '
-                'a config with OpenVocabTwoStageDetector'
+                f'{type(self.model).__name__} is not an open-vocabulary detector; '
+                'expected a config with OpenVocabTwoStageDetector'
             )
         state = checkpoint.get('state_dict', checkpoint)
         check_weights(self.model, state, weights)
@@ -149,10 +149,12 @@ class OpenVocabInferencer:
         bgr = np.asarray(load_image(image))[..., ::-1]
         data = self.pipeline(dict(img=np.ascontiguousarray(bgr), img_id=0))
         (sample,) = self.model.test_step(pseudo_collate([data]))
-        found = sample.pred_instances
-        found = found[found.scores >= score_thr].cpu()
+        pred_instances = sample.pred_instances
+        pred_instances = pred_instances[pred_instances.scores >= score_thr].cpu()
         classes = tuple(self.model.vocabulary.names)
-        return Detections(found.bboxes, found.scores, found.labels, classes)
+        return Detections(
+            pred_instances.bboxes, pred_instances.scores, pred_instances.labels, classes
+        )
 
 
 def _to_rgb(image: ImageLike) -> ImageLike:
@@ -167,7 +169,7 @@ def _config(config, meta: Mapping, weights) -> Config:
     if config is not None:
         return read_config(config)
     if not isinstance(meta.get('cfg'), str):
-        raise ValueError(f'{weights} carries no config; pass config=FILE')
+        raise ValueError(f'{weights} contains no config; pass config=FILE')
     return embedded_config(meta['cfg'], weights)
 
 

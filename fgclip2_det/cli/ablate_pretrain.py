@@ -1,4 +1,4 @@
-"""Train stage 2 without each of its losses, on OVShapes, to see what each is good for.
+"""Ablate the losses of stage 2 on OVShapes: train without each of them in turn.
 
 Every variant is trained with every seed from one stage-1 model, and evaluated on images
 of a seed that nothing was trained on. A run's result is one JSON file; started again,
@@ -75,7 +75,7 @@ def main(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Fill in defaults; ValueError for what could not work, before the first run."""
-    from fgclip2_det.engine.launch import read_config
+    from fgclip2_det.engine.config import read_config
     from fgclip2_det.zeroshot.ovshapes import DEFAULT_SEED
     from pretrain.ablation import VARIANTS, find_variant
 
@@ -117,8 +117,7 @@ def start_of(args: argparse.Namespace, seed: int) -> Path:
 def run(args: argparse.Namespace, variant: str, seed: int) -> dict | None:
     """Result of one variant and seed, from its file or from training."""
     from fgclip2_det.engine.finished_runs import resolved_config
-    from fgclip2_det.evaluation.fingerprint import digest as json_digest
-    from fgclip2_det.io.digests import file_digest
+    from fgclip2_det.io.digests import file_digest, json_digest
     from fgclip2_det.zeroshot.report import write_json
     from pretrain.ablation import slug
 
@@ -218,13 +217,13 @@ def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
 def read_result(path: Path, settings: dict) -> dict:
     """A file of an earlier start; ValueError if it had other settings."""
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(f'{path} is no JSON ({error}); delete it') from error
+        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
     for name, value in json.loads(json.dumps(settings)).items():
-        if found.get(name) != value:
+        if content.get(name) != value:
             raise ValueError(
-                f'{path} has another {name}: {found.get(name)!r} there, {value!r} '
+                f'{path} has another {name}: {content.get(name)!r} there, {value!r} '
                 'here; choose another --work-dir, or delete the file and its run'
             )
-    return found
+    return content

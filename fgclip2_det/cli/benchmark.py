@@ -62,8 +62,8 @@ def show_list(data_root: Path) -> None:
     for name, benchmark in BENCHMARKS.items():
         print(f'{name:<{width}}  {benchmark.title}')
         for file in benchmark.files.values():
-            found = (data_root / file.path).exists()
-            state = 'there' if found else f'missing; published at {file.url}'
+            exists = (data_root / file.path).exists()
+            state = 'there' if exists else f'missing; published at {file.url}'
             print(f'{"":<{width}}    {file.path}: {state}')
 
 

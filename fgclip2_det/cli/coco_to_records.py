@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     sections = ('images', 'annotations', 'categories')
     missing = [k for k in sections if not isinstance(coco, dict) or k not in coco]
     if missing:
-        raise ValueError(f'{args.ann} is no COCO file: it has no {missing}')
+        raise ValueError(f'{args.ann} is not a COCO file: it has no {missing}')
     args.out.mkdir(parents=True, exist_ok=True)
     for language in args.languages:
         records = list(coco_to_records(coco, language, args.novel, args.ann))

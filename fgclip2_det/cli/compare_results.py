@@ -1,5 +1,6 @@
-"""Put two result files side by side, and say whether their numbers may be compared at
-all. The files are those of tools/evaluate.py or of tools/benchmark.py."""
+"""Compare two result files, and say whether their numbers are comparable at all.
+
+The files are those of tools/evaluate.py or of tools/benchmark.py."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pack training records and their pictures into tar shards.
+"""Pack training records and their images into tar shards.
 
 KEY.jpg and KEY.json of each record, as WebDataset has them, index.json with counts,
 and per shard a .npy of where its samples are. A run that was killed goes on where it
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--decode',
         action='store_true',
-        help='decode every picture, to find broken ones',
+        help='decode every image, to find broken ones',
     )
     parser.add_argument(
         '--verbose', action='store_true', help='show the traceback of an error'

@@ -1,4 +1,4 @@
-"""Keep FG-CLIP 2's cosines of a detector's saved results, for tools/tune_fusion.py.
+"""Dump FG-CLIP 2's cosines of a detector's results, for tools/tune_fusion.py.
 
 A stopped run continues when it is started again.
 """
@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
     add('--images', required=True, help='folder that its file names start from')
     add('--encoder', required=True, help='folder in the released layout, or hub id')
     add('--out', required=True, help='folder of the dump')
-    add('--templates', default='raw', help='raw (default), photo or imagenet80')
+    add(
+        '--templates', default='raw', help='raw (default), photo, chinese or imagenet80'
+    )
     add('--language', choices=['en', 'zh'], default='en', help='of the class names')
     add('--novel', nargs='+', help='novel classes; default: as the categories say')
     add('--max-num-patches', default='auto', help='of an image; default auto')

@@ -1,4 +1,4 @@
-"""Whose mistake an exception is, and where it is written."""
+"""Tell input errors from other exceptions, and log tracebacks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_input_error(error: BaseException) -> bool:
 
 
 def sentence_of(error: BaseException) -> str:
-    """The message in one line; with its type where that is not told already."""
+    """The message in one line; with its type where the message does not have it."""
     message = worker_message(error) if is_input_error(error) else None
     if message is None:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error

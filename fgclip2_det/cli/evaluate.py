@@ -77,22 +77,22 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.evaluation import evaluate_file
     from fgclip2_det.io.atomic import write_atomic
 
-    found = evaluate_file(
+    result = evaluate_file(
         args.protocol, args.ann, args.predictions,
         notes=read_notes(args.note), **read_options(args),
     )  # fmt: skip
-    content = {'metrics': found.metrics, 'protocol': found.protocol}
+    content = {'metrics': result.metrics, 'protocol': result.protocol}
     if args.classwise:
-        content['classwise'] = found.classwise
-        show_classes(found.classwise)
+        content['classwise'] = result.classwise
+        show_classes(result.classwise)
     text = json.dumps(content, indent=1, ensure_ascii=False)
     write_atomic(args.out, f'{text}\n'.encode())
     if args.protocol in LANGUAGE:
         show_language(content)
     else:
-        show(found.metrics)
-        show_protocol(found.protocol)
-    for line in found.remarks:
+        show(result.metrics)
+        show_protocol(result.protocol)
+    for line in result.remarks:
         print(line)
     print(f'-> {args.out}')
 
@@ -106,14 +106,19 @@ def read_options(args: argparse.Namespace) -> dict:
             f'--base and --novel belong to --protocol ov-coco, not {args.protocol}'
         )
     if args.protocol in LANGUAGE:
-        own = 'minival_ids', 'classwise', 'ids', 'categories', 'keep_outside'
+        own = 'minival_ids', 'classwise', 'ids', 'categories'
         for name in own:
             if getattr(args, name):
                 raise ValueError(
-                    f'--{name.replace("_", "-")} is no option of --protocol '
+                    f'--{name.replace("_", "-")} is not an option of --protocol '
                     f'{args.protocol}'
                 )
-        return {} if args.negatives is None else {'num_negatives': args.negatives}
+        if args.iou_type != ['bbox']:
+            raise ValueError(f'--iou-type is no option of --protocol {args.protocol}')
+        options = {'drop_outside': False} if args.keep_outside else {}
+        if args.negatives is not None:
+            options['num_negatives'] = args.negatives
+        return options
     return {
         'iou_types': args.iou_type,
         'base': args.base,
@@ -170,7 +175,8 @@ def show_classes(classwise: dict) -> None:
 
 
 def show_protocol(protocol: dict) -> None:
-    found = protocol['predictions']
+    predictions = protocol['predictions']
     print(f'{protocol["images"]["count"]} images '
-          f'({found["images_without_rows"]} without predictions), '
-          f'{protocol["classes"]["count"]} classes, {found["rows"]} rows')  # fmt: skip
+          f'({predictions["images_without_rows"]} without predictions), '
+          f'{protocol["classes"]["count"]} classes, '
+          f'{predictions["rows"]} rows')  # fmt: skip

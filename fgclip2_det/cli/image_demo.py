@@ -1,4 +1,4 @@
-"""Find named objects, in English or Chinese, in pictures."""
+"""Detect named objects, in English or Chinese, in images."""
 
 import argparse
 import json
@@ -38,17 +38,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def find_images(names: list[str]) -> list[Path]:
-    """Files as given, and the pictures of folders in order of their names."""
+    """Files as given, and the images of folders in order of their names."""
     from PIL import Image
 
     endings = set(Image.registered_extensions())
     files: list[Path] = []
     for path in map(Path, names):
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in endings)
-            if not found:
-                raise ValueError(f'folder {path} holds no pictures')
-            files += found
+            images = sorted(p for p in path.iterdir() if p.suffix.lower() in endings)
+            if not images:
+                raise ValueError(f'folder {path} contains no images')
+            files += images
         elif path.exists():
             files.append(path)
         else:
@@ -85,12 +85,12 @@ def main(args: argparse.Namespace) -> None:
         except ValueError as error:
             unreadable.append(str(error))
             continue
-        (found,) = inferencer(image, score_thr=args.score_thr)
-        picture = draw_detections(image, found.bboxes, found.names, found.scores)
+        (result,) = inferencer(image, score_thr=args.score_thr)
+        picture = draw_detections(image, result.bboxes, result.names, result.scores)
         target = out_dir / f'{index:03d}_{file.stem}.png'
         picture.save(target)
         boxes = zip(
-            found.names, found.scores.tolist(), found.bboxes.tolist(), strict=True
+            result.names, result.scores.tolist(), result.bboxes.tolist(), strict=True
         )
         detections = [
             dict(name=name, score=round(score, 4), bbox=[round(v, 1) for v in bbox])

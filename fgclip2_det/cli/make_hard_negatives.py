@@ -87,7 +87,7 @@ def read_lines(path: Path) -> list[bytes]:
     try:
         records = json.loads(content)
     except ValueError as error:
-        raise ValueError(f'{path} is no JSON file: {error}') from None
+        raise ValueError(f'{path} is not a JSON file: {error}') from None
     if not isinstance(records, list):
         raise ValueError(
             f'{path} must hold a list of records, got {type(records).__name__}'
@@ -120,10 +120,10 @@ def convert(source: Path, target: Path, fill_record: partial, workers: int) -> C
         results = pool.imap(task, enumerate(lines), CHUNK)
         results = tqdm(results, source.name, len(lines), unit='record', disable=None)
         file.write(b'[\n' if is_list else b'')
-        for number, (text, found) in enumerate(results):
+        for number, (text, counted) in enumerate(results):
             file.write(b',\n' if is_list and number else b'')
             file.write((text if is_list else f'{text}\n').encode())
-            counts.update(found)
+            counts.update(counted)
         file.write(b'\n]\n' if is_list else b'')
     return counts
 

@@ -1,4 +1,4 @@
-"""What the command lines that start a Runner share."""
+"""Argument parsing shared by the tools."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Make annotation files for training and evaluation, and check what is there."""
+"""Convert annotations for training and evaluation, and check data sets."""
 
 import argparse
 import json
@@ -158,19 +158,19 @@ def leaks(args: argparse.Namespace) -> None:
         bar=bar,
         workers=args.workers,
     )
-    for found in findings:
-        state = 'LEAK' if found.leaks else 'warning' if found.count else 'ok'
-        print(f'{state:<8} {found.check:<18} {found.count:,} of {found.total:,}: '
-              f'{found.note}')  # fmt: skip
-        for text in found.first:
+    for finding in findings:
+        state = 'LEAK' if finding.leaks else 'warning' if finding.count else 'ok'
+        print(f'{state:<8} {finding.check:<18} {finding.count:,} of {finding.total:,}: '
+              f'{finding.note}')  # fmt: skip
+        for text in finding.first:
             print(f'{"":<8}   {text}')
-    has_leak = any(found.leaks for found in findings)
+    has_leak = any(finding.leaks for finding in findings)
     if args.out:
         content = {
             'train': str(args.train),
             'val': str(args.val),
             'leaks': has_leak,
-            'checks': [found.as_dict() for found in findings],
+            'checks': [finding.as_dict() for finding in findings],
         }
         text = json.dumps(content, ensure_ascii=False, indent=2)
         write_atomic(args.out, text.encode())
@@ -233,7 +233,7 @@ def parser() -> argparse.ArgumentParser:
     add('--encoding', help='of the XML files; default: as they declare it')
 
     add = command(yolo_to_coco, 'YOLO text files -> COCO')
-    add('--images', type=Path, required=True, help='folder of the pictures')
+    add('--images', type=Path, required=True, help='folder of the images')
     add('--labels', type=Path, required=True, help='folder of the text files')
     add('--names', type=Path, required=True, help='data.yaml, or one name a line')
     add('--out', type=Path, required=True, help='file to write')
@@ -257,11 +257,11 @@ def parser() -> argparse.ArgumentParser:
     add('--val', type=Path, required=True, help='COCO or LVIS file')
     add('--novel', nargs='+', help='novel classes; default: as the categories say')
     add('--split', choices=['ov_coco', 'ov_lvis'], help='novel classes of this split')
-    add('--train-images', type=Path, help='folder of the training pictures')
-    add('--val-images', type=Path, help='folder of the evaluation pictures')
+    add('--train-images', type=Path, help='folder of the training images')
+    add('--val-images', type=Path, help='folder of the evaluation images')
     add('--distance', type=int, default=4, help='bits of 64 that may differ; default 4')
-    add('--workers', type=int, default=4, help='threads that read pictures; default 4')
-    add('--out', type=Path, help='json of what was found')
+    add('--workers', type=int, default=4, help='threads that read images; default 4')
+    add('--out', type=Path, help='json of the findings')
     # fmt: on
     return parser
 

@@ -1,4 +1,4 @@
-"""Write the part of a checkpoint that predicting needs, to hand on."""
+"""Publish a model: the part of a checkpoint that inference needs."""
 
 import argparse
 

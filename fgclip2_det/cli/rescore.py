@@ -1,7 +1,6 @@
 """Rescore a detector's saved results with FG-CLIP 2, without training."""
 
 import argparse
-import json
 from pathlib import Path
 
 from fgclip2_det.rescoring.rules import ALL_RULES
@@ -44,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
     add('--temperature', type=float, help="of the similarities; default: the rule's")
     add('--mode', choices=['keep', 'box', 'joint'], default='keep',
         help='keep rows and labels; name boxes anew; fuse box by label')  # fmt: skip
-    add('--templates', default='raw', help='raw (default), photo or imagenet80')
+    add(
+        '--templates', default='raw', help='raw (default), photo, chinese or imagenet80'
+    )
     add('--language', choices=['en', 'zh'], default='en', help='of the class names')
     add('--novel', nargs='+', help='novel classes; default: as the categories say')
     add('--labels-per-box', type=int, default=1, help='of box and joint; default 1')
@@ -66,8 +67,8 @@ def main(args: argparse.Namespace) -> None:
 
     from fgclip2_det import FGCLIP2, Vocabulary
     from fgclip2_det.coco.predictions import read_predictions
+    from fgclip2_det.coco.result_writer import write_results
     from fgclip2_det.datasets.config_labels import label_order_of
-    from fgclip2_det.io.atomic import write_atomic
     from fgclip2_det.models.prediction_rescorer import PredictionRescorer
     from fgclip2_det.rescoring.predictions import rescore_predictions
 
@@ -111,7 +112,7 @@ def main(args: argparse.Namespace) -> None:
         int(patches) if patches.isdecimal() else patches,
     )
     rows = rescore_predictions(predictions, args.images, rescorer)
-    write_atomic(args.out, json.dumps(rows).encode())
+    write_results(args.out, rows)
     print(f'{len(predictions.order)} rows of {len(predictions.rows)} images -> '
           f'{len(rows)} rows: {args.out}')  # fmt: skip
     if args.mode != 'keep' and args.nms is None:

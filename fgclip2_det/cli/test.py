@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         'result lists (FILE.bbox.json, FILE.segm.json)',
     )
     parser.add_argument('--show', action='store_true', help='a window for every image')
-    parser.add_argument('--show-dir', help='folder for a picture of every image')
+    parser.add_argument('--show-dir', help='folder for the drawn images, one each')
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds of a window (2); 0: a key'
     )
@@ -45,14 +45,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from fgclip2_det.engine.launch import (
-        build_runner,
-        is_first_process,
-        leave_process_group,
-        load_config,
-        prepare_test,
-        report,
-    )
+    from fgclip2_det.engine.config import load_config
+    from fgclip2_det.engine.first_process import is_first_process
+    from fgclip2_det.engine.report import report
+    from fgclip2_det.engine.runner import build_runner, leave_process_group
+    from fgclip2_det.engine.start import prepare_test
     from fgclip2_det.engine.test_options import (
         dump_predictions,
         finish_dump,

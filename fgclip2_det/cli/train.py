@@ -47,16 +47,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from fgclip2_det.engine.launch import (
-        build_runner,
-        leave_process_group,
-        load_config,
-        prepare_training,
-        print_once,
-        report,
-        work_dir_of,
-    )
+    from fgclip2_det.engine.config import load_config, work_dir_of
+    from fgclip2_det.engine.first_process import print_once
+    from fgclip2_det.engine.report import report
     from fgclip2_det.engine.run_record import recorded_options, start_record
+    from fgclip2_det.engine.runner import build_runner, leave_process_group
+    from fgclip2_det.engine.start import prepare_training
 
     resume = args.resume or ('auto' if args.resume_with_changes else None)
     resumed = None

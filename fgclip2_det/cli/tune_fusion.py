@@ -67,14 +67,14 @@ def main(args: argparse.Namespace) -> None:
         selected_metric,
         write_report,
     )
-    from fgclip2_det.rescoring.tuning_truths import read_truths
+    from fgclip2_det.rescoring.tuning_truths import tuning_truths
 
     grid = make_grid(
         args.fusion, args.alpha, args.beta, args.temperature, args.mode, args.nms
     )
     dump = ScoreDump(args.dump)
     novel = 'use' if args.with_novel else 'drop' if args.base_only else 'refuse'
-    truths = read_truths(args.ann, dump, novel)
+    truths = tuning_truths(args.ann, dump, novel)
     settings = [DETECTOR, *(setting for setting in grid if setting != DETECTOR)]
     protocol = describe_protocol(dump, truths, args.max_per_image)
     print(protocol['line'])

@@ -1,4 +1,4 @@
-"""Mix a detector's fine-tuned encoder with the one it started from (WiSE-FT)."""
+"""Interpolate a fine-tuned encoder with its initial weights (WiSE-FT)."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from fgclip2_det.engine.launch import load_config
+    from fgclip2_det.engine.config import load_config
     from fgclip2_det.engine.wise_ft import (
         WiseFT,
         evaluate,

@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fgclip2_det.coco.entries import names_of
 from fgclip2_det.coco.names import normalize_name
 
 _KEY = re.compile(rb'"categories"\s*:\s*(?=\[)')
 _PIECE = 1 << 20
-_NAME_KEYS = ('name', 'name_en', 'name_zh')
 
 
 def read_categories(path: str | os.PathLike) -> list[dict]:
@@ -62,10 +62,9 @@ def _decode(content: mmap.mmap, start: int) -> list[dict]:
             size *= 4
 
 
-def names_of(category: Mapping) -> set[str]:
+def normal_names(category: Mapping) -> set[str]:
     """Every name of a category, normalised: in both languages, and LVIS's synonyms."""
-    names = [category.get(key) for key in _NAME_KEYS]
-    names += category.get('synonyms') or []
+    names = [*names_of(category), *(category.get('synonyms') or [])]
     return {normalize_name(name) for name in names if isinstance(name, str) and name}
 
 
@@ -82,7 +81,7 @@ def first_exchange(
         categories: of label 0, 1, ...
         complete: whether there must be as many categories as classes.
     """
-    names = [names_of(category) for category in categories]
+    names = [normal_names(category) for category in categories]
     known = set().union(*names)
     for label, name in enumerate(map(normalize_name, classes)):
         own = names[label] if label < len(names) else set()

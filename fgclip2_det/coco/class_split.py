@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-_NAME_KEYS = ('name', 'name_en', 'name_zh')
+from fgclip2_det.coco.entries import NAME_KEYS, names_of
+
 _SPLITS = ('base', 'novel', 'unused')
 _LANGUAGE_KEYS = {'en': ('name_en', 'name'), 'zh': ('name_zh',)}
 
@@ -99,7 +100,7 @@ def resolve_classes(
     unlisted = [
         name
         for name, found in by_name.items()
-        if not any(c.get(key) in listed_names for c in found for key in _NAME_KEYS)
+        if not any(c.get(key) in listed_names for c in found for key in NAME_KEYS)
     ]
 
     def find(names: Sequence[str] | None, may_lack: bool = False) -> list[dict]:
@@ -123,14 +124,14 @@ def resolve_classes(
             'leave out classes, or give lists that agree'
         )
 
-    def names_of(found: list[dict]) -> tuple[str, ...]:
+    def titles(found: list[dict]) -> tuple[str, ...]:
         return tuple(category_name(c, language) for c in found)
 
-    _check_unique('class names', names_of(ordered))
+    _check_unique('class names', titles(ordered))
     return ClassSplit(
-        classes=names_of(ordered),
-        base_classes=names_of(base_found),
-        novel_classes=names_of(novel_found),
+        classes=titles(ordered),
+        base_classes=titles(base_found),
+        novel_classes=titles(novel_found),
         category_ids=tuple(c['id'] for c in ordered),
     )
 
@@ -171,7 +172,7 @@ def _index(categories: Sequence[dict]) -> dict[str, list[dict]]:
     """Any name of a category -> the categories that have it."""
     index = {}
     for category in categories:
-        for name in {category[key] for key in _NAME_KEYS if category.get(key)}:
+        for name in set(names_of(category)):
             index.setdefault(name, []).append(category)
     return index
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fgclip2_det.io.notes import say_once
 
@@ -32,7 +32,7 @@ def file_names(images: Iterable[dict]) -> dict:
     return {image_id: name for image_id, name in named.items() if name}
 
 
-def names_of(category: dict) -> tuple[str, ...]:
+def names_of(category: Mapping) -> tuple[str, ...]:
     """All names of a category: ``name``, ``name_en`` and ``name_zh``."""
     return tuple(category[key] for key in NAME_KEYS if category.get(key))
 

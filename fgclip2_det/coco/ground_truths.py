@@ -98,6 +98,18 @@ def read_truths(
         ValueError: naming file and the first entry that is wrong.
     """
     content = read_json(path)
+    return parse_truths(content, path, federated, masks, image_ids, category_ids)
+
+
+def parse_truths(
+    content: object,
+    path: str | os.PathLike,
+    federated: bool = False,
+    masks: bool = False,
+    image_ids: Collection | None = None,
+    category_ids: Collection | None = None,
+) -> Truths:
+    """:func:`read_truths` of content that was read before; ``path`` is for messages."""
     for key in ('images', 'categories', 'annotations'):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f'{path} must hold a list of {key!r}; give a COCO file')
@@ -295,6 +307,7 @@ def make_truths(
     image: Sequence[int],
     category: Sequence[int],
     bboxes: Sequence[Sequence[float]],
+    crowd: Sequence[bool] | None = None,
 ) -> Truths:
     """Ground truth of boxes that a benchmark arranges in its own way.
 
@@ -302,6 +315,7 @@ def make_truths(
         images, categories: entries with 'id'; categories with 'name'.
         image, category: index into these of each of G boxes.
         bboxes: G boxes, xywh in pixels.
+        crowd: whether each box is a crowd; None: no one is.
     """
     boxes = np.array(bboxes, np.float64).reshape(-1, 4)
     none = np.zeros(len(boxes), bool)
@@ -314,7 +328,7 @@ def make_truths(
         category=np.array(category, np.int64),
         bboxes=boxes,
         areas=boxes[:, 2:].prod(1),
-        crowd=none,
+        crowd=none if crowd is None else np.array(crowd, bool),
         ignored=none,
         masks=None,
         negative=np.zeros(0, np.int64),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fgclip2_det.coco.categories import names_of
+from fgclip2_det.coco.categories import normal_names
 from fgclip2_det.coco.class_split import ClassSplit
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
@@ -82,7 +82,7 @@ def _ids_of_names(
 ) -> list[int | str]:
     owners: dict[str, list] = {}
     for category in categories:
-        for name in names_of(category):
+        for name in normal_names(category):
             owners.setdefault(name, []).append(category['id'])
     ids = []
     for name in names:

@@ -29,7 +29,7 @@ def mask_fault(segmentation: object, height: object, width: object) -> str | Non
 
     Source: pycocotools' ``maskApi.c``, ``rleFrString`` and ``rleFrPoly``.
     """
-    if not (_is_side(height) and _is_side(width)):
+    if not (_is_pixel_count(height) and _is_pixel_count(width)):
         return (
             'a mask needs the height and width of its image, whole numbers of pixels, '
             f'got {short_repr(height)} x {short_repr(width)}'
@@ -62,6 +62,17 @@ def annotation_mask_fault(annotation: dict, image: dict) -> str | None:
     if segmentation is None or segmentation == []:
         return None
     return mask_fault(segmentation, image.get('height'), image.get('width'))
+
+
+def has_no_polygon(segmentation: object) -> bool:
+    """Whether all polygons have fewer than three points.
+
+    MMDetection's ``LoadAnnotations`` takes that for no mask; pycocotools does not.
+    """
+    return isinstance(segmentation, list) and all(
+        isinstance(polygon, list) and len(polygon) in (0, 2, 4)
+        for polygon in segmentation
+    )
 
 
 def encode_mask(segmentation: object, height: int, width: int) -> dict:
@@ -172,5 +183,5 @@ def _polygon_fault(polygon: object) -> str | None:
     return None
 
 
-def _is_side(value: object) -> bool:
+def _is_pixel_count(value: object) -> bool:
     return type(value) is int and 0 < value <= _MAX_SIDE

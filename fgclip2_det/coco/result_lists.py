@@ -1,9 +1,9 @@
 """COCO result lists: one reader for all that evaluate, re-score or tune.
 
-Rows of images and of classes that do not count are left out and counted. So are rows
-wholly off their picture where boxes are pooled; an evaluation counts them and keeps
-them as what they are in pycocotools, false positives. What remains is kept as given:
-boxes that reach beyond the border are clipped by those who pool them.
+Rows of images and of classes that do not count are left out and counted, and so are
+rows wholly off their picture, unless an evaluation asks for pycocotools' AP, to which
+they are false positives. What remains is kept as given: boxes that reach beyond the
+border are clipped by those who pool them.
 """
 
 from __future__ import annotations
@@ -112,9 +112,8 @@ def read_results(
         prune_rows: see ``keep``.
         ids, categories: what ``image_id`` and ``category_id`` are, see
             :class:`.RowKeys`.
-        drop_outside: leave rows wholly off their picture out. pycocotools counts them
-            as false positives.
-            pycocotools keeps them, and its AP is then lower.
+        drop_outside: leave out rows wholly off their picture. pycocotools counts them
+            as false positives, and its AP is then lower.
 
     Raises:
         ValueError: naming file and row (from 0): truncated files, unknown images or

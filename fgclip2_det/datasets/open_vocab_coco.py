@@ -1,6 +1,5 @@
-"""COCO files with a base / novel split of their classes."""
+"""Data set of COCO annotation files with a base/novel split of the classes."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,16 +15,16 @@ from mmengine.logging import MMLogger
 
 from fgclip2_det.coco.checks import (
     annotation_fault,
-    has_mask,
     index_entries,
     note_exchanged_sides,
 )
 from fgclip2_det.coco.class_split import resolve_classes
 from fgclip2_det.coco.entries import used_categories, without_roots
-from fgclip2_det.coco.masks import annotation_mask_fault
+from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
-from fgclip2_det.io.text import decode_text
+from fgclip2_det.io.text import decode_json
 
+from .missing_masks import ignore_missing_masks
 from .transforms import UnreadableImageError
 
 
@@ -42,7 +41,7 @@ class OpenVocabCocoDataset(CocoDataset):
     Boxes that cross the image border are clipped to it, and boxes below one pixel are
     dropped, as in MMDetection. Images without boxes follow ``filter_cfg``. Where the
     pipeline loads masks, an instance without one (``segmentation: []``) is ignored like
-    a crowd, its box in place of its mask; how many there are is said once.
+    a crowd, with its box as mask; their number is logged once.
 
     Args:
         base_classes: classes to train on, by any of their names in the file.
@@ -59,12 +58,12 @@ class OpenVocabCocoDataset(CocoDataset):
         args, kwargs: as for MMDetection's ``CocoDataset``.
 
     Raises:
-        ValueError: naming file and entry: value of another type, unknown category or
-            image, box that is not four finite numbers, has negative sides or lies
-            outside its image, a mask that pycocotools cannot read (where the pipeline
-            loads masks), duplicate names or ids, requested classes that the file
-            lacks. Also when filtering leaves no image to train on, or if the pipeline
-            loads masks and no annotation has one.
+        ValueError: naming file and entry, for a value of the wrong type, an unknown
+            category or image, a box that is not four finite numbers, has negative
+            sides or lies outside its image, a mask that pycocotools cannot read (if
+            the pipeline loads masks), duplicate names or ids, or requested classes
+            that the file lacks. Also if filtering leaves no image to train on, or if
+            the pipeline loads masks and no annotation has one.
 
     Example:
         >>> dataset = OpenVocabCocoDataset(
@@ -118,9 +117,10 @@ class OpenVocabCocoDataset(CocoDataset):
         self.cat_img_map = defaultdict(set)
         for annotation in coco['annotations']:
             fault = annotation_fault(annotation, images, categories)
-            if self._reads_masks and not fault:
+            if self._loads_masks and not fault:
                 image = images[annotation['image_id']]
-                fault = annotation_mask_fault(annotation, image)
+                if not has_no_polygon(annotation.get('segmentation')):
+                    fault = annotation_mask_fault(annotation, image)
             if fault:
                 raise ValueError(
                     f'{self.ann_file}: annotation {annotation.get("id")}: {fault}'
@@ -129,10 +129,8 @@ class OpenVocabCocoDataset(CocoDataset):
             annotation.setdefault('area', width * height)
             annotations[annotation['image_id']].append(annotation)
             self.cat_img_map[annotation['category_id']].add(annotation['image_id'])
-        if self._loads_masks:
-            self._report_missing_masks(coco['annotations'])
         note_exchanged_sides(self.ann_file, images, coco['annotations'])
-        return [
+        data_list = [
             self.parse_data_info(
                 {
                     'raw_img_info': {**image, 'img_id': image_id},
@@ -141,11 +139,9 @@ class OpenVocabCocoDataset(CocoDataset):
             )
             for image_id, image in images.items()
         ]
-
-    @property
-    def _reads_masks(self) -> bool:
-        transforms = getattr(self.pipeline, 'transforms', ())
-        return any(getattr(t, 'with_mask', False) for t in transforms)
+        if self._loads_masks:
+            ignore_missing_masks(self.ann_file, data_list)
+        return data_list
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """One image's entry, boxes (x1, y1, x2, y2) clipped to the image."""
@@ -155,30 +151,12 @@ class OpenVocabCocoDataset(CocoDataset):
             x1, y1, x2, y2 = instance['bbox']
             x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
             instance['bbox'] = [x1, y1, x2, y2]
-            if self._loads_masks and not has_mask(instance.get('mask')):
-                instance['mask'] = [[x1, y1, x2, y1, x2, y2, x1, y2]]
-                instance['ignore_flag'] = 1
         return data_info
 
     @property
     def _loads_masks(self) -> bool:
-        return any(getattr(t, 'with_mask', False) for t in self.pipeline.transforms)
-
-    def _report_missing_masks(self, annotations: list[dict]) -> None:
-        loaded = [a for a in annotations if a['category_id'] in self.cat2label]
-        without = [a['id'] for a in loaded if not has_mask(a.get('segmentation'))]
-        if loaded and len(without) == len(loaded):
-            raise ValueError(
-                f'{self.ann_file}: none of its {len(loaded)} annotations has a mask, '
-                'which the pipeline loads; use a config without masks, or add '
-                'segmentation to the file'
-            )
-        if without:
-            MMLogger.get_current_instance().warning(
-                f'{self.ann_file}: {len(without)} of {len(loaded)} annotations have no '
-                f'mask (annotation {without[0]} the first); they are ignored, neither '
-                'trained on nor taken for background'
-            )
+        transforms = getattr(self.pipeline, 'transforms', ())
+        return any(getattr(t, 'with_mask', False) for t in transforms)
 
     def _set_classes(self, categories: list[dict]) -> None:
         base, novel = self.base_classes, self.novel_classes
@@ -227,11 +205,9 @@ class OpenVocabCocoDataset(CocoDataset):
             )
         try:
             data = get(path, backend_args=self.backend_args)
-            content = json.loads(decode_text(data, path))
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f'{path} is no complete json file ({error}); get it again'
-            ) from error
+        except OSError as error:
+            raise ValueError(f'{path} is not a complete JSON file ({error})') from error
+        content = decode_json(data, path)
         for key in keys:
             if not isinstance(content, dict) or key not in content:
                 raise ValueError(f'{path} must be a json object with the key {key!r}')
@@ -248,13 +224,13 @@ class OpenVocabCocoDataset(CocoDataset):
         return kept
 
     def full_init(self) -> None:
-        """Load the annotations, and make room to mark bad images."""
+        """Load the annotations and initialise the flags of bad images."""
         if not self._fully_initialized:
             super().full_init()
             self._reset_bad_images()
 
     def get_subset_(self, indices: Sequence[int] | int) -> None:
-        """Keep a subset, as in MMEngine; bad images are counted anew."""
+        """Keep a subset, as in MMEngine; the count of bad images restarts."""
         super().get_subset_(indices)
         self._reset_bad_images()
 
@@ -266,11 +242,11 @@ class OpenVocabCocoDataset(CocoDataset):
 
     @property
     def num_bad_images(self) -> int:
-        """Images that were skipped so far, in this process and its workers."""
+        """Number of images skipped so far, in this process and its workers."""
         return int(self.bad_image_flags.sum())
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Pipeline's result for an image, or for the next readable one.
+        """Result of the pipeline for an image, or for the next readable one.
 
         Raises:
             UnreadableImageError: naming file and image id, unless bad images are

@@ -1,4 +1,4 @@
-"""What happens around a training step: hooks, metrics, work dirs, launching.
+"""Training and evaluation with MMEngine: configs, hooks, metrics, strategies.
 
 Importing it registers every class that a config of this package may name.
 """

@@ -1,4 +1,4 @@
-"""Sizes of pictures as a data set's annotation file gives them."""
+"""Image sizes as given in a data set's annotation file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotation files and pictures of a training, looked for before its first step."""
+"""Check that a training's annotation files and images exist before it starts."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from fgclip2_det.coco.entries import image_name
-from fgclip2_det.coco.masks import annotation_mask_fault
+from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
 from fgclip2_det.io.json_stream import stream_json
 from fgclip2_det.io.text import read_json
 
 _LOADERS = ('train_dataloader', 'val_dataloader')
 _EVALUATORS = ('val_evaluator',)
-_NUM_NAMED = 3  # missing pictures in a message
+_NUM_NAMED = 3  # missing images in a message
 _MASK_LOADERS = ('with_mask',)
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One annotation file of a config, with the pictures it lists.
+    """One annotation file of a config, with the images it lists.
 
     Args:
         part: where the config names it: 'train_dataloader', 'val_evaluator', ...
         path: of the annotation file.
-        folder: that its file names start from; None where pictures are not read.
+        folder: that its file names start from; None where images are not read.
         masks: whether its masks are given to pycocotools.
-        may_lack: whether unreadable pictures are skipped (``on_bad_image='skip'``).
+        may_lack: whether unreadable images are skipped (``on_bad_image='skip'``).
     """
 
     part: str
@@ -44,18 +44,18 @@ def check_data_files(cfg: Mapping[str, Any]) -> list[str]:
     The data sets of training and validation and the evaluators of validation are
     looked through, also inside wrappers such as ``ConcatDataset``. Annotation files
     must be there; a COCO file is read once, entry by entry, and each folder of
-    pictures is listed once. Files of another storage (``backend_args``, urls) and data
+    images is listed once. Files of another storage (``backend_args``, urls) and data
     sets that make themselves are left alone.
 
     Args:
         cfg: a config of MMEngine.
 
     Returns:
-        Sentences on pictures that are missing where the data set may skip them.
+        Sentences on images that are missing where the data set may skip them.
 
     Raises:
         ValueError: naming the part of the config: an annotation file that is missing or
-            no complete JSON, pictures that are missing (how many, and the first), masks
+            no complete JSON, images that are missing (how many, and the first), masks
             that pycocotools cannot read.
     """
     files = list(data_files(cfg))
@@ -138,23 +138,23 @@ def _has_segm(metric: Mapping) -> bool:
 
 def _merged(files: list[DataFile]) -> list[DataFile]:
     """One entry a file and folder; a data set and its evaluator read the same."""
-    found: dict = {}
+    merged: dict = {}
     for file in files:
-        same = [key for key in found if key[0] == file.path]
+        same = [key for key in merged if key[0] == file.path]
         shared = file.folder is None and same
         key = same[0] if shared else (file.path, file.folder)
-        old = found.get(key)
+        old = merged.get(key)
         if old is None:
-            found[key] = file
+            merged[key] = file
         elif file.masks and not old.masks:
-            found[key] = DataFile(
+            merged[key] = DataFile(
                 old.part, old.path, old.folder, True, old.may_lack and file.may_lack
             )
-    return list(found.values())
+    return list(merged.values())
 
 
 def _read(file: DataFile) -> list[str]:
-    """Names of the pictures of a COCO file, whose masks are checked where needed."""
+    """Names of the images of a COCO file, whose masks are checked where needed."""
     with open(file.path, 'rb') as opened:
         if opened.read(64).lstrip().startswith(b'['):  # no COCO file
             return []
@@ -193,6 +193,9 @@ def _pieces(file: DataFile) -> Iterator[tuple[str, bool, Any]]:
 
 
 def _check_mask(file: DataFile, annotation: dict, image: dict) -> None:
+    lenient = file.part == 'train_dataloader'  # LoadAnnotations alone reads them there
+    if lenient and has_no_polygon(annotation.get('segmentation')):
+        return
     fault = annotation_mask_fault(annotation, image)
     if fault:
         raise ValueError(
@@ -224,7 +227,7 @@ def _check_pictures(file: DataFile, names: list[str], listed: _Listing) -> list[
         return []
     more = ', ...' if len(missing) > _NUM_NAMED else ''
     message = (
-        f'{file.part}: {len(missing):,} of {len(paths):,} pictures of {file.path} are '
+        f'{file.part}: {len(missing):,} of {len(paths):,} images of {file.path} are '
         f'missing: {", ".join(missing[:_NUM_NAMED])}{more}'
     )
     if file.may_lack and len(missing) < len(paths):

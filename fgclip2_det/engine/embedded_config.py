@@ -1,4 +1,4 @@
-"""The config inside a checkpoint, which may come from anywhere."""
+"""Read the config stored in a checkpoint that need not be trusted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def embedded_config(text: str, source: object) -> Config:
         )
     except (SyntaxError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f'{source} carries a damaged config ({type(error).__name__}); pass '
+            f'{source} contains a damaged config ({type(error).__name__}); pass '
             'config=FILE'
         ) from error
     known = {name for registry in REGISTRIES for name in _names(registry)}
@@ -50,7 +50,7 @@ def embedded_config(text: str, source: object) -> Config:
         )
         if name not in known or (scope and scope not in SCOPES):
             raise ValueError(
-                f'{source}: its config names {kind!r}, which is no registered part; '
+                f'{source}: its config names {kind!r}, which is not registered; '
                 'pass config=FILE if you trust it'
             )
     return Config(parts)

@@ -1,4 +1,4 @@
-"""MMEngine's file client, writing whole files or none."""
+"""MMEngine's local file backend with atomic writes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which run a folder holds, so that its results are taken for no other's."""
+"""Record of the settings that the results in a folder were made with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fgclip2_det.engine.launch import load_config
+from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.work_dir import first_difference
 from fgclip2_det.io.atomic import write_atomic
 
@@ -38,11 +38,11 @@ def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | No
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(f'{path} is no JSON ({error}); delete it') from error
+        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
     expected = json.loads(json.dumps(settings))
-    theirs = {name: found.get(name) for name in expected}
+    theirs = {name: content.get(name) for name in expected}
     difference = first_difference(expected, theirs)
     if difference is not None:
         key, here, there = difference
@@ -50,7 +50,7 @@ def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | No
             f'{path.parent} has results of another run: {key} is {there!r:.80} there, '
             f'{here!r:.80} here; choose another --work-dir, or delete that folder'
         )
-    return found
+    return content
 
 
 def write_record(path: Path, settings: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""That a label means the same name to data set, vocabulary, detector and metric.
+"""Check that data set, vocabulary, detector and metric agree on the label order.
 
 MMDetection's ``CocoDataset`` and ``CocoMetric`` number the categories of the file in
 the file's order (``LVISV1Dataset`` and ``LVISMetric`` all of them), whatever the order

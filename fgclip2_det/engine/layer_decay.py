@@ -1,4 +1,4 @@
-"""Learning rates that fall from the last block of the encoder to the first."""
+"""Layer-wise learning rate decay for ``FGCLIP2ViT``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command line options merged into a config, in the way that a user means them."""
+"""Merge command line options into a config."""
 
 from __future__ import annotations
 

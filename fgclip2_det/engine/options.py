@@ -1,4 +1,4 @@
-"""``key=value`` words of a command line, read and written."""
+"""Parse and format ``key=value`` command line options."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def parse_value(text: str) -> Any:
         return list(map(parse_value, _items(text[1:-1])))
     if _encloses(text, '{', '}') and ':' in text:
         raise ValueError(
-            f'{text} is no Python dict; put names in quotes, as in '
+            f'{text} is not a Python dict; put names in quotes, as in '
             "{'white rook': ['white', 'rook']}, or all of it if it is text"
         )
     if ',' in text and len(items := list(_items(text))) + text.endswith(',') > 1:

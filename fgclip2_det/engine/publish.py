@@ -1,4 +1,4 @@
-"""A trained detector as one small file to hand on."""
+"""Publish a trained detector as one small file."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def publish_checkpoint(
     meta = checkpoint.get('meta', {})
     if not isinstance(meta.get('cfg'), str):
         raise ValueError(
-            f'{source} carries no config, which loading needs; publish a checkpoint of '
-            'tools/train.py'
+            f'{source} contains no config, which loading needs; publish a checkpoint '
+            'of tools/train.py'
         )
     weights = _cast(checkpoint['state_dict'], getattr(torch, dtype))
     kept = {name: meta[name] for name in META if name in meta}

@@ -1,4 +1,4 @@
-"""Whether a config goes on with the training that a checkpoint is of."""
+"""Check that a config continues the training of a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOADING = {
     'multiprocessing_context', 'batch_size',
 }  # fmt: skip
 _EVALUATION = {'val_interval', 'val_begin', 'dynamic_intervals'}
-# other hooks look on, or are a user's own business
+# other hooks look on, or concern the user alone
 _TAKING_PART = {
     'EMAHook', 'MeanTeacherHook', 'PipelineSwitchHook', 'YOLOXModeSwitchHook',
     'SyncBuffersHook', 'WhitenedPatchesHook',
@@ -64,7 +64,7 @@ def check_resume(
         with_changes: let differences through.
 
     Returns:
-        Whether the schedule is another than the checkpoint's, and a line for each
+        Whether the schedule differs from the checkpoint's, and a line for each
         difference that was let through.
 
     Raises:
@@ -82,17 +82,18 @@ def check_resume(
         theirs['train_cfg'][new[0]] = new[1]
         stretch_schedule(theirs, old)
         before = training_parts(theirs)
-    found = [
+    changes = [
         f'{key} is {short(here)} here but {short(there)} there'
         for key, here, there in differences(mine, before)
     ]
-    if found and not with_changes:
-        more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''
+    if changes and not with_changes:
+        more = f' (and {len(changes) - 1} more)' if len(changes) > 1 else ''
         raise ValueError(
-            f'{path} was trained with other data, schedule or model: {found[0]}{more}; '
-            "use that run's config and options, or go on with --resume-with-changes"
+            f'{path} was trained with other data, schedule or model: {changes[0]}'
+            f"{more}; use that run's config and options, or go on with "
+            '--resume-with-changes'
         )
-    return changed, found
+    return changed, changes
 
 
 def compare_data(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:

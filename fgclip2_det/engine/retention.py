@@ -1,4 +1,4 @@
-"""How well an encoder still names regions by words that it was never trained on."""
+"""Zero-shot region classification with names held out from training."""
 
 from __future__ import annotations
 

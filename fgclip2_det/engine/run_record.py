@@ -1,4 +1,4 @@
-"""What a run was started with, kept in its work dir for the one that resumes it."""
+"""Record in the work dir of the options that a run was started with."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def read_record(work_dir: Path | str) -> dict | None:
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(f'{path} is no JSON ({error}); delete it') from error
+        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
     if not _is_record(record):
         raise ValueError(
             f'{path} must hold config, options, amp and auto_scale_lr of a run; delete '

@@ -1,4 +1,4 @@
-"""The rates that another schedule has at the step where a training is resumed."""
+"""Replay a changed learning rate schedule up to the resumed iteration."""
 
 from __future__ import annotations
 
@@ -82,16 +82,16 @@ def _steps(runner: Runner) -> Iterator[bool]:
 
 
 def _schedulers(runner: Runner) -> list:
-    found = runner.param_schedulers
-    if isinstance(found, dict):
-        found = [scheduler for each in found.values() for scheduler in each]
-    for scheduler in found:
+    schedulers = runner.param_schedulers
+    if isinstance(schedulers, dict):
+        schedulers = [scheduler for each in schedulers.values() for scheduler in each]
+    for scheduler in schedulers:
         if getattr(scheduler, 'need_val_args', False):
             raise ValueError(
                 f'{type(scheduler).__name__} follows the metrics of the past, which a '
                 'changed schedule does not have; start a new training with load_from'
             )
-    return found
+    return schedulers
 
 
 def _groups(runner: Runner) -> Iterator[dict]:

@@ -1,4 +1,4 @@
-"""A training of another length: its schedules, intervals and switches follow."""
+"""Rescale schedules, intervals and hooks to another training length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights and optimizer in shards over the processes (PyTorch's FSDP).
+"""FSDP strategy that saves and loads the checkpoints of a single process.
 
 A checkpoint is what one process writes: a run goes on with or without shards.
 """
@@ -95,8 +95,8 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         if not dist.is_initialized():
             raise ValueError(
-                'shards need processes, this is a single one; start with torchrun '
-                '--nproc-per-node N tools/train.py CONFIG --launcher pytorch'
+                'FSDP needs torch.distributed, this is one process; start with '
+                'torchrun --nproc-per-node N tools/train.py CONFIG --launcher pytorch'
             )
         if not torch.cuda.is_available():  # MMEngine would pass a GPU's number
             options = dict(self.model_wrapper, device_id=torch.device('cpu'))
@@ -268,9 +268,9 @@ def _describe(value: Any) -> tuple[int, torch.dtype | None, Any]:
 
 
 def _everyones(value: Any, group: dist.ProcessGroup | None) -> list:
-    found = [None] * dist.get_world_size(group)
-    dist.all_gather_object(found, value, group)
-    return found
+    gathered = [None] * dist.get_world_size(group)
+    dist.all_gather_object(gathered, value, group)
+    return gathered
 
 
 def _gather(

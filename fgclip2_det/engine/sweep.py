@@ -1,4 +1,4 @@
-"""Several configs, several seeds, one table of mean and spread."""
+"""Train configs with several seeds, and tabulate mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def run_config(
     resolved = resolved_config(config, options, folder)
     settings = {'seed': seed, 'config': resolved}
     record, done = folder / 'sweep.json', folder / 'metrics.json'
-    found = check_record(record, settings) or {}
-    if not found.get('finished'):
+    previous = check_record(record, settings) or {}
+    if not previous.get('finished'):
         write_record(record, settings)
         command = [sys.executable, str(train), str(config), '--work-dir', str(folder)]
         command += ['--seed', str(seed), '--resume']
@@ -138,17 +138,19 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def _find(metrics: Mapping[str, float], name: str) -> float:
-    found = [v for key, v in metrics.items() if key == name or key.endswith('/' + name)]
-    if len(found) != 1 or found[0] is None:
+    values = [
+        v for key, v in metrics.items() if key == name or key.endswith('/' + name)
+    ]
+    if len(values) != 1 or values[0] is None:
         raise ValueError(
             f'metric {name!r} must be one of a result, its names are '
             f'{", ".join(metrics)}'
         )
-    return found[0]
+    return values[0]
 
 
 def _read(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(f'{path} is no JSON ({error}); delete it') from error
+        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error

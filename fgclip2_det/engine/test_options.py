@@ -1,4 +1,4 @@
-"""What tools/test.py may be told besides config and checkpoint, as in MMDetection."""
+"""Options of ``tools/test.py`` besides config and checkpoint."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def use_tta(cfg: Config) -> None:
     mirrored, and the boxes of both go through NMS at 0.5, as MMDetection does.
 
     Raises:
-        ValueError: for a model that cannot be augmented: a re-scorer, which looks at
-            the file's picture, or one that makes masks.
+        ValueError: for a model that cannot be augmented: a re-scorer, which reads the
+            image file itself, or one that makes masks.
     """
     if cfg.model.type == 'FGCLIP2Rescorer':
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a run trains on, in three numbers that a checkpoint keeps."""
+"""Number, batch size and digest of a run's training data, kept in its checkpoints."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader
 
-_WHOLE = 2**30  # bytes; of larger files, the first and the last 16 MiB are read
-_PIECE = 2**24
+from fgclip2_det.io.digests import add_file
+
+_WHOLE = 2**30  # bytes; of larger files, beginning and end are read
 
 
 def describe_data(loader: DataLoader) -> dict[str, Any]:
@@ -26,7 +27,8 @@ def describe_data(loader: DataLoader) -> dict[str, Any]:
     for dataset in _datasets(loader.dataset):
         num_samples += int(getattr(dataset, 'num_samples', None) or len(dataset))
         for path in _files(dataset):
-            _add_file(digest, path)
+            digest.update(f'{path.stat().st_size}\n'.encode())
+            add_file(digest, path, _WHOLE)
         for shard in getattr(dataset, 'shards', ()):
             digest.update(f'{shard.name} {shard.stat().st_size}\n'.encode())
     batch_size = loader.batch_size
@@ -56,13 +58,3 @@ def _files(dataset: Any) -> Iterator[Path]:
     for path in paths:
         if isinstance(path, str | Path) and Path(path).is_file():
             yield Path(path)
-
-
-def _add_file(digest: Any, path: Path) -> None:
-    size = path.stat().st_size
-    digest.update(f'{size}\n'.encode())
-    with open(path, 'rb') as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-            if size > _WHOLE and file.tell() < size - _PIECE:
-                file.seek(size - _PIECE)

@@ -1,4 +1,4 @@
-"""The detector inside what a runner calls its model."""
+"""Unwrap the detector from distributed and test-time augmentation wrappers."""
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn

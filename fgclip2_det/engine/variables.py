@@ -1,4 +1,4 @@
-"""Top-level variables of a config, changed from the command line."""
+"""Propagate changed top-level variables of a config to their uses."""
 
 from __future__ import annotations
 

@@ -15,15 +15,15 @@ from terminaltables import AsciiTable
 from torch import Tensor
 
 from fgclip2_det.engine.hooks.metrics_json_hook import plain_metrics
-from fgclip2_det.engine.launch import build_runner
 from fgclip2_det.engine.retention import RetentionTest
+from fgclip2_det.engine.runner import build_runner
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.models.backbones.lora import merge_lora
 from fgclip2_det.models.checkpoints import check_weights
 
 PREFIX = 'backbone.'
 MEASURE_WHEN = ('type', 'interval', 'priority')  # of the hook, not of the test
-QUIET = ('OpenVocabVisualizationHook', 'OpenVocabMetricsJsonHook')
+_WRITING_HOOKS = ('OpenVocabVisualizationHook', 'OpenVocabMetricsJsonHook')
 
 
 class WiseFT:
@@ -148,7 +148,7 @@ def evaluate(
         kind = str(hook['type']).split('.')[-1]
         if kind == 'ZeroShotRetentionHook':
             options = {k: v for k, v in hook.items() if k not in MEASURE_WHEN}
-        elif kind not in QUIET:  # they would replace what the training wrote
+        elif kind not in _WRITING_HOOKS:  # they would replace what the training wrote
             hooks.append(hook)
     cfg.custom_hooks, cfg.load_from, cfg.resume = hooks, None, False
     runner = build_runner(cfg)

@@ -1,4 +1,4 @@
-"""One work dir, one model: nothing is resumed or overwritten by another config."""
+"""Check that a work dir and its checkpoints belong to the config."""
 
 import ast
 import json
@@ -63,7 +63,7 @@ def last_checkpoint(work_dir: Path | str) -> Path | None:
     newest = newest_checkpoint(work_dir)
     remedy = f'--resume {newest}' if newest else 'start in another --work-dir'
     raise ValueError(
-        f'{pointer} names {name[:80]!r}, which is not there; delete it, or {remedy}'
+        f'{pointer} names {name[:80]!r}, which does not exist; delete it, or {remedy}'
     )
 
 
@@ -132,12 +132,12 @@ def _literal(node: ast.expr) -> Any:
 
 def _read_json(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(f'{path} is no JSON ({error}); delete it') from error
-    if not isinstance(found, dict):
+        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
+    if not isinstance(content, dict):
         raise ValueError(f'{path} must hold a JSON object; delete it')
-    return found
+    return content
 
 
 def _compare(cfg: Config, theirs: dict, source: Path) -> None:

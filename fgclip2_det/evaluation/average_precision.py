@@ -91,6 +91,12 @@ def class_figures(
     return ClassFigures(precision, recall, limited)
 
 
+def mean(values: np.ndarray) -> float:
+    """Mean of what is not NaN; -1 when nothing is."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else -1.0
+
+
 class _Ranked:
     """Detections of each class, best first: ties by image, then as in the file."""
 

@@ -1,100 +1,113 @@
-"""COCO average precision of arrays, through faster-coco-eval."""
+"""COCO average precision: of result lists, and of boxes of images in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fgclip2_det.evaluation.image_boxes import ImageBoxes, box_iou
+from fgclip2_det.coco.ground_truths import Truths, make_truths
+from fgclip2_det.coco.results import Results
 
-if TYPE_CHECKING:
-    from faster_coco_eval import COCO
+from .average_precision import AREA_RANGES, ClassFigures, class_figures, mean
+from .image_boxes import ImageBoxes
+from .matching import arrange
+
+PER_IMAGE_AND_CLASS = 100
+COCO_NAMES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl',
+              'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')  # fmt: skip
 
 
-def average_precision(
+def coco_figures(
+    truths: Truths,
+    results: Results,
+    full: bool = True,
+    max_dets: int = PER_IMAGE_AND_CLASS,
+) -> ClassFigures:
+    """Figures of each class, as pycocotools computes them.
+
+    Args:
+        truths: the ground truth; its ``ignored`` plays no part, as in pycocotools.
+        results: masks decide where they have some, else boxes.
+        full: False leaves out sizes and limited recalls, which 'ov-coco' does not use.
+        max_dets: detections that count per image and class, best first.
+
+    Reference: pycocotools' COCOeval.
+    """
+    detections = arrange(results, np.arange(len(results)), truths)
+    if (detections.ranks >= max_dets).any():
+        rows = detections.rows[detections.ranks < max_dets]
+        detections = arrange(results, np.sort(rows), truths)
+    return class_figures(
+        truths,
+        results,
+        detections,
+        crowd=truths.crowd,
+        ignored=truths.crowd,
+        unpunished=np.zeros(len(detections.rows), bool),
+        areas=tuple(AREA_RANGES) if full else ('all',),
+        limits=(1, 10) if full else (),
+    )
+
+
+def coco_summary(figures: ClassFigures) -> dict[str, float]:
+    """The official twelve, in their order; of AP, AP50 and AP75 alone without sizes."""
+    ap = figures.precision
+    values = [ap[0], ap[0, :, 0], ap[0, :, 5], *ap[1:]]
+    if len(ap) > 1:
+        values += [*figures.limited_recall.values(), *figures.recall]
+    return {n: mean(v) for n, v in zip(COCO_NAMES, values, strict=False)}
+
+
+def ov_coco_summary(
+    figures: ClassFigures, truths: Truths, novel_ids: Sequence
+) -> dict[str, float]:
+    """AP50 and AP (IoU 0.50:0.95) of base, novel and all classes.
+
+    Reference: Bansal et al. (arXiv:1804.04340), section 4, the generalised setting.
+    """
+    novel = np.zeros(len(truths.categories), bool)
+    novel[[truths.category_index[i] for i in novel_ids]] = True
+    values, ap = {}, figures.precision[0]
+    for group, chosen in (('base', ~novel), ('novel', novel), ('all', novel | ~novel)):
+        values[f'{group}_ap50'] = mean(ap[chosen, 0])
+        values[f'{group}_ap'] = mean(ap[chosen])
+    return values
+
+
+def box_ap(
     truths: Sequence[ImageBoxes],
     detections: Sequence[ImageBoxes],
     num_classes: int,
-    max_dets: int = 100,
+    max_dets: int = PER_IMAGE_AND_CLASS,
 ) -> np.ndarray:
-    """COCO's AP per class and IoU threshold.
+    """COCO's AP of boxes per class and IoU threshold.
 
     Args:
-        truths: ground truth, one entry per image.
-        detections: one entry per image, in the same order.
+        truths: ground truth, one entry per image; ``crowd`` is as ``iscrowd``.
+        detections: one entry per image, in the same order, which decides between ties.
         num_classes: C; labels are 0 to C - 1.
         max_dets: detections that count per image and class, best first.
 
     Returns:
-        (C, 10): IoU 0.50 to 0.95; NaN where a class has no ground truth.
+        (C, 10): IoU 0.50 to 0.95; NaN where a class has no object.
     """
-    # here: phrases are scored without it, and without the mm packages
-    from faster_coco_eval.core.faster_eval_api import COCOeval_faster
-
-    coco = [_coco(images, num_classes) for images in (truths, detections)]
-    evaluator = COCOeval_faster(*coco, 'bbox')
-    evaluator.params.maxDets = [max_dets]
-    evaluator.params.areaRng = evaluator.params.areaRng[:1]  # all sizes
-    evaluator.params.areaRngLbl = evaluator.params.areaRngLbl[:1]
-    evaluator.evaluate()
-    evaluator.accumulate()
-    precision = np.asarray(evaluator.eval['precision'])  # (IoU, recall, C, 1, 1)
-    precision = precision.reshape(10, -1, num_classes)
-    return np.where(precision < 0, np.nan, precision).mean(1).T
-
-
-def _coco(images: Sequence[ImageBoxes], num_classes: int) -> COCO:
-    """COCO object of ground truth or detections; all ids count from 1."""
-    from faster_coco_eval import COCO
-
-    categories = [{'id': c, 'name': str(c)} for c in range(1, num_classes + 1)]
-    annotations = []
-    for image_id, image in enumerate(images, 1):
-        columns = {
-            'bbox': image.bboxes,
-            'area': image.bboxes[:, 2:].prod(1),
-            'category_id': image.labels + 1,
-        }
-        if image.scores is None:
-            columns['iscrowd'] = image.crowd.astype(int)
-        else:
-            columns |= {'score': image.scores, 'iscrowd': np.zeros_like(image.labels)}
-        for values in zip(*(c.tolist() for c in columns.values()), strict=True):
-            annotations.append(
-                dict(zip(columns, values, strict=True))
-                | {'image_id': image_id, 'id': len(annotations) + 1}
-            )
-    return COCO(
-        {
-            'images': [{'id': i} for i in range(1, len(images) + 1)],
-            'categories': categories,
-            'annotations': annotations,
-        }
+    crowd = [np.zeros(0, bool), *(image.crowd for image in truths)]
+    ground_truth = make_truths(
+        [{'id': i} for i in range(len(truths))],
+        [{'id': c, 'name': str(c)} for c in range(num_classes)],
+        *_columns(truths),
+        crowd=np.concatenate(crowd).astype(bool),
     )
+    image, labels, bboxes = _columns(detections)
+    scores = np.concatenate([np.zeros(0), *(image.scores for image in detections)])
+    results = Results(image.astype(np.int32), labels.astype(np.int32), bboxes, scores)
+    return coco_figures(ground_truth, results, False, max_dets).precision[0]
 
 
-def merge_duplicates(image: ImageBoxes, iou_threshold: float) -> ImageBoxes:
-    """Detections of one image as if there were one class: labels 0, no doubles.
-
-    A detector may give one box several labels; of boxes that overlap by
-    ``iou_threshold`` or more the best scored stays.
-    """
-    order = np.argsort(-image.scores, kind='stable')
-    bboxes = image.bboxes[order]
-    keep = np.ones(len(order), bool)
-    overlaps = box_iou(bboxes, bboxes) >= iou_threshold
-    for i in range(len(order)):
-        if keep[i]:
-            keep[i + 1 :] &= ~overlaps[i, i + 1 :]
-    kept = order[keep]
-    return ImageBoxes(
-        image.bboxes[kept], np.zeros(len(kept), np.int64), image.scores[kept]
-    )
-
-
-def merge_classes(image: ImageBoxes) -> ImageBoxes:
-    """The same boxes, all with label 0."""
-    return replace(image, labels=np.zeros_like(image.labels))
+def _columns(images: Sequence[ImageBoxes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) image, (N,) label and (N, 4) box of all boxes."""
+    image = np.repeat(np.arange(len(images)), [len(one.labels) for one in images])
+    labels = np.concatenate([np.zeros(0, np.int64), *(one.labels for one in images)])
+    bboxes = np.concatenate([np.zeros((0, 4)), *(one.bboxes for one in images)])
+    return image, labels.astype(np.int64), bboxes

@@ -16,7 +16,7 @@ from fgclip2_det.coco.ground_truths import Truths, read_truths
 from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.coco.results import Results
 
-from .protocols import coco_figures
+from .coco_ap import coco_figures
 
 PARTS = ('full', 'pres', 'abs')
 _LENGTHS = {'short': (1, 3), 'middle': (4, 6), 'long': (7, 9), 'very_long': (10, 999)}
@@ -28,7 +28,9 @@ def d3_file(folder: str | os.PathLike, part: str) -> Path:
 
 
 def score_d3(
-    folder: str | os.PathLike, predictions_file: str | os.PathLike
+    folder: str | os.PathLike,
+    predictions_file: str | os.PathLike,
+    drop_outside: bool = True,
 ) -> dict[str, dict]:
     """mAP of all descriptions, of both kinds, and by length in words.
 
@@ -37,6 +39,7 @@ def score_d3(
         predictions_file: COCO result list; ``category_id`` is the description's.
             Which descriptions a picture is asked for (those of its own scene, or all)
             is decided when it is made; scores in [0, 1].
+        drop_outside: see :func:`.read_results`; what it leaves out is counted.
 
     Returns:
         ``{'metrics': {'d3/full/AP': 0 to 1, ...}, 'counts': ...}``; -1 where no
@@ -46,10 +49,11 @@ def score_d3(
         ValueError: naming the first entry or row that is wrong.
     """
     truths = read_truths(d3_file(folder, 'full'))
-    results = read_results(predictions_file, truths).results
-    metrics = d3_metrics(truths, results, d3_parts(folder, truths))
+    read = read_results(predictions_file, truths, drop_outside=drop_outside)
+    metrics = d3_metrics(truths, read.results, d3_parts(folder, truths))
     counts = {'images': len(truths.images), 'descriptions': len(truths.categories)}
-    return {'metrics': metrics, 'counts': counts | {'rows': len(results)}}
+    counts |= {'rows': read.num_rows, 'rows_outside': read.num_outside}
+    return {'metrics': metrics, 'counts': counts}
 
 
 def d3_parts(folder: str | os.PathLike, truths: Truths) -> dict[str, np.ndarray]:

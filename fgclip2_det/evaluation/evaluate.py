@@ -13,7 +13,7 @@ from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.io.text import read_json
 
 from .fingerprint import describe_protocol
-from .language_protocols import LANGUAGE_PROTOCOLS, evaluate_language
+from .language_protocols import LANGUAGE_PROTOCOLS, check_options, evaluate_language
 from .protocols import PROTOCOLS, check_protocol, evaluate_results, keep_for
 
 
@@ -61,8 +61,10 @@ def evaluate_file(
         base, novel: class names of 'ov-coco'; as the categories say when None.
         image_ids: file of the images that count: a JSON list of ids, or a COCO file.
         notes: how the predictions were made; kept in ``protocol``.
-        options: ``num_negatives`` of 'fg-ovd'; for other protocols, what
-            :func:`fgclip2_det.coco.result_lists.read_results` takes by name.
+        options: ``drop_outside``, and of COCO's and LVIS's protocols ``ids``,
+            ``categories`` and ``prune_rows``, see
+            :func:`fgclip2_det.coco.result_lists.read_results`; ``num_negatives`` of
+            'fg-ovd'.
 
     Raises:
         ValueError: an unknown protocol, an option that it does not have, and files
@@ -89,6 +91,7 @@ def evaluate_file(
         found = evaluate_language(protocol, annotations, predictions, notes, **options)
         return Evaluation(found['metrics'], found['protocol'])
     check_protocol(protocol, iou_types)
+    check_options(protocol, options, read_results)
     category_ids, novel_ids = None, None
     if protocol == 'ov-coco':
         category_ids, novel_ids = split_ids(annotations, base, novel)

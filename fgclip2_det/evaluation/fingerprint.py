@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -13,11 +12,11 @@ from pathlib import Path
 
 from fgclip2_det.coco.ground_truths import Truths
 from fgclip2_det.coco.result_lists import ReadResults
-from fgclip2_det.io.digests import file_digest
+from fgclip2_det.io.digests import file_digest, json_digest
 
 from .protocols import LIMITS, PROTOCOLS
 
-_PACKAGES = ('numpy', 'pycocotools', 'faster-coco-eval', 'torch', 'mmdet')
+_PACKAGES = ('numpy', 'pycocotools', 'torch', 'mmdet')
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -58,8 +57,12 @@ def describe_protocol(
     seen = len({*read.results.image.tolist()})
     return {
         'name': protocol,
-        'images': {'count': len(images), 'sha256': digest(images)},
-        'classes': {'count': len(classes), 'splits': counts, 'sha256': digest(classes)},
+        'images': {'count': len(images), 'sha256': json_digest(images)},
+        'classes': {
+            'count': len(classes),
+            'splits': counts,
+            'sha256': json_digest(classes),
+        },
         'objects': {'count': len(truths.areas), 'sha256': _objects_digest(truths)},
         'max_detections': {flavour: LIMITS[flavour] for flavour in flavours},
         'flavours': list(flavours),
@@ -81,12 +84,6 @@ def describe_protocol(
         'versions': versions(),
         'commit': commit(),
     }
-
-
-def digest(content: object) -> str:
-    """SHA-256 of a value as compact JSON."""
-    text = json.dumps(content, ensure_ascii=False, separators=(',', ':'))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def versions() -> dict[str, str | None]:

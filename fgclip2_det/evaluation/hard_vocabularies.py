@@ -10,7 +10,6 @@ some object. Objects with fewer than n negatives are left out.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
 from fgclip2_det.coco.ground_truths import Truths, make_truths
 from fgclip2_det.coco.result_rows import box_fault, score_fault, stream_rows
 from fgclip2_det.coco.results import Results
-from fgclip2_det.io.text import read_json, read_text
+from fgclip2_det.io.text import read_json
 
-from .image_boxes import box_iou
-from .protocols import coco_figures, coco_summary
+from .coco_ap import coco_figures, coco_summary
+from .image_boxes import greedy_nms
 
 _NMS_IOU = 0.5
 _MANY, _SHARE = 10, 0.25  # boxes outside of pictures, from where on they are xyxy
@@ -55,6 +55,7 @@ def score_fgovd_map(
     ann_file: str | os.PathLike,
     predictions_file: str | os.PathLike,
     num_negatives: int = 10,
+    drop_outside: bool = True,
 ) -> dict[str, dict]:
     """mAP of a detector with hard-negative vocabularies.
 
@@ -64,6 +65,7 @@ def score_fgovd_map(
         predictions_file: COCO result list; ``category_id`` is the caption that a box
             got, and ``vocabulary_id`` the true caption of the vocabulary in use.
         num_negatives: n. Of an object's negatives the first n are its vocabulary.
+        drop_outside: leave out rows wholly off their picture; they are counted.
 
     Returns:
         ``{'metrics': {'fgovd/AP': 0 to 1, 'fgovd/AP50': ..., 'fgovd/AP75': ...},
@@ -75,7 +77,7 @@ def score_fgovd_map(
     """
     objects = read_hard_objects(ann_file, num_negatives)
     every = {(o.image_id, o.category_id) for o in _read_all(ann_file)}
-    rows, num_outside = _read_rows(predictions_file, objects, every)
+    rows, num_outside = _read_rows(predictions_file, objects, every, drop_outside)
     metrics = hard_vocabulary_ap(objects, rows)
     counts = {
         'objects': len(objects),
@@ -100,7 +102,7 @@ def hard_vocabulary_ap(
         labels = np.array([label for label, _, _ in found])
         boxes = np.array([box for _, box, _ in found], np.float64).reshape(-1, 4)
         scores = np.array([score for _, _, score in found], np.float64)
-        for row in _nms(boxes, scores):
+        for row in greedy_nms(boxes, scores, _NMS_IOU, inclusive=False):
             category = truths.category_index.get(int(labels[row]))
             if category is not None:  # captions that are true of nothing have no AP
                 image = truths.image_index[image_id]
@@ -143,24 +145,20 @@ def _read_all(path: str | os.PathLike) -> list[HardObject]:
 
 
 def _of_lines(path: str | os.PathLike) -> list[HardObject]:
-    found = []
-    lines = read_text(path).split('\n')
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        title = f'{path} line {number}'
+    objects = []
+    for title, entry in read_fgovd_lines(path):
         try:
-            entry = json.loads(line)
             ids = [entry['category_id'], *entry['neg_category_ids']]
-            texts = [*entry['pos_expression'], *entry['neg_expression']]
-            size = entry['width'], entry['height']
-        except (ValueError, KeyError, TypeError) as error:
+            entry['image_id'], dict.fromkeys(ids)
+        except (KeyError, TypeError) as error:
             raise ValueError(f'{title} is no object of FG-OVD: {error!r}') from error
+        texts = [*entry['pos_expression'], *entry['neg_expression']]
         if len(ids) != len(texts):
             raise ValueError(f'{title} has {len(ids)} ids for {len(texts)} captions')
-        named = dict(zip(ids, texts, strict=True))
-        found.append(_hard_object(entry, size, named, title))
-    return found
+        captions = dict(zip(ids, texts, strict=True))
+        size = entry['width'], entry['height']
+        objects.append(_hard_object(entry, size, captions, title))
+    return objects
 
 
 def _of_json(path: str | os.PathLike) -> list[HardObject]:
@@ -212,19 +210,11 @@ def _truths(objects: Sequence[HardObject]) -> Truths:
     )
 
 
-def _nms(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Rows that no better scored box overlaps by more than 0.5, whatever the label."""
-    order = np.argsort(-scores, kind='stable')
-    over = box_iou(boxes[order], boxes[order]) > _NMS_IOU
-    keep = np.ones(len(order), bool)
-    for i in range(len(order)):
-        if keep[i]:
-            keep[i + 1 :] &= ~over[i, i + 1 :]
-    return order[keep]
-
-
 def _read_rows(
-    path: str | os.PathLike, objects: Sequence[HardObject], every: set[tuple]
+    path: str | os.PathLike,
+    objects: Sequence[HardObject],
+    every: set[tuple],
+    drop_outside: bool,
 ) -> tuple[list[tuple], int]:
     """Rows of the vocabularies that count, and how many lie wholly off their picture.
 
@@ -235,8 +225,8 @@ def _read_rows(
     for one in objects:
         own = words.setdefault((one.image_id, one.category_id), {one.category_id})
         own.update(one.negatives)
-    rows: dict[tuple, None] = {}
-    outside, num_outside = 0, 0
+    rows: dict[tuple, bool] = {}  # row -> whether it is wholly off its picture
+    num_crossing = 0
     for number, row in enumerate(chain.from_iterable(stream_rows(path))):
         title = f'{path}: row {number} (from 0)'
         keys = ('image_id', 'vocabulary_id', 'category_id', 'bbox', 'score')
@@ -259,17 +249,17 @@ def _read_rows(
         found = (image, vocabulary, label, tuple(bbox), score)
         if found in rows:
             raise ValueError(f'{title} occurs twice')
-        rows[found] = None
+        rows[found] = False
         if sizes[image] is not None:
             x, y, w, h = bbox
             width, height = sizes[image]
-            outside += x + w > 1.02 * width or y + h > 1.02 * height
-            if max(x - width, y - height, -x - w, -y - h) > 0:
-                num_outside += 1
-    if outside > max(_MANY, _SHARE * len(rows)):
+            num_crossing += x + w > 1.02 * width or y + h > 1.02 * height
+            rows[found] = max(x - width, y - height, -x - w, -y - h) > 0
+    if num_crossing > max(_MANY, _SHARE * len(rows)):
         raise ValueError(
-            f'{path}: {outside} of {len(rows)} boxes reach outside of '
+            f'{path}: {num_crossing} of {len(rows)} boxes reach outside of '
             'their pictures; they look like x1, y1, x2, y2, expected x, y, width, '
             'height'
         )
-    return list(rows), num_outside
+    kept = [row for row, outside in rows.items() if not (outside and drop_outside)]
+    return kept, sum(rows.values())

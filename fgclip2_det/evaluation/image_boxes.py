@@ -1,8 +1,8 @@
-"""Boxes of one image as arrays, and their IoU."""
+"""Boxes of one image as arrays: IoU, NMS, boxes of one class."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,3 +34,44 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     shared = (high - low).clip(0).prod(2)
     total = a[:, 2:].prod(1)[:, None] + b[:, 2:].prod(1) - shared
     return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+
+
+def greedy_nms(
+    bboxes: np.ndarray, scores: np.ndarray, iou_threshold: float, inclusive: bool
+) -> np.ndarray:
+    """Indices of the (n, 4) xywh boxes that NMS keeps, best first.
+
+    Args:
+        bboxes: (n, 4) float64 xywh in pixels.
+        scores: (n,); of equal ones the earlier box comes first.
+        iou_threshold: boxes that overlap a better one by more than this go.
+        inclusive: boxes that overlap by exactly this go as well.
+
+    Returns:
+        (m,) int64.
+    """
+    order = np.argsort(-scores, kind='stable')
+    iou = box_iou(bboxes[order], bboxes[order])
+    overlaps = iou >= iou_threshold if inclusive else iou > iou_threshold
+    keep = np.ones(len(order), bool)
+    for i in range(len(order)):
+        if keep[i]:
+            keep[i + 1 :] &= ~overlaps[i, i + 1 :]
+    return order[keep]
+
+
+def merge_duplicates(image: ImageBoxes, iou_threshold: float) -> ImageBoxes:
+    """Detections of one image as if there were one class: labels 0, no duplicates.
+
+    A detector may give one box several labels; of boxes that overlap by
+    ``iou_threshold`` or more the best scored stays.
+    """
+    kept = greedy_nms(image.bboxes, image.scores, iou_threshold, inclusive=True)
+    return ImageBoxes(
+        image.bboxes[kept], np.zeros(len(kept), np.int64), image.scores[kept]
+    )
+
+
+def merge_classes(image: ImageBoxes) -> ImageBoxes:
+    """The same boxes, all with label 0."""
+    return replace(image, labels=np.zeros_like(image.labels))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from inspect import Parameter, signature
 from pathlib import Path
 
+from fgclip2_det.io.digests import folder_digest
+
 from .descriptions import score_d3
-from .fingerprint import commit, digest, file_digest, versions
+from .fingerprint import commit, versions
 from .hard_vocabularies import score_fgovd_map
 from .odinw import score_odinw
 from .phrase_grounding import score_flickr30k, score_refexp
@@ -21,6 +24,21 @@ LANGUAGE_PROTOCOLS: dict[str, Callable[..., dict[str, dict]]] = {
     'odinw13': partial(score_odinw, count=13),
     'odinw35': partial(score_odinw, count=35),
 }
+_INNER = ('count', 'iou_types', 'keep')  # arguments that the protocol itself decides
+
+
+def check_options(
+    protocol: str, options: Iterable[str], function: Callable[..., object]
+) -> None:
+    """ValueError on an option that the function of a protocol does not take."""
+    known = [
+        name
+        for name, parameter in signature(function).parameters.items()
+        if parameter.default is not Parameter.empty and name not in _INNER
+    ]
+    for name in options:
+        if name not in known:
+            raise ValueError(f'{name} is no option of {protocol}; it has {known}')
 
 
 def evaluate_language(
@@ -36,7 +54,8 @@ def evaluate_language(
         protocol: of :data:`LANGUAGE_PROTOCOLS`.
         ann, predictions: files, or folders, as the protocol's function takes them.
         notes: what the caller knows about how the predictions were made.
-        options: more of the protocol's function.
+        options: ``drop_outside``, as of :func:`.read_results`; ``num_negatives`` of
+            'fg-ovd'.
 
     Returns:
         ``{'metrics': 0 to 1 by name, 'protocol': ...}``.
@@ -48,6 +67,7 @@ def evaluate_language(
         raise ValueError(
             f'protocol must be one of {list(LANGUAGE_PROTOCOLS)}, got {protocol!r}'
         )
+    check_options(protocol, options, LANGUAGE_PROTOCOLS[protocol])
     for path in (ann, predictions):
         if not Path(path).exists():
             raise ValueError(f'there is no {path}')
@@ -55,22 +75,13 @@ def evaluate_language(
     counts = found['counts']
     about = {
         'name': protocol,
-        'data': {'sha256': _digest(ann), 'count': counts.get('images')},
+        'data': {'sha256': folder_digest(ann), 'count': counts.get('images')},
         'options': options,
         'counts': counts,
         'notes': dict(notes or {}),
-        'predictions': {'sha256': _digest(predictions)},
+        'predictions': {'sha256': folder_digest(predictions)},
         'files': {'ann': Path(ann).name, 'predictions': Path(predictions).name},
         'versions': versions(),
         'commit': commit(),
     }
     return {'metrics': found['metrics'], 'protocol': about}
-
-
-def _digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, or of the json files of a folder with their names."""
-    path = Path(path)
-    if path.is_file():
-        return file_digest(path)
-    files = sorted(path.rglob('*.json'))
-    return digest([[str(f.relative_to(path)), file_digest(f)] for f in files])

@@ -7,7 +7,7 @@ import numpy as np
 from fgclip2_det.coco.ground_truths import FREQUENCIES, Truths
 from fgclip2_det.coco.results import Results
 
-from .average_precision import ClassFigures, class_figures
+from .average_precision import ClassFigures, class_figures, mean
 from .matching import arrange, best_per_key
 
 PER_IMAGE = 300
@@ -88,9 +88,3 @@ def lvis_summary(figures: ClassFigures, truths: Truths) -> dict[str, float]:
     names = ('AR', 'ARs', 'ARm', 'ARl')
     values |= dict(zip(names, figures.recall, strict=True))
     return {name: mean(value) for name, value in values.items()}
-
-
-def mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; -1 when nothing is."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else -1.0

@@ -4,9 +4,8 @@ The rules are those of pycocotools and of lvis-api: detections of one class and 
 best first, take the free object of the highest IoU; an object that is to be ignored is
 taken only where no other is left, and a crowd may be taken many times.
 
-faster-coco-eval keeps an object per box and a list per pair of image and class, too
-much for LVIS, and its LVIS mode limits detections per image and class instead of per
-image; here everything is a column.
+Everything is a column: an object per box and a list per pair of image and class are
+too much for LVIS.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ from .protocols import evaluate_results
 
 
 def score_odinw(
-    root: str | os.PathLike, predictions: str | os.PathLike, count: int = 13
+    root: str | os.PathLike,
+    predictions: str | os.PathLike,
+    count: int = 13,
+    drop_outside: bool = True,
 ) -> dict[str, dict]:
     """COCO AP of each set.
 
@@ -22,6 +25,7 @@ def score_odinw(
         root: folder ``odinw/`` with the sets in their published folders.
         predictions: folder with ``SET.json``, a COCO result list, for each set.
         count: 13 or 35.
+        drop_outside: see :func:`.read_results`; what it leaves out is counted.
 
     Returns:
         ``{'metrics': {'odinw/SET/AP': 0 to 1, ..., 'odinw/average/AP': ...,
@@ -43,13 +47,15 @@ def score_odinw(
         raise FileNotFoundError(
             f'ODinW-{count}: {len(missing)} files are missing: {", ".join(missing[:4])}'
         )
-    metrics, images = {}, 0
+    metrics, images, outside = {}, 0, 0
     for name, (ann_file, results_file) in files.items():
         truths = read_truths(ann_file)
-        results = read_results(results_file, truths).results
-        figures = evaluate_results('coco', truths, results)
+        read = read_results(results_file, truths, drop_outside=drop_outside)
+        outside += read.num_outside
+        figures = evaluate_results('coco', truths, read.results)
         metrics[f'odinw/{name}/AP'] = figures.metrics['coco/bbox/AP']
         images += len(truths.images)
     values = list(metrics.values())
     metrics |= {'odinw/average/AP': mean(values), 'odinw/median/AP': median(values)}
-    return {'metrics': metrics, 'counts': {'sets': len(sets), 'images': images}}
+    counts = {'sets': len(sets), 'images': images, 'rows_outside': outside}
+    return {'metrics': metrics, 'counts': counts}

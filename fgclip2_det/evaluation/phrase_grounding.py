@@ -122,7 +122,9 @@ def pair_ranks(truths: Truths, results: Results, merged: bool = False) -> np.nda
 
 
 def score_refexp(
-    ann_file: str | os.PathLike, predictions_file: str | os.PathLike
+    ann_file: str | os.PathLike,
+    predictions_file: str | os.PathLike,
+    drop_outside: bool = True,
 ) -> dict[str, dict]:
     """P@1, P@5 and P@10: shares of expressions with a right box among the first k.
 
@@ -130,6 +132,7 @@ def score_refexp(
         ann_file: ``finetune_refcoco_val.json`` or another of MDETR's files.
         predictions_file: COCO result list; ``image_id`` is the expression's,
             ``category_id`` the lowest of the file (1 in MDETR's).
+        drop_outside: see :func:`.read_results`; what it leaves out is counted.
 
     Returns:
         ``{'metrics': {'refexp/P@1': 0 to 1, ...}, 'counts': {'expressions': ...}}``.
@@ -139,13 +142,17 @@ def score_refexp(
         ValueError: naming the first entry or row that is wrong.
     """
     truths = read_expressions(ann_file)
-    ranks = pair_ranks(truths, read_results(predictions_file, truths).results)
+    read = read_results(predictions_file, truths, drop_outside=drop_outside)
+    ranks = pair_ranks(truths, read.results)
     metrics = {f'refexp/P@{k}': float((ranks <= k).mean()) for k in KS}
-    return {'metrics': metrics, 'counts': {'expressions': len(ranks)}}
+    counts = {'expressions': len(ranks), 'rows_outside': read.num_outside}
+    return {'metrics': metrics, 'counts': counts}
 
 
 def score_flickr30k(
-    ann_file: str | os.PathLike, predictions_file: str | os.PathLike
+    ann_file: str | os.PathLike,
+    predictions_file: str | os.PathLike,
+    drop_outside: bool = True,
 ) -> dict[str, dict]:
     """R@1, R@5 and R@10 of phrases, for any of a phrase's boxes and for all as one.
 
@@ -153,6 +160,7 @@ def score_flickr30k(
         ann_file: ``final_flickr_separateGT_val.json`` or ``..._test.json``.
         predictions_file: COCO result list; ``image_id`` is the sentence's,
             ``category_id`` the phrase's number in it, from 0.
+        drop_outside: see :func:`.read_results`; what it leaves out is counted.
 
     Returns:
         ``{'metrics': {'flickr30k/any/R@1': 0 to 1, ...}, 'counts': ...}``.
@@ -161,13 +169,14 @@ def score_flickr30k(
         ValueError: naming the first entry or row that is wrong.
     """
     truths = read_phrases(ann_file)
-    results = read_results(predictions_file, truths).results
+    read = read_results(predictions_file, truths, drop_outside=drop_outside)
     metrics = {}
     for title, merged in (('any', False), ('merged', True)):
-        ranks = pair_ranks(truths, results, merged)
+        ranks = pair_ranks(truths, read.results, merged)
         for k in KS:
             metrics[f'flickr30k/{title}/R@{k}'] = float((ranks <= k).mean())
     counts = {'sentences': len(truths.images), 'phrases': len(ranks)}
+    counts['rows_outside'] = read.num_outside
     return {'metrics': metrics, 'counts': counts}
 
 

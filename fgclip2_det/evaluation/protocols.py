@@ -10,22 +10,23 @@ import numpy as np
 from fgclip2_det.coco.ground_truths import Truths
 from fgclip2_det.coco.results import Results
 
-from .average_precision import AREA_RANGES, ClassFigures, class_figures
+from .average_precision import ClassFigures
+from .coco_ap import (
+    PER_IMAGE_AND_CLASS,
+    coco_figures,
+    coco_summary,
+    ov_coco_summary,
+)
 from .lvis_ap import (
     FLAVOURS,
     PER_CLASS,
     PER_IMAGE,
     lvis_figures,
     lvis_summary,
-    mean,
     within_limit,
 )
-from .matching import arrange
 
-PER_IMAGE_AND_CLASS = 100
 IOU_TYPES = ('bbox', 'segm')
-COCO_NAMES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl',
-              'AR1', 'AR10', 'AR100', 'ARs', 'ARm', 'ARl')  # fmt: skip
 PROTOCOLS = {
     'coco': ('coco',),
     'ov-coco': ('ov-coco',),
@@ -110,55 +111,6 @@ def evaluate_results(
             metrics |= {f'{title}/{name}': value for name, value in values.items()}
             classwise[title] = _by_class(figures, truths)
     return Figures(metrics, classwise)
-
-
-def coco_figures(truths: Truths, results: Results, full: bool = True) -> ClassFigures:
-    """Figures of each class, as pycocotools computes them.
-
-    Args:
-        truths: the ground truth; its ``ignored`` plays no part, as in pycocotools.
-        results: masks decide where they have some, else boxes.
-        full: False leaves out sizes and limited recalls, which 'ov-coco' does not use.
-    """
-    detections = arrange(results, np.arange(len(results)), truths)
-    if (detections.ranks >= PER_IMAGE_AND_CLASS).any():
-        rows = detections.rows[detections.ranks < PER_IMAGE_AND_CLASS]
-        detections = arrange(results, np.sort(rows), truths)
-    return class_figures(
-        truths,
-        results,
-        detections,
-        crowd=truths.crowd,
-        ignored=truths.crowd,
-        unpunished=np.zeros(len(detections.rows), bool),
-        areas=tuple(AREA_RANGES) if full else ('all',),
-        limits=(1, 10) if full else (),
-    )
-
-
-def coco_summary(figures: ClassFigures) -> dict[str, float]:
-    """The official twelve, in their order; of AP, AP50 and AP75 alone without sizes."""
-    ap = figures.precision
-    values = [ap[0], ap[0, :, 0], ap[0, :, 5], *ap[1:]]
-    if len(ap) > 1:
-        values += [*figures.limited_recall.values(), *figures.recall]
-    return {n: mean(v) for n, v in zip(COCO_NAMES, values, strict=False)}
-
-
-def ov_coco_summary(
-    figures: ClassFigures, truths: Truths, novel_ids: Sequence
-) -> dict[str, float]:
-    """AP50 and AP (IoU 0.50:0.95) of base, novel and all classes.
-
-    Reference: Bansal et al. (arXiv:1804.04340), section 4, the generalised setting.
-    """
-    novel = np.zeros(len(truths.categories), bool)
-    novel[[truths.category_index[i] for i in novel_ids]] = True
-    values, ap = {}, figures.precision[0]
-    for group, chosen in (('base', ~novel), ('novel', novel), ('all', novel | ~novel)):
-        values[f'{group}_ap50'] = mean(ap[chosen, 0])
-        values[f'{group}_ap'] = mean(ap[chosen])
-    return values
 
 
 def keep_for(protocol: str) -> Callable[[Results], np.ndarray] | None:

@@ -1,11 +1,14 @@
-"""Digests of files."""
+"""SHA-256 of files, folders and plain values."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from pathlib import Path
+
+_PIECE = 2**24  # bytes
 
 
 def file_digest(path: str | os.PathLike) -> str:
@@ -15,10 +18,49 @@ def file_digest(path: str | os.PathLike) -> str:
         OSError: a file that cannot be read.
     """
     digest = hashlib.sha256()
-    with Path(path).open('rb') as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+    add_file(digest, path)
     return digest.hexdigest()
+
+
+def folder_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, or of the JSON files below a folder with their names.
+
+    Raises:
+        OSError: a file that cannot be read.
+    """
+    path = Path(path)
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(path.rglob('*.json'))
+    return json_digest([[str(f.relative_to(path)), file_digest(f)] for f in files])
+
+
+def json_digest(content: object) -> str:
+    """SHA-256 of a value as compact JSON."""
+    text = json.dumps(content, ensure_ascii=False, separators=(',', ':'))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def add_file(
+    digest: hashlib._Hash, path: str | os.PathLike, whole: int | None = None
+) -> None:
+    """Update a hash with a file's bytes.
+
+    Args:
+        digest: of ``hashlib``.
+        path: the file.
+        whole: of a file of more bytes, the first and the last 16 MiB are read; None
+            reads all of any file.
+
+    Raises:
+        OSError: a file that cannot be read.
+    """
+    with Path(path).open('rb') as file:
+        size = os.fstat(file.fileno()).st_size
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            if whole is not None and size > whole and file.tell() < size - _PIECE:
+                file.seek(size - _PIECE)
 
 
 def file_state(path: str | os.PathLike) -> tuple | None:

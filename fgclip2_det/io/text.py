@@ -47,10 +47,21 @@ def read_json(path: str | os.PathLike) -> object:
     Raises:
         ValueError: naming the file: it cannot be opened, or is no complete JSON.
     """
+    return _parse_json(read_text(path), path)
+
+
+def decode_json(data: bytes, path: str | os.PathLike) -> object:
+    """:func:`read_json` of bytes that a file backend has read."""
+    return _parse_json(decode_text(data, path), path)
+
+
+def _parse_json(text: str, path: str | os.PathLike) -> object:
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f'{path} cannot be read as json ({error})') from error
+        raise ValueError(
+            f'{path} cannot be read as json ({error}); if it is cut off, get it again'
+        ) from error
 
 
 def decode_text(

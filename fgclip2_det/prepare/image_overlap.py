@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
-from fgclip2_det.coco.checks import image_name
+from fgclip2_det.coco.entries import image_name
 
 NUM_SHOWN = 5
 _NUMBER = re.compile(r'(?:COCO_[a-z]+20\d\d_)?(\d{12})\.jpg')

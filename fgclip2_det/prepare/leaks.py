@@ -18,7 +18,7 @@ Checks of two COCO or LVIS files; those of images are in :mod:`.image_overlap`:
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from fgclip2_det.coco.checks import image_name
+from fgclip2_det.coco.entries import NAME_KEYS, image_name
 from fgclip2_det.vocabulary.name_lists import load_list
 
 from .coco_scan import stream_coco
@@ -30,8 +30,6 @@ from .image_overlap import (
     check_images,
 )
 from .near_duplicates import close_pairs, hash_pictures
-
-_NAME_KEYS = ('name', 'name_en', 'name_zh')
 
 
 def find_leaks(
@@ -134,7 +132,7 @@ def check_novel_annotations(train: CocoSide, names: Collection[str]) -> Finding:
         return found
     ids = {}
     for category in train.categories:
-        if any(category.get(key) in names for key in _NAME_KEYS):
+        if any(category.get(key) in names for key in NAME_KEYS):
             ids[category['id']] = category.get('name')
     found.total = sum(count for count, _ in train.boxes_of_category.values())
     for i, (count, images) in train.boxes_of_category.items():

@@ -16,14 +16,14 @@ from mmdet.registry import MODELS
 from torch import Tensor
 from tqdm import tqdm
 
-from fgclip2_det.evaluation.coco_ap import average_precision
-from fgclip2_det.evaluation.image_boxes import ImageBoxes
+from fgclip2_det.coco.results import Results, join_results, no_results
+from fgclip2_det.evaluation.coco_ap import PER_IMAGE_AND_CLASS, coco_figures
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.rescoring.rules import FUSION_RULES
 from fgclip2_det.rescoring.score_dump import ImageScores, ScoreDump
-from fgclip2_det.rescoring.tuning_truths import Truths
+from fgclip2_det.rescoring.tuning_truths import TuningTruths
 
-MAX_DETS = 100  # per image and class, as OpenVocabCocoMetric
+MAX_DETS = PER_IMAGE_AND_CLASS
 _GROUP = 32  # settings at once: 32 x 1.5 million rows x 12 bytes = 0.6 GB
 
 
@@ -111,7 +111,7 @@ def make_grid(
 
 def tune_fusion(
     dump: ScoreDump,
-    truths: Truths,
+    truths: TuningTruths,
     settings: Sequence[Setting],
     max_per_image: int = 300,
     progress: bool = True,
@@ -123,14 +123,14 @@ def tune_fusion(
 
     Args:
         dump: read image by image, once for 32 settings.
-        truths: of :func:`read_truths`.
+        truths: of :func:`.tuning_truths`.
         settings: of :func:`make_grid`.
         max_per_image: rows of 'box' and 'joint', best first; 'keep' keeps all.
         progress: show a bar on a terminal.
 
     Returns:
         ``base_ap``, ``base_ap50`` and, where novel classes are scored, ``novel_*`` and
-        ``all_*``. Images follow the annotation file, which decides between ties.
+        ``all_*``. Images count by rising id, which decides between ties.
 
     Raises:
         ValueError: if ``max_per_image`` is below 1.
@@ -172,7 +172,7 @@ def _rescorer(
 @torch.no_grad()
 def _fuse_all(
     dump: ScoreDump,
-    truths: Truths,
+    truths: TuningTruths,
     settings: Sequence[Setting],
     max_per_image: int,
     bar: tqdm,
@@ -226,17 +226,19 @@ def _fuse(
     return torch.arange(len(scores)), image.labels, scores
 
 
-def _evaluate(truths: Truths, bboxes: dict, found: dict) -> dict[str, float]:
+def _evaluate(truths: TuningTruths, bboxes: dict, fused: dict) -> dict[str, float]:
     """Mean AP of the groups of classes that are scored."""
-    none = [np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)]
-    detections = []
-    for image_id in truths.images:
-        source, labels, scores = found.get(image_id, none)
-        boxes = bboxes.get(image_id, np.zeros((0, 4)))[source]
-        detections.append(
-            ImageBoxes(boxes, labels.astype(np.int64), scores.astype(np.float64))
+    parts = [
+        Results(
+            np.full(len(source), truths.boxes.image_index[image_id], np.int32),
+            labels,
+            bboxes[image_id][source],
+            scores.astype(np.float64),
         )
-    aps = chunked_ap(list(truths.images.values()), detections, len(truths.scored))
+        for image_id, (source, labels, scores) in fused.items()
+    ]
+    results = join_results([*parts, no_results()])
+    aps = coco_figures(truths.boxes, results, False, MAX_DETS).precision[0]
     groups = dict(base=truths.scored & truths.is_base)
     if (truths.scored & ~truths.is_base).any():
         groups |= dict(novel=truths.scored & ~truths.is_base, all=truths.scored)
@@ -245,34 +247,3 @@ def _evaluate(truths: Truths, bboxes: dict, found: dict) -> dict[str, float]:
         values[f'{name}_ap'] = float(aps[members].mean())
         values[f'{name}_ap50'] = float(aps[members, 0].mean())
     return values
-
-
-def chunked_ap(
-    truths: Sequence[ImageBoxes],
-    detections: Sequence[ImageBoxes],
-    num_classes: int,
-    chunk: int = 200_000,
-) -> np.ndarray:
-    """``average_precision``, some classes at a time: it holds objects for each box.
-
-    Args:
-        truths, detections, num_classes: see :func:`average_precision`.
-        chunk: detections at once, unless one class has more; 200 000 take about 0.5 GB.
-    """
-    labels = np.concatenate([image.labels for image in detections])
-    ends = np.bincount(labels, minlength=num_classes).cumsum()
-    part_of = np.maximum(ends - 1, 0) // chunk  # (C,), never decreasing
-    aps = np.full((num_classes, 10), np.nan)
-    for part in np.unique(part_of):
-        members = np.flatnonzero(part_of == part)
-        low, high = members[0], members[-1] + 1
-        boxes = [[_some(i, low, high) for i in side] for side in (truths, detections)]
-        aps[members] = average_precision(*boxes, len(members), MAX_DETS)
-    return aps
-
-
-def _some(image: ImageBoxes, low: int, high: int) -> ImageBoxes:
-    """Boxes with labels in low .. high - 1, which become 0, 1, ..."""
-    keep = (image.labels >= low) & (image.labels < high)
-    columns = (image.bboxes, image.labels - low, image.scores, image.crowd)
-    return ImageBoxes(*(None if c is None else c[keep] for c in columns))

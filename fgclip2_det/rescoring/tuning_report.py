@@ -14,7 +14,7 @@ from terminaltables import AsciiTable
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.rescoring.score_dump import ScoreDump
 from fgclip2_det.rescoring.tuning import DETECTOR, MAX_DETS, Figures, Setting, untuned
-from fgclip2_det.rescoring.tuning_truths import Truths
+from fgclip2_det.rescoring.tuning_truths import TuningTruths
 
 METRICS = ('ap', 'ap50')
 
@@ -56,14 +56,14 @@ def describe_best(figures: Sequence[Figures], metric: str) -> str:
 
 
 def describe_protocol(
-    dump: ScoreDump, truths: Truths, max_per_image: int
+    dump: ScoreDump, truths: TuningTruths, max_per_image: int
 ) -> dict[str, object]:
     """What the figures are of; ``line`` says it in a sentence."""
     novel = truths.scored & ~truths.is_base
     leaks = bool(novel.any())
     protocol = dict(
-        images=len(truths.images),
-        images_without_results=len(truths.images.keys() - set(dump.image_ids)),
+        images=len(truths.boxes.images),
+        images_without_results=len(set(truths.boxes.image_index) - set(dump.image_ids)),
         names=len(truths.scored),
         novel_names=int((~truths.is_base).sum()),
         base_scored=int((truths.scored & truths.is_base).sum()),

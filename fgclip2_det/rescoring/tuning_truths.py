@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fgclip2_det.coco.checks import annotation_fault, index_entries
-from fgclip2_det.evaluation.image_boxes import ImageBoxes
+from fgclip2_det.coco.entries import NAME_KEYS
+from fgclip2_det.coco.ground_truths import Truths, parse_truths
 from fgclip2_det.io.text import read_json
 from fgclip2_det.rescoring.score_dump import DumpHeader, ScoreDump
 
@@ -16,25 +17,26 @@ NOVEL = ('refuse', 'drop', 'use')
 
 
 @dataclass(frozen=True)
-class Truths:
+class TuningTruths:
     """Ground truth that settings are judged by.
 
     Attributes:
-        images: image id -> boxes, for all images of the annotation file in its order.
+        boxes: all images of the annotation file; its C classes are the dump's, in
+            label order.
         scored: (C,) bool, classes that have a box and count.
         is_base: (C,) bool.
         dropped: annotations of novel classes that were left out.
     """
 
-    images: dict[int | str, ImageBoxes]
+    boxes: Truths
     scored: np.ndarray
     is_base: np.ndarray
     dropped: int
 
 
-def read_truths(
+def tuning_truths(
     ann_file: str | os.PathLike, dump: ScoreDump, novel: str = 'refuse'
-) -> Truths:
+) -> TuningTruths:
     """Ground truth of a COCO file for the classes of a dump.
 
     Args:
@@ -50,50 +52,65 @@ def read_truths(
     """
     if novel not in NOVEL:
         raise ValueError(f'novel must be one of {NOVEL}, got {novel!r}')
-    coco = read_json(ann_file)
-    keys = {'images', 'categories', 'annotations'}
-    if not isinstance(coco, dict) or not keys <= set(coco):
-        raise ValueError(f'{ann_file} must hold {sorted(keys)}')
-    path = str(ann_file)
-    images = index_entries(path, 'image', coco['images'])
-    categories = index_entries(path, 'category', coco['categories'])
-    annotations = index_entries(path, 'annotation', coco['annotations'])
-    _check_categories(path, categories, dump.header)
-    stray = [i for i in dump.image_ids if i not in images]
-    if stray:
-        raise ValueError(
-            f'image {stray[0]} of the dump {dump.folder} is not in {ann_file}; give '
-            'the annotation file of the same images'
-        )
+    content = read_json(ann_file)
+    _check_entries(str(ann_file), content, dump)
+    truths = _by_label(parse_truths(content, ann_file), dump.header)
     is_base = dump.header.is_base.numpy()
-    label_of = {c: label for label, c in enumerate(dump.header.category_ids)}
-    rows: dict = {image_id: [] for image_id in images}
-    dropped = 0
-    for number, annotation in annotations.items():
-        fault = annotation_fault(annotation, images, categories)
-        if fault:
-            raise ValueError(f'{ann_file}: annotation {number}: {fault}')
-        label = label_of.get(annotation['category_id'])
-        if label is None:
-            continue
-        if novel != 'use' and not is_base[label]:
-            dropped += 1
-            continue
-        row = *annotation['bbox'], label, annotation.get('iscrowd', 0)
-        rows[annotation['image_id']].append(row)
+    of_novel = ~is_base[truths.category]
+    dropped = 0 if novel == 'use' else int(of_novel.sum())
     if dropped and novel == 'refuse':
         raise ValueError(
             f'{ann_file} has {dropped} annotations of novel classes; a setting chosen '
             'by them leaks what a test shall find out: --base-only leaves them out, '
             '--with-novel uses them all the same'
         )
-    truths = {i: _truth(np.array(found, np.float64)) for i, found in rows.items()}
+    if dropped:
+        truths = truths.select(~of_novel)
     scored = np.zeros(len(is_base), bool)
-    for truth in truths.values():
-        scored[truth.labels[~truth.crowd]] = True
+    scored[truths.category[~truths.crowd]] = True
     if not scored[is_base].any():
         raise ValueError(f'{ann_file} has no annotation of a base class of the dump')
-    return Truths(truths, scored, is_base, dropped)
+    return TuningTruths(truths, scored, is_base, dropped)
+
+
+def _by_label(truths: Truths, header: DumpHeader) -> Truths:
+    """The boxes of the dump's classes; label i is class i."""
+    label_of = np.full(len(truths.categories) + 1, -1)  # the last is LEFT_OUT's
+    for label, category_id in enumerate(header.category_ids):
+        if category_id in truths.category_index:
+            label_of[truths.category_index[category_id]] = label
+    label_of[-1] = -1
+    labels = label_of[truths.category]
+    own = truths.select(labels >= 0)
+    pairs = list(zip(header.category_ids, header.classes, strict=True))
+    return replace(
+        own,
+        category=labels[labels >= 0],
+        categories=[{'id': i, 'name': name} for i, name in pairs],
+        category_index={i: label for label, (i, _) in enumerate(pairs)},
+        category_names={i: (name,) for i, name in pairs},
+    )
+
+
+def _check_entries(path: str, content: object, dump: ScoreDump) -> None:
+    """Every entry, and that the file belongs to the dump."""
+    keys = {'images', 'categories', 'annotations'}
+    if not isinstance(content, dict) or not keys <= set(content):
+        raise ValueError(f'{path} must hold {sorted(keys)}')
+    images = index_entries(path, 'image', content['images'])
+    categories = index_entries(path, 'category', content['categories'])
+    annotations = index_entries(path, 'annotation', content['annotations'])
+    _check_categories(path, categories, dump.header)
+    stray = [i for i in dump.image_ids if i not in images]
+    if stray:
+        raise ValueError(
+            f'image {stray[0]} of the dump {dump.folder} is not in {path}; give '
+            'the annotation file of the same images'
+        )
+    for number, annotation in annotations.items():
+        fault = annotation_fault(annotation, images, categories)
+        if fault:
+            raise ValueError(f'{path}: annotation {number}: {fault}')
 
 
 def _check_categories(path: str, categories: dict, header: DumpHeader) -> None:
@@ -103,7 +120,7 @@ def _check_categories(path: str, categories: dict, header: DumpHeader) -> None:
         category, is_novel = categories.get(category_id), name in header.novel_classes
         if category is None and is_novel:
             continue  # a file of base classes alone
-        names = [(category or {}).get(key) for key in ('name', 'name_en', 'name_zh')]
+        names = [(category or {}).get(key) for key in NAME_KEYS]
         if name not in names:
             raise ValueError(
                 f'{path}: category {category_id} is {names[0]!r}, in the dump it is '
@@ -116,9 +133,3 @@ def _check_categories(path: str, categories: dict, header: DumpHeader) -> None:
                 f'in the dump it is {"novel" if is_novel else "base"}; dump again '
                 'with --novel'
             )
-
-
-def _truth(rows: np.ndarray) -> ImageBoxes:
-    """Of (n, 6) rows: x, y, w, h, label, crowd; n may be 0."""
-    rows = rows.reshape(-1, 6)
-    return ImageBoxes(rows[:, :4], rows[:, 4].astype(np.int64), crowd=rows[:, 5] > 0)

@@ -1,7 +1,8 @@
 """What an aligned encoder can do: names, hard negatives, retrieval.
 
-``python -m pretrain.evaluate`` is the command line; the functions here take an encoder
-and return ``{'metrics': percent, 'denominators': ..., 'counts': ...}``.
+``fgclip2-det zeroshot`` is the command line, in :mod:`fgclip2_det.cli.zeroshot`; the
+functions here take an encoder and return ``{'metrics': percent, 'denominators': ...,
+'counts': ...}``.
 """
 
 from .coco import evaluate_coco_boxes

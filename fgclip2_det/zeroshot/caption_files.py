@@ -5,13 +5,11 @@ Each returns image path -> captions, in file order; paths are as the file has th
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
-from fgclip2_det.io.text import read_text
+from fgclip2_det.io.text import read_json, read_text
 
 PER_IMAGE = 5  # captions of an image in COCO, Flickr30k and their Chinese versions
 _COCO_CN = re.compile(r'(COCO_(train|val)2014_\d{12})#zhm#\d+\s+(\S.*)')
@@ -26,7 +24,7 @@ def read_coco_captions(path: str | os.PathLike, per_image: int = PER_IMAGE) -> C
         ValueError: naming the entry: unknown image, an empty caption, an image with
             fewer captions.
     """
-    content = _read_json(path)
+    content = read_json(path)
     for key in ('images', 'annotations'):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f'{path} must hold the list {key!r}')
@@ -55,7 +53,7 @@ def read_karpathy(
     Raises:
         ValueError: naming the entry, or if the split has no image.
     """
-    content = _read_json(path)
+    content = read_json(path)
     images = content.get('images') if isinstance(content, dict) else None
     if not isinstance(images, list):
         raise ValueError(f"{path} must hold the list 'images'")
@@ -89,7 +87,7 @@ def read_dci(folder: str | os.PathLike) -> Captions:
         raise ValueError(f'{folder} holds no json file; expected one per image')
     captions: Captions = {}
     for path in paths:
-        content = _read_json(path)
+        content = read_json(path)
         name = _text(content, 'image', str(path))
         if name in captions:
             raise ValueError(f'{path}: {name} has another file, too')
@@ -103,7 +101,7 @@ def read_sharegpt4v(path: str | os.PathLike, count: int = 1000) -> Captions:
     Raises:
         ValueError: naming the item: no image, no answer, an image that comes twice.
     """
-    content = _read_json(path)
+    content = read_json(path)
     if not isinstance(content, list) or not content:
         raise ValueError(f'{path} must be a list of conversations')
     captions: Captions = {}
@@ -185,15 +183,6 @@ def _lines(path: str | os.PathLike) -> list[tuple[str, str]]:
     if not lines:
         raise ValueError(f'{path} holds no caption; write image_path<TAB>caption lines')
     return lines
-
-
-def _read_json(path: str | os.PathLike) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read: {error}') from error
-    except ValueError as error:
-        raise ValueError(f'{path} is no complete json file: {error}') from error
 
 
 def _id(entry: object) -> tuple:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fgclip2_det.coco.class_split import category_name, resolve_classes
+from fgclip2_det.coco.entries import names_of
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary import normalize_name
@@ -149,10 +150,9 @@ def read_vocabulary(
     """
     path = Path(path)
     by_name = {
-        normalize_name(category[key]): category['id']
+        normalize_name(name): category['id']
         for category in categories
-        for key in ('name', 'name_en', 'name_zh')
-        if category.get(key)
+        for name in names_of(category)
     }
     names: list[list[str]] = []
     rows: dict = {}

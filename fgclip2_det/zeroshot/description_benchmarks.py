@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
 from fgclip2_det.coco.ground_truths import Truths, make_truths, read_truths
 from fgclip2_det.coco.results import Results
 from fgclip2_det.evaluation.descriptions import PARTS, d3_file, d3_metrics, d3_parts
@@ -18,7 +18,7 @@ from fgclip2_det.evaluation.hard_vocabularies import (
     hard_vocabulary_ap,
     read_hard_objects,
 )
-from fgclip2_det.io.text import read_json, read_text
+from fgclip2_det.io.text import read_json
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
 from .candidate_boxes import read_candidates
@@ -222,10 +222,14 @@ def _run_fgovd(
 
 
 def _paths(path: Path) -> dict:
-    """File name of each image of a jsonl file that was checked before."""
-    lines = read_text(path).split('\n')
-    entries = [json.loads(line) for line in lines if line.strip()]
-    return {entry['image_id']: entry['img_path'] for entry in entries}
+    """File name of each image of a jsonl file."""
+    paths = {}
+    for title, entry in read_fgovd_lines(path):
+        img_path = entry.get('img_path')
+        if not isinstance(img_path, str) or not img_path:
+            raise ValueError(f'{title}: img_path must be a string, got {img_path!r}')
+        paths[entry['image_id']] = img_path
+    return paths
 
 
 def _percent(metrics: Mapping[str, float], counts: Mapping[str, int]) -> Report:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.io.text import read_text
 
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first, to_xyxy
@@ -156,44 +155,19 @@ def read_fgovd(path: str | os.PathLike) -> Iterator[CaptionedBox]:
     """Boxes of an FG-OVD file, checked.
 
     Raises:
-        ValueError: naming the line: no json, a missing key, a value of another type,
-            a box that is empty or outside its image; or if the file has no line.
+        ValueError: naming the line: what :func:`.read_fgovd_lines` refuses, no
+            negatives, no image, a box that is empty or outside its image.
     """
-    path = Path(path)
-    lines = read_text(path).split('\n')
-    if not any(map(str.strip, lines)):
-        raise ValueError(f'{path} is empty; expected one json object a line')
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _parse(line, f'{path} line {number}')
-
-
-def _parse(line: str, name: str) -> CaptionedBox:
-    try:
-        entry = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f'{name} is no json: {error}') from error
-    if not isinstance(entry, dict):
-        raise ValueError(f'{name} must be a json object, got {line[:80]!r}')
-    size = entry.get('width'), entry.get('height')
-    if not all(isinstance(side, int) and side > 0 for side in size):
-        raise ValueError(f'{name}: width and height must be pixels, got {size}')
-    img_path = entry.get('img_path')
-    if not isinstance(img_path, str) or not img_path:
-        raise ValueError(f'{name}: img_path must be a string, got {img_path!r}')
-    positive = _texts(entry.get('pos_expression'), 'pos_expression', name)
-    if len(positive) != 1:
-        raise ValueError(f'{name}: pos_expression must be one text, got {positive}')
-    negatives = _texts(entry.get('neg_expression'), 'neg_expression', name)
-    bbox = to_xyxy(entry.get('bbox'), size, name)
-    return CaptionedBox(img_path, size, bbox, positive[0], tuple(negatives))
-
-
-def _texts(value: object, key: str, name: str) -> list[str]:
-    texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
-    if not (texts and value and all(v.strip() for v in value)):
-        raise ValueError(f'{name}: {key} must be a list of texts, got {value!r:.80}')
-    return value
+    for title, entry in read_fgovd_lines(path):
+        img_path, negatives = entry.get('img_path'), entry['neg_expression']
+        if not isinstance(img_path, str) or not img_path:
+            raise ValueError(f'{title}: img_path must be a string, got {img_path!r}')
+        if not negatives:
+            raise ValueError(f'{title}: neg_expression must be a list of texts, got []')
+        size = entry['width'], entry['height']
+        bbox = to_xyxy(entry.get('bbox'), size, title)
+        positive = entry['pos_expression'][0]
+        yield CaptionedBox(img_path, size, bbox, positive, tuple(negatives))
 
 
 def _by_stem(paths: Sequence[str | os.PathLike]) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from fgclip2_det.datasets.ovshapes.classes import OVSHAPES_CLASSES
 from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from fgclip2_det.datasets.ovshapes.render import ShapeObject
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.io.text import read_json
 
 from .embedder import Embedder
 from .images import ImageItem
@@ -96,7 +96,7 @@ def load_ovshapes(
     An object's ``angle`` is 0: the files do not keep it and no text speaks of it.
     """
     folder = generate_ovshapes(data_root, 1, num_images, IMAGE_SIZE, seed)
-    coco = json.loads((folder / 'val.json').read_text(encoding='utf-8'))
+    coco = read_json(folder / 'val.json')
     classes = {c.category_id: c for c in OVSHAPES_CLASSES}
     found: dict[int, list[ShapeObject]] = {image['id']: [] for image in coco['images']}
     for annotation in coco['annotations']:

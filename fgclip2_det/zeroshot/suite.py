@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from fgclip2_det.evaluation.fingerprint import commit, digest, file_digest, versions
+from fgclip2_det.evaluation.fingerprint import commit, versions
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.io.digests import file_digest, json_digest
 from fgclip2_det.io.model_digests import encoder_digest
 
 from . import (
@@ -177,7 +178,7 @@ def describe(
         'name': benchmark.name,
         'source': benchmark.source,
         'complete': complete,
-        'data': {**about, 'count': num_images, 'sha256': digest(about)},
+        'data': {**about, 'count': num_images, 'sha256': json_digest(about)},
         'encoder': encoder and encoder_digest(encoder, encoder.settings()),
         'control': getattr(embedder, 'kind', None),
         'max_num_patches': embedder.max_num_patches,

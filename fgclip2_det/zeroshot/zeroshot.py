@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,16 +17,19 @@ from fgclip2_det.vocabulary.names import read_names_file
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
 from .embedder import Embedder
-from .images import ImageItem, check_images_exist, take_first
+from .image_folders import (
+    LabeledImages,
+    check_distinct,
+    read_flat,
+    read_folders,
+    visible_entries,
+)
+from .images import ImageItem, take_first
 from .metrics import label_ranks
 from .report import Report
 
 MAX_NUM_PATCHES = 1024  # of the released evaluation, whatever an image's size
-SUFFIXES = ('.jpeg', '.jpg', '.png')
-SOLUTION = 'LOC_val_solution.csv'
-_SOLUTION_URL = 'https://www.kaggle.com/c/imagenet-object-localization-challenge/data'
 _GROUPS_AT_ONCE = 100  # classes whose prompts are in memory together
-LabeledImages = list[tuple[Path, int]]
 
 
 def read_class_list(name: str) -> list[list[str]]:
@@ -63,8 +65,8 @@ def embed_prompts(
     embeds = []
     for start in range(0, len(groups), _GROUPS_AT_ONCE):
         part = groups[start : start + _GROUPS_AT_ONCE]
-        found = embedder.texts([text for group in part for text in group], mode)
-        embeds += [each.mean(0) for each in found.split([len(g) for g in part])]
+        texts = embedder.texts([text for group in part for text in group], mode)
+        embeds += [each.mean(0) for each in texts.split([len(g) for g in part])]
     return F.normalize(torch.stack(embeds), dim=1)
 
 
@@ -94,15 +96,15 @@ def read_imagenet(
     folder = paths['images']
     wnids = wnids or [line[0] for line in read_class_list('imagenet_wnids')]
     names = names or read_class_list('imagenet')
-    entries = _visible(folder)
+    entries = visible_entries(folder)
     flat = [entry for entry in entries if not entry.is_dir()]
     if flat and len(flat) < len(entries):
         raise ValueError(
             f'{folder} holds both folders and files such as {flat[0].name}; expected '
             'one folder for each class, or images alone'
         )
-    images = _read_flat(folder, flat, wnids) if flat else _read_folders(folder, wnids)
-    _check_distinct(images)
+    images = read_flat(folder, flat, wnids) if flat else read_folders(folder, wnids)
+    check_distinct(images)
     return _make_task(images, names, options)
 
 
@@ -123,108 +125,7 @@ def read_imagenet_v2(
     """
     names = names or read_class_list('imagenet')
     numbers = [str(label) for label in range(len(names))]
-    return _make_task(_read_folders(paths['images'], numbers), names, options)
-
-
-def _visible(folder: Path) -> list[Path]:
-    """Entries of a folder, by name, without hidden ones."""
-    try:
-        found = [entry for entry in folder.iterdir() if not entry.name.startswith('.')]
-    except OSError as error:
-        raise ValueError(f'{folder} is no folder that can be read: {error}') from error
-    if not found:
-        raise ValueError(f'{folder} is empty; unpack the images there')
-    return sorted(found, key=lambda entry: entry.name)
-
-
-def _read_folders(root: Path, folders: Sequence[str]) -> LabeledImages:
-    """Images of all classes, by file name; label = place in ``folders``."""
-    found = {entry.name for entry in _visible(root)}
-    unknown, absent = found - set(folders), set(folders) - found
-    if unknown:
-        raise ValueError(
-            f'{root / min(unknown)} is the folder of no class; expected {folders[0]} '
-            f'to {folders[-1]}'
-        )
-    if absent:
-        raise ValueError(
-            f'{root} lacks the folders of {len(absent)} classes, such as '
-            f'{min(absent)}; unpack the whole set'
-        )
-    images = [
-        (path, label)
-        for label, name in enumerate(folders)
-        for path in _visible(root / name)
-    ]
-    for path, _ in images:
-        _check_suffix(path)
-    return sorted(images, key=lambda image: (image[0].name, image[1]))
-
-
-def _read_flat(
-    folder: Path, files: Sequence[Path], wnids: Sequence[str]
-) -> LabeledImages:
-    path = folder.parent / SOLUTION
-    labels = _read_solution(path, {wnid: label for label, wnid in enumerate(wnids)})
-    for file in files:
-        _check_suffix(file)
-        if file.stem not in labels:
-            raise ValueError(
-                f'{path} has no line for {file.name}; it must list every image of '
-                f'{folder}'
-            )
-    found = {file.stem: file for file in files}
-    images = [
-        (found.get(stem, folder / f'{stem}.JPEG'), label)
-        for stem, label in sorted(labels.items())
-    ]
-    check_images_exist([ImageItem(image) for image, _ in images], folder)
-    return images
-
-
-def _read_solution(path: Path, rows: Mapping[str, int]) -> dict[str, int]:
-    """Label of each image of Kaggle's file: ``ImageId,wnid x1 y1 x2 y2 wnid ...``."""
-    try:
-        with open(path, encoding='utf-8', newline='') as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f'{path} cannot be read: {error}; images that are not in folders by class '
-            f'need it ({_SOLUTION_URL})'
-        ) from error
-    if not lines or lines[0] != ['ImageId', 'PredictionString']:
-        raise ValueError(
-            f'{path} must begin with the line ImageId,PredictionString, got '
-            f'{",".join(lines[0]) if lines else "nothing"!r}'
-        )
-    labels: dict[str, int] = {}
-    for number, line in enumerate(lines[1:], 2):
-        words = line[1].split() if len(line) == 2 else []
-        if not words or words[0] not in rows:
-            raise ValueError(
-                f'{path} line {number}: expected an image and a wnid of the '
-                f'{len(rows)} classes, got {",".join(line)[:80]!r}'
-            )
-        if line[0] in labels:
-            raise ValueError(f'{path} line {number}: {line[0]} has a line before')
-        labels[line[0]] = rows[words[0]]
-    return labels
-
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        raise ValueError(
-            f'{path} is no image file; expected names that end with '
-            f'{", ".join(SUFFIXES)}'
-        )
-
-
-def _check_distinct(images: LabeledImages) -> None:
-    seen: dict[str, Path] = {}
-    for path, _ in images:
-        other = seen.setdefault(path.stem, path)
-        if other != path:
-            raise ValueError(f'{path} is also there as {other}; remove one')
+    return _make_task(read_folders(paths['images'], numbers), names, options)
 
 
 def _make_task(

@@ -192,7 +192,7 @@ def test_broken_files_are_named(write_coco):
     with pytest.raises(ValueError, match=r'none\.json does not exist'):
         build(folder, ann_file='none.json')
     os.truncate(folder / 'ann.json', 50)
-    with pytest.raises(ValueError, match='no complete json'):
+    with pytest.raises(ValueError, match='cannot be read as json'):
         build(folder)
     (folder / 'ann.json').write_text('[]')
     with pytest.raises(ValueError, match="key 'images'"):

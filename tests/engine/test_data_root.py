@@ -11,7 +11,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from mmengine.config import Config, utils
 
-from fgclip2_det.engine.launch import read_config
+from fgclip2_det.engine.config import read_config
 from fgclip2_det.engine.variables import spread_variables
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

@@ -15,7 +15,8 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 from mmengine.hooks import Hook
 from PIL import Image, ImageOps
 
-from fgclip2_det.engine.launch import build_runner, load_config
+from fgclip2_det.engine.config import load_config
+from fgclip2_det.engine.runner import build_runner
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/ovshapes/ovd_fgclip2_cached.py'
@@ -221,7 +222,7 @@ def test_another_pipeline(data_root, tmp_path):
 def test_two_processes(data_root, tmp_path):
     """Each fills a part; losses are those of one process."""
     out = tmp_path / 'result.json'
-    command = [sys.executable, 'benchmarks/processes.py', str(CONFIG)]
+    command = [sys.executable, '-m', 'benchmarks.processes', str(CONFIG)]
     command += ['--iterations', '2', '--batch', '4', '--threads', '1']
     command += ['--out', str(out), '--cfg-options', 'num_train=10', 'num_val=2']
     command += ['image_size=128', 'max_num_patches=64', f'data_root={data_root}']

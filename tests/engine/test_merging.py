@@ -9,7 +9,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from fgclip2_det.engine.launch import load_config
+from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.merging import merge_options
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

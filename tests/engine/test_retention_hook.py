@@ -13,9 +13,11 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from fgclip2_det import FGCLIP2
+from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.hooks.retention_hook import ZeroShotRetentionHook
-from fgclip2_det.engine.launch import build_runner, load_config, prepare_training
 from fgclip2_det.engine.retention import RetentionTest
+from fgclip2_det.engine.runner import build_runner
+from fgclip2_det.engine.start import prepare_training
 
 ROOT = Path(__file__).resolve().parents[2]
 LORA = ROOT / 'configs/ovshapes/ovd_fgclip2_lora.py'

@@ -9,7 +9,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from mmengine.config import Config
 
-from fgclip2_det.engine.launch import load_config, read_config
+from fgclip2_det.engine.config import load_config, read_config
 from fgclip2_det.engine.merging import merge_options
 from fgclip2_det.engine.schedules import is_warm_up, stretch_schedule, train_length
 

@@ -15,7 +15,8 @@ from torch import distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from fgclip2_det.engine.launch import leave_process_group, prepare_test
+from fgclip2_det.engine.runner import leave_process_group
+from fgclip2_det.engine.start import prepare_test
 from fgclip2_det.engine.strategies import (
     FGCLIP2FSDPStrategy,
     gather_state,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import fgclip2_det.registration  # noqa: F401
-from fgclip2_det.engine.launch import load_config
+from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.variables import spread_variables
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

@@ -12,9 +12,10 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from mmengine.config import Config
 
+from fgclip2_det.engine.config import check_options
 from fgclip2_det.engine.file_backend import AtomicLocalBackend
 from fgclip2_det.engine.hooks.metrics_json_hook import plain_metrics
-from fgclip2_det.engine.launch import check_options, metrics_table
+from fgclip2_det.engine.report import metrics_table
 from fgclip2_det.engine.work_dir import (
     check_checkpoint,
     check_work_dir,

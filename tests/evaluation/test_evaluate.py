@@ -58,6 +58,9 @@ def test_images_that_count(files, tmp_path):
         ('d3', {'image_ids': 'ids.json'}, 'no options of d3'),
         ('coco', {'iou_types': ['mask']}, 'iou types must be'),
         ('ov-coco', {'novel': ['zebra']}, 'zebra'),
+        ('refexp', {'ids': 'stem'}, 'ids is no option of refexp'),
+        ('odinw13', {'count': 35}, 'count is no option of odinw13'),
+        ('coco', {'num_negatives': 3}, 'num_negatives is no option of coco'),
     ],
 )
 def test_what_is_refused(files, protocol: str, options: dict, message: str):

@@ -73,7 +73,7 @@ def test_fields_and_digests(describe):
         'rows_of_other_images': 0,
         'rows_of_other_classes': 0,
         'rows_outside': 0,
-        'rows_outside_kept': True,
+        'rows_outside_kept': False,
         'images_without_rows': 1,
     }
     assert found['max_detections'] == {'ov-coco': {'per_image_and_class': 100}}

@@ -233,7 +233,8 @@ def test_d3_equals_pycocotools(tmp_path):
     assert found['metrics'] == pytest.approx({
         f'd3/{name}/AP': average(ap[list(rows)]) for name, rows in groups.items()
     })  # fmt: skip
-    assert found['counts'] == {'images': 6, 'descriptions': 8, 'rows': 120}
+    counts = {'images': 6, 'descriptions': 8, 'rows': 120, 'rows_outside': 0}
+    assert found['counts'] == counts
 
 
 def test_wrong_d3_files(tmp_path):
@@ -265,6 +266,50 @@ def test_odinw_averages_sets(tmp_path):
     (tmp_path / 'found/pothole.json').unlink()
     with pytest.raises(FileNotFoundError, match=r'1 files are missing.*pothole'):
         score_odinw(tmp_path / 'odinw', tmp_path / 'found', 13)
+
+
+# --------------------------------------------------- rows wholly off their picture
+def best_elsewhere(rows: list[dict]) -> list[dict]:
+    """Each row, and before it in score one of its kind outside of the picture."""
+    outside = {'bbox': [400, 300, 20, 20]}
+    scored = [row | {'score': row['score'] / 2} for row in rows]
+    return [*scored, *(row | outside | {'score': 0.9} for row in rows[::5])]
+
+
+def test_d3_leaves_out_rows_off_their_picture(tmp_path):
+    coco, rows = d3(tmp_path / 'd3_json')
+    more = best_elsewhere(rows)
+    more = list({json.dumps(row | {'score': 0}): row for row in more}.values())
+    predictions = put(tmp_path / 'p.json', more)
+    num_outside = sum(row['bbox'][0] == 400 for row in more)
+    one = evaluate_language('d3', tmp_path / 'd3_json', predictions)
+    rest = [row for row in more if row['bbox'][0] != 400]
+    assert one['metrics']['d3/full/AP'] == pytest.approx(average(coco_eval(coco, rest)))
+    assert one['protocol']['counts']['rows_outside'] == num_outside > 5
+    kept = evaluate_language(
+        'd3', tmp_path / 'd3_json', predictions, drop_outside=False
+    )
+    ap = average(coco_eval(coco, more))
+    assert kept['metrics']['d3/full/AP'] == pytest.approx(ap)
+    assert ap < one['metrics']['d3/full/AP']
+    assert kept['protocol']['options'] == {'drop_outside': False}
+
+
+def test_fgovd_leaves_out_rows_off_their_picture(tmp_path):
+    coco, rows = fgovd()
+    ann = put(tmp_path / 'a.json', coco)
+    off = [r | {'bbox': [-30, 0, 20, 20], 'score': 0.95} for r in rows[::12]]
+    off = list({(r['image_id'], r['vocabulary_id']): r for r in off}.values())
+    expected = score_fgovd_map(ann, put(tmp_path / 'p.json', rows), 3)
+    predictions = put(tmp_path / 'q.json', [*rows, *off])
+    found = score_fgovd_map(ann, predictions, 3)
+    assert found['metrics'] == expected['metrics']
+    assert found['counts'] == expected['counts'] | {'rows_outside': len(off)}
+    kept = score_fgovd_map(ann, predictions, 3, drop_outside=False)
+    assert kept['metrics']['fgovd/AP'] == pytest.approx(
+        average(slow_fgovd(coco, [*rows, *off], 3))
+    )
+    assert kept['metrics']['fgovd/AP'] < expected['metrics']['fgovd/AP']
 
 
 # ------------------------------------------------------------------ fingerprint

@@ -95,7 +95,7 @@ def test_refexp_equals_a_loop(tmp_path):
     for k in KS:
         expected = np.mean([rank <= k for rank in ranks])
         assert found['metrics'][f'refexp/P@{k}'] == pytest.approx(expected)
-    assert found['counts'] == {'expressions': 40}
+    assert found['counts'] == {'expressions': 40, 'rows_outside': 0}
     assert 0 < found['metrics']['refexp/P@1'] < found['metrics']['refexp/P@5'] < 1
     put(predictions, [])
     assert score_refexp(ann, predictions)['metrics']['refexp/P@10'] == 0
@@ -142,7 +142,7 @@ def test_flickr30k_any_and_merged(tmp_path):
     ]
     predictions = put(tmp_path / 'p.json', rows)
     found = score_flickr30k(ann, predictions)
-    assert found['counts'] == {'sentences': 2, 'phrases': 3}
+    assert found['counts'] == {'sentences': 2, 'phrases': 3, 'rows_outside': 0}
     results = read_results(predictions, truths).results
     assert pair_ranks(truths, results).tolist() == [1, 2, NEVER]
     # half of the merged box is an IoU of 0.5, which is enough
@@ -243,7 +243,7 @@ def test_flickr30k_as_mdetr_writes_it(tmp_path):
         for i in range(3)
     ]
     found = score_flickr30k(ann, put(tmp_path / 'p.json', rows))
-    assert found['counts'] == {'sentences': 1, 'phrases': 3}
+    assert found['counts'] == {'sentences': 1, 'phrases': 3, 'rows_outside': 0}
     assert found['metrics']['flickr30k/any/R@1'] == pytest.approx(2 / 3)
     assert found['metrics']['flickr30k/merged/R@1'] == 0
     for spans in ([[0, 6]], 'x', [3], None):

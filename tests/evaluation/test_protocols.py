@@ -12,11 +12,8 @@ from pycocotools.cocoeval import COCOeval
 
 from fgclip2_det.coco.ground_truths import read_truths
 from fgclip2_det.coco.result_lists import read_results
-from fgclip2_det.evaluation.protocols import (
-    COCO_NAMES,
-    check_protocol,
-    evaluate_results,
-)
+from fgclip2_det.evaluation.coco_ap import COCO_NAMES
+from fgclip2_det.evaluation.protocols import check_protocol, evaluate_results
 
 
 def figures(folder, coco, rows, protocol='coco', iou_types=('bbox',), **options):

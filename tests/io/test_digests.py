@@ -1,5 +1,6 @@
 """One digest for every encoder: any change is seen, the same weights are the same."""
 
+import hashlib
 import time
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.io import digests
-from fgclip2_det.io.digests import file_state
+from fgclip2_det.io.digests import add_file, file_digest, file_state
 from fgclip2_det.io.model_digests import encoder_digest
 
 
@@ -145,3 +146,17 @@ def test_state_of_a_file(tmp_path, monkeypatch):
     other.replace(path)
     assert state is not None
     assert file_state(path) not in (state, None)
+
+
+@pytest.mark.parametrize('size', [0, 5, 16, 17, 40])
+def test_of_a_large_file_beginning_and_end_count(tmp_path, monkeypatch, size):
+    """Pieces of 4 bytes, files of more than 16 in part."""
+    monkeypatch.setattr(digests, '_PIECE', 4)
+    content = bytes(range(size))
+    path = tmp_path / 'file'
+    path.write_bytes(content)
+    assert file_digest(path) == hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256()
+    add_file(digest, path, whole=16)
+    part = content if size <= 16 else content[:4] + content[-4:]
+    assert digest.hexdigest() == hashlib.sha256(part).hexdigest()

@@ -27,7 +27,9 @@ from safetensors.torch import load_file
 
 import pretrain  # noqa: F401, registers the classes
 from fgclip2_det import FGCLIP2
-from fgclip2_det.engine.launch import build_runner, load_config, prepare_training
+from fgclip2_det.engine.config import load_config
+from fgclip2_det.engine.runner import build_runner
+from fgclip2_det.engine.start import prepare_training
 from pretrain.data import write_shards
 from pretrain.presets import loss_preset
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgclip2_det.zeroshot.evaluate import parse_args
+from fgclip2_det.cli.zeroshot import parser
 from pretrain.data.records import to_sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def test_commands_are_valid(page):
         for line in block.replace('\\\n', ' ').splitlines():
             words = shlex.split(line, comments=True)
             if 'pretrain.evaluate' in words:
-                parse_args(words[words.index('pretrain.evaluate') + 1 :])
+                parser().parse_args(words[words.index('pretrain.evaluate') + 1 :])
                 evaluations += 1
     assert evaluations == 4
 

@@ -12,7 +12,6 @@ from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from fgclip2_det.fgclip2 import FGCLIP2
-from pretrain import hooks
 from pretrain.averaging import AlignmentEMA
 from pretrain.data import AlignmentCollate
 from pretrain.export import export_encoder
@@ -20,7 +19,10 @@ from pretrain.hooks import (
     AlignmentThroughputHook,
     ExportFGCLIP2Hook,
     WhitenedPatchesHook,
+    alignment_throughput_hook,
+    export_fgclip2_hook,
 )
+from pretrain.hooks.whitened_patches_hook import _seeded_item
 from pretrain.model import FGCLIP2Alignment
 
 
@@ -46,7 +48,9 @@ def test_rates_are_all_images_and_tokens_over_the_time(model, make_batch, monkey
     """Two steps of 4 and 3 images in 2 s are 3.5 images/s. Nothing is told in between,
     and the next interval starts from zero."""
     clock = iter([100.0, 102.0, 102.5, 106.5, 107.0])  # start, told, start, told, start
-    monkeypatch.setattr(hooks.time, 'perf_counter', lambda: next(clock))
+    monkeypatch.setattr(
+        alignment_throughput_hook.time, 'perf_counter', lambda: next(clock)
+    )
     runner, hook = make_runner(model), AlignmentThroughputHook(interval=2)
     batches = [make_batch(), make_batch(boxes=(1, 0, 1))]
     tokens = []
@@ -138,7 +142,7 @@ def test_whitened_start_is_isotropic_and_the_same_everywhere(loader):
         weights.append(patch_embedding(model).weight.detach().clone())
         assert not torch.equal(weights[-1], before)
     assert torch.equal(*weights)
-    indices = [hooks._seeded_item(loader.dataset, i) for i in range(90)]
+    indices = [_seeded_item(loader.dataset, i) for i in range(90)]
     images = loader.collate_fn(indices).images
     patches = images.pixel_values[images.patch_mask]
     with torch.no_grad():
@@ -229,7 +233,7 @@ def test_export_of_an_average(model, tmp_path):
 
 
 def test_only_the_first_process_exports(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(hooks, 'is_main_process', lambda: False)
+    monkeypatch.setattr(export_fgclip2_hook, 'is_main_process', lambda: False)
     ExportFGCLIP2Hook().after_train(make_runner(model, tmp_path))
     assert not (tmp_path / 'model').exists()
 

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-from fgclip2_det.evaluation.coco_ap import average_precision
+from fgclip2_det.evaluation.coco_ap import box_ap
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
 from fgclip2_det.rescoring import tuning
 from fgclip2_det.rescoring.score_dump import (
@@ -24,12 +24,11 @@ from fgclip2_det.rescoring.tuning import (
     DETECTOR,
     FUSION_RULES,
     Setting,
-    chunked_ap,
     make_grid,
     tune_fusion,
     untuned,
 )
-from fgclip2_det.rescoring.tuning_truths import read_truths
+from fgclip2_det.rescoring.tuning_truths import tuning_truths
 
 NAMES = ['cat', 'dog', 'cup', 'emu', 'yak']
 IDS = [4, 2, 9, 7, 1]
@@ -200,7 +199,7 @@ def expected_rows(setting, image, limit):
     return [row[:3] for row in kept[:limit]]
 
 
-def expected_values(setting, images, coco, groups, limit):
+def expected_values(setting, images, coco, groups, limit, reference_ap):
     truths, detections = [], []
     by_id = {image.image_id: image for image in images}
     for entry in coco['images']:
@@ -223,7 +222,7 @@ def expected_values(setting, images, coco, groups, limit):
                 np.array([score for _, _, score in rows], float),
             )
         )
-    aps = average_precision(truths, detections, 5)
+    aps = reference_ap(truths, detections, 5)
     return {
         f'{name}_{kind}': np.nanmean(aps[members, :last])
         for name, members in groups.items()
@@ -232,7 +231,7 @@ def expected_values(setting, images, coco, groups, limit):
 
 
 @pytest.mark.parametrize('rule', FUSION_RULES)
-def test_settings_against_loops(dump, images, coco, write, rule):
+def test_settings_against_loops(dump, images, coco, write, reference_ap, rule):
     betas = [None] if rule in ('geometric', 'arithmetic', 'logit') else [0.6]
     settings = make_grid(
         [rule], [0.3], betas, [TEMPERATURE], ['keep', 'box', 'joint'], [None, 0.5]
@@ -243,9 +242,11 @@ def test_settings_against_loops(dump, images, coco, write, rule):
         ('drop', dict(base=[0, 1, 2], all=[0, 1, 2])),
         ('use', dict(base=[0, 1, 2], novel=[3, 4], all=[0, 1, 2, 3, 4])),
     ):
-        truths = read_truths(write(), dump, novel)
+        truths = tuning_truths(write(), dump, novel)
         for found in tune_fusion(dump, truths, settings, 6, progress=False):
-            expected = expected_values(found.setting, images, coco, groups, 6)
+            expected = expected_values(
+                found.setting, images, coco, groups, 6, reference_ap
+            )
             if novel == 'drop':
                 assert set(found.values) == {'base_ap', 'base_ap50'}
             else:
@@ -283,16 +284,18 @@ def test_novel_truth_has_no_say(dump, coco, write):
     results = [
         [row.values for row in tune_fusion(dump, truths, settings, progress=False)]
         for truths in (
-            read_truths(write(), dump, 'drop'),
-            read_truths(write(annotations=base + moved), dump, 'drop'),
-            read_truths(write(annotations=base), dump),
-            read_truths(write(annotations=base, categories=known), dump),
+            tuning_truths(write(), dump, 'drop'),
+            tuning_truths(write(annotations=base + moved), dump, 'drop'),
+            tuning_truths(write(annotations=base), dump),
+            tuning_truths(write(annotations=base, categories=known), dump),
         )
     ]
     assert results[0] == results[1] == results[2] == results[3]
     with pytest.raises(ValueError, match=rf'has {len(novel)} annotations of novel '):
-        read_truths(write(), dump)
-    values = tune_fusion(dump, read_truths(write(), dump, 'use'), settings, 300, False)
+        tuning_truths(write(), dump)
+    values = tune_fusion(
+        dump, tuning_truths(write(), dump, 'use'), settings, 300, False
+    )
     assert [row.values for row in values] != results[0]
     # base classes are judged alike either way
     assert [row.values['base_ap'] for row in values] == [
@@ -301,7 +304,7 @@ def test_novel_truth_has_no_say(dump, coco, write):
 
 
 def test_groups_of_settings_change_nothing(dump, write, monkeypatch):
-    truths = read_truths(write(), dump, 'drop')
+    truths = tuning_truths(write(), dump, 'drop')
     settings = make_grid(['geometric'], [0.2, 0.6], None, [0.01, 0.05], ['keep', 'box'])
     whole = tune_fusion(dump, truths, settings, progress=False)
     monkeypatch.setattr(tuning, '_GROUP', 3)
@@ -310,22 +313,23 @@ def test_groups_of_settings_change_nothing(dump, write, monkeypatch):
     assert [row.setting for row in parts] == settings
 
 
-@pytest.mark.parametrize('chunk', [1, 7, 40, 10_000])
-def test_chunks_of_classes_change_no_ap(chunk):
+def test_box_ap_is_that_of_pycocotools(reference_ap):
+    """Crowds, ties, classes without truth or detections, an image without boxes."""
     rng = np.random.default_rng(0)
     truths, detections = [], []
-    for _ in range(5):
-        boxes = np.hstack([rng.uniform(0, 9, (12, 2)), rng.uniform(9, 12, (12, 2))])
-        labels = rng.choice([0, 1, 3, 4, 6], 12)
-        crowd = rng.random(12) < 0.1
+    for size in (12, 12, 0, 30, 12):
+        boxes = np.hstack([rng.uniform(0, 9, (size, 2)), rng.uniform(9, 12, (size, 2))])
+        labels = rng.choice([0, 1, 3, 4, 6], size)
+        crowd = rng.random(size) < 0.1
         truths.append(ImageBoxes(boxes + 0.4, labels, crowd=crowd))
         labels = np.where(labels == 4, 2, labels)  # 4 has truth and no detection
-        detections.append(ImageBoxes(boxes, labels, rng.random(12)))
-    expected = average_precision(truths, detections, 8)
-    found = chunked_ap(truths, detections, 8, chunk)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+        detections.append(ImageBoxes(boxes, labels, rng.random(size).round(1)))
+    expected = reference_ap(truths, detections, 8)
+    assert 0 < np.nanmean(expected) < 1 and np.isnan(expected).any()
+    np.testing.assert_allclose(box_ap(truths, detections, 8), expected, rtol=1e-12)
     none = [ImageBoxes(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))] * 5
-    assert set(np.nan_to_num(chunked_ap(truths, none, 8, chunk)).flat) == {0.0}
+    assert set(np.nan_to_num(box_ap(truths, none, 8)).flat) == {0.0}
+    assert np.isnan(box_ap([], [], 2)).all()
 
 
 def test_grid_has_each_rules_defaults_and_nothing_twice():
@@ -349,7 +353,7 @@ def test_bad_input(dump, coco, write):
     ):
         with pytest.raises(ValueError, match=message):
             make_grid(*arguments)
-    truths = read_truths(write(), dump, 'drop')
+    truths = tuning_truths(write(), dump, 'drop')
     with pytest.raises(ValueError, match='max_per_image must be at least 1, got 0'):
         tune_fusion(dump, truths, [DETECTOR], 0)
     write_names(dump.folder, EMBEDS[1:])
@@ -371,10 +375,10 @@ def test_bad_input(dump, coco, write):
         (dict(annotations=None), 'annotation entries must be a list'),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
-            read_truths(write(**edit), dump, 'drop')
+            tuning_truths(write(**edit), dump, 'drop')
     with pytest.raises(ValueError, match='novel must be one of'):
-        read_truths(write(), dump, 'keep')
+        tuning_truths(write(), dump, 'keep')
     (dump.folder / 'rows.json').write_text('[]')
     for name, message in (('rows.json', 'must hold'), ('none.json', 'cannot be read')):
         with pytest.raises(ValueError, match=message):
-            read_truths(dump.folder / name, dump)
+            tuning_truths(dump.folder / name, dump)

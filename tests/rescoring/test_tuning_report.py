@@ -13,6 +13,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from fgclip2_det.coco.ground_truths import make_truths
 from fgclip2_det.rescoring.tuning import DETECTOR, Figures, Setting, untuned
 from fgclip2_det.rescoring.tuning_report import (
     best_of,
@@ -24,11 +25,11 @@ from fgclip2_det.rescoring.tuning_report import (
     selected_metric,
     write_report,
 )
-from fgclip2_det.rescoring.tuning_truths import Truths
+from fgclip2_det.rescoring.tuning_truths import TuningTruths
 
 DUMP = SimpleNamespace(image_ids=[1, 2], header=SimpleNamespace(encoder='f00d'))
-TRUTHS = Truths(
-    dict.fromkeys([3, 2, 1]),
+TRUTHS = TuningTruths(
+    make_truths([dict(id=i) for i in (1, 2, 3)], [], [], [], []),
     scored=np.array([1, 1, 0, 0], bool),
     is_base=np.array([1, 1, 1, 0], bool),
     dropped=4,

@@ -171,6 +171,12 @@ def test_protocols_of_phrases(run_tool, tmp_path):
     assert content['metrics']['refexp/P@10'] == 1
     code, text, _ = run_tool('compare_results', *[tmp_path / 'out.json'] * 2)
     assert code == 0 and 'NOT comparable' not in text
-    for more in (['--novel', 'cat'], ['--negatives', 3]):
+    for more in (
+        ['--novel', 'cat'],
+        ['--negatives', 3],
+        ['--iou-type', 'segm'],
+        ['--ids', 'stem'],
+        ['--categories', 'from-1'],
+    ):
         code, _, err = run_tool('evaluate', *words, *more)
         assert code == 1 and more[0] in err

@@ -129,7 +129,7 @@ def test_options(ann, run_tool, tmp_path):
 @pytest.mark.parametrize(
     ('content', 'options', 'messages'),
     [
-        ('[', [], ['is no JSON file']),
+        ('[', [], ['is not a JSON file']),
         ('{}', [], ['must hold a list of records, got dict']),
         ('[{}, 3]', [], ['record 1: a record must be an object, got 3']),
         (

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 FOLDER = Path(__file__).resolve().parents[2] / '.ci'
 
@@ -49,6 +50,23 @@ def test_there_is_a_stack_for_each_kind_of_user(stacks):
     assert 'mm' not in str(known['no-mm'].installs).replace('constraints', '')
     assert 'onedl-mmcv' in str(known['no-mmdet'].installs)
     assert 'mmdet' not in str(known['no-mmdet'].installs)
+
+
+def test_the_workflow_runs_every_stack_on_its_python(stacks):
+    path = FOLDER.parent / '.github' / 'workflows' / 'tests.yml'
+    jobs = yaml.safe_load(path.read_text())['jobs']
+    entries = jobs['stacks']['strategy']['matrix']['include']
+    pythons = [
+        (name, entry['python']) for entry in entries for name in entry['stacks'].split()
+    ]
+    assert pythons == [(stack.name, stack.python) for stack in stacks.STACKS]
+    actions = [
+        step['uses'].split('@')[1]
+        for job in jobs.values()
+        for step in job['steps']
+        if 'uses' in step
+    ]
+    assert actions and all(len(commit) == 40 for commit in actions)
 
 
 def test_ops_come_from_a_wheel_or_are_built(stacks, steps, tmp_path):

@@ -10,7 +10,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from mmengine.config import Config
 
-from fgclip2_det.evaluation.coco_ap import average_precision
+from fgclip2_det.evaluation.coco_ap import box_ap
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
 
 NAMES = ['red star', 'blue ring', 'green cross']
@@ -76,7 +76,7 @@ def base_ap50(files, rows) -> float:
         )
 
     sides = [[boxes(given, i) for i in range(4)] for given in (truth, rows)]
-    return average_precision(*sides, 2)[:, 0].mean()
+    return box_ap(*sides, 2)[:, 0].mean()
 
 
 def test_the_best_setting_is_what_rescoring_with_it_gives(

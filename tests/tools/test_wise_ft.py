@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from fgclip2_det import FGCLIP2
 from fgclip2_det.apis import OpenVocabInferencer
-from fgclip2_det.engine.launch import load_config
+from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.wise_ft import WiseFT, table
 from fgclip2_det.models.backbones.lora import merge_lora
 

@@ -1,4 +1,4 @@
-"""``python -m pretrain.evaluate`` as a user calls it."""
+"""``fgclip2-det zeroshot`` and ``python -m pretrain.evaluate`` as a user calls them."""
 
 import json
 import subprocess
@@ -11,11 +11,25 @@ from PIL import Image
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
+from fgclip2_det import cli
+from fgclip2_det.cli.zeroshot import parser
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.zeroshot.evaluate import main
+from fgclip2_det.vocabulary import TEMPLATE_SETS
+from fgclip2_det.zeroshot.ovshapes import DEFAULT_SEED
 from fgclip2_det.zeroshot.report import Report, format_table, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words: object) -> None:
+    cli.main(['zeroshot', *map(str, words)])
+
+
+def test_help_names_the_defaults():
+    """Written out, so that ``--help`` loads no PyTorch."""
+    options = {a.dest: a for a in parser()._actions}
+    assert set(options['templates'].choices) == set(TEMPLATE_SETS)
+    assert f'default {DEFAULT_SEED}' in options['seed'].help
 
 
 @pytest.fixture(scope='module')
@@ -28,7 +42,7 @@ def test_ovshapes_is_the_default(checkpoint, tmp_path, capsys):
     out = tmp_path / 'new' / 'm.json'
     words = ['--checkpoint', checkpoint, '--data-root', tmp_path, '--out', out]
     words += ['--num-images', 8, '--seed', 3, '--device', 'cpu']
-    assert main(list(map(str, words))) == 0
+    run(*words)
     found = json.loads(out.read_text(encoding='utf-8'))
     assert found['seed'] == 3 and found['data'] == 'ovshapes'
     assert found['checkpoint'] == str(checkpoint)
@@ -48,7 +62,7 @@ def test_real_data_options(checkpoint, tmp_path, capsys):
     start = ['--checkpoint', str(checkpoint), '--images', str(tmp_path)]
     start += ['--out', str(tmp_path / 'm.json'), '--ann']
     options = ['--data', 'retrieval', '--mode', 'long', '--max-num-patches', '16']
-    assert main([*start, str(tmp_path / 'c.tsv'), *options]) == 0
+    run(*start, tmp_path / 'c.tsv', *options)
     found = json.loads((tmp_path / 'm.json').read_text())
     assert found['metrics']['retrieval/long/i2t'] == 100  # the only caption
     assert found['max_num_patches'] == 16
@@ -62,7 +76,7 @@ def test_real_data_options(checkpoint, tmp_path, capsys):
     (tmp_path / 'coco.json').write_text(json.dumps(coco))
     (tmp_path / 'novel.txt').write_text('cat\n')
     options = ['--data', 'coco', '--novel', str(tmp_path / 'novel.txt')]
-    assert main([*start, str(tmp_path / 'coco.json'), *options]) == 0
+    run(*start, tmp_path / 'coco.json', *options)
     found = json.loads((tmp_path / 'm.json').read_text())
     shares = found['denominators']
     assert shares['box_top1/novel/en'] == 1 and shares['box_top1/base/en'] == 0
@@ -76,8 +90,8 @@ def test_real_data_options(checkpoint, tmp_path, capsys):
     [
         ('--data coco', '--data coco needs --ann'),
         ('--data coco --ann x', '--data coco needs --images'),
-        ('--ann x', '--ann is no option of --data ovshapes'),
-        ('--data fgovd --seed 1', '--seed is no option of --data fgovd'),
+        ('--ann x', '--ann is not an option of --data ovshapes'),
+        ('--data fgovd --seed 1', '--seed is not an option of --data fgovd'),
         ('--data retrieval --images x --ann a b', 'takes one --ann, got 2'),
         ('--num-images 0', '--num-images must be positive'),
         ('--seed -1', 'seed must be an integer of at least 0'),
@@ -95,7 +109,9 @@ def test_mistakes_are_one_sentence(checkpoint, tmp_path, capsys, words, message)
     (tmp_path / 'file').write_text('')
     words = words.format(tmp=tmp_path).split()
     base = ['--checkpoint', str(checkpoint), '--out', str(tmp_path / 'm.json')]
-    assert main([*base, *words]) == 1
+    with pytest.raises(SystemExit) as stop:
+        run(*base, *words)
+    assert stop.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith('error: ') and error.count('\n') == 1
     assert message in error

@@ -174,7 +174,7 @@ def test_equals_a_loop(tmp_path):
 @pytest.mark.parametrize(
     'reader, content, message',
     [
-        (read_coco_captions, '{"images": [', 'no complete json'),
+        (read_coco_captions, '{"images": [', 'cannot be read as json'),
         (read_coco_captions, {'images': []}, "must hold the list 'annotations'"),
         (
             read_coco_captions,

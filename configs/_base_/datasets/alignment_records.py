@@ -14,7 +14,8 @@ train_dataloader = dict(
     batch_sampler=dict(type='BilingualBatchSampler'),
     # 'auto': 128, 256, 576, 784 or 1024 patches, by the largest image of the step
     collate_fn=dict(
-        type='AlignmentCollate', tokenizer=tokenizer, max_num_patches='auto'),
+        type='AlignmentCollate', tokenizer=tokenizer, max_num_patches='auto'
+    ),
     dataset=dict(
         type='AlignmentDataset',
         ann=f'{data_root}/jsonfiles',
@@ -22,4 +23,6 @@ train_dataloader = dict(
         expr='random',  # of short_expr and long_expr
         max_anns=4,
         short_prefix='a photo of ',  # English short captions, as released
-        bad_records='skip'))  # counted, and told in the log
+        bad_records='skip',  # counted, and logged
+    ),
+)

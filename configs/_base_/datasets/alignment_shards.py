@@ -1,5 +1,5 @@
-# The same records, packed by tools/convert_to_shards.py: sequential reading, for network
-# disks and for more images than a file system likes.
+# The same records, packed by tools/convert_to_shards.py: sequential reading, for
+# network disks and for more images than a file system likes.
 tokenizer = 'google/siglip2-base-patch16-naflex'  # hub id or folder; all sizes share it
 data_root = '{{$ALIGN_SHARDS:data/finehard_shards}}'
 train_dataloader = dict(
@@ -10,7 +10,8 @@ train_dataloader = dict(
     pin_memory=True,
     sampler=None,
     collate_fn=dict(
-        type='AlignmentCollate', tokenizer=tokenizer, max_num_patches='auto'),
+        type='AlignmentCollate', tokenizer=tokenizer, max_num_patches='auto'
+    ),
     dataset=dict(
         type='ShardDataset',
         shards=data_root,
@@ -20,4 +21,6 @@ train_dataloader = dict(
         expr='random',
         max_anns=4,
         short_prefix='a photo of ',
-        bad_records='skip'))
+        bad_records='skip',
+    ),
+)

@@ -20,7 +20,8 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),  # after resizing: original pixels
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
 ]
 
 train_dataloader = dict(
@@ -38,7 +39,9 @@ train_dataloader = dict(
         language=language,
         only_base=True,
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
@@ -53,9 +56,12 @@ val_dataloader = dict(
         novel_classes=novel_classes,
         language=language,
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='OpenVocabCocoMetric', ann_file=data_root + '/valid.json', classwise=True)
+    type='OpenVocabCocoMetric', ann_file=data_root + '/valid.json', classwise=True
+)
 test_evaluator = val_evaluator

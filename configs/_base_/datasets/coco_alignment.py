@@ -13,4 +13,6 @@ train_dataloader = dict(
         type='AlignmentDataset',
         ann=records,
         image_root=data_root + '/images',
-        max_anns=None))
+        max_anns=None,
+    ),
+)

@@ -1,5 +1,6 @@
-# LVIS minival, 4,809 images of COCO val2017, fixed AP (arXiv:2102.01066): 10,000 results a
-# class and no limit an image. COCO_ROOT may point elsewhere. Needs the package lvis.
+# LVIS minival, 4,809 images of COCO val2017, fixed AP (arXiv:2102.01066): 10,000
+# results a class and no limit an image. COCO_ROOT may point elsewhere. Needs the
+# package lvis.
 data_root = '{{$COCO_ROOT:data/coco}}'
 test_ann_file = 'annotations/lvis_v1_minival_inserted_image_name.json'
 test_pipeline = [

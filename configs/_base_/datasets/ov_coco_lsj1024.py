@@ -1,5 +1,5 @@
-# OV-COCO with large-scale jitter (Simple Copy-Paste, arXiv:2012.07177): scaled by 0.1 to 2,
-# cropped to 1024 x 1024. Evaluation keeps aspect ratios, at most 4,096 patches.
+# OV-COCO with large-scale jitter (Simple Copy-Paste, arXiv:2012.07177): scaled by 0.1
+# to 2, cropped to 1024 x 1024. Evaluation keeps aspect ratios, at most 4,096 patches.
 _base_ = './ov_coco.py'
 image_size, max_num_patches = 1024, 4096
 train_pipeline = [
@@ -7,11 +7,19 @@ train_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomFlip', prob=0.5),
     dict(
-        type='RandomResize', scale=(image_size, image_size), ratio_range=(0.1, 2.0),
-        resize_type='Resize', keep_ratio=True),
+        type='RandomResize',
+        scale=(image_size, image_size),
+        ratio_range=(0.1, 2.0),
+        resize_type='Resize',
+        keep_ratio=True,
+    ),
     dict(
-        type='RandomCrop', crop_size=(image_size, image_size), crop_type='absolute',
-        recompute_bbox=True, allow_negative_crop=True),
+        type='RandomCrop',
+        crop_size=(image_size, image_size),
+        crop_type='absolute',
+        recompute_bbox=True,
+        allow_negative_crop=True,
+    ),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=False),
     dict(type='PackDetInputs'),
 ]
@@ -21,7 +29,8 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),  # after resizing: original pixels
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

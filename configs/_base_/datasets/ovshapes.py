@@ -18,7 +18,8 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),  # after resizing: original pixels
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
 ]
 
 train_dataloader = dict(
@@ -34,7 +35,9 @@ train_dataloader = dict(
         pipeline=train_pipeline,
         num_train=num_train,
         num_val=num_val,
-        image_size=image_size))
+        image_size=image_size,
+    ),
+)
 val_dataloader = dict(
     batch_size=8,
     num_workers=0,
@@ -50,7 +53,9 @@ val_dataloader = dict(
         pipeline=test_pipeline,
         num_train=num_train,
         num_val=num_val,
-        image_size=image_size))
+        image_size=image_size,
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='OpenVocabCocoMetric')  # ground truth of the data samples

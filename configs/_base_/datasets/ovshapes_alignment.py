@@ -1,7 +1,7 @@
 # OVShapes with captions, region phrases and hard negatives, English and Chinese.
-# Another seed than the detector's data, whose val split stays unseen. Beside the 48 base
-# classes: twelve colours more than the 80 classes have, each with all ten shapes, so that
-# a shape is known whatever its colour. Novel pairs are neither drawn nor named.
+# Another seed than the detector's data, whose val split stays unseen. Beside the 48
+# base classes: twelve colours more than the 80 classes have, each with all ten shapes,
+# so that a shape is known whatever its colour. Novel pairs are neither drawn nor named.
 data_root = '{{$OVSHAPES_ROOT:data/ovshapes}}'
 num_images, seed = 30000, 1
 train_dataloader = dict(
@@ -17,4 +17,6 @@ train_dataloader = dict(
         num_images=num_images,
         seed=seed,
         extra_colors=True,
-        max_anns=None))
+        max_anns=None,
+    ),
+)

@@ -1,4 +1,5 @@
-# The tiny encoder from random weights. Initial values only; the architecture is FG-CLIP 2's.
+# The tiny encoder from random weights. Initial values only; the architecture is
+# FG-CLIP 2's.
 model = dict(
     type='FGCLIP2Alignment',
     encoder=dict(
@@ -6,9 +7,11 @@ model = dict(
         seed=0,
         sincos_positions=True,
         logit_scale=2.3026,  # ln 10
-        logit_bias=-6.0),
+        logit_bias=-6.0,
+    ),
     losses=dict(preset='default'),
     autocast=True,  # False where lscpu shows neither avx512_bf16 nor amx_bf16
     region_logit_scale=2.6391,  # ln 14
     hard_logit_scale=2.6391,
-    data_preprocessor=dict(type='AlignmentDataPreprocessor'))
+    data_preprocessor=dict(type='AlignmentDataPreprocessor'),
+)

@@ -1,7 +1,7 @@
-# FG-CLIP 2's training-free detection (arXiv:2510.10921, section 4.2.3, appendix B): LLMDet
-# from Hugging Face, re-scored. What the paper leaves open is an option here:
-# - mode: 'joint' reads 'recalibrate across the entire category space', 'keep' and 'box' are
-#   the other readings; merge_iou joins what the chunks of names find again
+# FG-CLIP 2's training-free detection (arXiv:2510.10921, section 4.2.3, appendix B):
+# LLMDet from Hugging Face, re-scored. What the paper leaves open is an option here:
+# - mode: 'joint' reads 'recalibrate across the entire category space', 'keep' and 'box'
+#   are the other readings; merge_iou joins what the chunks of names find again
 # - temperature: 0.01, the released region evaluation's; templates: its 80 prompts
 model = dict(
     type='FGCLIP2Rescorer',

@@ -10,7 +10,10 @@ optim_wrapper = dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
         custom_keys=dict(  # the classifier's temperature and bias, as in open_clip
-            logit_scale=dict(decay_mult=0.0), logit_bias=dict(decay_mult=0.0))))
+            logit_scale=dict(decay_mult=0.0), logit_bias=dict(decay_mult=0.0)
+        ),
+    ),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=250),
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=3, milestones=[2], gamma=0.1),

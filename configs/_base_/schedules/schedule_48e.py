@@ -5,6 +5,11 @@ train_cfg = dict(max_epochs=48, val_interval=8)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=250),
     dict(
-        type='MultiStepLR', by_epoch=True, begin=0, end=48, milestones=[38, 43, 46],
-        gamma=0.1),
+        type='MultiStepLR',
+        by_epoch=True,
+        begin=0,
+        end=48,
+        milestones=[38, 43, 46],
+        gamma=0.1,
+    ),
 ]

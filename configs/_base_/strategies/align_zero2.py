@@ -6,4 +6,6 @@ zero2_optim_wrapper = dict(
     type='DeepSpeedOptimWrapper',
     constructor='AlignmentOptimWrapperConstructor',
     optimizer=dict(
-        type='AdamW', lr=1e-6, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.001))
+        type='AdamW', lr=1e-6, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.001
+    ),
+)

@@ -8,4 +8,6 @@ strategy = dict(
         sharding_strategy='SHARD_GRAD_OP',
         auto_wrap_policy='fgclip2_det.engine.strategies.wrap_blocks',
         sync_module_states=True,
-        use_orig_params=True))  # frozen and trained weights share a shard
+        use_orig_params=True,  # frozen and trained weights share a shard
+    ),
+)

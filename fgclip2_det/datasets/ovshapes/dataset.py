@@ -1,4 +1,4 @@
-"""OVShapes: a procedural, bilingual dataset that makes itself."""
+"""OVShapes: a procedural, bilingual data set, generated on first use."""
 
 from fgclip2_det.compat import mm  # noqa: F401, before mmdet
 
@@ -8,7 +8,7 @@ from mmengine.dist import barrier, get_rank
 
 from fgclip2_det.datasets.open_vocab_coco import OpenVocabCocoDataset
 
-from .generate import SPLITS, generate_ovshapes
+from .generate import SPLITS, generate_ovshapes, ovshapes_folder
 
 
 @DATASETS.register_module()
@@ -27,7 +27,7 @@ class OVShapesDataset(OpenVocabCocoDataset):
         image_size: side in pixels.
         seed: of the images.
         kwargs: as for :class:`OpenVocabCocoDataset`; ``indices=n`` takes the first n
-            images.
+            images; ``lazy_init=True`` generates nothing before :meth:`full_init`.
 
     Example:
         >>> dataset = OVShapesDataset(split='val', language='zh')
@@ -47,14 +47,27 @@ class OVShapesDataset(OpenVocabCocoDataset):
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f'split must be one of {list(SPLITS)}, got {split!r}')
-        if get_rank() > 0:
-            barrier()  # the first process draws, the others find the result
-        folder = generate_ovshapes(data_root, num_train, num_val, image_size, seed)
-        if get_rank() == 0:
-            barrier()
+        self._parameters = data_root, num_train, num_val, image_size, seed
+        folder = ovshapes_folder(*self._parameters)
+        if not kwargs.get('lazy_init'):
+            self._generate_once()
         super().__init__(
             ann_file=f'{split}.json',
             data_root=str(folder),
             data_prefix={'img': split},
             **kwargs,
         )
+
+    def _generate_once(self) -> None:
+        """The first process draws, the others find the result."""
+        if get_rank() > 0:
+            barrier()
+        generate_ovshapes(*self._parameters)
+        if get_rank() == 0:
+            barrier()
+
+    def full_init(self) -> None:
+        """Generate the images where they are missing, and load the annotations."""
+        if not self._fully_initialized:
+            generate_ovshapes(*self._parameters)
+            super().full_init()

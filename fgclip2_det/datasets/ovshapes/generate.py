@@ -1,4 +1,4 @@
-"""Writes OVShapes to disk: images, COCO files and the manifest that guards them."""
+"""Generates OVShapes on disk: images, COCO files and a manifest with checksums."""
 
 import hashlib
 import json
@@ -70,17 +70,15 @@ def generate_ovshapes(
         >>> len(list((folder / 'train').iterdir()))
         8
     """
+    folder = ovshapes_folder(root, num_train, num_val, image_size, seed, extra_colors)
     params = {
         'num_train': num_train,
         'num_val': num_val,
         'image_size': image_size,
         'seed': seed,
     }
-    _check_parameters(params)
-    name = f'v{VERSION}_{num_train}train_{num_val}val_{image_size}px_seed{seed}'
     if extra_colors:
-        params['extra_colors'], name = True, f'{name}_extra'
-    folder = Path(root) / name
+        params['extra_colors'] = True
     if not os.path.exists(folder):  # False, too, where the parent may not be read
         work = _make_work_folder(folder.parent)
         try:
@@ -92,13 +90,31 @@ def generate_ovshapes(
     return folder
 
 
-def _check_parameters(params: dict) -> None:
-    least = {'num_train': 1, 'num_val': 1, 'image_size': 64, 'seed': 0}
-    for name, value in params.items():
-        if not isinstance(value, int) or value < least[name]:
+def ovshapes_folder(
+    root: str | os.PathLike,
+    num_train: int = 2000,
+    num_val: int = 300,
+    image_size: int = 256,
+    seed: int = 0,
+    extra_colors: bool = False,
+) -> Path:
+    """Where :func:`generate_ovshapes` writes; nothing is written.
+
+    Raises:
+        ValueError: on impossible parameters.
+    """
+    for name, value, least in (
+        ('num_train', num_train, 1),
+        ('num_val', num_val, 1),
+        ('image_size', image_size, 64),
+        ('seed', seed, 0),
+    ):
+        if not isinstance(value, int) or value < least:
             raise ValueError(
-                f'{name} must be an integer of at least {least[name]}, got {value!r}'
+                f'{name} must be an integer of at least {least}, got {value!r}'
             )
+    name = f'v{VERSION}_{num_train}train_{num_val}val_{image_size}px_seed{seed}'
+    return Path(root) / (f'{name}_extra' if extra_colors else name)
 
 
 def _make_work_folder(root: Path) -> Path:
@@ -182,8 +198,8 @@ def _to_coco(
         for i in range(len(objects))
     ]
     annotations = []
-    for image, found in zip(images, objects, strict=True):
-        for o in found:
+    for image, image_objects in zip(images, objects, strict=True):
+        for o in image_objects:
             x1, y1, x2, y2 = o.bbox
             bbox = [round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)]
             annotations.append(
@@ -252,18 +268,23 @@ def _check_manifest(folder: Path, params: dict) -> None:
         raise ValueError(
             f'OVShapes in {folder} is incomplete ({error}); {remedy}'
         ) from error
-    expected, found = _leaves(manifest), _leaves({'parameters': params, 'files': files})
-    for key in expected | found:
+    expected, actual = (
+        _leaves(manifest),
+        _leaves({'parameters': params, 'files': files}),
+    )
+    for key in expected | actual:
         # 'content' is not in early manifests, nor in a second look at a folder
-        absent = key not in expected or key not in found
-        if expected.get(key) == found.get(key) or (absent and key[-1:] == ('content',)):
+        absent = key not in expected or key not in actual
+        if expected.get(key) == actual.get(key) or (
+            absent and key[-1:] == ('content',)
+        ):
             continue
         name = ' '.join(key[1:] or key) or 'nothing but'
         if key[-1:] == ('annotations',):
             name = f'{key[1]}.json'
         raise ValueError(
-            f'OVShapes in {folder} was cut short or edited: {_MANIFEST} says {name} = '
-            f'{expected.get(key)}, found {found.get(key)}; {remedy}'
+            f'OVShapes in {folder} is incomplete or edited: {_MANIFEST} says {name} = '
+            f'{expected.get(key)}, found {actual.get(key)}; {remedy}'
         )
     _VERIFIED.add(path)
 

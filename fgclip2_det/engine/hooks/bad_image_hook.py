@@ -1,4 +1,4 @@
-"""Reports the images that training skipped."""
+"""Log the number of images that training skipped."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment."""
+"""Checkpoints that are written atomically."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A frozen encoder runs once over the training pictures, not once an epoch."""
+"""Cache a frozen encoder's feature maps before training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fgclip2_det.datasets.feature_cache import (
     FeatureCache,
     FeatureWriter,
     check_disk,
-    picture_digests,
+    image_digests,
     view_key,
 )
 from fgclip2_det.datasets.transforms import (
@@ -42,14 +42,14 @@ class FGCLIP2FeatureCacheHook(Hook):
 
     The training pipeline is ``FGCLIP2LoadView``, ``LoadAnnotations``,
     ``FGCLIP2ApplyView``, ``FGCLIP2PackView``. A training that was killed while it
-    filled goes on where it was; validation and test go on reading pictures. Maps are
-    kept by the content of a picture's file: one that is replaced between two trainings
+    filled goes on where it was; validation and test go on reading images. Maps are
+    kept by the content of an image file: one that is replaced between two trainings
     is encoded anew, one that moved is not.
 
     Args:
         folder: of the shards; several trainings with one encoder may share it.
         dtype: 'bfloat16', or 'float32' for twice the disk and equal numbers.
-        num_workers: of the loader that reads the pictures to encode.
+        num_workers: of the loader that reads the images to encode.
 
     Raises:
         ValueError: an encoder that is trained, a detector that wants its dense map,
@@ -88,7 +88,7 @@ class FGCLIP2FeatureCacheHook(Hook):
         cache.refresh()
         load.cache, load.digests = cache, views.digests
         loop = runner.train_loop
-        if isinstance(loop, IterBasedTrainLoop):  # its workers read pictures already
+        if isinstance(loop, IterBasedTrainLoop):  # its workers read images already
             loop.dataloader._iterator = None
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
 
@@ -118,7 +118,7 @@ class FGCLIP2FeatureCacheHook(Hook):
 
 
 class ViewsToFill(Dataset):
-    """Views of a data set's pictures that a cache lacks.
+    """Views of a data set's images that a cache lacks.
 
     Args:
         dataset: with ``FGCLIP2LoadView`` first in its pipeline.
@@ -126,7 +126,7 @@ class ViewsToFill(Dataset):
         known: keys that are there.
 
     Attributes:
-        digests: path of a picture -> digest of its file.
+        digests: path of an image -> digest of its file.
         total: number of views, those that are there included.
     """
 
@@ -134,7 +134,7 @@ class ViewsToFill(Dataset):
         self.dataset, self.load = dataset, load
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         paths = (info['img_path'] for info in infos)
-        self.digests = picture_digests(paths, load.load.backend_args)
+        self.digests = image_digests(paths, load.load.backend_args)
         views = {
             view_key(self.digests[info['img_path']], *view): (info, view)
             for info in infos
@@ -149,7 +149,7 @@ class ViewsToFill(Dataset):
     def __getitem__(
         self, index: int
     ) -> tuple[str, Tensor | None, tuple[int, int] | None]:
-        """Key, picture (3, H, W) uint8 BGR, and the picture's own size (h, w)."""
+        """Key, image (3, H, W) uint8 BGR, and the image's own size (h, w)."""
         key, info, view = self.missing[index]
         keys = ('img_path', 'img_id', 'width', 'height')
         results = {k: info[k] for k in keys if k in info} | {'wanted_view': view}

@@ -1,4 +1,4 @@
-"""One meaning of labels throughout a run, checked before its first step."""
+"""Check the label order of data sets and metrics before the first iteration."""
 
 from __future__ import annotations
 

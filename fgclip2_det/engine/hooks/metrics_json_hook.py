@@ -1,4 +1,4 @@
-"""The last evaluation as one small JSON file."""
+"""Write the last evaluation's metrics to a JSON file."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Pictures and annotations of one size."""
+"""Check image sizes against the annotation file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from fgclip2_det.engine.annotated_sizes import Size, annotated_sizes
-from fgclip2_det.fgclip2.picture import describe_sizes, read_header
+from fgclip2_det.fgclip2.image import describe_sizes, read_header
 
 
 @HOOKS.register_module()
 class OpenVocabPictureSizeHook(Hook):
-    """Refuses to evaluate where the annotation file gives a picture another size.
+    """Refuses to evaluate where the annotation file gives an image another size.
 
     Detections are in the pixels of the image that was loaded, the ground truth in those
     of the annotation file; MMDetection's ``LoadImageFromFile`` compares neither, and
@@ -43,7 +43,7 @@ class OpenVocabPictureSizeHook(Hook):
     def before_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Compare the pictures of a batch."""
+        """Compare the image sizes of a batch."""
         for sample in _samples((data_batch or {}).get('data_samples')):
             self._check(sample)
 
@@ -64,10 +64,10 @@ class OpenVocabPictureSizeHook(Hook):
         )
 
 
-def _samples(found: object) -> Iterator[DetDataSample]:
+def _samples(batch: object) -> Iterator[DetDataSample]:
     """Data samples of a batch, in the lists of test-time augmentation too."""
-    if isinstance(found, DetDataSample):
-        yield found
-    elif isinstance(found, list | tuple):
-        for each in found:
+    if isinstance(batch, DetDataSample):
+        yield batch
+    elif isinstance(batch, list | tuple):
+        for each in batch:
             yield from _samples(each)

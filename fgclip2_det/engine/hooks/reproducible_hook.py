@@ -1,4 +1,4 @@
-"""The same random numbers in a resumed run as in an uninterrupted one."""
+"""The same random numbers in a resumed as in an uninterrupted run."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Zero-shot retention: a held-out vocabulary before, during and after training."""
+"""Zero-shot retention: accuracy on held-out names during training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds a resumed training to its data, and notes what a run was started with."""
+"""Check the data of a resumed training, and record how a run was started."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class OpenVocabRunRecordHook(Hook):
         if self.changed_schedule and runner.iter:
             replay_schedule(runner, self.settings)
             runner.logger.info(
-                f'the schedule is another than the checkpoint had; rates are those of '
-                f'its iteration {runner.iter}'
+                "the schedule differs from the checkpoint's; learning rates are its "
+                f'own at iteration {runner.iter}'
             )
         if is_main_process():
             write_fingerprint(runner.cfg)
@@ -73,7 +73,7 @@ class OpenVocabRunRecordHook(Hook):
         before = runner.message_hub.runtime_info.get('train_data')
         if before and before['batch_size'] != data['batch_size']:
             runner.logger.warning(
-                f'a step has {data["batch_size"]} samples, it had '
+                f'the total batch size is {data["batch_size"]}, it was '
                 f'{before["batch_size"]} before the checkpoint'
             )
         difference = before and compare_data(data, before)

@@ -1,4 +1,4 @@
-"""Pictures of what the detector sees, after each evaluation."""
+"""Draw ground truth and predictions after each evaluation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from mmengine.runner import BaseLoop, Runner
 from PIL import Image
 from torch import Tensor
 
-from ...fgclip2.picture import describe_sizes, read_header
-from ...fgclip2.seen_picture import seen_picture
+from ...fgclip2.detector_image import detector_image
+from ...fgclip2.image import describe_sizes, read_header
 from ...visualization import contact_sheet, draw_detections
 from ..annotated_sizes import Size, annotated_sizes
 
 
 @HOOKS.register_module()
 class OpenVocabVisualizationHook(Hook):
-    """Write pictures of the first evaluated images, ground truth beside predictions.
+    """Draw the first evaluated images, ground truth beside predictions.
 
     ``vis/*.png`` has one file per image and ``detections.png`` all of them on one
-    sheet, both in the work dir and replaced by each evaluation. Pictures are drawn as
+    sheet, both in the work dir and replaced by each evaluation. Images are drawn as
     the detector saw them; where the file, the annotation file and the detector's image
     have different sizes, a warning gives them.
 
@@ -68,7 +68,7 @@ class OpenVocabVisualizationHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
-        """Draw a batch while pictures are wanted."""
+        """Draw a batch, until there are ``num_images``."""
         dataset = _dataset_meta(runner)
         for inputs, sample in zip(_plain_views(data_batch), outputs, strict=True):
             wanted = self.num_images < 0 or self.count < self.num_images
@@ -79,7 +79,7 @@ class OpenVocabVisualizationHook(Hook):
     after_test_iter = after_val_iter
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Lay the pictures out on one sheet."""
+        """Lay the drawn images out on one sheet."""
         if self.pairs:
             path = self._folder(runner) / 'detections.png'
             contact_sheet(self.pairs, columns=1 + (len(self.pairs) > 3)).save(path)
@@ -109,13 +109,13 @@ class OpenVocabVisualizationHook(Hook):
             panes += [
                 draw_detections(image, _boxes(truth), names, min_size=480, title=title)
             ]
-        found = sample.pred_instances
+        pred_instances = sample.pred_instances
         panes += [
             draw_detections(
                 image,
-                _boxes(found),
-                _names(found, sample, meta),
-                found.scores,
+                _boxes(pred_instances),
+                _names(pred_instances, sample, meta),
+                pred_instances.scores,
                 score_thr=self.score_thr,
                 max_boxes=self.max_boxes,
                 min_size=480,
@@ -169,7 +169,7 @@ def _load_image(
     path = Path(str(sample.metainfo.get('img_path', '')))
     if path.is_file():
         try:
-            image = seen_picture(sample.metainfo, inputs)
+            image = detector_image(sample.metainfo, inputs)
             if annotated not in (None, image.size):
                 sizes = describe_sizes(read_header(path), annotated, image.size)
                 runner.logger.warning(f'{path}: {sizes}; its boxes are misplaced')

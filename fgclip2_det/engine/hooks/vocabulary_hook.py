@@ -1,4 +1,4 @@
-"""The data set's classes become the detector's vocabulary."""
+"""Set the detector's vocabulary from the data set's classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OpenVocabVocabularyHook(Hook):
     """Sets the vocabulary from ``metainfo`` before training, validation and test.
 
     So classes are named in one place, the data set, and a label means the same
-    to the detector, the metric and the pictures. A vocabulary in the model's
+    to the detector, the metric and the drawn images. A vocabulary in the model's
     config keeps its aliases and templates; its names must be the data set's.
     Equal vocabularies cost nothing: the embeddings in a checkpoint are kept.
 

@@ -1,4 +1,4 @@
-"""Metrics that MMEngine's evaluator builds."""
+"""Metrics for MMEngine's evaluator."""
 
 from .label_order import install
 from .open_vocab_coco_metric import OpenVocabCocoMetric

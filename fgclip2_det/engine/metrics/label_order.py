@@ -1,4 +1,4 @@
-"""What MMDetection's metrics take labels for, against a data set's names."""
+"""Check the category order of MMDetection's metrics against a data set's classes."""
 
 from __future__ import annotations
 

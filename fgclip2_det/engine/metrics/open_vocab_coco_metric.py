@@ -1,10 +1,8 @@
-"""AP on base, novel and all classes, and on objects of any class."""
+"""COCO AP on base, novel and all classes, and class-agnostic AP."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from mmdet.registry import METRICS
@@ -14,17 +12,16 @@ from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 from torch import Tensor
 
-from fgclip2_det.coco.entries import used_categories, without_roots
-from fgclip2_det.evaluation.coco_ap import (
-    average_precision,
+from fgclip2_det.coco.entries import names_of, used_categories, without_roots
+from fgclip2_det.coco.result_writer import result_rows, write_results
+from fgclip2_det.evaluation.average_precision import mean
+from fgclip2_det.evaluation.coco_ap import box_ap
+from fgclip2_det.evaluation.image_boxes import (
+    ImageBoxes,
     merge_classes,
     merge_duplicates,
 )
-from fgclip2_det.evaluation.image_boxes import ImageBoxes
-from fgclip2_det.io.atomic import temporary_path
-from fgclip2_det.io.text import decode_text
-
-_NAME_KEYS = ('name', 'name_en', 'name_zh')
+from fgclip2_det.io.text import decode_json
 
 
 @METRICS.register_module()
@@ -103,11 +100,11 @@ class OpenVocabCocoMetric(BaseMetric):
         if self.outfile_prefix and not self.ann_file:
             self._check_ids_are_known()
         for sample in data_samples:
-            image_id, found = sample['img_id'], sample['pred_instances']
+            image_id, instances = sample['img_id'], sample['pred_instances']
             detections = ImageBoxes(
-                _xywh(found['bboxes']),
-                _array(found['labels'], np.int64),
-                _array(found['scores'], np.float64),
+                _xywh(instances['bboxes']),
+                _array(instances['labels'], np.int64),
+                _array(instances['scores'], np.float64),
             )
             _check_detections(image_id, detections, num_classes)
             truth = None if self.ann_file else _truth_of_sample(sample)
@@ -131,23 +128,23 @@ class OpenVocabCocoMetric(BaseMetric):
             truths = self._truths_of_file(image_ids, category_ids)
         else:
             truths = [by_image[i][1] for i in images]
-        aps = average_precision(truths, detections, len(category_ids), self.max_dets)
+        aps = box_ap(truths, detections, len(category_ids), self.max_dets)
         if self.classwise:
             self._log_table(aps, truths, groups)
         metrics = {}
         for group, labels in groups.items():
-            metrics[f'{group}_ap50'] = _mean(aps[labels, 0])
-            metrics[f'{group}_ap'] = _mean(aps[labels])
+            metrics[f'{group}_ap50'] = mean(aps[labels, 0])
+            metrics[f'{group}_ap'] = mean(aps[labels])
         merged = [merge_duplicates(d, self.agnostic_iou) for d in detections]
         merged_truths = [merge_classes(t) for t in truths]
-        aps = average_precision(merged_truths, merged, 1, self.max_dets)
-        return metrics | {'agnostic_ap50': _mean(aps[:, 0])}
+        aps = box_ap(merged_truths, merged, 1, self.max_dets)
+        return metrics | {'agnostic_ap50': mean(aps[:, 0])}
 
     @cached_property
     def _coco(self) -> dict:
         """Content of ``ann_file``."""
         data = get(self.ann_file, backend_args=self.backend_args)
-        return json.loads(decode_text(data, self.ann_file))
+        return decode_json(data, self.ann_file)
 
     def _groups(self) -> dict[str, list[int]]:
         """Labels of base, novel and all classes."""
@@ -168,7 +165,7 @@ class OpenVocabCocoMetric(BaseMetric):
         if not self.dataset_meta.get('category_ids'):
             raise ValueError(
                 f"outfile_prefix={self.outfile_prefix!r} needs the file's category "
-                'ids, which this data set does not tell; give the metric an ann_file, '
+                'ids, which this data set does not have; give the metric an ann_file, '
                 'or use OpenVocabCocoDataset'
             )
 
@@ -192,7 +189,7 @@ class OpenVocabCocoMetric(BaseMetric):
         if not ids:  # a root that bears the name of a class comes after it
             used = used_categories(self._coco['annotations'])
             entries = [*without_roots(self.ann_file, entries, used), *entries]
-        names = {c['id']: [c[k] for k in _NAME_KEYS if k in c] for c in entries}
+        names = {c['id']: names_of(c) for c in entries}
         ids = ids or [next((i for i in names if c in names[i]), None) for c in classes]
         for name, category_id in zip(classes, ids, strict=True):
             if name not in names.get(category_id, ()):
@@ -232,33 +229,23 @@ class OpenVocabCocoMetric(BaseMetric):
         detections: list[ImageBoxes],
         category_ids: list[int],
     ) -> None:
-        """COCO result list: image_id, category_id, bbox xywh, score."""
-        results = [
-            {
-                'image_id': image_id,
-                'category_id': category_ids[label],
-                'bbox': bbox,
-                'score': score,
-            }
-            for image_id, found in zip(image_ids, detections, strict=True)
-            for bbox, label, score in zip(
-                found.bboxes.tolist(),
-                found.labels.tolist(),
-                found.scores.tolist(),
-                strict=True,
-            )
-            if category_ids[label] is not None
-        ]
-        num_rows = sum(len(found.labels) for found in detections)
-        if len(results) < num_rows:
+        """COCO result list, without classes that the annotation file lacks."""
+        num_rows = sum(len(image.labels) for image in detections)
+        num_written = write_results(
+            f'{self.outfile_prefix}.bbox.json',
+            (
+                row
+                for image_id, image in zip(image_ids, detections, strict=True)
+                for row in result_rows(
+                    image_id, image.bboxes, image.labels, image.scores, category_ids
+                )
+            ),
+        )
+        if num_written < num_rows:
             MMLogger.get_current_instance().warning(
-                f'{num_rows - len(results)} of {num_rows} detections are of classes '
+                f'{num_rows - num_written} of {num_rows} detections are of classes '
                 'that the annotation file lacks; the result list leaves them out'
             )
-        path = Path(f'{self.outfile_prefix}.bbox.json')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_path(path) as part:
-            part.write_text(json.dumps(results), encoding='utf-8')
 
     def _log_table(
         self, aps: np.ndarray, truths: list[ImageBoxes], groups: dict[str, list[int]]
@@ -273,12 +260,6 @@ class OpenVocabCocoMetric(BaseMetric):
             values = values if counts[label] else ['-', '-']
             rows.append([name, split, counts[label], *values])
         MMLogger.get_current_instance().info('\n' + AsciiTable(rows).table)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; -1 when nothing is."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else -1.0
 
 
 def _array(values: object, dtype: type) -> np.ndarray:
@@ -316,22 +297,22 @@ def _truth_of_sample(sample: dict) -> ImageBoxes:
     )
 
 
-def _check_detections(image_id: int, found: ImageBoxes, num_classes: int) -> None:
-    sizes = [len(v) for v in (found.bboxes, found.scores, found.labels)]
+def _check_detections(image_id: int, pred: ImageBoxes, num_classes: int) -> None:
+    sizes = [len(v) for v in (pred.bboxes, pred.scores, pred.labels)]
     if len(set(sizes)) > 1:
         raise ValueError(
             f'image {image_id}: bboxes, scores and labels must have one length, '
             f'got {sizes}'
         )
-    finite = np.isfinite(found.bboxes).all(1) & np.isfinite(found.scores)
+    finite = np.isfinite(pred.bboxes).all(1) & np.isfinite(pred.scores)
     if not finite.all():
         i = int(np.argmin(finite))
         raise ValueError(
             f'image {image_id}: prediction {i} is not finite (bbox '
-            f'xywh {found.bboxes[i].tolist()}, score {found.scores[i]}); look for a '
+            f'xywh {pred.bboxes[i].tolist()}, score {pred.scores[i]}); look for a '
             'diverged training'
         )
-    beyond = found.labels[(found.labels < 0) | (found.labels >= num_classes)]
+    beyond = pred.labels[(pred.labels < 0) | (pred.labels >= num_classes)]
     if beyond.size:
         raise ValueError(
             f'image {image_id}: label {beyond[0]} is not one of the {num_classes} '

@@ -1,4 +1,4 @@
-"""LVIS AP in both flavours, from arrays."""
+"""LVIS AP: standard, and fixed AP."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as mask_utils
 from terminaltables import AsciiTable
 
+from fgclip2_det.coco.entries import NAME_KEYS
 from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths, read_truths
 from fgclip2_det.coco.masks import mask_fault
 from fgclip2_det.coco.results import Results, join_results, no_results
@@ -24,7 +25,6 @@ from fgclip2_det.evaluation.protocols import check_protocol, evaluate_results, k
 
 from .open_vocab_coco_metric import _array, _check_detections, _xywh
 
-_NAME_KEYS = ('name', 'name_en', 'name_zh')
 _PROTOCOLS = {
     frozenset(['lvis']): 'lvis',
     frozenset(['fixed']): 'lvis-fixed',
@@ -130,12 +130,12 @@ class OpenVocabLVISMetric(BaseMetric):
         """AP of all processed images, by name without prefix."""
         counted = np.zeros(len(self._truths.images), bool)
         parts = []
-        for images, found in results:
+        for images, part in results:
             fresh = np.zeros_like(counted)
             fresh[images] = True
             fresh &= ~counted
             counted |= fresh
-            parts.append(found.select(fresh[found.image]))
+            parts.append(part.select(fresh[part.image]))
         joined = join_results(parts)
         joined = joined.select(np.argsort(joined.image, kind='stable'))
         truths = self._truths
@@ -174,7 +174,7 @@ class OpenVocabLVISMetric(BaseMetric):
             names = {
                 c[key]: c['id']
                 for c in self._truths.categories
-                for key in _NAME_KEYS
+                for key in NAME_KEYS
                 if c.get(key)
             }
             ids = [names.get(name, name) for name in classes]
@@ -187,11 +187,11 @@ class OpenVocabLVISMetric(BaseMetric):
         return np.array([LEFT_OUT if i is None else index[i] for i in ids])
 
     def _read(self, sample: dict, image: int) -> Results:
-        found = sample['pred_instances']
+        pred_instances = sample['pred_instances']
         boxes = ImageBoxes(
-            _xywh(found['bboxes']),
-            _array(found['labels'], np.int64),
-            _array(found['scores'], np.float64),
+            _xywh(pred_instances['bboxes']),
+            _array(pred_instances['labels'], np.int64),
+            _array(pred_instances['scores'], np.float64),
         )
         _check_detections(sample['img_id'], boxes, len(self._categories))
         category = self._categories[boxes.labels].astype(np.int32)
@@ -199,7 +199,7 @@ class OpenVocabLVISMetric(BaseMetric):
         columns += [boxes.bboxes, boxes.scores]
         if 'segm' in self.iou_types:
             entry = self._truths.images[image]
-            masks = _encoded(sample['img_id'], found, entry)
+            masks = _encoded(sample['img_id'], pred_instances, entry)
             areas = [int(mask_utils.area(mask)) for mask in masks]
             columns += [np.array(areas, np.float64), masks]
         return Results(*columns).select(category != LEFT_OUT)
@@ -217,14 +217,14 @@ class OpenVocabLVISMetric(BaseMetric):
             MMLogger.get_current_instance().info('\n' + AsciiTable(cells).table)
 
 
-def _encoded(image_id: int | str, found: dict, entry: dict) -> np.ndarray:
+def _encoded(image_id: int | str, pred_instances: dict, entry: dict) -> np.ndarray:
     """(n,) RLE objects of an image's masks."""
-    if 'masks' not in found:
+    if 'masks' not in pred_instances:
         raise ValueError(
             f"image {image_id}: 'segm' needs pred_instances.masks; use a detector "
             "with masks, or iou_types='bbox'"
         )
-    masks = found['masks']
+    masks = pred_instances['masks']
     if not isinstance(masks, list):
         masks = encode_mask_results(_array(masks, np.uint8))
     else:

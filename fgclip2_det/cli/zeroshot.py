@@ -1,40 +1,28 @@
-"""Measure an encoder: ``python -m pretrain.evaluate --checkpoint FOLDER --out M.json``.
+"""Measure an FG-CLIP 2 encoder on one data set: naming boxes, hard negatives,
+retrieval. Needs no mm package.
 
-Examples::
-
-    python -m pretrain.evaluate --checkpoint F --data ovshapes --seed 7 --out m.json
-    python -m pretrain.evaluate --checkpoint F --data coco --ann val.json --images val
-    python -m pretrain.evaluate --checkpoint F --data fgovd --ann h.jsonl --images coco
-    python -m pretrain.evaluate --checkpoint F --data retrieval --ann c.tsv \\
-        --images D --mode long
+``python -m pretrain.evaluate`` is the same command.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
-import traceback
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    from fgclip2_det.fgclip2 import FGCLIP2
 
-from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.vocabulary import TEMPLATE_SETS
-
-from . import (
-    evaluate_coco_boxes,
-    evaluate_fgovd,
-    evaluate_ovshapes,
-    evaluate_retrieval,
-    format_table,
-)
-from .coco import read_names
-from .ovshapes import DEFAULT_SEED, MAX_NUM_PATCHES
-from .report import check_writable, package_versions, write_json
-
+EXAMPLE = """examples:
+  python tools/zeroshot.py --checkpoint F --data ovshapes --seed 7 --out m.json
+  python tools/zeroshot.py --checkpoint F --data coco --ann val.json --images val \\
+      --out m.json
+  python tools/zeroshot.py --checkpoint F --data fgovd --ann h.jsonl --images coco \\
+      --out m.json
+  python tools/zeroshot.py --checkpoint F --data retrieval --ann c.tsv --images D \\
+      --mode long --out m.json"""
 # Options of each kind of data; the first two of the real ones are needed
 _OPTIONS = {
     'ovshapes': ('seed', 'data_root'),
@@ -45,11 +33,11 @@ _OPTIONS = {
 _NUM_OVSHAPES = 300  # images
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
     """Options; those of one kind of data alone are None where not given."""
     parser = argparse.ArgumentParser(
-        prog='python -m pretrain.evaluate',
         description=__doc__,
+        epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -64,42 +52,33 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add('--device', help='default: cuda where there is one, else cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
-    add('--seed', type=int, help=f'ovshapes: of the images; default {DEFAULT_SEED}')
+    add('--seed', type=int, help='ovshapes: of the images; default 1000')
     add('--data-root', help='ovshapes: where the images are kept')
     add('--ann', nargs='+', help='annotation file (fgovd: one or more)')
     add('--images', help='folder that the file names of --ann start from')
     add('--language', choices=['en', 'zh'], help='coco: of the names; default en')
     add('--vocabulary', help='coco: names, one a line, or category<TAB>name')
     add('--novel', nargs='+', help='coco: novel names, or a text file of them')
-    add('--templates', choices=sorted(TEMPLATE_SETS), help='coco: default raw')
+    sets = ['raw', 'photo', 'chinese', 'imagenet80']
+    add('--templates', choices=sets, help='coco: default raw')
     add('--mode', choices=['short', 'long'], help='retrieval: default short')
-    return parser.parse_args(argv)
+    return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; what is wrong becomes one sentence and exit code 1."""
-    args = parse_args(argv)
-    try:
-        run(args)
-    except Exception as error:
-        if args.verbose:
-            traceback.print_exc()
-        sentence = ' '.join(str(error).split()) or 'no message'
-        if not isinstance(error, ValueError | FileNotFoundError | ImportError):
-            sentence = f'{type(error).__name__}: {sentence} (--verbose shows where)'
-        print(f'error: {sentence}', file=sys.stderr)
-        return 1
-    return 0
+def main(args: argparse.Namespace) -> None:
+    """Measure, print the table and write ``args.out``."""
+    from fgclip2_det.zeroshot.report import (
+        check_writable,
+        format_table,
+        package_versions,
+        write_json,
+    )
 
-
-def run(args: argparse.Namespace) -> None:
-    """Evaluate, print the table and write ``args.out``."""
     _check(args)
     check_writable(args.out)
     encoder = _load_encoder(args.checkpoint, args.device)
     start = time.perf_counter()
-    with torch.no_grad():
-        result = _evaluate(encoder, args)
+    result = _evaluate(encoder, args)
     seconds = time.perf_counter() - start
     print(format_table(result))
     options = {name: getattr(args, name) for name in _OPTIONS[args.data]}
@@ -123,7 +102,7 @@ def _check(args: argparse.Namespace) -> None:
     for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):
         if getattr(args, name) is not None and name not in wanted:
             raise ValueError(
-                f'--{name.replace("_", "-")} is no option of --data {args.data}; '
+                f'--{name.replace("_", "-")} is not an option of --data {args.data}; '
                 'leave it out'
             )
     for name in ('ann', 'images'):
@@ -138,6 +117,8 @@ def _check(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise ValueError(f'--{name.replace("_", "-")} must be positive: {value}')
     if args.data == 'ovshapes':
+        from fgclip2_det.zeroshot.ovshapes import DEFAULT_SEED, MAX_NUM_PATCHES
+
         args.seed = DEFAULT_SEED if args.seed is None else args.seed
         args.num_images = args.num_images or _NUM_OVSHAPES
         args.max_num_patches = args.max_num_patches or MAX_NUM_PATCHES
@@ -147,6 +128,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _load_encoder(checkpoint: str, device: str | None) -> FGCLIP2:
+    import torch
+
+    from fgclip2_det.fgclip2 import FGCLIP2
+
     encoder = FGCLIP2.from_pretrained(checkpoint)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
@@ -156,29 +141,35 @@ def _load_encoder(checkpoint: str, device: str | None) -> FGCLIP2:
 
 
 def _evaluate(encoder: FGCLIP2, args: argparse.Namespace) -> dict[str, dict]:
+    import torch
+
+    from fgclip2_det import zeroshot
+    from fgclip2_det.zeroshot.coco import read_names
+
     budget = args.max_num_patches or 'auto'
     common = {'num_images': args.num_images, 'max_num_patches': budget}
-    if args.data == 'ovshapes':
-        return evaluate_ovshapes(encoder, args.data_root, args.seed, **common)
-    if args.data == 'fgovd':
-        return evaluate_fgovd(encoder, args.ann, args.images, **common)
-    if args.data == 'retrieval':
-        mode = args.mode or 'short'
-        return evaluate_retrieval(encoder, args.ann[0], args.images, mode, **common)
-    novel = args.novel
-    if novel and len(novel) == 1 and Path(novel[0]).is_file():
-        novel = read_names(novel[0])
-    return evaluate_coco_boxes(
-        encoder,
-        args.ann[0],
-        args.images,
-        args.language or 'en',
-        novel,
-        args.vocabulary,
-        args.templates or 'raw',
-        **common,
-    )
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    with torch.no_grad():
+        if args.data == 'ovshapes':
+            return zeroshot.evaluate_ovshapes(
+                encoder, args.data_root, args.seed, **common
+            )
+        if args.data == 'fgovd':
+            return zeroshot.evaluate_fgovd(encoder, args.ann, args.images, **common)
+        if args.data == 'retrieval':
+            mode = args.mode or 'short'
+            return zeroshot.evaluate_retrieval(
+                encoder, args.ann[0], args.images, mode, **common
+            )
+        novel = args.novel
+        if novel and len(novel) == 1 and Path(novel[0]).is_file():
+            novel = read_names(novel[0])
+        return zeroshot.evaluate_coco_boxes(
+            encoder,
+            args.ann[0],
+            args.images,
+            args.language or 'en',
+            novel,
+            args.vocabulary,
+            args.templates or 'raw',
+            **common,
+        )

@@ -7,7 +7,7 @@ seconds times threads are far above the CPU seconds, others were at work. Peak m
 measured in processes of their own, and so is the sigmoid loss's at a global batch of
 32,768.
 
-    python benchmarks/pretrain.py --rounds 5 --out pretrain.json
+    python -m benchmarks.alignment --rounds 5 --out alignment.json
 
 'bfloat16' is our step with ``autocast``: faster where the CPU multiplies bfloat16.
 """
@@ -29,8 +29,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-# in front of this folder, where `pretrain` is this file
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import fgclip2_det.registration  # noqa: F401, fills in what mmcv lacks
 from benchmarks.plain_alignment import NUM_TEXTS, plain_losses
 from pretrain.data import AlignmentBatch, AlignmentCollate, Sample
@@ -200,8 +198,8 @@ def sigmoid_peak() -> dict:
 
 def in_own_process(args: argparse.Namespace, what: str) -> dict:
     """A measurement of memory, made by a fresh process."""
-    command = [sys.executable, __file__, '--measure', what, '--size', args.size]
-    command += ['--threads', str(args.threads)]
+    command = [sys.executable, '-m', 'benchmarks.alignment', '--measure', what]
+    command += ['--size', args.size, '--threads', str(args.threads)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -247,6 +247,18 @@ def test_dataset_has_base_then_novel_labels(tmp_path, language):
     assert max(max(train.get_cat_ids(i)) for i in range(6)) < 48
 
 
+def test_a_lazy_dataset_generates_nothing_until_it_is_loaded(tmp_path):
+    """As MMDetection's ``init_detector`` builds it, for its ``metainfo`` alone."""
+    root = tmp_path / 'data'
+    dataset = OVShapesDataset(str(root), 'val', lazy_init=True, **SMALL)
+    assert not root.exists()
+    assert (
+        len(dataset) == 3 and dataset[0]['img_id'] == dataset.get_data_info(0)['img_id']
+    )
+    with pytest.raises(ValueError, match='num_val must be an integer'):
+        OVShapesDataset(str(root), lazy_init=True, **(SMALL | {'num_val': 0}))
+
+
 def _build_on_rank(root, rank):
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{root}/store', rank=rank, world_size=2

@@ -1,0 +1,58 @@
+"""FG-OVD's jsonl files: an object, its true caption and its hard negatives a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+from fgclip2_det.io.text import read_text
+
+
+def read_fgovd_lines(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
+    """Entries of a file such as ``h_attributes_llava.jsonl``, each with its place.
+
+    Yields:
+        'FILE line N' for messages, and the entry: ``width`` and ``height`` are positive
+        whole numbers of pixels, ``pos_expression`` is a list of one text and
+        ``neg_expression`` a list of texts, which may be empty. ``bbox`` (xywh),
+        ``img_path`` and the ids are not checked.
+
+    Raises:
+        ValueError: naming the line: no JSON object, a missing key, a value of another
+            type; a file without lines.
+
+    Source: FG-OVD (arXiv:2311.17518), as FG-CLIP's authors publish it.
+    """
+    lines = read_text(path).split('\n')
+    if not any(map(str.strip, lines)):
+        raise ValueError(f'{path} is empty; expected one json object a line')
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            title = f'{path} line {number}'
+            yield title, _parse(line, title)
+
+
+def _parse(line: str, title: str) -> dict:
+    try:
+        entry = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f'{title} is no json: {error}') from error
+    if not isinstance(entry, dict):
+        raise ValueError(f'{title} must be a json object, got {line[:80]!r}')
+    size = entry.get('width'), entry.get('height')
+    if not all(isinstance(side, int) and side > 0 for side in size):
+        raise ValueError(f'{title}: width and height must be pixels, got {size}')
+    positive = _texts(entry, 'pos_expression', title)
+    if len(positive) != 1:
+        raise ValueError(f'{title}: pos_expression must be one text, got {positive}')
+    _texts(entry, 'neg_expression', title)
+    return entry
+
+
+def _texts(entry: dict, key: str, title: str) -> list[str]:
+    value = entry.get(key)
+    texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
+    if not texts or not all(text.strip() for text in value):
+        raise ValueError(f'{title}: {key} must be a list of texts, got {value!r:.80}')
+    return value

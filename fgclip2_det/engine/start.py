@@ -1,0 +1,161 @@
+"""Prepare a config for training or testing; nothing is written yet."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from fgclip2_det.models.checkpoints import read_checkpoint
+
+from .data_files import check_data_files
+from .first_process import is_first_process, print_once
+from .resume import check_resume
+from .work_dir import (
+    check_checkpoint,
+    check_work_dir,
+    last_checkpoint,
+)
+
+
+def prepare_training(
+    cfg: Config,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    seed: int | None = None,
+    with_changes: bool = False,
+    record: Mapping[str, Any] | None = None,
+) -> None:
+    """Prepare a config for training: resume, AMP, seed, work dir. Writes nothing.
+
+    Args:
+        cfg: from :func:`load_config`; changed in place.
+        resume: a checkpoint, ``'auto'`` for the work dir's last one, None to start.
+        amp: automatic mixed precision, bfloat16 unless the config says otherwise
+            (FG-CLIP 2 overflows in float16).
+        auto_scale_lr: scale the learning rate with the total batch size.
+        seed: of all randomness; the config's (0 by default) when None.
+        with_changes: resume although data, schedule or model are others.
+        record: what the run is started with, for the one that resumes it.
+
+    Raises:
+        FileNotFoundError: if the checkpoint to resume is not there.
+        ValueError: if the work dir belongs to another config, annotation files or
+            images are missing (:func:`.check_data_files`), the checkpoint is
+            damaged, from another seed or another training, or an option does not
+            fit. Nothing has been written then.
+    """
+    if seed is not None:
+        cfg.randomness.seed = seed
+    if amp:
+        _enable_amp(cfg)
+    if auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError(
+                '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in '
+                'the config'
+            )
+        cfg.auto_scale_lr.enable = True
+
+    if resume is None or not with_changes:
+        check_work_dir(cfg)
+    [hook] = [h for h in cfg.custom_hooks if h['type'].endswith('RunRecordHook')]
+    hook.update(record=record, with_changes=with_changes)
+    if resume is not None:
+        path = last_checkpoint(cfg.work_dir) if resume == 'auto' else Path(resume)
+        cfg.resume, cfg.load_from = path is not None, path and str(path)
+        if path is None:
+            print_once(
+                f'nothing to resume in {cfg.work_dir}: training starts at epoch 0'
+            )
+        elif not path.is_dir():  # DeepSpeed's folder is DeepSpeed's to read
+            hook.changed_schedule = _check_resumed(cfg, path, seed, with_changes)
+    for note in check_data_files(cfg) if is_first_process() else ():
+        print(note)
+
+
+def _check_resumed(
+    cfg: Config, path: Path, seed: int | None, with_changes: bool
+) -> bool:
+    """Whether the schedule differs from the checkpoint's; takes over its seed."""
+    checkpoint = read_checkpoint(path)
+    if not with_changes:
+        check_checkpoint(cfg, checkpoint, path)
+    _take_seed(cfg, checkpoint, path, seed)
+    changed, lines = check_resume(cfg, checkpoint, path, with_changes)
+    for line in lines:
+        print_once(f'resumed with a change: {line}')
+    return changed
+
+
+def prepare_test(
+    cfg: Config, checkpoint: str | None, show_dir: str | None = None
+) -> Mapping[str, Tensor] | None:
+    """Prepare a config for testing: checkpoint and folder of drawn images.
+
+    Args:
+        cfg: from :func:`load_config`; changed in place.
+        checkpoint: file to load, of MMEngine or a bare state_dict; None for a
+            re-scorer, whose config names all weights, or one with ``load_from``.
+        show_dir: folder for the drawn images; all of them are drawn then.
+
+    Returns:
+        The checkpoint's weights, for ``check_weights``; None without one.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if it cannot be read, or a model that was trained has none.
+    """
+    for key in ('runner_type', 'strategy'):  # a test needs no shards
+        cfg.pop(key, None)
+    checkpoint = checkpoint or cfg.get('load_from')
+    weights = None
+    if checkpoint:
+        loaded = read_checkpoint(checkpoint)
+        weights = loaded.get('state_dict', loaded)
+        cfg.load_from = checkpoint
+    elif cfg.model.type != 'FGCLIP2Rescorer' or not _has_own_weights(cfg.model):
+        raise ValueError(
+            'a checkpoint is needed: tools/test.py CONFIG CHECKPOINT; only a re-scorer '
+            'whose config names the weights of its detector does without'
+        )
+    if show_dir is not None:
+        for hook in cfg.custom_hooks:
+            if str(hook['type']).endswith('OpenVocabVisualizationHook'):
+                hook.update(num_images=-1, out_dir=show_dir)
+    return weights
+
+
+def _has_own_weights(rescorer: Mapping[str, Any]) -> bool:
+    detector = rescorer['detector']
+    own = isinstance(detector, Mapping) and detector.get('type')
+    complete = own in ('HuggingFaceDetector', 'SavedPredictions')
+    return bool(rescorer.get('checkpoint')) or complete
+
+
+def _enable_amp(cfg: Config) -> None:
+    if not torch.cuda.is_available():
+        raise ValueError('--amp needs a GPU and PyTorch sees none; leave it out')
+    if cfg.optim_wrapper.get('type') == 'DeepSpeedOptimWrapper':
+        raise ValueError('--amp is not for DeepSpeed; use strategy.bf16 in the config')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.loss_scale = 'dynamic'
+    cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
+
+
+def _take_seed(cfg: Config, checkpoint: Mapping, path: Path, seed: int | None) -> None:
+    """Go on with the seed that the checkpoint was trained with."""
+    saved = checkpoint.get('meta', {}).get('seed')
+    if saved is None:
+        raise ValueError(
+            f'{path} holds no training state to resume; start from its weights with '
+            f'--cfg-options load_from={path}'
+        )
+    if seed is not None and seed != saved:
+        raise ValueError(
+            f'{path} was trained with seed {saved}, not {seed}; leave --seed out'
+        )
+    cfg.randomness.seed = saved

@@ -1,0 +1,7 @@
+"""Hooks of alignment training."""
+
+from .alignment_throughput_hook import AlignmentThroughputHook
+from .export_fgclip2_hook import ExportFGCLIP2Hook
+from .whitened_patches_hook import WhitenedPatchesHook
+
+__all__ = ['AlignmentThroughputHook', 'ExportFGCLIP2Hook', 'WhitenedPatchesHook']
