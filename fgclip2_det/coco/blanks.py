@@ -1,4 +1,4 @@
-"""Blanks of any sort in names, and characters that nobody sees."""
+"""Whitespace and invisible characters in names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Categories of an annotation file: read alone, and compared with names by label."""
+"""Categories of an annotation file, and their order against that of labels."""
 
 from __future__ import annotations
 

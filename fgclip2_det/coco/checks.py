@@ -83,7 +83,7 @@ def index_entries(path: str, kind: str, entries: object) -> dict:
             'correct the file'
         )
     needed, checks = _NEEDED[kind], _NEEDED[kind] | _OPTIONAL[kind]
-    found = {}
+    by_id = {}
     for i, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise ValueError(
@@ -101,12 +101,12 @@ def index_entries(path: str, kind: str, entries: object) -> dict:
                     f'{path}: {kind} {short_repr(entry.get("id"))}: {key} must be '
                     f'{_EXPECTED[check]}, got {short_repr(entry[key])}; correct it'
                 )
-        if entry['id'] in found:
+        if entry['id'] in by_id:
             raise ValueError(
                 f'{path}: {kind} id {entry["id"]} occurs twice; ids must be unique'
             )
-        found[entry['id']] = entry
-    return found
+        by_id[entry['id']] = entry
+    return by_id
 
 
 def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | None:

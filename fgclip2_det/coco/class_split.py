@@ -1,4 +1,4 @@
-"""Which categories of a COCO file make the vocabulary, and in which order."""
+"""Classes of a COCO file: which of them count, in which order, base or novel."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -99,8 +99,8 @@ def resolve_classes(
     listed_names = {*(classes or ()), *(base or ()), *(novel or ())}
     unlisted = [
         name
-        for name, found in by_name.items()
-        if not any(c.get(key) in listed_names for c in found for key in NAME_KEYS)
+        for name, owners in by_name.items()
+        if not any(c.get(key) in listed_names for c in owners for key in NAME_KEYS)
     ]
 
     def find(names: Sequence[str] | None, may_lack: bool = False) -> list[dict]:
@@ -124,8 +124,8 @@ def resolve_classes(
             'leave out classes, or give lists that agree'
         )
 
-    def titles(found: list[dict]) -> tuple[str, ...]:
-        return tuple(category_name(c, language) for c in found)
+    def titles(entries: list[dict]) -> tuple[str, ...]:
+        return tuple(category_name(c, language) for c in entries)
 
     _check_unique('class names', titles(ordered))
     return ClassSplit(
@@ -180,14 +180,14 @@ def _index(categories: Sequence[dict]) -> dict[str, list[dict]]:
 def _find(
     by_name: dict[str, list[dict]], name: str, may_lack: bool, unlisted: Sequence[str]
 ) -> dict:
-    found = by_name.get(name, [])
-    if len(found) > 1:
+    owners = by_name.get(name, [])
+    if len(owners) > 1:
         raise ValueError(
             f'class {name!r} is the name of categories '
-            f'{[c["id"] for c in found]}; names must be unique'
+            f'{[c["id"] for c in owners]}; names must be unique'
         )
-    if found:
-        return found[0]
+    if owners:
+        return owners[0]
     # A category of another list is no misspelling: 'white king' beside 'white ring'.
     lowered = {other.lower(): other for other in unlisted}
     cutoff = 0.8 if may_lack else 0.6

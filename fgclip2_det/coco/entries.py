@@ -22,8 +22,8 @@ def image_name(image: dict) -> str | None:
     """
     if isinstance(image.get('file_name'), str) and image['file_name']:
         return image['file_name']
-    found = _COCO_HOST.fullmatch(str(image.get('coco_url') or ''))
-    return found[1] if found else None
+    url = _COCO_HOST.fullmatch(str(image.get('coco_url') or ''))
+    return url[1] if url else None
 
 
 def file_names(images: Iterable[dict]) -> dict:

@@ -127,7 +127,7 @@ def parse_truths(
     images = _counted(content['images'], image_index)
     entries = [entry for entry, _, _ in rows]
     bboxes = _boxes(path, entries)
-    found = dict(
+    columns = dict(
         images=images,
         categories=_counted(content['categories'], category_index),
         image_index=image_index,
@@ -147,8 +147,8 @@ def parse_truths(
         ('not_exhaustive', 'not_exhaustive_category_ids'),
     ):
         pairs = _pairs(path, images, key, category_index) if federated else []
-        found[column] = np.array(sorted(pairs), np.int64)
-    return Truths(**found)
+        columns[column] = np.array(sorted(pairs), np.int64)
+    return Truths(**columns)
 
 
 def read_image_ids(path: str | os.PathLike) -> list:

@@ -1,4 +1,4 @@
-"""Which category a label of results without names stands for."""
+"""Category ids of a pickle's labels, which have no names."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def _ids_of_names(
             owners.setdefault(name, []).append(category['id'])
     ids = []
     for name in names:
-        found = owners.get(normalize_name(name), [])
-        if len(found) != 1:
-            what = f'of categories {found}' if found else 'of no category'
+        owned = owners.get(normalize_name(name), [])
+        if len(owned) != 1:
+            what = f'of categories {owned}' if owned else 'of no category'
             raise ValueError(
                 f'label order: {name!r} is the name {what} of the annotation file; '
                 'give the names of the classes in the order of the labels'
             )
-        ids += found
+        ids += owned
     return ids
 
 

@@ -1,4 +1,4 @@
-"""Mask entries, checked before pycocotools is given them.
+"""Checks of mask entries, before pycocotools is given them.
 
 pycocotools does not check what it is given. What :func:`mask_fault` passes fills the
 picture or is made of polygons, and is safe to give to it.

@@ -1,4 +1,4 @@
-"""Results that MMDetection pickled, read without running what a pickle can ask for."""
+"""MMDetection's pickled results, read without running code of the pickle."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def _num_labels(content: list) -> int:
 
 
 def _rows(entry: dict, category_ids: Sequence[int | str]) -> list[dict]:
-    found = entry['pred_instances']
+    instances = entry['pred_instances']
     boxes, scores, labels = (
-        torch.as_tensor(found[name]) for name in ('bboxes', 'scores', 'labels')
+        torch.as_tensor(instances[name]) for name in ('bboxes', 'scores', 'labels')
     )
     n = len(labels)
     if boxes.shape != (n, 4) or scores.shape != (n,) or labels.ndim != 1:

@@ -1,4 +1,4 @@
-"""Names of classes, as they are compared."""
+"""Normalised class names, for comparison."""
 
 from __future__ import annotations
 

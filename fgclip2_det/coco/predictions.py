@@ -1,4 +1,4 @@
-"""Result lists, read row by row with the annotation file that they belong to."""
+"""Rows of a result list by image, with the classes of its annotation file."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def read_predictions(
     classes = without_roots(ann_file, coco['categories'], used, novel or ())
     split = resolve_classes(classes, novel=novel, language=language)
     if unpickle:
-        found = _read_pickle(predictions_file, coco['categories'], split, label_order)
+        listed = _read_pickle(predictions_file, coco['categories'], split, label_order)
     elif label_order is not None:
         raise ValueError(
             'label_order is for a pickle; the rows of a result list have category_id'
@@ -87,7 +87,7 @@ def read_predictions(
             f'{predictions_file} is a pickle; say that it may be read (--unpickle)'
         )
     else:
-        found = None
+        listed = None
     truths = make_truths(coco['images'], _classes_of(split, classes), [], [], [])
     left_out = {c['id']: LEFT_OUT for c in coco['categories']}
     truths = replace(
@@ -95,7 +95,7 @@ def read_predictions(
         category_index=left_out | truths.category_index,
         category_names={category['id']: names_of(category) for category in classes},
     )
-    read = read_rows(predictions_file, truths, ids, categories, found)
+    read = read_rows(predictions_file, truths, ids, categories, listed)
     rows: dict = {}
     for row in read.rows:
         rows.setdefault(row['image_id'], []).append(row)

@@ -1,4 +1,4 @@
-"""COCO result lists: one reader for all that evaluate, re-score or tune.
+"""COCO result lists: one reader for evaluation, re-scoring and tuning.
 
 Rows of images and of classes that do not count are left out and counted, and so are
 rows wholly off their picture, unless an evaluation asks for pycocotools' AP, to which
@@ -327,9 +327,9 @@ def _numbers(values: list, shape: tuple[int, ...]) -> np.ndarray:
 
 def _possible(results: Results) -> np.ndarray:
     """(N,) bool; NaN is in no range."""
-    found = (results.scores >= 0) & (results.scores <= MAX_SCORE)
-    found &= np.isfinite(results.bboxes).all(1)
-    return found & (results.bboxes[:, 2:] >= 0).all(1)
+    possible = (results.scores >= 0) & (results.scores <= MAX_SCORE)
+    possible &= np.isfinite(results.bboxes).all(1)
+    return possible & (results.bboxes[:, 2:] >= 0).all(1)
 
 
 class _BoxForm:

@@ -1,4 +1,4 @@
-"""Rows of a COCO result list: read piece by piece, and what each must be."""
+"""Rows of a COCO result list: streaming and checks."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class RowKeys:
                 'must name images by their ids'
             )
         index = self.truths.image_index
-        return {stem: index[found] for stem, (found,) in self.stems.items()}
+        return {stem: index[image_id] for stem, (image_id,) in self.stems.items()}
 
     def contradiction(self, row: dict) -> str | None:
         """Where ``file_name`` or ``category_name`` of a row are another entry's."""
@@ -176,13 +176,13 @@ class RowKeys:
 
     def outside(self, image: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
         """(N,) bool: boxes xywh without a point in common with their picture."""
-        found = np.zeros(len(image), bool)
+        is_outside = np.zeros(len(image), bool)
         rows = image != LEFT_OUT
         low, sizes = bboxes[rows, :2], self.sizes[image[rows]]
         high = low + bboxes[rows, 2:]
         outside = (high < 0) | (low > sizes)  # never where there is no size
-        found[rows] = outside.any(1)
-        return found
+        is_outside[rows] = outside.any(1)
+        return is_outside
 
     def exchanged(self, image: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
         """(N,) bool: boxes xywh within their picture if its sides were exchanged."""
@@ -192,12 +192,12 @@ class RowKeys:
 
     def doubts(self, images: np.ndarray, categories: np.ndarray) -> list[str]:
         """What looks like another tool's numbering, of the indices that rows have."""
-        found = []
+        doubts = []
         own = [self.truths.images[i]['id'] for i in np.unique(images)]
         others = [self.stems.get(i, [i]) for i in own]
         if own and not self.by_stem and _all_strange(own, others):
             number, (other, *_) = own[0], others[0]
-            found.append(
+            doubts.append(
                 f'image {number} of the rows is also the file stem of image {other}; '
                 'if the rows name images by file stems, give --ids stem'
             )
@@ -205,11 +205,11 @@ class RowKeys:
         silent = first != LEFT_OUT and len(categories) and first not in categories
         if silent and not self.from_one and len(self.truths.categories) > 1:
             name = self.truths.categories[first]['name']
-            found.append(
+            doubts.append(
                 f'no row has category 0 ({name!r}); if the rows count classes from 1, '
                 'give --categories from-1'
             )
-        return found
+        return doubts
 
 
 def box_fault(bbox: object) -> str | None:

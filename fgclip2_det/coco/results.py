@@ -1,4 +1,4 @@
-"""Detections in columns of arrays."""
+"""Detections as columns of arrays."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def class_figures(
     results: Results,
     detections: Detections,
     crowd: np.ndarray,
-    ignored: np.ndarray,
-    unpunished: np.ndarray,
+    gt_ignored: np.ndarray,
+    dt_ignored: np.ndarray,
     areas: Sequence[str] = tuple(AREA_RANGES),
     limits: Sequence[int] = (),
 ) -> ClassFigures:
@@ -59,18 +59,18 @@ def class_figures(
         truths: the ground truth: G objects of K classes.
         results: where the boxes and masks of ``detections`` are.
         detections: the N that count.
-        crowd: (G,) bool, objects that any number of detections may take.
-        ignored: (G,) bool, objects that do not count in any area range.
-        unpunished: (N,) bool, detections that are not wrong when they take nothing.
-        areas: of :data:`AREA_RANGES`, A of them; objects and wrong detections of
-            other sizes do not count.
+        crowd: (G,) bool, objects that any number of detections may match.
+        gt_ignored: (G,) bool, objects that do not count in any area range.
+        dt_ignored: (N,) bool, detections that do not count when they match nothing.
+        areas: of :data:`AREA_RANGES`, A of them; objects and unmatched detections
+            of other sizes do not count.
         limits: numbers of detections for ``limited_recall``.
 
     Reference: pycocotools' COCOeval, lvis-api's LVISEval.
     """
     overlaps = find_overlaps(detections, results, truths, crowd)
     hits = np.unique(overlaps.detection)
-    # turn of each detection among those of its pair that overlap anything
+    # place of each detection among those of its pair that overlap anything
     turn_of_hit = ranks_within(detections.keys[hits])
     turns = turn_of_hit[np.searchsorted(hits, overlaps.detection)]
     ranked = _Ranked(detections, hits, len(truths.images), len(truths.categories))
@@ -79,15 +79,15 @@ def class_figures(
     limited = {limit: np.full(shape[1:], np.nan) for limit in limits}
     for a, name in enumerate(areas):
         low, high = AREA_RANGES[name]
-        outside = ignored | (truths.areas < low) | (truths.areas > high)
+        outside = gt_ignored | (truths.areas < low) | (truths.areas > high)
         state = match(overlaps, turns, outside, crowd)
-        lenient = unpunished | (detections.areas < low) | (detections.areas > high)
+        ignored = dt_ignored | (detections.areas < low) | (detections.areas > high)
         counts = np.bincount(truths.category[~outside], minlength=shape[1])
-        ranked.fill(precision[a], recall[a], state, lenient, counts)
+        ranked.fill(precision[a], recall[a], state, ignored, counts)
         if name == 'all':
             for limit, values in limited.items():
                 few = np.where(detections.ranks[hits] < limit, state, 0)
-                ranked.fill(np.empty(shape[1:]), values, few, lenient, counts)
+                ranked.fill(np.empty(shape[1:]), values, few, ignored, counts)
     return ClassFigures(precision, recall, limited)
 
 
@@ -119,7 +119,7 @@ class _Ranked:
         precision: np.ndarray,
         recall: np.ndarray,
         state: np.ndarray,
-        lenient: np.ndarray,
+        ignored: np.ndarray,
         counts: np.ndarray,
     ) -> None:
         """Write the (K, 10) figures of classes with objects.
@@ -127,22 +127,22 @@ class _Ranked:
         Args:
             precision, recall: where to.
             state: (10, H) as of :func:`.matching.match`.
-            lenient: (N,) bool, detections that are not wrong without an object.
+            ignored: (N,) bool, detections that do not count when they match nothing.
             counts: (K,) objects.
         """
-        strict = ~lenient[self.order]
-        strict_before = np.concatenate([[0], np.cumsum(strict)])
+        counted = ~ignored[self.order]
+        counted_before = np.concatenate([[0], np.cumsum(counted)])
         state = state[:, self.by_place]
         for k in np.flatnonzero(counts):
             bounds = slice(*self.hit_bounds[k : k + 2])
             places = self.places[bounds]
-            # wrong at a place = strict ones so far, less those that took something
-            wrong = strict_before[places + 1] - strict_before[self.starts[k]]
+            # unmatched at a place = all that count so far, less the matched ones
+            unmatched = counted_before[places + 1] - counted_before[self.starts[k]]
             for t, row in enumerate(state[:, bounds]):
-                took = row > 0
-                taken = np.cumsum(strict[places[took]])
-                right = row[took] == 1
-                false = (wrong[took] - taken)[right]
+                matched = row > 0
+                excused = np.cumsum(counted[places[matched]])
+                right = row[matched] == 1
+                false = (unmatched[matched] - excused)[right]
                 precision[k, t], recall[k, t] = _average(false, int(counts[k]))
 
 

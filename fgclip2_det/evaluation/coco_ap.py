@@ -43,8 +43,8 @@ def coco_figures(
         results,
         detections,
         crowd=truths.crowd,
-        ignored=truths.crowd,
-        unpunished=np.zeros(len(detections.rows), bool),
+        gt_ignored=truths.crowd,
+        dt_ignored=np.zeros(len(detections.rows), bool),
         areas=tuple(AREA_RANGES) if full else ('all',),
         limits=(1, 10) if full else (),
     )

@@ -1,4 +1,4 @@
-"""Two result files of tools/evaluate.py or tools/benchmark.py beside each other."""
+"""Comparison of two result files of tools/evaluate.py or tools/benchmark.py."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def barriers(first: dict, second: dict) -> list[str]:
 
 def settings(first: dict, second: dict) -> list[str]:
     """What else differs; numbers stay comparable."""
-    found = _differences(first['protocol'], second['protocol'], _SETTINGS)
+    lines = _differences(first['protocol'], second['protocol'], _SETTINGS)
     digests = [_field(x['protocol'], 'predictions.sha256') for x in (first, second)]
     if digests[0] == digests[1] is not None:
-        found.insert(0, 'predictions: both files are of the same predictions')
-    return found
+        lines.insert(0, 'predictions: both files are of the same predictions')
+    return lines
 
 
 def metric_rows(
@@ -101,19 +101,19 @@ def class_differences(first: dict, second: dict) -> dict[str, dict[str, float]]:
         ValueError: if the files have no class-wise figures in common.
     """
     tables = [x.get('classwise') or {} for x in (first, second)]
-    found = {}
+    differences = {}
     for title in tables[0].keys() & tables[1].keys():
         a, b = (table[title] for table in tables)
         shared = [n for n in a if n in b and None not in (a[n]['AP'], b[n]['AP'])]
         values = {name: b[name]['AP'] - a[name]['AP'] for name in shared}
         if values:
-            found[title] = dict(sorted(values.items(), key=lambda item: item[1]))
-    if not found:
+            differences[title] = dict(sorted(values.items(), key=lambda item: item[1]))
+    if not differences:
         raise ValueError(
             'the files have no class-wise figures in common; write both with '
             'tools/evaluate.py --classwise'
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(differences.items()))
 
 
 def draw_differences(differences: dict[str, dict[str, float]], most: int = 40) -> bytes:
@@ -147,7 +147,7 @@ def draw_differences(differences: dict[str, dict[str, float]], most: int = 40) -
 
 
 def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[str]:
-    found = []
+    lines = []
     for path, meaning in meanings.items():
         a, b = _field(first, path), _field(second, path)
         if a == b:
@@ -161,8 +161,8 @@ def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[st
             said = f'{counts[0]} / {counts[1]} of them'
         else:
             said = f'{a!r} / {b!r}'
-        found.append(f'{path.removesuffix(".sha256")}: {meaning} ({said})')
-    return found
+        lines.append(f'{path.removesuffix(".sha256")}: {meaning} ({said})')
+    return lines
 
 
 def _field(content: dict, path: str) -> object:

@@ -1,4 +1,4 @@
-"""D3: objects that a description fits, and none where it fits nothing.
+"""D3: detection by descriptions, some of which fit no object.
 
 Reference: Xie et al., "Described Object Detection" (arXiv:2307.12813): COCO's mAP over
 422 descriptions, of which 316 say what is there (PRES) and 106 what is not (ABS).
@@ -78,8 +78,8 @@ def d3_parts(folder: str | os.PathLike, truths: Truths) -> dict[str, np.ndarray]
                 f'{d3_file(folder, part)}: category {min(unknown)} is not in '
                 f'{d3_file(folder, "full").name}'
             )
-        found = [truths.category_index[ids[i]] for i in np.unique(own.category)]
-        groups[part] = np.isin(np.arange(len(truths.categories)), found)
+        present = [truths.category_index[ids[i]] for i in np.unique(own.category)]
+        groups[part] = np.isin(np.arange(len(truths.categories)), present)
     words = np.array([len(name.split()) for name in truths.names])
     for name, (low, high) in _LENGTHS.items():
         groups[name] = (words >= low) & (words <= high)

@@ -1,4 +1,4 @@
-"""From an annotation file and a result list to the figures of a protocol."""
+"""Evaluation of a result list under a benchmark's protocol."""
 
 from __future__ import annotations
 
@@ -88,8 +88,10 @@ def evaluate_file(
     if protocol in LANGUAGE_PROTOCOLS:
         if image_ids is not None or tuple(iou_types) != ('bbox',):
             raise ValueError(f'image_ids and iou_types are no options of {protocol}')
-        found = evaluate_language(protocol, annotations, predictions, notes, **options)
-        return Evaluation(found['metrics'], found['protocol'])
+        outcome = evaluate_language(
+            protocol, annotations, predictions, notes, **options
+        )
+        return Evaluation(outcome['metrics'], outcome['protocol'])
     check_protocol(protocol, iou_types)
     check_options(protocol, options, read_results)
     category_ids, novel_ids = None, None

@@ -1,4 +1,4 @@
-"""What a number was measured on, so that two of them can be compared or not."""
+"""Fingerprint of an evaluation: its data, classes, limits and package versions."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def describe_protocol(
 
 def versions() -> dict[str, str | None]:
     """Of Python and of the packages that numbers may depend on; None: not there."""
-    found = {'python': platform.python_version()}
+    installed = {'python': platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            installed[name] = None
+    return installed
 
 
 def commit() -> str | None:
@@ -110,7 +110,7 @@ def commit() -> str | None:
 
 
 def _objects_digest(truths: Truths) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     columns = (
         truths.image,
         truths.category,
@@ -122,5 +122,5 @@ def _objects_digest(truths: Truths) -> str:
         truths.not_exhaustive,
     )
     for column in columns:
-        found.update(column.tobytes())
-    return found.hexdigest()
+        digest.update(column.tobytes())
+    return digest.hexdigest()

@@ -1,9 +1,9 @@
-"""FG-OVD for detectors: each object is looked for among captions that almost fit.
+"""FG-OVD for detectors: mAP with vocabularies of hard negatives.
 
 Reference: Bianchi et al., "The devil is in the fine-grained details"
 (arXiv:2311.17518), section 4, and the rule of its released evaluation: the detector
 sees a picture once for every vocabulary (a true caption and n hard negatives); boxes
-found with one vocabulary go through class-agnostic NMS at IoU 0.5, so that the caption
+of one vocabulary go through class-agnostic NMS at IoU 0.5, so that the caption
 with the best score stays; then COCO's mAP is taken over the captions that are true of
 some object. Objects with fewer than n negatives are left out.
 """
@@ -95,13 +95,13 @@ def hard_vocabulary_ap(
     """AP, AP50 and AP75 of ``(image_id, vocabulary_id, category_id, bbox, score)``."""
     truths = _truths(objects)
     units: dict[tuple, list] = {}
-    for image_id, vocabulary_id, *found in rows:
-        units.setdefault((image_id, vocabulary_id), []).append(found)
+    for image_id, vocabulary_id, *detection in rows:
+        units.setdefault((image_id, vocabulary_id), []).append(detection)
     kept: list[tuple] = []
-    for (image_id, _), found in units.items():
-        labels = np.array([label for label, _, _ in found])
-        boxes = np.array([box for _, box, _ in found], np.float64).reshape(-1, 4)
-        scores = np.array([score for _, _, score in found], np.float64)
+    for (image_id, _), detections in units.items():
+        labels = np.array([label for label, _, _ in detections])
+        boxes = np.array([box for _, box, _ in detections], np.float64).reshape(-1, 4)
+        scores = np.array([score for _, _, score in detections], np.float64)
         for row in greedy_nms(boxes, scores, _NMS_IOU, inclusive=False):
             category = truths.category_index.get(int(labels[row]))
             if category is not None:  # captions that are true of nothing have no AP
@@ -168,7 +168,7 @@ def _of_json(path: str | os.PathLike) -> list[HardObject]:
             raise ValueError(f'{path} must hold a list of {key!r}')
     texts = {entry['id']: entry['name'] for entry in content['categories']}
     images = {entry['id']: entry for entry in content['images']}
-    found = []
+    objects = []
     for annotation in content['annotations']:
         title = f'{path}: annotation {annotation.get("id")}'
         image = images.get(annotation.get('image_id'))
@@ -179,8 +179,10 @@ def _of_json(path: str | os.PathLike) -> list[HardObject]:
             raise ValueError(f'{title} names category {missing[0]}, which is not there')
         size = image.get('width'), image.get('height')
         size = None if None in size else size
-        found.append(_hard_object(annotation, size, {i: texts[i] for i in ids}, title))
-    return found
+        objects.append(
+            _hard_object(annotation, size, {i: texts[i] for i in ids}, title)
+        )
+    return objects
 
 
 def _hard_object(entry: dict, size: tuple, texts: dict, title: str) -> HardObject:
@@ -246,15 +248,15 @@ def _read_rows(
                 f'{title}: category {label} is not in the vocabulary {vocabulary} of '
                 f'image {image}'
             )
-        found = (image, vocabulary, label, tuple(bbox), score)
-        if found in rows:
+        detection = (image, vocabulary, label, tuple(bbox), score)
+        if detection in rows:
             raise ValueError(f'{title} occurs twice')
-        rows[found] = False
+        rows[detection] = False
         if sizes[image] is not None:
             x, y, w, h = bbox
             width, height = sizes[image]
             num_crossing += x + w > 1.02 * width or y + h > 1.02 * height
-            rows[found] = max(x - width, y - height, -x - w, -y - h) > 0
+            rows[detection] = max(x - width, y - height, -x - w, -y - h) > 0
     if num_crossing > max(_MANY, _SHARE * len(rows)):
         raise ValueError(
             f'{path}: {num_crossing} of {len(rows)} boxes reach outside of '

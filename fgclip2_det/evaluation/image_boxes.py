@@ -1,4 +1,4 @@
-"""Boxes of one image as arrays: IoU, NMS, boxes of one class."""
+"""Boxes of one image as arrays, with IoU and NMS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protocols whose classes are phrases and descriptions, by name."""
+"""Protocols of phrases and descriptions, by name."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def evaluate_language(
     for path in (ann, predictions):
         if not Path(path).exists():
             raise ValueError(f'there is no {path}')
-    found = LANGUAGE_PROTOCOLS[protocol](ann, predictions, **options)
-    counts = found['counts']
+    outcome = LANGUAGE_PROTOCOLS[protocol](ann, predictions, **options)
+    counts = outcome['counts']
     about = {
         'name': protocol,
         'data': {'sha256': folder_digest(ann), 'count': counts.get('images')},
@@ -84,4 +84,4 @@ def evaluate_language(
         'versions': versions(),
         'commit': commit(),
     }
-    return {'metrics': found['metrics'], 'protocol': about}
+    return {'metrics': outcome['metrics'], 'protocol': about}

@@ -45,7 +45,7 @@ def lvis_figures(
     """Figures of each class, as lvis-api computes them.
 
     Only images that have a class, or are known not to have it, count for it. Where
-    its objects are not all labelled, detections that take none are not wrong. Boxes
+    its objects are not all labelled, unmatched detections do not count. Boxes
     and objects without area are left out, as lvis-api leaves them out; the limit on
     detections comes before all this.
 
@@ -72,8 +72,8 @@ def lvis_figures(
         results,
         detections,
         crowd=np.zeros(len(truths.areas), bool),  # LVIS knows none
-        ignored=truths.ignored,
-        unpunished=np.isin(detections.keys, truths.not_exhaustive),
+        gt_ignored=truths.ignored,
+        dt_ignored=np.isin(detections.keys, truths.not_exhaustive),
     )
 
 

@@ -1,4 +1,4 @@
-"""Detections assigned to true objects, all images and classes at once.
+"""Matching of detections to ground truth, all images and classes at once.
 
 The rules are those of pycocotools and of lvis-api: detections of one class and image,
 best first, take the free object of the highest IoU; an object that is to be ignored is
@@ -135,13 +135,13 @@ def _box_ious(
     detection: np.ndarray,
     truth: np.ndarray,
 ) -> np.ndarray:
-    found = results.bboxes[detections.rows[detection]]
-    true = truths.bboxes[truth]
-    low = np.maximum(found[:, :2], true[:, :2])
-    high = np.minimum(found[:, :2] + found[:, 2:], true[:, :2] + true[:, 2:])
+    dt = results.bboxes[detections.rows[detection]]
+    gt = truths.bboxes[truth]
+    low = np.maximum(dt[:, :2], gt[:, :2])
+    high = np.minimum(dt[:, :2] + dt[:, 2:], gt[:, :2] + gt[:, 2:])
     shared = (high - low).clip(0).prod(1)
-    area = found[:, 2] * found[:, 3]
-    both = area + true[:, 2] * true[:, 3] - shared
+    area = dt[:, 2] * dt[:, 3]
+    both = area + gt[:, 2] * gt[:, 3] - shared
     total = np.where(crowd[truth], area, both)
     return np.divide(shared, total, out=np.zeros_like(shared), where=shared > 0)
 
@@ -162,18 +162,18 @@ def _mask_ious(
     for first, last in pairwise(bounds):
         chosen = np.unique(detection[first:last])
         objects = truth[first : first + (last - first) // len(chosen)]
-        found = mask_utils.iou(
+        ious = mask_utils.iou(
             results.masks[detections.rows[chosen]].tolist(),
             truths.masks[objects].tolist(),
             crowd[objects].tolist(),
         )
-        iou[first:last] = found.reshape(-1)  # (detections, objects), row by row
+        iou[first:last] = ious.reshape(-1)  # (detections, objects), row by row
     return iou
 
 
 def match(overlaps: Overlaps, turns: np.ndarray, ignored: np.ndarray,
           crowd: np.ndarray) -> np.ndarray:  # fmt: skip
-    """What each detection with overlaps takes, at each IoU threshold.
+    """What each detection with overlaps is matched to, at each IoU threshold.
 
     All pairs of class and image take turns together: first their best detection
     (among those with overlaps), then the next.
@@ -182,7 +182,7 @@ def match(overlaps: Overlaps, turns: np.ndarray, ignored: np.ndarray,
         overlaps: H detections occur in it.
         turns: (E,) place of the detection of each overlap within its pair.
         ignored: (G,) bool, objects that do not count.
-        crowd: (G,) bool, objects that may be taken many times.
+        crowd: (G,) bool, objects that may be matched many times.
 
     Returns:
         (10, H) int8: 0 nothing, 1 an object, 2 one that is ignored.

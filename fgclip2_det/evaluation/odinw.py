@@ -1,4 +1,4 @@
-"""ODinW: AP of each set, their average and their median."""
+"""ODinW: AP of each data set, their mean and their median."""
 
 from __future__ import annotations
 

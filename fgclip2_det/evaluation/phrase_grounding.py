@@ -1,4 +1,4 @@
-"""Phrases and the boxes they mean: RefCOCO/+/g and Flickr30k Entities.
+"""Phrase grounding: RefCOCO/+/g and Flickr30k Entities.
 
 Both are read in MDETR's json (arXiv:2104.12763): an "image" entry per expression or
 sentence, so that one picture has several entries. A prediction is a row of a COCO
@@ -208,10 +208,10 @@ def _phrase_boxes(
             raise ValueError(f'{title}: phrase_ids must be all numbers or all strings')
         place = {name: i for i, name in enumerate(sorted(set(own)))}
         names = [[place[name]] for name in own]
-    found = {name for group in names for name in group}
-    if len(found) != len(spans):
+    present = {name for group in names for name in group}
+    if len(present) != len(spans):
         raise ValueError(
-            f'{title} has {len(spans)} phrases, its boxes belong to {len(found)}'
+            f'{title} has {len(spans)} phrases, its boxes belong to {len(present)}'
         )
     return [
         (name, one['bbox'])
@@ -231,15 +231,15 @@ def _own_spans(annotation: dict, place: dict, title: str) -> list[int]:
 
 
 def _phrase_id(annotation: dict, title: str) -> int | str:
-    found = annotation.get('phrase_ids')
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    if not isinstance(found, int | str):
+    phrase = annotation.get('phrase_ids')
+    if isinstance(phrase, list) and len(phrase) == 1:
+        phrase = phrase[0]
+    if not isinstance(phrase, int | str):
         raise ValueError(
             f'{title}: phrase_ids of annotation {annotation.get("id")} must name one '
-            f'phrase, got {found!r}; or give tokens_positive'
+            f'phrase, got {phrase!r}; or give tokens_positive'
         )
-    return found
+    return phrase
 
 
 def _phrases(entry: dict, title: str) -> list[str]:

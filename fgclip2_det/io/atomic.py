@@ -1,4 +1,4 @@
-"""Files that are either there in full or not there at all."""
+"""Atomic writes: a file is there in full or not at all."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Annotation files entry by entry, for files that do not fit into memory."""
+"""Streaming JSON: annotation files entry by entry, in bounded memory."""
 
 import codecs
 import json

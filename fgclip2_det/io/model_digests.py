@@ -1,4 +1,4 @@
-"""Digests of models: what makes two of them the same."""
+"""Digests of models: all bytes of their weights, and their settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines for the user that are said once."""
+"""Warnings that are logged once."""
 
 from __future__ import annotations
 

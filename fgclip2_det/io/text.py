@@ -1,4 +1,4 @@
-"""Text and JSON files in the encodings that tools on any system write."""
+"""Text and JSON files, in the encodings that tools on any system write."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Annotation files made ready, and checked, before a training or an evaluation."""
+"""Converters of annotation files, and checks before a training or an evaluation."""
 
 from .check_root import DataState, check_layout, check_root
 from .coco_to_odvg import coco_to_odvg
-from .image_overlap import CocoSide, Finding, check_coco_train, check_images
+from .image_overlap import CocoSide, Overlap, check_coco_train, check_images
 from .layouts import LAYOUTS, Layout
 from .leaks import (
     check_near_duplicates,
@@ -25,8 +25,8 @@ __all__ = [
     'NUM_MINIVAL',
     'CocoSide',
     'DataState',
-    'Finding',
     'Layout',
+    'Overlap',
     'check_coco_train',
     'check_images',
     'check_layout',

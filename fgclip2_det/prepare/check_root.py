@@ -1,4 +1,4 @@
-"""Which data sets below a folder are complete."""
+"""Which data sets below a data root are complete."""
 
 import os
 from collections.abc import Callable, Iterable

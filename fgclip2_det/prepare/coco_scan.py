@@ -1,4 +1,4 @@
-"""What a large COCO or LVIS file holds, and a part of it as a new file."""
+"""Large COCO and LVIS files: a scan, and a copy of a part."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator

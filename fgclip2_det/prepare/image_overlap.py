@@ -1,4 +1,4 @@
-"""Images that two COCO or LVIS files share, by what the files say."""
+"""Images in both of two COCO or LVIS files, by ids, names and COCO numbers."""
 
 import re
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ _NUMBER = re.compile(r'(?:COCO_[a-z]+20\d\d_)?(\d{12})\.jpg')
 
 
 @dataclass
-class Finding:
+class Overlap:
     """What one check found.
 
     Attributes:
@@ -59,12 +59,12 @@ def coco_number(image: dict) -> int | None:
     return None
 
 
-def check_images(train: CocoSide, val: CocoSide) -> list[Finding]:
+def check_images(train: CocoSide, val: CocoSide) -> list[Overlap]:
     """Images of the evaluation file that are in the training file, by three keys."""
     checks = {
-        'coco_number': Finding('coco_number', note='evaluation images in training'),
-        'file_name': Finding('file_name', note='same name and size in both'),
-        'image_id': Finding('image_id', note='same id, and nothing that differs'),
+        'coco_number': Overlap('coco_number', note='evaluation images in training'),
+        'file_name': Overlap('file_name', note='same name and size in both'),
+        'image_id': Overlap('image_id', note='same id, and nothing that differs'),
     }
     by_number = {coco_number(image): image for image in train.images}
     by_id = {image['id']: image for image in train.images}
@@ -107,9 +107,9 @@ def _is_same_entry(image: dict, other: dict | None) -> bool:
     return not has_names or _same_name(image, other)
 
 
-def check_coco_train(val: CocoSide) -> Finding:
+def check_coco_train(val: CocoSide) -> Overlap:
     """Images of the evaluation file that are of COCO train2017."""
-    found = Finding('coco_train_in_val', total=len(val.images))
+    found = Overlap('coco_train_in_val', total=len(val.images))
     found.note = 'a warning: detectors that saw COCO train2017 know these images'
     for image in val.images:
         if '/train2017/' in f'/{image.get("coco_url") or image.get("file_name")}':

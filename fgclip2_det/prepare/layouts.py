@@ -1,4 +1,4 @@
-"""Where data sets lie below a data root, and how large they are.
+"""Layouts of data sets below a data root, and their sizes.
 
 Paths and names are those of MMDetection and of this project's README. Sizes are those
 that the data sets' own pages or papers give; None where they give none.

@@ -1,4 +1,4 @@
-"""Does a training file hold what an evaluation file is to test?
+"""Leaks of an evaluation file into a training file.
 
 Checks of two COCO or LVIS files; those of images are in :mod:`.image_overlap`:
 
@@ -25,7 +25,7 @@ from .coco_scan import stream_coco
 from .image_overlap import (
     NUM_SHOWN,
     CocoSide,
-    Finding,
+    Overlap,
     check_coco_train,
     check_images,
 )
@@ -42,7 +42,7 @@ def find_leaks(
     max_distance: int = 4,
     bar: Callable[[str], Callable[[Iterable], Iterable]] = lambda what: iter,
     workers: int = 4,
-) -> list[Finding]:
+) -> list[Overlap]:
     """All checks of a training and an evaluation file.
 
     Args:
@@ -124,9 +124,9 @@ def novel_names(
     }
 
 
-def check_novel_annotations(train: CocoSide, names: Collection[str]) -> Finding:
+def check_novel_annotations(train: CocoSide, names: Collection[str]) -> Overlap:
     """Boxes of novel classes in the training file; names may be English or Chinese."""
-    found = Finding('novel_annotations', note='boxes of novel classes in training')
+    found = Overlap('novel_annotations', note='boxes of novel classes in training')
     if not names:
         found.note = 'not checked: no novel classes are known; give --novel or --split'
         return found
@@ -173,12 +173,12 @@ def check_near_duplicates(
     max_distance: int = 4,
     bar: Callable[[Iterable], Iterable] = iter,
     workers: int = 4,
-) -> Finding:
+) -> Overlap:
     """Evaluation pictures that look like a training picture; see near_duplicates."""
     train, val = list(train), list(val)
     val_hashes, val_flat = hash_pictures(val, bar, workers)
     train_hashes, train_flat = hash_pictures(train, bar, workers)
-    found = Finding('near_duplicates', total=len(val))
+    found = Overlap('near_duplicates', total=len(val))
     found.note = f'pictures that differ in at most {max_distance} of 64 bits'
     if val_flat.any() or train_flat.any():
         found.note += (

@@ -1,4 +1,4 @@
-"""OV-LVIS: training without rare classes; minival: the part of val from val2017."""
+"""OV-LVIS: train without rare classes; minival, the part of val from val2017."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures that look the same, by a 64-bit difference hash.
+"""Near-duplicate images, by a 64-bit difference hash.
 
 A picture becomes a grey thumbnail of 9 x 8 pixels; a bit says if a pixel is darker than
 its right neighbour. Copies at another size or JPEG quality differ in a few bits,

@@ -1,4 +1,4 @@
-"""OV-COCO: COCO's own files with 48 base and 17 novel classes.
+"""OV-COCO: COCO's files with 48 base and 17 novel classes.
 
 The 15 other classes are left out, of the files and of the vocabulary. Images without a
 box of the classes kept are left out as well, which makes the 107,761 training and

@@ -1,4 +1,4 @@
-"""Boxes for images that are labelled as a whole, chosen among a detector's."""
+"""Pseudo boxes for image-level labels, chosen among a detector's results."""
 
 import json
 from collections import defaultdict

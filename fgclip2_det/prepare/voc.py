@@ -1,4 +1,4 @@
-"""PASCAL VOC's XML files to COCO.
+"""PASCAL VOC's XML annotations to COCO.
 
 An object marked ``difficult`` is not counted by VOC's evaluation, whether it is found
 or not. It becomes ``iscrowd`` 1 (with ``ignore`` 1 for tools that know it): pycocotools

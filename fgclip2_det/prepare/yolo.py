@@ -1,4 +1,4 @@
-"""YOLO's text files to COCO.
+"""YOLO's text labels to COCO.
 
 A line is ``class cx cy w h``, in shares of the image's width and height. The label file
 of ``images/a.jpg`` is ``labels/a.txt``; an image without one has no boxes.

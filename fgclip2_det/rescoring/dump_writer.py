@@ -1,4 +1,4 @@
-"""Writing of a dump: encode each image once, keep its boxes' cosines."""
+"""Writer of score dumps: each image is encoded once, cosines of its boxes are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Result lists, re-scored."""
+"""Re-scoring of result lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a result list, checked before the first one is encoded."""
+"""Image files of a result list, checked before the first one is encoded."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A detector's results with FG-CLIP 2's cosines, on disk: one forward pass for all
-fusion settings.
+"""Score dumps: a detector's results with FG-CLIP 2's cosines, on disk.
 
-A dump is a folder: ``dump.json`` (:class:`DumpHeader`) and shards of images,
-``scores-00000.safetensors`` and so on, with for all images of a shard one after another
+One forward pass serves all fusion settings. A dump is a folder: ``dump.json``
+(:class:`DumpHeader`) and shards of images, ``scores-00000.safetensors`` and so on, with
+for all images of a shard one after another
 
 - ``boxes`` (K, 4) float32 xyxy, distinct in each image; ``cosines`` (K, C) float16,
 - ``bboxes`` (N, 4) float64 xywh, ``scores`` (N,) float32, ``labels`` (N,) int32: the
@@ -40,7 +40,7 @@ class DumpHeader:
     Attributes:
         format: version of the layout.
         encoder: digest of both towers, see
-            :func:`fgclip2_det.io.digests.encoder_digest`.
+            :func:`fgclip2_det.io.model_digests.encoder_digest`.
         classes: C names in label order.
         category_ids: of the annotation file, one a class.
         novel_classes: those of ``classes`` that are not base.

@@ -1,4 +1,4 @@
-"""Fusion settings compared on a dump of scores, without a forward pass."""
+"""Comparison of fusion settings on a score dump, without a forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison of fusion settings shows: table, json, curves and a config."""
+"""Report on fusion settings: table, JSON, curves and a config."""
 
 from __future__ import annotations
 

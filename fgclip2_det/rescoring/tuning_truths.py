@@ -1,4 +1,4 @@
-"""Ground truth that fusion settings are chosen by, without leaks of novel classes."""
+"""Ground truth for choosing fusion settings, without leaks of novel classes."""
 
 from __future__ import annotations
 

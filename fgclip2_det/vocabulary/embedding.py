@@ -101,7 +101,7 @@ def fingerprint(encoder: FGCLIP2 | str | os.PathLike) -> str:
     It covers every byte of the text tower and its heads, their dtypes, the text
     tower's config and the tokenizer file's bytes. A folder and the float32 model
     loaded from it have the same. A folder is read once, until a file in it changes;
-    for a live encoder see :func:`fgclip2_det.io.digests.encoder_digest`.
+    for a live encoder see :func:`fgclip2_det.io.model_digests.encoder_digest`.
 
     Args:
         encoder: with a text tower; or a folder, or a hub id.
