@@ -29,7 +29,8 @@ wrapper = build_optim_wrapper(model, dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.05),
     paramwise_cfg=dict(bias_decay_mult=0.0)))
 names = {id(p): name for name, p in model.named_parameters()}
-decay = {names[id(p)]: group['weight_decay'] for group in wrapper.param_groups for p in group['params']}
+decay = {names[id(p)]: group['weight_decay'] for group in wrapper.optimizer.param_groups for p in group['params']
+         if id(p) in names}
 print('mmengine', mmengine.__version__, decay)
 assert decay['project.bias'] == 0.0
 assert decay['logit_bias'] == 0.05, 'logit_bias counts as a bias now'

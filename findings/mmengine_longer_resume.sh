@@ -3,7 +3,7 @@
 #
 # A run of 3 epochs with CosineAnnealingLR over 3 epochs is finished, and resumed with 6 epochs and a cosine over 6.
 # One would guess that epochs 4 to 6 follow the second half of the longer cosine: 0.5, 0.25, 0.067 of the rate.
-# Seen: T_max is 3 again after loading, epoch 4 starts at the floor, and the rate then rises: the cosine turns back.
+# Seen: T_max and end are 3 again after loading, and epochs 4 to 6 train on at the last rate of the short run, 0.25.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -39,8 +39,8 @@ resumed, _, scheduler = run(6, state, start=3)
 print('mmengine', mmengine.__version__, '- torch', torch.__version__)
 print('six epochs at once:      ', whole)
 print('three, resumed with six: ', '[...]', resumed)
-print('T_max after the resume:  ', scheduler.T_max)
+print('T_max, end after loading:', scheduler.T_max, scheduler.end)
 assert whole[3:] == [0.5, 0.25, 0.067], whole
 assert scheduler.T_max == 3, 'loading keeps the new length now'
-assert resumed[0] == 0.0, resumed
+assert resumed == [0.25, 0.25, 0.25], resumed
 PYTHON
