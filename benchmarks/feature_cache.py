@@ -28,7 +28,7 @@ import fgclip2_det.registration  # noqa: F401, registers the detectors
 from fgclip2_det.datasets.feature_cache import (
     FeatureCache,
     FeatureWriter,
-    picture_digests,
+    image_digests,
     view_key,
 )
 from fgclip2_det.datasets.transforms import (
@@ -90,7 +90,7 @@ class Pictures:
             self.boxes.append(np.concatenate([start, start + sides], 1))
         disk, memory = FeatureCache(folder / 'maps', 'benchmark'), Memory()
         self.caches = {'encoder': None, 'cache': disk, 'memory': memory}
-        digests = self.load.digests = picture_digests(self.paths)
+        digests = self.load.digests = image_digests(self.paths)
         with torch.no_grad(), FeatureWriter(disk) as writer:
             for index, path in enumerate(self.paths):
                 item = self.item(index, 'encoder')

@@ -1,4 +1,4 @@
-"""What stage 2's losses are each good for: variants, their table and their picture."""
+"""Ablation of stage 2's losses: variants, result table and figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An average of the weights for MMEngine's EMAHook."""
+"""Exponential moving average of the weights, for MMEngine's EMAHook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @MODELS.register_module()
 class AlignmentEMA(ExponentialMovingAverage):
-    """MMEngine's average, for a model whose CMR threshold takes its length from data.
+    """MMEngine's EMA for a model whose CMR threshold has a length that the data sets.
 
     The threshold is a buffer, so it is copied and not averaged.
 

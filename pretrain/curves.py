@@ -1,4 +1,4 @@
-"""Training curves as a picture, from the logs of one stage or of several."""
+"""Plots of training curves, from the logs of one or several stages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def read_scalars(work_dir: str | os.PathLike) -> dict[str, list[tuple[int, float
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not files:
         raise ValueError(f'{work_dir} holds no log (*/vis_data/scalars.json)')
-    found: dict[str, dict[int, float]] = {}
+    series: dict[str, dict[int, float]] = {}
     for file in files:
         for line in file.read_text(encoding='utf-8').splitlines():
             row = json.loads(line)
             for name, value in row.items():
                 if name.startswith(LOGGED):
-                    found.setdefault(name, {})[row['step']] = value
-    return {name: sorted(values.items()) for name, values in found.items()}
+                    series.setdefault(name, {})[row['step']] = value
+    return {name: sorted(values.items()) for name, values in series.items()}
 
 
 def draw_curves(work_dirs: Sequence[str | os.PathLike], out: str | os.PathLike) -> Path:
@@ -39,7 +39,7 @@ def draw_curves(work_dirs: Sequence[str | os.PathLike], out: str | os.PathLike) 
 
     Args:
         work_dirs: of the stages, in their order.
-        out: picture file.
+        out: image file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

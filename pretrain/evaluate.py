@@ -1,4 +1,4 @@
-"""Measure an encoder: ``python -m pretrain.evaluate --checkpoint FOLDER --out M.json``.
+"""Evaluate an encoder: ``python -m pretrain.evaluate --checkpoint DIR --out M.json``.
 
 The name that docs and scripts know; ``fgclip2-det zeroshot`` and ``tools/zeroshot.py``
 are the same command.

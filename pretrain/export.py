@@ -1,4 +1,4 @@
-"""From a training checkpoint to a folder in the released layout."""
+"""Export of a trained encoder as a folder in the released layout."""
 
 from __future__ import annotations
 

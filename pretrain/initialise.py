@@ -1,4 +1,4 @@
-"""Where training starts: released weights, SigLIP 2, an earlier stage, or nothing."""
+"""Initial weights: released, from SigLIP 2, from an earlier stage, or random."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ def whiten_patches(projection: nn.Linear, patches: Tensor) -> None:
 
 @torch.no_grad()
 def _soften_tokens(encoder: FGCLIP2) -> None:
-    """Random token embeddings larger, text positions smaller: words count for more
-    against padding and place."""
+    """Scale random token embeddings up and text positions down, so that words have
+    more weight than padding and position."""
     embeddings = encoder.text_model.embeddings
     dims = embeddings.token_embedding.embedding_dim
     embeddings.token_embedding.weight.mul_(0.5 * dims**0.5)

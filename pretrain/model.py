@@ -1,4 +1,4 @@
-"""The encoder in training: embeddings of a batch, and the losses between them."""
+"""The training model: embeddings of a batch and the alignment losses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FGCLIP2Alignment(BaseModel):
     L = short L_sig + long L_sig + fgv L_FGV + fgt L_FGT + tic L_TIC + cmr L_CMR
     (+ itc, the released code's extra term); weights and forms are a preset's.
 
-    The CMR threshold is a buffer, so a checkpoint holds it beside the optimizer.
+    The CMR threshold is a buffer, so it is part of a checkpoint.
 
     Args:
         encoder: where the weights come from, see
@@ -302,8 +302,8 @@ class FGCLIP2Alignment(BaseModel):
 
 def _distinct(keys: Tensor) -> tuple[Tensor, Tensor]:
     """First row of each distinct key, and for every row its place among them."""
-    found, index = keys.unique(return_inverse=True)
-    first = index.new_full((len(found),), len(keys))
+    distinct, index = keys.unique(return_inverse=True)
+    first = index.new_full((len(distinct),), len(keys))
     first.scatter_reduce_(0, index, torch.arange(len(keys), device=keys.device), 'amin')
     return first, index
 

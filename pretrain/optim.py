@@ -1,4 +1,4 @@
-"""Muon for the blocks' matrices, AdamW for everything else, as one optimizer."""
+"""One optimizer: Muon for the blocks' matrices, AdamW for all other parameters."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Parameter groups of the released training code, a few in place of hundreds.
+    """Parameter groups of the released training code, merged into a few groups.
 
     Everything decays except LayerNorm weights and what has 'bias' in its name
     (so position tables and ``logit_scale`` do, ``logit_bias`` does not; spec D.2).

@@ -1,4 +1,4 @@
-"""Weights and forms of the alignment losses: as published, as released, as measured."""
+"""Presets of loss weights and forms: the paper's, the released code's, the default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pretrain.losses.sigmoid import SAME_TEXT
 
 @dataclass(frozen=True)
 class LossPreset:
-    """What the total is made of; a weight of 0 leaves a term out altogether.
+    """Weights and forms of the loss terms; a term of weight 0 is not computed.
 
     Attributes:
         short, long: weights of the sigmoid losses of short and long captions.

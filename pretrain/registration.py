@@ -1,4 +1,4 @@
-"""Every class of the alignment joins MMEngine's registries; configs import it."""
+"""Registers the classes of the alignment training; configs import this module."""
 
 from pretrain import averaging, data, hooks, model, optim
 from pretrain.data import ovshapes, sampler

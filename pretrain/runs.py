@@ -1,4 +1,4 @@
-"""What a training's Runner holds: model, encoder, averaged weights."""
+"""Access to the model, the encoder and the averaged weights of a Runner."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def encoder_of(runner: Runner) -> FGCLIP2:
 
 
 def trained_encoder(runner: Runner) -> FGCLIP2 | None:
-    """What a run made: the average that an EMAHook keeps, else the weights themselves.
+    """The result of a run: the average kept by an EMAHook, else the weights themselves.
 
-    All processes have to call it; where weights lie in shards, only the first one gets
-    the encoder and the others None.
+    All processes must call it; with sharded weights, only the first one gets the
+    encoder and the others None.
     """
     if isinstance(runner.model, FullyShardedDataParallel):
         return gathered_encoder(runner.model)

@@ -1,4 +1,4 @@
-"""Weights that lie in shards over the processes (PyTorch's FSDP)."""
+"""Sharded training with PyTorch's FSDP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENCODER = 'encoder.'  # in FGCLIP2Alignment
 
 @STRATEGIES.register_module()
 class AlignmentFSDPStrategy(FGCLIP2FSDPStrategy):
-    """The detectors' strategy, under the name that the configs here have.
+    """The detectors' FSDP strategy, under the name that alignment configs use.
 
     Example:
         >>> strategy = dict(type='AlignmentFSDPStrategy', state_dict_cfg='full')

@@ -33,10 +33,13 @@ DISTRIBUTIONS = dict(
 
 
 @pytest.fixture(scope='module')
-def project() -> dict:
-    return tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))[
-        'project'
-    ]
+def settings() -> dict:
+    return tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))
+
+
+@pytest.fixture(scope='module')
+def project(settings) -> dict:
+    return settings['project']
 
 
 def requirements(project: dict) -> set[str]:
@@ -91,3 +94,13 @@ def test_metafile_names_configs_that_exist():
     for model in models:
         assert (ROOT / model['Config']).is_file(), model['Config']
         assert Path(model['Config']).stem == model['Name']
+
+
+@pytest.mark.parametrize('package', ['fgclip2_det', 'pretrain'])
+def test_data_files_are_package_data(settings, package):
+    """setuptools copies every file that is no Python code."""
+    patterns = settings['tool']['setuptools']['package-data'][package]
+    copied = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
+    files = {path for path in (ROOT / package).rglob('*') if path.is_file()}
+    files = {path for path in files if path.suffix not in ('.py', '.pyc')}
+    assert files and files <= copied

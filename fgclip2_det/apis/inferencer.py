@@ -20,7 +20,7 @@ from torch import Tensor
 from fgclip2_det.engine.config import read_config
 from fgclip2_det.engine.embedded_config import embedded_config
 from fgclip2_det.fgclip2 import load_image
-from fgclip2_det.fgclip2.picture import ImageLike
+from fgclip2_det.fgclip2.image import ImageLike
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.vocabulary import Vocabulary
 

@@ -64,6 +64,17 @@ def annotation_mask_fault(annotation: dict, image: dict) -> str | None:
     return mask_fault(segmentation, image.get('height'), image.get('width'))
 
 
+def has_no_polygon(segmentation: object) -> bool:
+    """Whether all polygons have fewer than three points.
+
+    MMDetection's ``LoadAnnotations`` takes that for no mask; pycocotools does not.
+    """
+    return isinstance(segmentation, list) and all(
+        isinstance(polygon, list) and len(polygon) in (0, 2, 4)
+        for polygon in segmentation
+    )
+
+
 def encode_mask(segmentation: object, height: int, width: int) -> dict:
     """Compressed RLE of polygons, of uncompressed or of compressed RLE.
 

@@ -1,10 +1,9 @@
-"""The one room that knows versions.
+"""Compatibility with the supported versions of the mm packages and their dependencies.
 
-``prepare`` makes MMDetection importable and safe before anything else touches
-it: a stand-in for missing compiled ops, the original mm packages on today's
-Python, checkpoints that are read without unpickling, lvis on today's NumPy,
-MMDetection's Grounding DINO on today's transformers, and which of our metrics are
-better when greater.
+``prepare`` patches what ``import mmdet`` needs: PyTorch ops in place of missing
+compiled ones, the original mm packages on current Python, loading of checkpoints
+without unpickling, lvis on current NumPy, MMDetection's Grounding DINO on current
+transformers, and the comparison rule ("greater is better") of this package's metrics.
 """
 
 import functools
@@ -14,15 +13,15 @@ from fgclip2_det.compat.stack import check_cv2, has_mm_packages
 
 @functools.cache
 def prepare() -> bool:
-    """Makes ``import mmdet`` work; call it before importing mmcv or mmdet.
+    """Make ``import mmdet`` work; call it before importing mmcv or mmdet.
 
     Returns:
-        False, after one warning, when no mm package is installed; the encoder
+        False, after one warning, if no mm package is installed; the encoder
         works without them. True otherwise.
 
     Raises:
-        ImportError: mm packages that are incomplete, installed twice or cannot
-            be imported; one sentence with the remedy.
+        ImportError: if the mm packages are incomplete, installed twice or cannot
+            be imported; the message gives the remedy.
     """
     if not has_mm_packages():
         return False

@@ -1,8 +1,8 @@
-"""Reads MMEngine's checkpoints without unpickling.
+"""Loading of MMEngine checkpoints without unpickling arbitrary objects.
 
-A checkpoint of a training run holds more than tensors: log histories and NumPy
-numbers. They are let through by name; any other object is refused, and nothing
-falls back to ``weights_only=False``.
+A checkpoint of a training run holds log histories and NumPy scalars besides tensors.
+These types are allowed by name; any other object is rejected, and nothing falls back
+to ``weights_only=False``.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ NUMPY_DTYPES = '?bBhHiIlLqQefdFD'  # bool, integers, floats, complex numbers
 
 
 def install() -> None:
-    """Makes MMEngine's loaders use ``load``, in onedl's and the original mmengine."""
+    """Make MMEngine's loaders use ``load``, in onedl-mmengine and in mmengine."""
     if torch.__version__ >= (2, 6):  # the first that knows (object, name) pairs
         torch.serialization.add_safe_globals(_safe_globals())
     if isinstance(checkpoint.torch, _Torch):
@@ -32,7 +32,7 @@ def install() -> None:
 
 
 def load(file: str | IO, map_location: Any = None, **kwargs: Any) -> Any:
-    """``torch.load`` with ``weights_only=True``, whatever the caller asks for.
+    """``torch.load`` with ``weights_only=True``, whatever the caller requests.
 
     Args:
         file: path or open file.
@@ -40,8 +40,8 @@ def load(file: str | IO, map_location: Any = None, **kwargs: Any) -> Any:
         **kwargs: ignored.
 
     Raises:
-        ValueError: the file holds an object that is not allowed (nothing of it
-            is executed), is cut short or is no checkpoint.
+        ValueError: if the file holds a type that is not allowed (none of its code
+            is executed), is truncated or is not a checkpoint.
     """
     name = file if isinstance(file, str) else getattr(file, 'name', 'the checkpoint')
     with _clear_errors(name):
@@ -49,7 +49,7 @@ def load(file: str | IO, map_location: Any = None, **kwargs: Any) -> Any:
 
 
 def _load_url(load_url: Callable, url: str, *args: Any, **kwargs: Any) -> Any:
-    """torch.hub's download, which would unpickle by default."""
+    """``torch.hub.load_state_dict_from_url``, which unpickles by default."""
     with _clear_errors(url):
         return load_url(url, *args, **{**kwargs, 'weights_only': True})
 
@@ -74,7 +74,7 @@ def _clear_errors(name: Any) -> Iterator[None]:
 
 
 class _Torch:
-    """``torch`` as ``mmengine.runner.checkpoint`` sees it: ``load`` is ours."""
+    """``torch`` as ``mmengine.runner.checkpoint`` sees it, with ``load`` replaced."""
 
     load = staticmethod(load)
 
@@ -83,7 +83,7 @@ class _Torch:
 
 
 def _safe_globals() -> list:
-    """What a Runner's checkpoint may hold beside tensors and plain containers."""
+    """Types that a Runner's checkpoint may hold besides tensors and containers."""
     core = np._core if hasattr(np, '_core') else np.core
     allowed = [HistoryBuffer, np.ndarray, np.dtype, slice]
     allowed += [type(np.dtype(code)) for code in NUMPY_DTYPES]
@@ -95,7 +95,7 @@ def _safe_globals() -> list:
 
 
 def _history_method(owner: Any, name: str) -> Any:
-    """``getattr``, for the public methods of HistoryBuffer alone."""
+    """``getattr``, restricted to the public methods of HistoryBuffer."""
     if owner is not HistoryBuffer or name.startswith('_'):
         raise pickle.UnpicklingError('Unsupported function builtins.getattr')
     return getattr(HistoryBuffer, name)
@@ -104,6 +104,6 @@ def _history_method(owner: Any, name: str) -> Any:
 def _unreadable(name: Any, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f'{name} is not a readable checkpoint ({reason}); it may be cut short: '
+        f'{name} is not a readable checkpoint ({reason}); it may be truncated: '
         f'copy or download it again'
     )

@@ -1,10 +1,10 @@
-"""MMEngine's hooks learn that this package's metrics are better when greater."""
+"""Comparison rule of this package's metrics for MMEngine's hooks: greater is better."""
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 
-# Parts of metric names, whatever prefix an evaluator gives them: of
+# Substrings of metric names, whatever prefix an evaluator adds: of
 # OpenVocabCocoMetric, of OpenVocabLVISMetric and MMDetection's LVIS metrics, of the
-# retention hook. None is part of the name of a loss, of which less is better.
+# retention hook. None of them occurs in the name of a loss, where less is better.
 GREATER = (
     'base_ap', 'novel_ap', 'all_ap', 'agnostic_ap',
     'bbox_ap', 'bbox_ar', 'segm_ap', 'segm_ar', 'fixed_ap',
@@ -13,8 +13,10 @@ GREATER = (
 
 
 def install() -> None:
-    """Lets ``save_best`` and ``EarlyStoppingHook`` infer their rule; an explicit
-    ``rule`` or ``greater_keys`` wins as before."""
+    """Let ``save_best`` and ``EarlyStoppingHook`` infer the rule.
+
+    An explicit ``rule`` or ``greater_keys`` still takes precedence.
+    """
     for hook in (CheckpointHook, EarlyStoppingHook):
         known = hook._default_greater_keys
         hook._default_greater_keys = list(dict.fromkeys([*known, *GREATER]))

@@ -1,8 +1,8 @@
-"""mmcv's compiled ops, given what they assume.
+"""Wrappers that convert the inputs of mmcv's compiled ops to what the ops support.
 
-They know no bfloat16, so that a detector which trains in it would stop at its first
-RoIAlign, and they misread a map with permuted strides, such as a neck of one's own may
-give. The PyTorch ops take both; here the compiled ones get copies that suit them.
+The compiled ops do not support bfloat16, so training in it would fail at the first
+RoIAlign, and they misread feature maps with permuted strides, which a custom neck may
+return. The PyTorch ops accept both; the compiled ones are passed converted copies.
 """
 
 import functools
@@ -25,7 +25,7 @@ from fgclip2_det.compat.ops.contracts import (
 
 
 def install(ext: ModuleType) -> None:
-    """Wraps the ops of ``mmcv._ext`` that detectors need, once."""
+    """Wrap the ops of ``mmcv._ext`` that detectors need, once."""
     for name, contract in CONTRACTS.items():
         op = getattr(ext, name, None)
         if callable(op) and not hasattr(op, '__wrapped__'):
@@ -33,9 +33,9 @@ def install(ext: ModuleType) -> None:
 
 
 def suited(op: Callable, name: str, contract: Contract) -> Callable:
-    """``op``, with tensors copied whose strides or type it does not read.
+    """``op``, with tensors of unsupported strides or dtype converted first.
 
-    Where ``FGCLIP2_CHECK_OPS`` is set, strides are refused as in the PyTorch ops.
+    If ``FGCLIP2_CHECK_OPS`` is set, unsupported strides raise, as in the PyTorch ops.
     """
 
     @functools.wraps(op)
@@ -60,7 +60,7 @@ def suited(op: Callable, name: str, contract: Contract) -> Callable:
 
 
 def _suit(name: str, tensor: Tensor, contract: Contract) -> Tensor:
-    """``tensor`` itself where the op reads it right."""
+    """A tensor that the op supports; ``tensor`` itself if it already does."""
     if tensor.is_floating_point():
         dtype = contract.dtype
         if dtype is None and tensor.dtype == torch.bfloat16:

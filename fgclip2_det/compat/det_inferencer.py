@@ -1,4 +1,4 @@
-"""MMDetection's ``DetInferencer`` on pipelines with this package's image loader."""
+"""Support of this package's image loader in MMDetection's ``DetInferencer``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ OURS = 'OpenVocabLoadImage'
 
 
 def install() -> None:
-    """Lets it exchange our loader for its own, as it does with ``LoadImageFromFile``.
+    """Let it replace our loader by its own, as it does with ``LoadImageFromFile``.
 
-    Nothing is imported: whoever uses it has imported it.
+    Patches the module only if it has been imported already; imports nothing.
     """
     module = sys.modules.get('mmdet.apis.det_inferencer')
     if module is None or hasattr(module.DetInferencer, '_fgclip2_get_transform_idx'):

@@ -1,9 +1,9 @@
-"""MMDetection's Grounding DINO, and GLIP's BERT, on today's packages.
+"""Fixes for MMDetection's Grounding DINO and GLIP on current dependencies.
 
-- transformers 5: BERT is written for version 4, where tokenizers had
-  ``batch_encode_plus`` and a mask could be (B, N, N).
-- onedl-mmdetection 3.5.1: DINO's decoder encodes a box by twice as many numbers as
-  before (its issue 25); Grounding DINO shares the code, but its layers stayed.
+- transformers 5: MMDetection's BERT wrapper is written for version 4, where tokenizers
+  had ``batch_encode_plus`` and an attention mask could be (B, N, N).
+- onedl-mmdetection 3.5.1: DINO's decoder encodes a box with twice as many channels as
+  before (its issue 25); Grounding DINO shares that code, but its layers did not change.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ except ModuleNotFoundError:  # only detectors with a language model need it
 
 
 def install() -> None:
-    """Lets MMDetection's ``GroundingDINO`` run, with released weights too."""
+    """Make MMDetection's ``GroundingDINO`` run, including with released weights."""
     init_layers = GroundingDinoTransformerDecoder._init_layers
 
     def _init_layers(decoder: GroundingDinoTransformerDecoder) -> None:
@@ -36,10 +36,10 @@ def install() -> None:
 
 
 def _halve_encoding(head: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-    """(..., 1024) sines and cosines, in pairs, of four coordinates to (..., 512).
+    """Reduce the sine encoding of four coordinates from (..., 1024) to (..., 512).
 
-    Pair k has the wavelength T^(2k / 256); of 128 numbers a coordinate it was
-    T^(2k / 128), so every other pair is the encoding that the weights know.
+    Pair k has the wavelength T^(2k / 256). With 128 channels per coordinate it was
+    T^(2k / 128), so every other pair is the encoding that the weights expect.
     """
     (encoding,) = args
     if encoding.shape[-1] != 2 * head.layers[0].in_features:
@@ -48,7 +48,7 @@ def _halve_encoding(head: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
 
 
 class _AutoTokenizer:
-    """``transformers.AutoTokenizer`` as mmdet's BERT knows it."""
+    """``transformers.AutoTokenizer`` with the interface that mmdet's BERT expects."""
 
     @staticmethod
     def from_pretrained(name: str) -> Any:
@@ -58,7 +58,7 @@ class _AutoTokenizer:
 
 
 class _BertModel:
-    """``transformers.BertModel`` with masks of pairs of tokens."""
+    """``transformers.BertModel`` that accepts (B, N, N) attention masks."""
 
     @staticmethod
     def from_pretrained(name: str, **options: Any) -> Any:
@@ -68,8 +68,8 @@ class _BertModel:
 
 
 def _widen_mask(model: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """(B, N, N), true where a token sees another, to what is added to all heads'
-    scores: (B, 1, N, N)."""
+    """Turn a (B, N, N) mask, true where attention is allowed, into an additive one
+    of shape (B, 1, N, N)."""
     mask: Tensor | None = kwargs.get('attention_mask')
     if mask is not None and mask.dim() == 3:
         added = torch.zeros_like(mask, dtype=model.dtype)

@@ -1,4 +1,4 @@
-"""Whether the mm packages are installed; they are made ready when this is imported."""
+"""``HAS_MM``: whether the mm packages are installed; importing this prepares them."""
 
 from fgclip2_det.compat import prepare
 

@@ -1,4 +1,4 @@
-"""lvis 0.5.3, the newest on PyPI, asks for ``np.float``, which NumPy 1.24 removed."""
+"""Restores ``np.float`` for lvis 0.5.3, the latest on PyPI; NumPy 1.24 removed it."""
 
 import importlib
 import importlib.util
@@ -8,7 +8,7 @@ import numpy
 
 
 class _Numpy:
-    """``numpy`` as ``lvis.eval`` knows it."""
+    """``numpy`` with the alias that ``lvis.eval`` uses."""
 
     float = float
 
@@ -17,6 +17,6 @@ class _Numpy:
 
 
 def install() -> None:
-    """Lets MMDetection's LVIS metrics run, where lvis is installed."""
+    """Make MMDetection's LVIS metrics run, if lvis is installed."""
     if importlib.util.find_spec('lvis') and not hasattr(numpy, 'float'):
         importlib.import_module('lvis.eval').np = _Numpy()

@@ -1,7 +1,7 @@
-"""Imported before mmcv and mmdet, it makes them importable.
+"""Import this before mmcv or mmdet: it applies the patches of :mod:`..compat`.
 
 Raises:
-    ImportError: no mm package is installed, or what is installed does not fit.
+    ImportError: if the mm packages are not installed or are incompatible.
 """
 
 from fgclip2_det.compat.has_mm import HAS_MM

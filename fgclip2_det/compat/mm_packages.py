@@ -1,4 +1,4 @@
-"""Imports mmcv and mmdet where they would not import by themselves."""
+"""Imports mmcv and mmdet, with replacements for modules that they lack."""
 
 import contextlib
 import importlib
@@ -20,10 +20,9 @@ NEWEST_MMCV = '2.1.0'  # that mmdet 3.3.0 accepts; 2.2.0 has the same functions
 
 
 class StandIns(importlib.abc.MetaPathFinder):
-    """Serves this package's files for modules that nothing else provides.
+    """Finder that loads this package's files as modules that nothing else provides.
 
-    It stands last on ``sys.meta_path``, so the real modules always win, and
-    ``importlib`` sees an ordinary module with a spec.
+    It is last on ``sys.meta_path``, so that a real module always takes precedence.
 
     Args:
         files: module name -> file.
@@ -44,16 +43,16 @@ class StandIns(importlib.abc.MetaPathFinder):
 
 
 def prepare_imports() -> None:
-    """Makes ``import mmcv._ext`` and ``import mmdet`` succeed."""
+    """Make ``import mmcv._ext`` and ``import mmdet`` succeed."""
     files = {'mmcv._ext': FOLDER / 'mmcv_ext.py'}
-    # gone since setuptools 81; the original mmengine asks it where mmdet lies
+    # removed in setuptools 81; the original mmengine locates mmdet with it
     if find_spec('pkg_resources') is None and not is_installed('onedl-mmengine'):
         files['pkg_resources'] = FOLDER / 'pkg_resources_stand_in.py'
     sys.meta_path.append(StandIns(files))
     try:
         importlib.import_module('mmcv._ext')
     except ImportError as error:
-        if 'mmcv' not in sys.modules:  # the fault is elsewhere
+        if 'mmcv' not in sys.modules:  # another import failed
             raise
         warnings.warn(
             f'the compiled ops of mmcv cannot be loaded ({error}), so slower PyTorch '
@@ -70,7 +69,7 @@ def prepare_imports() -> None:
 
 
 def _mend_masks() -> None:
-    """mmdet's masks remember a failed import of roi_align, if they came before us."""
+    """Repeat the import of roi_align in mmdet's masks, if it failed before."""
     masks = sys.modules.get('mmdet.structures.mask.structures')
     if masks is not None:
         from mmcv.ops.roi_align import roi_align
@@ -79,7 +78,7 @@ def _mend_masks() -> None:
 
 
 def _import_mmdet() -> None:
-    """mmdet 3.3.0 asserts mmcv < 2.2.0, though 2.2.0 works: it sees 2.1.0."""
+    """Import mmdet, which asserts mmcv < 2.2.0 in 3.3.0 although 2.2.0 works."""
     import mmcv
 
     version = mmcv.__version__
@@ -87,10 +86,12 @@ def _import_mmdet() -> None:
         if version.startswith('2.2.'):
             mmcv.__version__ = NEWEST_MMCV
         importlib.import_module('mmdet')
-        # onedl's prints, twice, that an optional store of datasets is absent
+        # onedl's version prints twice that an optional package is missing
         with contextlib.redirect_stdout(io.StringIO()):
             importlib.import_module('mmdet.datasets')
     except AssertionError as error:
-        raise ImportError(f'the installed mm packages do not fit: {error}') from error
+        raise ImportError(
+            f'the installed mm packages are incompatible: {error}'
+        ) from error
     finally:
         mmcv.__version__ = version

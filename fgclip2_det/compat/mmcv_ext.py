@@ -1,8 +1,8 @@
-"""What stands in for ``mmcv._ext`` where mmcv has no compiled ops.
+"""PyTorch replacement for ``mmcv._ext``, where mmcv has no compiled ops.
 
-``stand_ins.py`` loads this file under that name. mmcv asks for about 120 ops
-when it is imported; those that detectors need are here, the others raise on
-their first call.
+``mm_packages.py`` and ``ops_finder.py`` load this file under that name. mmcv looks up
+about 120 ops when it is imported; those that detectors need are implemented here, the
+others raise when they are called.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def get_compiling_cuda_version() -> str:
 
 
 def __getattr__(name: str) -> Callable:
-    """An op that is not here, as a function that says so when it is called."""
+    """A function that raises when it is called, for an op that is not implemented."""
     if name.startswith('_'):
         raise AttributeError(name)
 

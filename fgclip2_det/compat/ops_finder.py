@@ -1,9 +1,9 @@
-"""Serves ``mmcv._ext`` to programs that import this package late, or not at all.
+"""Provides ``mmcv._ext`` to programs that import this package late or not at all.
 
 MMDetection's own tools import ``mmcv.ops`` before they read a config, and so before
-``custom_imports`` can bring the PyTorch ops. ``setup.py`` installs a copy of this file
-beside the package, with a ``.pth`` file that every Python of that environment reads
-when it starts: so nothing is imported here until somebody asks for ``mmcv._ext``.
+``custom_imports`` can add the PyTorch ops. ``setup.py`` installs a copy of this file
+next to the package, with a ``.pth`` file that every Python process of the environment
+reads at startup. Nothing is imported here until ``mmcv._ext`` is.
 """
 
 import sys
@@ -12,11 +12,11 @@ PACKAGE = 'fgclip2_det'
 
 
 class OpsFinder:
-    """Stands last on ``sys.meta_path``, so that compiled ops always win."""
+    """Last finder on ``sys.meta_path``, so that compiled ops take precedence."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        """Where the PyTorch ops are; None for every other module."""
+        """Spec of the PyTorch ops; None for every other module."""
         if name != 'mmcv._ext':
             return None
         from importlib.util import find_spec, spec_from_file_location

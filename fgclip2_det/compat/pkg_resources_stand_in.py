@@ -1,7 +1,7 @@
-"""The part of ``pkg_resources`` that mmengine 0.10.7 uses.
+"""The subset of ``pkg_resources`` that mmengine 0.10.7 uses.
 
-setuptools 81 removed it. ``mm_packages.py`` loads this file under that name
-where nothing else provides it.
+setuptools 81 removed the module. ``mm_packages.py`` loads this file under that name
+if nothing else provides it.
 """
 
 from importlib import metadata
@@ -13,7 +13,7 @@ class Distribution:
     """An installed distribution.
 
     Args:
-        name: as pip knows it.
+        name: as pip lists it.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,5 +29,5 @@ class Distribution:
 
 
 def get_distribution(name: str) -> Distribution:
-    """Raises ``DistributionNotFound`` when ``name`` is not installed."""
+    """The distribution; raises ``DistributionNotFound`` if it is not installed."""
     return Distribution(name)

@@ -1,10 +1,10 @@
-"""Which mm packages are installed, found out without importing them."""
+"""Checks which mm packages are installed, without importing them."""
 
 import warnings
 from importlib import metadata
 from importlib.util import find_spec
 
-# folder: distributions that own it; the first is the one we recommend
+# package: distributions that install it, the recommended one first
 OWNERS = {
     'mmengine': ('onedl-mmengine', 'mmengine', 'mmengine-lite'),
     'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-full', 'mmcv-lite'),
@@ -14,13 +14,14 @@ INSTALL = 'pip install "fgclip2_det[mm]"'
 
 
 def has_mm_packages() -> bool:
-    """True when mmengine, mmcv and mmdet are installed once each.
+    """Whether mmengine, mmcv and mmdet are installed, once each.
 
-    Returns False after a warning when there is no mmdet: nobody asks for detection
-    then, and the encoder needs none of them.
+    Returns False after a warning if mmdet is not installed: the encoder works
+    without it.
 
     Raises:
-        ImportError: mmdet lacks what it needs, or two distributions own one folder.
+        ImportError: if mmdet lacks a dependency, or two distributions install the
+            same package.
     """
     owners = {
         folder: [name for name in names if is_installed(name)]
@@ -65,10 +66,10 @@ def _warn(what: str, command: str) -> None:
 
 
 def check_cv2() -> None:
-    """mmcv needs OpenCV.
+    """Check that OpenCV, which mmcv needs, can be imported.
 
     Raises:
-        ImportError: cv2 is missing, or was built for a machine with a screen.
+        ImportError: if cv2 is missing, or needs the libraries of a graphical desktop.
     """
     try:
         import cv2  # noqa: F401
@@ -80,7 +81,7 @@ def check_cv2() -> None:
 
 
 def is_installed(distribution: str) -> bool:
-    """Whether pip knows ``distribution``, whatever its folder is called."""
+    """Whether pip lists ``distribution``, whatever its import name."""
     try:
         metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
@@ -89,7 +90,7 @@ def is_installed(distribution: str) -> bool:
 
 
 def _family(owners: dict[str, list[str]]) -> dict[str, str]:
-    """Distribution to install per folder, of the family that is there already."""
+    """Distribution to install for each package, of the family already installed."""
     installed = {name for names in owners.values() for name in names}
     if installed and not any(name.startswith('onedl-') for name in installed):
         return {'mmengine': 'mmengine', 'mmcv': 'mmcv-lite==2.1.0', 'mmdet': 'mmdet'}

@@ -1,4 +1,4 @@
-"""Datasets with base and novel classes, and the transforms of their pipelines."""
+"""Datasets with base and novel classes, their transforms, and the feature cache."""
 
 from fgclip2_det.lazy import lazy_names
 

@@ -1,4 +1,4 @@
-"""Order of a detector's labels, from the config that its results were made with."""
+"""Label order of a detector, read from the config that produced its results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LabelOrder = str | os.PathLike | Sequence[str] | None
 
 
 def label_order_of(order: LabelOrder) -> LabelOrder | Callable[[Sequence], list[str]]:
-    """What ``read_predictions`` takes as ``label_order``.
+    """The ``label_order`` argument of ``read_predictions``.
 
     A file of names in label order becomes these names, a config (.py) a function of
     the annotation file's categories.
@@ -41,7 +41,7 @@ def label_order_of(order: LabelOrder) -> LabelOrder | Callable[[Sequence], list[
 def label_names_of_config(
     path: str | os.PathLike, categories: Sequence[Mapping]
 ) -> list[str]:
-    """Names in label order, as the config's test data set counts a file's categories.
+    """Names in label order, as the config's test data set numbers a file's categories.
 
     ``CocoDataset`` has the categories that ``metainfo`` names in the file's order,
     ``LVISV1Dataset`` all of them, this package's data sets base before novel. Of a
@@ -89,12 +89,12 @@ def _ours(path, kind, dataset: Mapping, categories: Sequence[Mapping]) -> list[s
     lvis = issubclass(kind, OpenVocabLVISDataset)
     build = OpenVocabLVISDataset if lvis else OpenVocabCocoDataset
     options = {key: dataset[key] for key in _CLASS_OPTIONS if key in dataset}
-    found = build(ann_file='', pipeline=[], lazy_init=True, **options)
+    built = build(ann_file='', pipeline=[], lazy_init=True, **options)
     try:
-        found._set_classes(copy.deepcopy(list(categories)))
+        built._set_classes(copy.deepcopy(list(categories)))
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
     names = {category['id']: category['name'] for category in categories}
-    ids = found.metainfo['category_ids']
-    classes = found.metainfo['classes']
+    ids = built.metainfo['category_ids']
+    classes = built.metainfo['classes']
     return [names.get(i, name) for i, name in zip(ids, classes, strict=True)]

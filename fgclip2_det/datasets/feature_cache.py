@@ -1,4 +1,4 @@
-"""Maps of a frozen encoder on disk, computed once for many epochs."""
+"""Disk cache of a frozen encoder's feature maps, computed once for many epochs."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from tqdm import tqdm
 from fgclip2_det.io.atomic import temporary_path
 
 SHARD_BYTES = 2**28  # a file's size, about
-_INFO = '#info'  # beside every map: the picture's own h and w, checksum of the map
+_INFO = '#info'  # stored with every map: the image's original h and w, a checksum
 
 
 class FeatureCache:
     """Folder of safetensors shards, one map of any size for each key.
 
-    Shards are written under a temporary name and renamed, each process its own; all
-    processes read all. The files are opened anew in every process that reads, so a
-    cache can be sent to the workers of a data loader.
+    Shards are written under a temporary name and renamed; each process writes its own,
+    and all processes read all of them. Every reading process opens the files itself,
+    so a cache can be sent to data loader workers.
 
     Args:
         folder: of the shards; made when the first one is written.
-        fingerprint: of what the maps depend on beside picture and view.
-        dtype: maps are kept in; bfloat16 halves the disk.
+        fingerprint: digest of what the maps depend on besides image and view.
+        dtype: of the stored maps; bfloat16 halves the disk space.
 
     Raises:
-        ValueError: shards with another fingerprint, cut short or damaged.
+        ValueError: if a shard has another fingerprint, is truncated or is damaged.
 
     Example:
         >>> cache = FeatureCache('features', fingerprint)
@@ -57,22 +57,22 @@ class FeatureCache:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in the shards that are there now."""
+        """Index the shards that exist now."""
         self._shard_of: dict[str, Path] = {}
         for path in sorted(self.folder.glob('*.safetensors')):
             with self._reading(path), safe_open(path, framework='pt') as file:
-                found = (file.metadata() or {}).get('fingerprint')
-                if found != self.fingerprint:
+                stored = (file.metadata() or {}).get('fingerprint')
+                if stored != self.fingerprint:
                     raise ValueError(
                         f'{path} was written for another encoder or dtype '
-                        f'({found}, here {self.fingerprint}); choose another folder, '
+                        f'({stored}, here {self.fingerprint}); choose another folder, '
                         'or delete this one'
                     )
                 keys = [key for key in file.keys() if not key.endswith(_INFO)]  # noqa: SIM118
                 self._shard_of.update(dict.fromkeys(keys, path))
 
     def keys(self) -> set[str]:
-        """What is there."""
+        """Keys of all maps in the cache."""
         return set(self._shard_of)
 
     def __contains__(self, key: str) -> bool:
@@ -82,11 +82,11 @@ class FeatureCache:
         return {**self.__dict__, '_files': {}, '_process': None}
 
     def read(self, key: str) -> tuple[Tensor, tuple[int, int]]:
-        """A map (D, h, w) and the picture's own size (h, w).
+        """A map (D, h, w) and the image's original size (h, w).
 
         Raises:
-            KeyError: there is no such key.
-            ValueError: its shard is damaged.
+            KeyError: if there is no such key.
+            ValueError: if its shard is damaged.
         """
         path = self._shard_of[key]
         if self._process != os.getpid():  # a fork must not share file positions
@@ -98,7 +98,7 @@ class FeatureCache:
             features = file.get_tensor(key)
             height, width, checksum = file.get_tensor(key + _INFO).tolist()
             if checksum != _checksum(features):
-                raise OSError(f'checksum of {key}')  # told as other damage is
+                raise OSError(f'checksum of {key}')  # reported like other damage
         return features, (height, width)
 
     @contextmanager
@@ -107,7 +107,7 @@ class FeatureCache:
             yield
         except (SafetensorError, OSError) as error:
             raise ValueError(
-                f'{path} is cut short or damaged ({error}); delete it, and its maps '
+                f'{path} is truncated or damaged ({error}); delete it, and its maps '
                 'are computed again'
             ) from error
 
@@ -116,9 +116,9 @@ class FeatureWriter:
     """Fills a cache, shard by shard.
 
     Args:
-        cache: to be filled; ``refresh`` it when all processes are done.
-        rank: of this process, part of its shards' names.
-        shard_bytes: size from which a shard is written.
+        cache: cache to fill; ``refresh`` it when all processes are done.
+        rank: rank of this process, part of its shards' names.
+        shard_bytes: size in bytes at which a shard is written.
 
     Example:
         >>> with FeatureWriter(cache) as writer:
@@ -140,7 +140,7 @@ class FeatureWriter:
             self.flush()
 
     def add(self, key: str, features: Tensor, size: tuple[int, int]) -> None:
-        """Keep a map (D, h, w) of a picture of ``size`` (h, w)."""
+        """Add the map (D, h, w) of an image of ``size`` (h, w)."""
         kept = features.detach().to('cpu', self.cache.dtype).contiguous()
         self._maps[key] = kept
         self._maps[key + _INFO] = torch.tensor([*size, _checksum(kept)])
@@ -149,7 +149,7 @@ class FeatureWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was added since the last shard."""
+        """Write the maps added since the last shard."""
         if not self._maps:
             return
         self.cache.folder.mkdir(parents=True, exist_ok=True)
@@ -166,39 +166,40 @@ class FeatureWriter:
 
 
 def view_key(digest: str, budget: int, flip: bool) -> str:
-    """Name of a view: content of the picture's file, patch budget, mirrored or not."""
+    """Key of a view: digest of the image file, patch budget, mirrored or not."""
     return f'{digest}|{budget}|{"flip" if flip else "plain"}'
 
 
-def picture_digests(
+def image_digests(
     paths: Iterable[str], backend_args: dict | None = None, num_threads: int = 8
 ) -> dict[str, str]:
-    """SHA-256 of the content of each file, all of which is read.
+    """SHA-256 digest of each file's content.
 
-    That is little beside the maps, of which an epoch reads a hundred times as much,
-    and unlike size and time of a file it tells every other picture.
+    Reading all files costs little compared with the maps, of which an epoch reads a
+    hundred times as much, and unlike size and modification time a digest identifies
+    the image.
 
     Args:
-        paths: of the pictures.
-        backend_args: of the file backend, as in MMEngine.
-        num_threads: files read at once.
+        paths: paths of the images.
+        backend_args: arguments of the file backend, as in MMEngine.
+        num_threads: number of files read in parallel.
 
     Returns:
-        Path -> digest; a file that cannot be read has its path.
+        Path -> digest; ``'unreadable PATH'`` for a file that cannot be read.
     """
 
     def digest(path: str) -> str:
         try:
             content = get(path, backend_args=backend_args)
-        except OSError:  # the data set reports it, or leaves the picture out
+        except OSError:  # the data set reports it, or skips the image
             return f'unreadable {path}'
         return hashlib.sha256(content).hexdigest()
 
     paths = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(num_threads) as pool:
-        found = tqdm(pool.map(digest, paths), 'pictures', len(paths), delay=1,
+        digests = tqdm(pool.map(digest, paths), 'images', len(paths), delay=1,
                      disable=None)  # fmt: skip
-        return dict(zip(paths, found, strict=True))
+        return dict(zip(paths, digests, strict=True))
 
 
 def _checksum(features: Tensor) -> int:
@@ -207,7 +208,7 @@ def _checksum(features: Tensor) -> int:
 
 
 def check_disk(folder: Path | str, needed: int) -> None:
-    """Raises ``ValueError`` if less than ``needed`` bytes are free."""
+    """Raise ``ValueError`` if fewer than ``needed`` bytes are free."""
     place = Path(folder).absolute()
     while not place.exists():
         place = place.parent

@@ -12,8 +12,10 @@ from fgclip2_det.coco.checks import has_mask
 
 
 def install() -> None:
-    """Let mask training meet ``segmentation: []``, which ends in ``KeyError: 'mask'``
-    in mid-epoch otherwise, in MMDetection's own data sets, too."""
+    """Make mask training accept ``segmentation: []`` in MMDetection's own data sets.
+
+    Otherwise it raises ``KeyError: 'mask'`` during an epoch.
+    """
     for kind in (CocoDataset, LVISV05Dataset, LVISV1Dataset):
         own = vars(kind).get('load_data_list')
         if own is not None and not hasattr(own, '_settles_masks'):
@@ -34,8 +36,7 @@ def _settled(load: Callable) -> Callable:
 
 
 def ignore_missing_masks(ann_file: str, data_list: list[dict]) -> None:
-    """Mark instances without a mask as ignored, their box in place of the mask; one
-    warning.
+    """Mark instances without a mask as ignored, with their box as mask; warns once.
 
     Raises:
         ValueError: if there are instances and none has a mask.

@@ -1,4 +1,4 @@
-"""COCO files with a base / novel split of their classes."""
+"""Data set of COCO annotation files with a base/novel split of the classes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from fgclip2_det.coco.checks import (
 )
 from fgclip2_det.coco.class_split import resolve_classes
 from fgclip2_det.coco.entries import used_categories, without_roots
-from fgclip2_det.coco.masks import annotation_mask_fault
+from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
 from fgclip2_det.io.text import decode_json
 
@@ -41,7 +41,7 @@ class OpenVocabCocoDataset(CocoDataset):
     Boxes that cross the image border are clipped to it, and boxes below one pixel are
     dropped, as in MMDetection. Images without boxes follow ``filter_cfg``. Where the
     pipeline loads masks, an instance without one (``segmentation: []``) is ignored like
-    a crowd, its box in place of its mask; how many there are is said once.
+    a crowd, with its box as mask; their number is logged once.
 
     Args:
         base_classes: classes to train on, by any of their names in the file.
@@ -58,12 +58,12 @@ class OpenVocabCocoDataset(CocoDataset):
         args, kwargs: as for MMDetection's ``CocoDataset``.
 
     Raises:
-        ValueError: naming file and entry: value of another type, unknown category or
-            image, box that is not four finite numbers, has negative sides or lies
-            outside its image, a mask that pycocotools cannot read (where the pipeline
-            loads masks), duplicate names or ids, requested classes that the file
-            lacks. Also when filtering leaves no image to train on, or if the pipeline
-            loads masks and no annotation has one.
+        ValueError: naming file and entry, for a value of the wrong type, an unknown
+            category or image, a box that is not four finite numbers, has negative
+            sides or lies outside its image, a mask that pycocotools cannot read (if
+            the pipeline loads masks), duplicate names or ids, or requested classes
+            that the file lacks. Also if filtering leaves no image to train on, or if
+            the pipeline loads masks and no annotation has one.
 
     Example:
         >>> dataset = OpenVocabCocoDataset(
@@ -119,7 +119,8 @@ class OpenVocabCocoDataset(CocoDataset):
             fault = annotation_fault(annotation, images, categories)
             if self._loads_masks and not fault:
                 image = images[annotation['image_id']]
-                fault = annotation_mask_fault(annotation, image)
+                if not has_no_polygon(annotation.get('segmentation')):
+                    fault = annotation_mask_fault(annotation, image)
             if fault:
                 raise ValueError(
                     f'{self.ann_file}: annotation {annotation.get("id")}: {fault}'
@@ -205,7 +206,7 @@ class OpenVocabCocoDataset(CocoDataset):
         try:
             data = get(path, backend_args=self.backend_args)
         except OSError as error:
-            raise ValueError(f'{path} is no complete json file ({error})') from error
+            raise ValueError(f'{path} is not a complete JSON file ({error})') from error
         content = decode_json(data, path)
         for key in keys:
             if not isinstance(content, dict) or key not in content:
@@ -223,13 +224,13 @@ class OpenVocabCocoDataset(CocoDataset):
         return kept
 
     def full_init(self) -> None:
-        """Load the annotations, and make room to mark bad images."""
+        """Load the annotations and initialise the flags of bad images."""
         if not self._fully_initialized:
             super().full_init()
             self._reset_bad_images()
 
     def get_subset_(self, indices: Sequence[int] | int) -> None:
-        """Keep a subset, as in MMEngine; bad images are counted anew."""
+        """Keep a subset, as in MMEngine; the count of bad images restarts."""
         super().get_subset_(indices)
         self._reset_bad_images()
 
@@ -241,11 +242,11 @@ class OpenVocabCocoDataset(CocoDataset):
 
     @property
     def num_bad_images(self) -> int:
-        """Images that were skipped so far, in this process and its workers."""
+        """Number of images skipped so far, in this process and its workers."""
         return int(self.bad_image_flags.sum())
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Pipeline's result for an image, or for the next readable one.
+        """Result of the pipeline for an image, or for the next readable one.
 
         Raises:
             UnreadableImageError: naming file and image id, unless bad images are

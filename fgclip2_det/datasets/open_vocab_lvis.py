@@ -1,4 +1,4 @@
-"""LVIS v1 with frequent and common classes as base, rare ones as novel."""
+"""LVIS v1 data set: frequent and common classes are base, rare ones novel."""
 
 from fgclip2_det.compat import mm  # noqa: F401, before mmdet
 
@@ -16,12 +16,12 @@ _LISTS = {
 
 @DATASETS.register_module()
 class OpenVocabLVISDataset(OpenVocabCocoDataset):
-    """LVIS v1's own files: names, image paths, and what was searched for where.
+    """Annotation files of LVIS v1: names, image paths and federated annotations.
 
     The split follows each category's ``frequency`` (866 base, 337 novel classes), or
     its ``split`` where all have one. Names lose their underscores. Every image has
-    ``neg_labels`` and ``not_exhaustive_labels``: of its lists, the classes that are
-    loaded. ``metainfo['image_counts']`` has the images of each class in the file.
+    ``neg_labels`` and ``not_exhaustive_labels``: the loaded classes of its two lists.
+    ``metainfo['image_counts']`` is the number of images of each class in the file.
 
     Args:
         args, kwargs: as for ``OpenVocabCocoDataset``. ``data_prefix`` leads to the
@@ -29,7 +29,7 @@ class OpenVocabLVISDataset(OpenVocabCocoDataset):
 
     Raises:
         ValueError: as there; also for a category without frequency or split, and for a
-            list of an image that is no list of category ids of the file.
+            list of an image that is not a list of category ids of the file.
 
     Reference: Gupta et al. (arXiv:1908.03195); OV-LVIS as in ViLD (arXiv:2104.13921).
 

@@ -1,4 +1,4 @@
-"""Random numbers that belong to one draw of a data set, whoever makes it."""
+"""Seeds of single data set items, independent of the process that loads them."""
 
 import random
 
@@ -7,7 +7,7 @@ import torch
 
 
 class SeededIndex(int):
-    """An index into a dataset that knows which draw of the run it is."""
+    """An index into a data set together with the seed of this draw."""
 
     draw: tuple[int, ...] = ()
 

@@ -62,8 +62,6 @@ def prepare_training(
 
     if resume is None or not with_changes:
         check_work_dir(cfg)
-    for note in check_data_files(cfg) if is_first_process() else ():
-        print(note)
     [hook] = [h for h in cfg.custom_hooks if h['type'].endswith('RunRecordHook')]
     hook.update(record=record, with_changes=with_changes)
     if resume is not None:
@@ -75,6 +73,8 @@ def prepare_training(
             )
         elif not path.is_dir():  # DeepSpeed's folder is DeepSpeed's to read
             hook.changed_schedule = _check_resumed(cfg, path, seed, with_changes)
+    for note in check_data_files(cfg) if is_first_process() else ():
+        print(note)
 
 
 def _check_resumed(

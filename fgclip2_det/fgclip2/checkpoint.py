@@ -1,4 +1,4 @@
-"""Folders of weights: reading, writing, and starting from SigLIP 2."""
+"""Reading and writing of checkpoint folders, and conversion of SigLIP 2 weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASSETS = Path(__file__).resolve().parents[1] / 'assets' / 'fgclip2_tiny'
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 CONFIG, PROCESSOR = 'config.json', 'preprocessor_config.json'
 # What preprocess.py does, in the words of the released processor. The budget is its
-# default; ours grows with the picture.
+# default; ours grows with the image.
 PREPROCESSOR = dict(
     image_processor_type='Siglip2ImageProcessor',
     do_resize=True,
@@ -38,11 +38,11 @@ TOLERATED_SUFFIX = '.embeddings.position_ids'
 
 
 def resolve_folder(name: str | os.PathLike) -> Path:
-    """A local folder, 'fgclip2_tiny' for the model in this package, or the snapshot of
-    a hub id such as 'qihoo360/fg-clip2-base'.
+    """A local folder, the model of this package for 'fgclip2_tiny', or the snapshot
+    of a hub id such as 'qihoo360/fg-clip2-base'.
 
     Raises:
-        ValueError: if it is neither, or the hub cannot be reached.
+        ValueError: if it is none of these, or the hub cannot be reached.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -58,14 +58,14 @@ def resolve_folder(name: str | os.PathLike) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise ValueError(
-            f'{name} is no local folder; to download it: pip install huggingface_hub'
+            f'{name} is not a local folder; to download it: pip install huggingface_hub'
         ) from error
     patterns = ['*.json', '*.safetensors', 'tokenizer.model']
     try:
         return Path(snapshot_download(str(name), allow_patterns=patterns))
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f'{name} is no local folder and could not be downloaded ({error}); '
+            f'{name} is not a local folder and could not be downloaded ({error}); '
             f'download it elsewhere and pass the folder'
         ) from error
 
@@ -98,7 +98,7 @@ def _weight_files(folder: Path) -> list[Path]:
         content = json.loads(index.read_text(encoding='utf-8'))
         names = set(content['weight_map'].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{index} is no index of weights: {error!r}') from error
+        raise ValueError(f'{index} is not an index of weights: {error!r}') from error
     outside = [n for n in names if not isinstance(n, str) or Path(n).name != n]
     if outside or not names:
         raise ValueError(f'{index} must name files beside it, got {outside or "none"}')
@@ -172,27 +172,27 @@ def load_strictly(model: nn.Module, weights: Weights, ignore: Iterable[str] = ()
         ValueError: naming the first missing, unexpected or misshapen tensor.
     """
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    found = {
+    actual = {
         name: shape
         for name, shape in weights.shapes().items()
         if name in weights.names() and not name.startswith(tuple(ignore) or ('\0',))
     }
-    check_fit(expected, found, weights.folder)
+    check_fit(expected, actual, weights.folder)
     state = {name: weights[name] for name in expected}
     check_finite(state, weights.folder)
     model.load_state_dict(state, assign=True)
 
 
 def check_fit(
-    expected: Mapping[str, tuple], found: Mapping[str, tuple], source: Path
+    expected: Mapping[str, tuple], actual: Mapping[str, tuple], source: Path
 ) -> None:
     """ValueError naming the first tensor (name -> shape) that is not as expected."""
-    problems = [f'{n} is missing' for n in sorted(set(expected) - set(found))]
-    problems += [f'{n} is unexpected' for n in sorted(set(found) - set(expected))]
+    problems = [f'{n} is missing' for n in sorted(set(expected) - set(actual))]
+    problems += [f'{n} is unexpected' for n in sorted(set(actual) - set(expected))]
     problems += [
-        f'{n} is {found[n]} instead of {expected[n]}'
-        for n in sorted(set(found) & set(expected))
-        if found[n] != expected[n]
+        f'{n} is {actual[n]} instead of {expected[n]}'
+        for n in sorted(set(actual) & set(expected))
+        if actual[n] != expected[n]
     ]
     if problems:
         raise ValueError(
@@ -255,9 +255,9 @@ def stretch_positions(table: Tensor, keep: int = 20, factor: int = 4) -> Tensor:
 
 
 def fgclip2_state_from_siglip2(weights: Weights) -> dict[str, Tensor]:
-    """FG-CLIP 2's starting point from SigLIP 2, NaFlex or fixed resolution.
+    """Initial weights of FG-CLIP 2 from SigLIP 2, NaFlex or fixed resolution.
 
-    Shared tensors are taken as they are (a fixed-resolution Conv2d patch
+    Shared tensors are copied (a fixed-resolution Conv2d patch
     embedding is reshaped to the row, column, channel order); both long tables
     are the stretched short one; the box and long heads copy the text head, the
     dense head copies the MAP head (spec A.3, B.2).

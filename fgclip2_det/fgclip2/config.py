@@ -1,4 +1,4 @@
-"""Sizes of a FG-CLIP 2 model: named ones, from ``config.json``, from tensors."""
+"""Sizes of an FG-CLIP 2 model: by name, from ``config.json`` or from the tensors."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the vision tower costs: parameters, FLOPs, memory, without running it.
+"""Cost of the vision tower: parameters, FLOPs and memory, without running it.
 
-Counted is what ``FGCLIP2ViT(output='both')`` has: the tower without its global head,
+Counts the modules of ``FGCLIP2ViT(output='both')``: the tower without its global head,
 and the dense head.
 """
 
@@ -165,8 +165,8 @@ def peak_memory(
     amp: bool = False,
     batch_size: int = 1,
 ) -> int:
-    """Bytes beside weights and input that a pass holds at most, found with tensors
-    that have shapes and no data.
+    """Peak memory in bytes of a pass, without weights and input, measured with meta
+    tensors.
 
     Training is forward and backward of all weights, each gradient dropped as soon as
     it is there: with AdamW add 16 bytes a parameter for weights, gradients and

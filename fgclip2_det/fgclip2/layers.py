@@ -1,4 +1,4 @@
-"""Transformer parts that both towers share; released parameter names."""
+"""Transformer layers of both towers, with the released parameter names."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None)
 
 
 def _attend_in_parts(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention (B, H, L, d), a few pictures at a time, so that weights stay in cache.
+    """Attention (B, H, L, d), a few images at a time, so that weights stay in cache.
 
     PyTorch's own kernel is slower for bfloat16 there than for float32: forward and
-    backward of 32 pictures of 576 tokens, 4 heads, one core, once: 330 and 269 ms,
+    backward of 32 images of 576 tokens, 4 heads, one core, once: 330 and 269 ms,
     this 110. A whole step: ``benchmarks/alignment.py``. Weights stay for backward.
     """
     size = max(PART_WEIGHTS // (q.shape[1] * q.shape[2] * k.shape[2]), 1)
@@ -77,7 +77,7 @@ BFLOAT16 = (
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, gelu: bool = False) -> Tensor:
-    """x W^T + b, then GELU (tanh form) if asked.
+    """x W^T + b, then GELU (tanh form) if requested.
 
     On a CPU without gradients oneDNN does both in one pass, for the same numbers
     to rounding: 1.5 times faster than ``F.linear`` and ``F.gelu`` where PyTorch

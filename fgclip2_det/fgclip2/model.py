@@ -185,7 +185,7 @@ class FGCLIP2(nn.Module):
         return folder
 
     def settings(self) -> dict[str, object]:
-        """What outputs depend on beside the weights, as plain values for JSON."""
+        """Settings that outputs depend on besides the weights, as values for JSON."""
         tokenizer = None if self.tokenizer is None else self.tokenizer.digest
         return dict(config=asdict(self.config), tokenizer=tokenizer)
 

@@ -1,4 +1,4 @@
-"""Images to patches, as FG-CLIP 2 was trained to see them.
+"""Preprocessing of images into patches, as in FG-CLIP 2's training.
 
 RGB -> patch budget -> resize to multiples of the patch size (PIL, bilinear) ->
 (x / 255 - 0.5) / 0.5 -> patches. Same numbers as the released processor, with two
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fgclip2_det.fgclip2.picture import ImageLike, load_image
+from fgclip2_det.fgclip2.image import ImageLike, load_image
 
 BUDGETS = (128, 256, 576, 784, 1024)  # patches per image, as in training
 
@@ -89,16 +89,16 @@ def preprocess(
         (torch.Size([1, 972, 768]), tensor([[27, 36]]))
     """
     single = not isinstance(images, list | tuple)
-    pictures = [load_image(image) for image in ([images] if single else images)]
-    if not pictures:
+    loaded = [load_image(image) for image in ([images] if single else images)]
+    if not loaded:
         raise ValueError('preprocess needs at least one image, got an empty list')
     if max_num_patches == 'auto':
-        max_num_patches = max(patch_budget(*picture.size) for picture in pictures)
-    sizes = [(picture.height, picture.width) for picture in pictures]
+        max_num_patches = max(patch_budget(*image.size) for image in loaded)
+    sizes = [(image.height, image.width) for image in loaded]
     grids = [target_grid(*size, max_num_patches, patch_size) for size in sizes]
     patches = [
-        _to_patches(picture, grid, patch_size)
-        for picture, grid in zip(pictures, grids, strict=True)
+        _to_patches(image, grid, patch_size)
+        for image, grid in zip(loaded, grids, strict=True)
     ]
     counts = torch.tensor([len(patch) for patch in patches])  # (B,)
     return ImageBatch(
@@ -166,7 +166,7 @@ def patchify(pixels: Tensor, patch_size: int = 16) -> Tensor:
     Inside a patch the order is row, column, channel.
 
     Raises:
-        ValueError: if H or W is no multiple of ``patch_size``.
+        ValueError: if H or W is not a multiple of ``patch_size``.
     """
     batch_size, channels, height, width = pixels.shape
     if height % patch_size or width % patch_size:
@@ -190,11 +190,9 @@ def unpatchify(
 
 
 def _to_patches(
-    picture: Image.Image, grid_size: tuple[int, int], patch_size: int
+    image: Image.Image, grid_size: tuple[int, int], patch_size: int
 ) -> Tensor:
     h, w = grid_size
-    resized = picture.resize(
-        (w * patch_size, h * patch_size), Image.Resampling.BILINEAR
-    )
+    resized = image.resize((w * patch_size, h * patch_size), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None]
     return normalize(patchify(pixels, patch_size))[0]  # (h * w, 3 * patch^2)

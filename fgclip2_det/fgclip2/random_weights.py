@@ -1,4 +1,4 @@
-"""Random values for a model that has no weights yet."""
+"""Random initialisation of a model without weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Model = TypeVar('Model', bound=nn.Module)
 
 @torch.no_grad()
 def init_random(model: Model, generator: torch.Generator | None = None) -> Model:
-    """Random values, each tensor from a stream of its own name.
+    """Initialise every tensor from a random stream derived from its name.
 
-    So one seed gives a tower the same weights with or without the other, on every
+    So one seed gives a tower the same weights with or without the other one, on every
     device. Values are drawn as float32 on the CPU, then rounded to each parameter's
-    dtype, whatever torch's defaults are.
+    dtype, regardless of torch's defaults.
     """
     device = generator.device if generator is not None else 'cpu'
     seed = int(torch.randint(2**31, (), generator=generator, device=device))

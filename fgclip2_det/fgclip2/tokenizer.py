@@ -1,9 +1,9 @@
-"""Text to token ids, as FG-CLIP 2 was trained to read them.
+"""Tokenization of texts, as in FG-CLIP 2's training.
 
 The released models use Gemma's vocabulary through the fast (`tokenizers`)
-implementation, so that is what decides here, for both kinds of file:
+implementation, which is the reference here, for both kinds of file:
 
-* ``tokenizer.json`` is run by `tokenizers` as it stands;
+* ``tokenizer.json`` is run by `tokenizers` unchanged;
 * ``tokenizer.model`` of Gemma's kind (BPE, no normaliser, no dummy prefix) is
   turned into the same fast tokenizer. SentencePiece itself would differ on odd
   texts: it spells out special tokens (``'<eos>'`` is one id here), it lets
@@ -45,7 +45,7 @@ class FGCLIP2Tokenizer:
 
     The text tower reads its last position and was trained without an attention
     mask, so padding to exactly 64 (or 196) is part of the model, and there is
-    no mask to ask for or to pass.
+    no mask to request or to pass.
 
     Args:
         engine: what splits a text, without special tokens.
@@ -67,8 +67,8 @@ class FGCLIP2Tokenizer:
             ids = [engine.token_to_id(name) for name in ('<pad>', '<eos>')]
             self.vocab_size = engine.get_vocab_size()
         else:
-            found = (engine.pad_id(), engine.eos_id())
-            ids = [index if index >= 0 else None for index in found]
+            special_ids = (engine.pad_id(), engine.eos_id())
+            ids = [index if index >= 0 else None for index in special_ids]
             self.vocab_size = engine.get_piece_size()
         self.pad_id = PAD_ID if ids[0] is None else ids[0]
         self.eos_id = EOS_ID if ids[1] is None else ids[1]
@@ -156,7 +156,7 @@ class FGCLIP2Tokenizer:
                 text.encode()
             except UnicodeEncodeError as error:
                 raise ValueError(
-                    f'text {index} is no valid Unicode: {_shorten(text)}; decode its '
+                    f'text {index} is not valid Unicode: {_shorten(text)}; decode its '
                     'bytes as UTF-8'
                 ) from error
         texts = [text.lower() for text in texts]
@@ -235,7 +235,7 @@ def _gemma_tokenizer(names: list[str], types: list[int]) -> Tokenizer:
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """(number, value) of a protocol buffer message's fields, in file order.
 
-    Written out because the protobuf package is no requirement.
+    Written out because the protobuf package is not a requirement.
     Reference: https://protobuf.dev/programming-guides/encoding/
     """
     at = 0
@@ -255,7 +255,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """Variable-length integer at a position, and the position behind it."""
+    """Variable-length integer at a position, and the position after it."""
     value = shift = 0
     while message[at] & 0x80:
         value |= (message[at] & 0x7F) << shift

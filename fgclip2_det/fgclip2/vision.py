@@ -1,4 +1,4 @@
-"""Vision tower: patches of any grid in, tokens and a global embedding out."""
+"""Vision tower: tokens and a global embedding from patches of any grid."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class VisionTower(nn.Module):
         config: sizes.
 
     Attributes:
-        window_size: 0, or the side in patches of the windows that blocks beside
+        window_size: 0, or the side in patches of the windows that blocks other than
             ``encoder.global_blocks`` attend in. The dense head sees the whole grid.
 
     Example:

@@ -1,4 +1,4 @@
-"""Grids of patches cut into square windows that attend each by itself."""
+"""Window attention: partition of patch grids into square windows."""
 
 from __future__ import annotations
 

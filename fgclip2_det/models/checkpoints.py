@@ -1,4 +1,4 @@
-"""Whole, fitting checkpoints: what MMEngine would find out too late or not at all."""
+"""Reading of checkpoints, with checks that MMEngine makes too late or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +11,13 @@ from fgclip2_det.fgclip2.checkpoint import check_finite
 
 
 def read_checkpoint(path: Path | str) -> dict:
-    """A checkpoint on the CPU; ``compat`` keeps MMEngine from unpickling it.
+    """Load a checkpoint on the CPU; ``compat`` keeps MMEngine from unpickling it.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is cut short, holds objects that only unpickling
-            could load, or is no checkpoint. Both name the newest whole neighbour.
+        ValueError: if the file is truncated, holds objects that only unpickling could
+            load, or is not a checkpoint. Both errors name the newest complete
+            checkpoint of the folder.
     """
     path = Path(path)
     if not path.is_file():
@@ -27,17 +28,17 @@ def read_checkpoint(path: Path | str) -> dict:
         raise ValueError(f'{error}{_hint(path)}') from error
     if not isinstance(checkpoint, Mapping):
         raise ValueError(
-            f'{path} is no checkpoint: expected a dict, found {type(checkpoint)}'
+            f'{path} is not a checkpoint: expected a dict, found {type(checkpoint)}'
         )
     if not isinstance(checkpoint.get('state_dict', checkpoint), Mapping):
-        raise ValueError(f'{path} is no checkpoint: its state_dict is no dict')
+        raise ValueError(f'{path} is not a checkpoint: its state_dict is not a dict')
     if not isinstance(checkpoint.get('meta', {}), Mapping):
-        raise ValueError(f'{path} is no checkpoint of a training: its meta is no dict')
+        raise ValueError(f'{path} is not a training checkpoint: its meta is not a dict')
     return checkpoint
 
 
 def newest_checkpoint(folder: Path | str) -> Path | None:
-    """The newest checkpoint in a folder that can be resumed, None without any."""
+    """The newest checkpoint in a folder that can be resumed; None if there is none."""
     files = [path for path in Path(folder).glob('*.pth') if path.is_file()]
     saved = sorted(files, key=lambda p: p.stat().st_mtime)
     for path in reversed(saved):
@@ -53,15 +54,15 @@ def newest_checkpoint(folder: Path | str) -> Path | None:
 def check_weights(
     model: nn.Module, weights: Mapping[str, Tensor], source: Path | str
 ) -> None:
-    """Refuse weights of another model, which MMEngine loads with a mere warning.
+    """Raise for weights of another model, which MMEngine loads with a warning only.
 
     Args:
         model: built from the config.
-        weights: name to tensor; entries that the model lacks are let through.
-        source: where they come from, for the message.
+        weights: name -> tensor; entries that the model lacks are ignored.
+        source: name of their source, for the message.
 
     Raises:
-        ValueError: naming the first parameter that is absent or shaped otherwise.
+        ValueError: naming the first parameter that is missing or of another shape.
     """
     if not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f'{source} holds no weights; expected name -> tensor')
@@ -70,12 +71,12 @@ def check_weights(
     model = model.module if is_model_wrapper(model) else model
     parameters = {name for name, _ in model.named_parameters()}
     for name, own in model.state_dict().items():
-        found = weights.get(name)
-        if found is None:
+        loaded = weights.get(name)
+        if loaded is None:
             wrong.append(f'{name} is missing')
-        elif name in parameters and own.shape != found.shape:  # names may change
+        elif name in parameters and own.shape != loaded.shape:  # names may change
             wrong.append(
-                f'{name} is {tuple(found.shape)} there, {tuple(own.shape)} here'
+                f'{name} is {tuple(loaded.shape)} there, {tuple(own.shape)} here'
             )
     if wrong:
         raise ValueError(

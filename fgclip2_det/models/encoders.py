@@ -1,4 +1,4 @@
-"""Which encoder a config means: released weights, or random ones of a size."""
+"""Encoders from configs: released weights, or random weights of a given size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class-wise NMS that is exact for any number of names and any size of picture."""
+"""Class-wise NMS that is exact for any number of classes and any image size."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _AT_ONCE = 512  # boxes whose overlaps are compared in one matrix
 def nms_by_label(
     boxes: Tensor, scores: Tensor, labels: Tensor, nms_cfg: Mapping | None
 ) -> tuple[Tensor, Tensor]:
-    """NMS among the boxes of each label: what ``mmcv.ops.batched_nms`` stands for.
+    """NMS within each label, as ``mmcv.ops.batched_nms`` approximates it.
 
-    mmcv moves the boxes of label k by k times the largest coordinate and runs one NMS.
-    In float32 the moved boxes lose their fractions, and then whole pixels: at label
-    12,999 of a 1,024 pixel picture coordinates are multiples of 1, and boxes with
-    negative coordinates reach into their neighbours' labels. Here nothing is moved.
+    mmcv shifts the boxes of label k by k times the largest coordinate and runs one NMS.
+    In float32 the shifted boxes lose their fractions, and then whole pixels: at label
+    12,999 of a 1,024 pixel image coordinates are multiples of 1, and boxes with
+    negative coordinates overlap those of the previous label. Here nothing is shifted.
 
     Args:
         boxes: (n, 4) xyxy.

@@ -1,4 +1,4 @@
-"""Scores of existing detections, made anew with the encoder's similarities."""
+"""Re-scoring of existing detections with the encoder's region-text similarities."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Rescored:
     """Detections of one image after fusion.
 
     Attributes:
-        source: (m,) int64, the given row that each result's box is from.
+        source: (m,) int64, index of the input row that each result's box is from.
         labels: (m,) int64.
         scores: (m,) float32, fused.
-        det_scores: (m,) float32, the detector's score of that box and label; what the
-            fusion was given.
+        det_scores: (m,) float32, the detector's score of that box and label, as passed
+            to the fusion rule.
     """
 
     source: Tensor
@@ -36,44 +36,44 @@ class Rescored:
 
 
 class PredictionRescorer:
-    """Fuses any detector's boxes with region-text similarities, without training.
+    """Fuses any detector's scores with region-text similarities, without training.
 
-    An image is encoded once, all its distinct boxes are pooled at once, and one product
-    compares them with the whole vocabulary. Boxes that reach beyond the border are
-    pooled within it; everything else sees them as they are.
+    An image is encoded once, all its distinct boxes are pooled at once, and one matrix
+    product compares them with the whole vocabulary. Boxes that cross the image border
+    are clipped for pooling only.
 
-    ``mode`` says what is fused. Boxes are the same when their four numbers are.
+    ``mode`` selects what is fused. Boxes with equal coordinates count as one box.
 
     - 'keep': each row's score with the similarity of its own label. Rows, labels and
-      order stay; a wrong label stays wrong.
-    - 'box': the best score of each box with the similarity of every name; the best
-      names are the new labels, the detector's are dropped.
-    - 'joint': the score of each box and label with that label's similarity, ``floor``
-      for labels that the detector did not give to the box, or with less.
+      order are kept, so a wrong label stays wrong.
+    - 'box': the best score of each box with the similarity of every class; the best
+      classes become the labels, and the detector's labels are dropped.
+    - 'joint': the score of each box and label with that label's similarity; labels
+      that the detector did not assign to the box, or with less, count as ``floor``.
 
-    In 'box' and 'joint' several boxes of one object can come to the same label:
-    ``nms_iou`` removes all but the best of them. A detector that asks for its names
-    in chunks finds an object once a chunk, each time with the scores of that chunk
-    alone: ``merge_iou`` makes one box of them that has all the scores.
+    In 'box' and 'joint' several boxes of one object can get the same label: ``nms_iou``
+    removes all but the best of them. A detector that processes its class names in
+    chunks finds an object once per chunk, each time with the scores of that chunk only:
+    ``merge_iou`` merges these boxes into one that has all the scores.
 
     Args:
         encoder: with an image tower.
         class_embeds: (C, D) of the vocabulary, L2-normalised.
         fusion: a rule of :mod:`fgclip2_det.models.fusion`.
         mode: see above.
-        is_base: (C,) bool, for rules that tell base from novel.
-        labels_per_box: of 'box' and 'joint'. FG-CLIP 2 takes the best one.
-        floor: the least score that a box has for a label, of 'joint': what the
-            detector did not give never ranks above what it gave.
-        nms_iou: IoU above which the lower of two boxes of one label goes; None for no
-            NMS.
-        merge_iou: IoU above which boxes count as the highest scored of them, whatever
-            their labels; None to merge equal boxes only.
-        max_per_image: best rows of 'box' and 'joint' alone; None for all.
-        max_num_patches: of the image; 'auto' as the released processor.
+        is_base: (C,) bool, for rules that treat base and novel classes differently.
+        labels_per_box: labels per box in 'box' and 'joint'; FG-CLIP 2 takes the best.
+        floor: lowest detector score of a box for any label, in 'joint': a label that
+            the detector did not assign never ranks above one that it assigned.
+        nms_iou: IoU above which the lower-scored of two boxes of one label is removed;
+            None for no NMS.
+        merge_iou: IoU above which boxes are merged into the highest-scored of them,
+            whatever their labels; None to merge equal boxes only.
+        max_per_image: number of best rows kept in 'box' and 'joint'; None for all.
+        max_num_patches: patch budget of the image; 'auto' as in the released processor.
 
     Raises:
-        ValueError: for options that are none of these.
+        ValueError: for invalid options.
 
     Example:
         >>> encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
@@ -142,8 +142,8 @@ class PredictionRescorer:
             labels: (n,) in 0 .. C - 1.
 
         Raises:
-            ValueError: for lengths, scores or labels that do not fit, and what
-                :meth:`FGCLIP2.region_features` refuses.
+            ValueError: for invalid lengths, scores or labels, and the errors of
+                :meth:`FGCLIP2.region_features`.
         """
         bboxes = torch.as_tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
         scores = torch.as_tensor(scores, dtype=torch.float32).reshape(-1)
@@ -199,11 +199,11 @@ class PredictionRescorer:
             det = det.view_as(cosines)
         fused = self.fusion(det, cosines, self.is_base, **whole)
         best, names = fused.topk(self.labels_per_box, dim=1)
-        found = torch.arange(len(boxes))[:, None].expand_as(names).flatten()
+        box_index = torch.arange(len(boxes))[:, None].expand_as(names).flatten()
         best, names = best.flatten(), names.flatten()
-        keep = self._best(boxes[found], best, names)
-        found, names = found[keep], names[keep]
-        return Rescored(source[found], names, best[keep], det[found, names])
+        keep = self._best(boxes[box_index], best, names)
+        box_index, names = box_index[keep], names[keep]
+        return Rescored(source[box_index], names, best[keep], det[box_index, names])
 
     def _best(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
         """Rows to keep, the highest score first."""
@@ -237,7 +237,7 @@ class PredictionRescorer:
 
 
 def clip_boxes(boxes: Tensor, image_size: Tensor) -> Tensor:
-    """What of each box lies in its picture; boxes wholly outside stay as they are.
+    """Boxes clipped to the image; boxes wholly outside it are not changed.
 
     Args:
         boxes: (k, 4) xyxy.

@@ -1,4 +1,4 @@
-"""Sampling of regions that does not depend on how images are shared out."""
+"""Sampling of regions that does not depend on how images are split over processes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor
 
 @TASK_UTILS.register_module()
 class OpenVocabSeededSampler(RandomSampler):
-    """``RandomSampler`` whose draws follow from seed, iteration and image.
+    """``RandomSampler`` whose samples depend on seed, iteration and image only.
 
-    MMDetection's draws from one stream a process, so what an image gets depends on the
-    images before it, and two processes never train as one does. Here the iteration and
-    the image's ground truth choose the draws: with equal batches all of it is equal.
+    MMDetection's sampler draws from one random stream per process, so an image's
+    samples depend on the images before it, and two processes never train like one.
+    Here iteration and ground truth determine the samples: equal batches get equal ones.
 
     Args:
-        seed: another number, other draws.
-        kwargs: of ``RandomSampler``.
+        seed: seed of the samples.
+        kwargs: arguments of ``RandomSampler``.
 
     Example:
         >>> sampler = dict(type='OpenVocabSeededSampler', num=512, pos_fraction=0.25)
@@ -45,6 +45,6 @@ class OpenVocabSeededSampler(RandomSampler):
         return super().sample(assign_result, pred_instances, gt_instances, **kwargs)
 
     def random_choice(self, gallery: Tensor, num: int) -> Tensor:
-        """``num`` different ones of the (N,) indices in ``gallery``."""
+        """``num`` distinct elements of the (N,) indices ``gallery``."""
         order = torch.randperm(len(gallery), generator=self._generator)
         return gallery[order[:num].to(gallery.device)]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fgclip2_det.fgclip2.picture import open_picture, upright
+from fgclip2_det.fgclip2.image import open_image, upright
 
 _SIDE = 8
 _DRAFT = (
@@ -34,7 +34,7 @@ def difference_hash(path: Path | str) -> np.ndarray | None:
     Raises:
         ValueError: naming the file, if it cannot be read.
     """
-    with open_picture(path) as image:
+    with open_image(path) as image:
         image.draft('L', _DRAFT)
         grey = upright(image).convert('L')
     small = grey.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX)

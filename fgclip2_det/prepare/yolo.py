@@ -11,7 +11,7 @@ from reprlib import repr as short_repr
 
 import yaml
 
-from fgclip2_det.fgclip2.picture import read_header
+from fgclip2_det.fgclip2.image import read_header
 from fgclip2_det.io.json_stream import check_file, coco_pieces, write_text_pieces
 from fgclip2_det.io.text import read_text
 

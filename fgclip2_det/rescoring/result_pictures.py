@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mmengine.logging import print_log
 from tqdm import tqdm
 
-from fgclip2_det.fgclip2.picture import TURNED_BY_OPENCV, describe_sizes, read_header
+from fgclip2_det.fgclip2.image import TURNED_BY_OPENCV, describe_sizes, read_header
 
 if TYPE_CHECKING:
     from fgclip2_det.coco.predictions import Predictions

@@ -1,4 +1,4 @@
-"""Pictures of detections, with names in English and Chinese."""
+"""Drawing of detections, with names in English and Chinese."""
 
 from .draw import class_color, contact_sheet, draw_detections
 

@@ -1,4 +1,4 @@
-"""Draw boxes with label plates; lay pictures out on one sheet."""
+"""Drawing of boxes with labels, and contact sheets of several images."""
 
 import colorsys
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fgclip2_det.fgclip2.picture import upright
+from fgclip2_det.fgclip2.image import upright
 
 FONT = (
     Path(__file__).resolve().parents[1]
@@ -33,11 +33,10 @@ def draw_detections(
     min_size: int = 0,
     title: str = '',
 ) -> Image.Image:
-    """Boxes in one colour per class name, each with a plate 'name score'.
+    """Draw boxes in one colour per class name, each with a label 'name score'.
 
-    Lines and letters grow with the picture. A plate stays inside the picture and
-    moves aside where another one lies; a character that the font lacks shows as an
-    empty box.
+    Line width and font size scale with the image. Labels stay inside the image and
+    avoid each other; a character that the font lacks is drawn as an empty box.
 
     Args:
         image: PIL image, or (h, w, 3) uint8 RGB. The image is made upright and 8-bit,
@@ -48,19 +47,20 @@ def draw_detections(
         scores: (N,) or None for boxes without a score (ground truth).
         score_thr: boxes that score lower are left out.
         max_boxes: of the rest, how many of the best are drawn.
-        min_size: smaller pictures are enlarged until the longer side has it (pixels).
-        title: words in the picture's upper left corner.
+        min_size: length in pixels to which the longer side of a smaller image is
+            enlarged.
+        title: text in the upper left corner of the image.
 
     Returns:
         RGB image, (h, w) as given unless ``min_size`` enlarged it.
 
     Raises:
-        ValueError: if counts differ, a box is not finite or the image is no RGB image.
+        ValueError: if counts differ, a box is not finite or the image is not RGB.
 
     Example:
-        >>> picture = draw_detections(np.zeros((96, 160, 3), np.uint8),
-        ...                           [[10, 10, 80, 60]], ['黑猫'], [0.9])
-        >>> picture.size
+        >>> image = draw_detections(np.zeros((96, 160, 3), np.uint8),
+        ...                         [[10, 10, 80, 60]], ['黑猫'], [0.9])
+        >>> image.size
         (160, 96)
     """
     image = _to_pil(image)
@@ -91,18 +91,18 @@ def draw_detections(
 def contact_sheet(
     images: Sequence[Image.Image], columns: int = 2, *, gap: int = 8
 ) -> Image.Image:
-    """Pictures in rows of equal cells, each centred on its cell.
+    """Images in rows of equal cells, each centred in its cell.
 
     Args:
         images: one or more PIL images of any sizes.
-        columns: pictures beside each other.
+        columns: number of images in a row.
         gap: pixels between cells and around them.
 
     Returns:
         RGB image on a light background.
 
     Raises:
-        ValueError: if there is no picture or no column.
+        ValueError: if there is no image or no column.
     """
     if not images or columns < 1:
         raise ValueError(
@@ -124,7 +124,7 @@ def contact_sheet(
 
 
 def class_color(text: str) -> Color:
-    """The (r, g, b) colour of a class name: the same in every run and picture."""
+    """The (r, g, b) colour of a class name: the same in every run and image."""
     digest = hashlib.sha1(text.encode()).digest()
     hue = int.from_bytes(digest[:4], 'big') / 2**32
     saturation, value = 0.6 + digest[4] / 255 * 0.35, 0.8 + digest[5] / 255 * 0.2

@@ -1,4 +1,4 @@
-"""What is doubtful about a vocabulary, before a detector is run with it."""
+"""Checks of a vocabulary with an encoder: long prompts and near-synonyms."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def check_vocabulary(
     cache_dir: str | os.PathLike | None = None,
     threshold: float = 0.95,
 ) -> list[Finding]:
-    """Findings of :func:`check_names`, and with an encoder two more.
+    """Findings of :func:`check_names` and, with an encoder, of two more kinds.
 
-    - long: a prompt that has more tokens than the encoder reads;
+    - long: a prompt with more tokens than the encoder reads;
     - near-synonym: two classes whose embeddings are closer than ``threshold``.
 
     Args:
         vocabulary: C classes.
         encoder: a model, folder or hub id; its tokenizer and its text tower.
-        embeds: (C, D) L2-normalised, in place of the encoder's own.
+        embeds: (C, D), L2-normalised, instead of the encoder's.
         cache_dir: of ``Vocabulary.embed``.
         threshold: cosine, in -1 ... 1.
 
     Raises:
-        ValueError: ``embeds`` of another vocabulary.
+        ValueError: if the number of ``embeds`` is not that of the classes.
     """
     findings = check_names(vocabulary.aliases)
     long = [] if encoder is None else _long(vocabulary, TextSource(encoder))
@@ -72,8 +72,8 @@ def _long(vocabulary: Vocabulary, source: TextSource) -> list[Finding]:
 
 
 def _may_be_long(prompt: str, source: TextSource) -> bool:
-    """Whether it is worth counting: no token stands for less than a byte, and a
-    space before the text and EOS may come on top."""
+    """Whether the tokens need counting: a token covers at least one byte, plus a
+    leading space and EOS."""
     return len(prompt.encode()) >= source.max_tokens - 1
 
 

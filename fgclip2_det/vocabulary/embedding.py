@@ -29,13 +29,13 @@ _FOLDERS: dict[tuple | None, str] = {}  # states of a folder's files -> fingerpr
 
 
 class TextSource:
-    """A text tower: a live encoder, or a folder that is loaded when it must be.
+    """A text tower: an encoder in memory, or a folder that is loaded on first use.
 
     Args:
-        encoder: with a text tower and a tokenizer; or a folder, or a hub id.
+        encoder: model with a text tower and a tokenizer; or a folder, or a hub id.
 
     Raises:
-        ValueError: a folder without FG-CLIP 2's text tower or without a tokenizer.
+        ValueError: if there is no text tower of FG-CLIP 2 or no tokenizer.
     """
 
     def __init__(self, encoder: FGCLIP2 | str | os.PathLike) -> None:
@@ -96,7 +96,7 @@ class TextSource:
 
 
 def fingerprint(encoder: FGCLIP2 | str | os.PathLike) -> str:
-    """Digest of all that text embeddings depend on, without running or loading it.
+    """Digest of everything that text embeddings depend on, without running the model.
 
     It covers every byte of the text tower and its heads, their dtypes, the text
     tower's config and the tokenizer file's bytes. A folder and the float32 model
@@ -244,8 +244,8 @@ def _write_cache(path: Path, key: str, embeds: Tensor) -> None:
 def _read_cache(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
     try:
         with safe_open(path, framework='pt') as file:
-            found = (file.metadata() or {}).get('key')
-            embeds = file.get_tensor('text_embeds') if found == key else None
+            stored_key = (file.metadata() or {}).get('key')
+            embeds = file.get_tensor('text_embeds') if stored_key == key else None
     except (SafetensorError, OSError) as error:
         raise ValueError(f'{path} is cut short or damaged ({error}); delete it') from (
             error

@@ -1,4 +1,4 @@
-"""What is doubtful about class names, before an encoder is asked."""
+"""Checks of class names that need no encoder: duplicates, plurals, underscores."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _IRREGULAR = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One doubtful thing.
+    """One problem of a vocabulary.
 
     Args:
         kind: 'duplicate', 'shared', 'plural', 'underscore', 'long' or
             'near-synonym'.
-        names: those it is about, as they were given.
+        names: the names concerned, as given.
         message: one sentence.
     """
 
@@ -33,11 +33,11 @@ class Finding:
 
 
 def check_names(aliases: Sequence[Sequence[str]]) -> list[Finding]:
-    """What the names alone tell.
+    """Findings that need the names alone.
 
-    - duplicate: two classes with the same name but for case, width, spaces, hyphens
-      and the like; or a class with the same alias but for case, spaces' number and
-      underscores;
+    - duplicate: two classes whose names differ only in case, character width, spaces,
+      hyphens and the like; or two aliases of a class that differ only in case, number
+      of spaces and underscores;
     - shared: an alias of one class is a name of another (滑雪板, skis and snowboard);
     - plural: the name of one class is the plural of another's;
     - underscore: prompts write it as a space; one finding for all such names.
@@ -54,13 +54,13 @@ def _equal(aliases: Sequence[Sequence[str]]) -> list[Finding]:
         for place, name in enumerate(names):
             owners.setdefault(_squeeze(name), []).append((label, place, name))
     findings = []
-    for found in owners.values():
-        names = tuple(name for _, _, name in found)
-        labels = sorted({label for label, _, _ in found})
+    for uses in owners.values():
+        names = tuple(name for _, _, name in uses)
+        labels = sorted({label for label, _, _ in uses})
         listed = ', '.join(map(repr, names))
         if len(labels) > 1:
             classes = ', '.join(f'{k} ({aliases[k][0]!r})' for k in labels)
-            first = all(place == 0 for _, place, _ in found)
+            first = all(place == 0 for _, place, _ in uses)
             what = 'are one name' if first else 'name more than one class'
             findings.append(
                 Finding(

@@ -1,6 +1,6 @@
 """Class lists of public data sets, in label order.
 
-``lists/README.md`` names the sources. The lists and what they have:
+``lists/README.md`` names the sources. The lists:
 
 =============  =====  =======================================================
 name           size   besides English names
@@ -14,9 +14,9 @@ name           size   besides English names
 ``openimages`` 500    nothing
 =============  =====  =======================================================
 
-A Chinese name is the one that RAM's bilingual tag list gives for the English name or
-one of its aliases, or our own translation where that list lacks the name, means
-something else by it, or would give two classes one name.
+A Chinese name is that of RAM's bilingual tag list for the English name or one of its
+aliases, or our own translation where that list lacks the name, uses it in another
+sense, or would give two classes the same name.
 """
 
 from __future__ import annotations

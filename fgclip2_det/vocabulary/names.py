@@ -25,7 +25,7 @@ LANGUAGES = ('en', 'zh', 'both', 'mixed')
 def parts_of(
     names: Sequence[str], parts: Mapping[str, Sequence[str]] | None
 ) -> dict[str, Sequence[str]]:
-    """Of a table of parts, those that ``Vocabulary(names)`` takes."""
+    """The entries of a table of parts that ``Vocabulary(names)`` accepts."""
     known = {normalize_name(name) for name in names if isinstance(name, str)}
     return {
         n: texts for n, texts in (parts or {}).items() if normalize_name(n) in known
@@ -40,7 +40,7 @@ def read_texts(texts: str) -> list[list[str]]:
             :func:`parse_texts`, each with its aliases as 'sofa|couch'.
 
     Raises:
-        ValueError: what these two refuse, and a path that leads to no file.
+        ValueError: the errors of these two, and a path to a missing file.
     """
     path = texts.strip()
     if _is_path(path) and os.path.isfile(path):
@@ -72,7 +72,7 @@ def read_names_file(path: str | os.PathLike) -> list[list[str]]:
     """Aliases of C classes from a UTF-8 text file.
 
     One class a line, its aliases separated by '|'. Empty lines and lines that begin
-    with '#' say nothing.
+    with '#' are ignored.
 
     Raises:
         ValueError: no such file, no UTF-8, no names, or an empty alias.
@@ -120,7 +120,8 @@ def read_coco_names(
         splits = [c.get('split') for c in categories]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f'{path} is no COCO annotation file with categories ({error!r}); expected '
+            f'{path} is not a COCO annotation file with categories ({error!r}); '
+            'expected '
             "{'categories': [{'id': 1, 'name': 'cat'}, ...]}"
         ) from error
     whole = None not in splits
@@ -140,7 +141,7 @@ def read_coco_names(
 
 
 def pick_names(english: Sequence[str], chinese: str | None, language: str) -> list[str]:
-    """Aliases of one class in the language that is asked for.
+    """Aliases of one class in the requested language.
 
     Args:
         english: the name and its aliases.

@@ -1,4 +1,4 @@
-"""Words of other data sets for the same class."""
+"""Synonyms of class names: what other data sets call the same class."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _VOC_WORDS = {
 
 
 def squeeze(name: str) -> str:
-    """What makes names of detectors equal: as in a vocabulary, and without spaces."""
+    """A name normalised as in a vocabulary, and without spaces."""
     return normalize_name(name).replace(' ', '').replace('-', '')
 
 
 def synonyms_of(name: str) -> list[str]:
-    """Other words for a class of COCO, squeezed; none for other names."""
+    """Synonyms of a COCO class, squeezed; none for other names."""
     own = squeeze(name)
     return [other for other in _groups().get(own, ()) if other != own]
 
@@ -49,18 +49,18 @@ def match_names(
 ) -> list[str | None]:
     """The known name of each class: its own, one of its aliases, or a synonym.
 
-    A known name serves one class; equal names come before aliases, these before
-    synonyms.
+    A known name is matched to one class at most; equal names take precedence over
+    aliases, and these over synonyms.
 
     Args:
         aliases: C lists of names.
-        known: names that there are, e.g. a detector's.
+        known: names to match against, for example a detector's.
 
     Returns:
-        C entries of ``known``, None where no name fits.
+        C entries of ``known``, None where no name matches.
     """
     owners = {squeeze(name): name for name in reversed(known)}
-    found: list[str | None] = [None] * len(aliases)
+    matches: list[str | None] = [None] * len(aliases)
     ways = (
         lambda names: [squeeze(names[0])],
         lambda names: [squeeze(name) for name in names[1:]],
@@ -68,8 +68,8 @@ def match_names(
     )
     for way in ways:
         for label, names in enumerate(aliases):
-            words = way(names) if found[label] is None else ()
+            words = way(names) if matches[label] is None else ()
             word = next((word for word in words if word in owners), None)
             if word is not None:
-                found[label] = owners.pop(word)
-    return found
+                matches[label] = owners.pop(word)
+    return matches

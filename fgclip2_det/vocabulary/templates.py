@@ -1,4 +1,4 @@
-"""Prompt templates: one name in, several phrasings out."""
+"""Prompt templates: several phrasings of each class name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class names written in a row, as on a command line."""
+"""Parsing of class names in one string, as on a command line."""
 
 import re
 from collections.abc import Iterator
@@ -38,14 +38,15 @@ def parse_texts(texts: str) -> list[str]:
     """Names of a string such as ``'black cat. St. Bernard. 白色杯子'``.
 
     A name ends with '.', ',', ';', '。', '，', '；', '、' or a line break. A full stop
-    ends it only before a blank, beside a Chinese character or at the end of the
+    ends it only before white space, next to a Chinese character or at the end of the
     string, and not after a digit or an abbreviation ('2.5 l bottle', 'U.S. flag',
-    'no. 5 jersey'; use another sign after a number: 'boeing 747; cat'). What stands in
-    quotes at the beginning of a name is kept whole, as all between Chinese or curly
-    quotes: '"salt, pepper"'; quotes around a whole name are taken off.
+    'no. 5 jersey'; use another separator after a number: 'boeing 747; cat'). Text in
+    quotes at the beginning of a name is not split, nor is any text in Chinese or curly
+    quotes: '"salt, pepper"'; quotes around a whole name are removed.
 
     Raises:
-        ValueError: if no name is left, or a name begins with a quote that has no end.
+        ValueError: if there is no name, or a name begins with a quote that is not
+            closed.
     """
     names = [_strip(part) for part in _split(texts)]
     names = [name for name in names if name]
@@ -76,7 +77,7 @@ def _split(texts: str) -> Iterator[str]:
 
 
 def _ends(texts: str, start: int, run: re.Match) -> bool:
-    """Whether a run of full stops ends the name that began at ``start``."""
+    """Whether a sequence of full stops ends the name that begins at ``start``."""
     before, after = texts[start : run.start()], texts[run.end() : run.end() + 80]
     beside = before[-1:] + after[:1]
     if after and not after[0].isspace() and not _CHINESE.search(beside):
@@ -94,15 +95,15 @@ def _is_abbreviation(before: str, after: str) -> bool:
 
 
 def _closing(texts: str, place: int) -> int:
-    """Place of the quote that closes the one at ``place``.
+    """Position of the quote that closes the one at ``place``.
 
-    A straight or single one closes before a blank, a separator or the end. A single
-    one that nothing closes is an apostrophe, as in ``'90s car``.
+    A straight or single quote closes before white space, a separator or the end. A
+    single quote that is never closed is an apostrophe, as in ``'90s car``.
     """
     quote = texts[place]
-    found = _CLOSING[quote].search(texts, place + 1)
-    if found:
-        return found.start()
+    match = _CLOSING[quote].search(texts, place + 1)
+    if match:
+        return match.start()
     if quote in "'‘":
         return place
     raise ValueError(
@@ -112,7 +113,7 @@ def _closing(texts: str, place: int) -> int:
 
 
 def _strip(name: str) -> str:
-    """Without blanks, the last full stop, and quotes around all of it."""
+    """Strip white space, the last full stop, and quotes around the whole name."""
     name = name.strip()
     run = re.search(r'[.．…]+$', name)
     if run and not _is_abbreviation(name[: run.start()], ''):

@@ -44,23 +44,23 @@ class Vocabulary:
         templates: a named set ('raw', 'photo', 'imagenet80', 'chinese') or a list of
             strings with '{}'. None: a detector's own, 'raw' elsewhere.
         novel_classes: names without boxes in training; the others are base.
-        base_classes: the base names instead, if that is shorter to say. Where neither
-            is given, ``is_base`` is None, and for a detector the names that it was
-            trained on are base.
-        check: warn, once, of what ``check_names`` finds in the names.
+        base_classes: the base names instead of the novel ones. If neither is given,
+            ``is_base`` is None, and a detector takes the names that it was trained on
+            as base.
+        check: warn once about the findings of ``check_names``.
         parts: texts that a name is composed of, ``{'white rook': ['white', 'rook']}``;
-            names may share them. The mean of their embeddings then stands for the
-            name, so that what training learns of a part serves every name that has
-            it. Names without parts are embedded as ever. None: a detector's own parts,
-            where it has some.
+            names may share them. The name is then embedded as the mean of its parts,
+            so that what training learns about a part applies to every name that has
+            it. Names without parts are embedded as usual. None: the detector's own
+            parts, if it has any.
 
     Attributes:
         is_base: (C,) bool, or None without a split.
 
     Raises:
-        ValueError: no names, an empty name, names equal up to case, spaces and
-            underscores, a split or parts that name unknown classes, parts that are
-            no list of texts.
+        ValueError: for no names, an empty name, names that are equal up to case,
+            spaces and underscores, a split or parts with unknown classes, or parts
+            that are not a list of strings.
 
     Example:
         >>> vocabulary = Vocabulary(['cat', '狗', ['sofa', 'couch']])
@@ -116,7 +116,7 @@ class Vocabulary:
             templates: see the class.
 
         Raises:
-            ValueError: no such list or language, or no Chinese names.
+            ValueError: if there is no such list or language, or no Chinese names.
         """
         given = load_list(name)
         entries = given.entries(language, aliases)
@@ -131,10 +131,10 @@ class Vocabulary:
 
         Args:
             path: UTF-8 text, e.g. with the line ``sofa | couch | 沙发``.
-            options: of the class, but for its names.
+            options: arguments of the class other than its names.
 
         Raises:
-            ValueError: an unreadable or empty file; see also the class.
+            ValueError: if the file is unreadable or empty; see also the class.
         """
         return cls(read_names_file(path), **options)
 
@@ -148,17 +148,17 @@ class Vocabulary:
     ) -> Vocabulary:
         """The categories of a COCO or LVIS annotation file, in the file's order.
 
-        If all of them have a ``split``, it tells the novel ones, and those of split
-        'unused' are left out.
+        If all of them have a ``split``, it defines the novel classes, and categories
+        of split 'unused' are left out.
 
         Args:
             ann_file: JSON with ``categories``.
             language: as in :meth:`from_list_name`; Chinese is ``name_zh``.
             aliases: with the categories' ``synonyms``.
-            options: of the class, but for its names.
+            options: arguments of the class other than its names.
 
         Raises:
-            ValueError: no such file, or a name that is missing; see also the class.
+            ValueError: if the file or a name is missing; see also the class.
         """
         entries, novel = read_coco_names(ann_file, language, aliases)
         if 'base_classes' not in options:
@@ -257,11 +257,11 @@ class Vocabulary:
         trained_classes: Sequence[str],
         parts: Mapping[str, Sequence[str]] | None = None,
     ) -> Vocabulary:
-        """This vocabulary, with a detector's answers to what was left open.
+        """This vocabulary, with a detector's settings for what was left open.
 
         Args:
-            templates: of its prompts.
-            trained_classes: names that it had boxes of; they are base, others novel.
+            templates: prompt templates of the detector.
+            trained_classes: names with boxes in training; they are base, others novel.
             parts: of names, whether or not they are in this vocabulary.
 
         Returns:
@@ -282,12 +282,12 @@ class Vocabulary:
 
     @property
     def base_classes(self) -> list[str] | None:
-        """Names that training has boxes of; None without a split."""
+        """Names with boxes in training; None without a split."""
         return self._of_split(True)
 
     @property
     def novel_classes(self) -> list[str] | None:
-        """Names that are only tested; None without a split."""
+        """Names without boxes in training; None without a split."""
         return self._of_split(False)
 
     def _of_split(self, base: bool) -> list[str] | None:
@@ -303,8 +303,8 @@ class Vocabulary:
         return torch.arange(len(self)).repeat_interleave(counts)
 
     def prompts(self) -> list[list[str]]:
-        """Texts of every class: aliases (or parts) x templates, lower-cased as the
-        tokenizer does, underscores and blanks of any sort as single spaces."""
+        """Texts of every class: aliases (or parts) x templates, lower-cased as by the
+        tokenizer, underscores and white space replaced by single spaces."""
         return [
             [
                 prompt

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fgclip2_det.fgclip2 import FGCLIP2, ImageBatch, load_image, separable_roi_align
-from fgclip2_det.fgclip2.picture import describe_sizes, read_header
+from fgclip2_det.fgclip2.image import describe_sizes, read_header
 from fgclip2_det.fgclip2.preprocess import patch_budget
 from fgclip2_det.vocabulary import Vocabulary
 

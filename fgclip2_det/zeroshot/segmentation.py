@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgclip2_det.fgclip2.picture import open_picture
+from fgclip2_det.fgclip2.image import open_image
 from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary import load_list
 
@@ -59,7 +59,7 @@ def read_label_map(path: Path, scheme: Scheme) -> Tensor:
         ValueError: naming the file: unreadable, of another type, or with a number
             that is no class.
     """
-    with open_picture(path, 'label map') as opened:
+    with open_image(path, 'label map') as opened:
         mode, values = opened.mode, np.array(opened)
     if mode not in _MODES or values.ndim != 2:
         raise ValueError(

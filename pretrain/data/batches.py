@@ -1,4 +1,4 @@
-"""How records of one language are cut into batches, and batches into shares."""
+"""Division of one language's records into global batches and per-process shares."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Samples to a batch of tensors."""
+"""Collation of samples into a batch of tensors."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -44,14 +44,14 @@ class AlignmentBatch:
             there are fewer than M.
         hard_region: (H,) int64 into K, the region of each row.
         true_index: (K, 2) int64 into T: the short and the long expression of the
-            region, -1 where it is missing or nobody's phrase or negative here.
+            region, -1 where it is missing or not among the T texts.
         true_keys: (K, 2) int64: keys of the same, -1 where missing. Unlike
             ``true_index`` they also find texts that only other processes hold.
         languages: B of 'en', 'zh'.
-        num_bad: records left out in drawing this batch; behind
+        num_bad: records skipped while drawing this batch; after
             ``AlignmentDataPreprocessor`` those of the whole run so far.
         budget: patches per image that the batch was resized to.
-        pictures: all original images, flat uint8 (their sizes are in ``images``),
+        original_images: all of them, flat uint8 (their sizes are in ``images``),
             or None where they are not needed.
         scenes: B of ``Sample.window``, what ``images.windows`` are made from.
     """
@@ -72,7 +72,7 @@ class AlignmentBatch:
     languages: list[str] | None = None
     num_bad: int = 0
     budget: int = BUDGETS[-1]
-    pictures: Tensor | None = None
+    original_images: Tensor | None = None
     scenes: list[tuple[int, float, float] | None] | None = None
 
     def __len__(self) -> int:
@@ -81,13 +81,15 @@ class AlignmentBatch:
     def to(
         self, device: str | torch.device, non_blocking: bool = False
     ) -> 'AlignmentBatch':
-        """Batch on a device; the original pictures stay where they are."""
+        """Batch on a device; the original images stay where they are."""
         moved = self._map(lambda x: x.to(device, non_blocking=non_blocking))
-        return replace(moved, pictures=self.pictures)
+        return replace(moved, original_images=self.original_images)
 
     def pin_memory(self) -> 'AlignmentBatch':
-        """Batch in page-locked memory, as the DataLoader asks for it."""
-        return replace(self._map(Tensor.pin_memory), pictures=self.pictures)
+        """Batch in page-locked memory, as requested by the DataLoader."""
+        return replace(
+            self._map(Tensor.pin_memory), original_images=self.original_images
+        )
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> 'AlignmentBatch':
         boxes = function(torch.cat(self.bboxes)).split([len(b) for b in self.bboxes])
@@ -96,7 +98,7 @@ class AlignmentBatch:
         return replace(self, **changes, images=images)
 
     # A worker hands over each tensor through a file descriptor of its own, and B
-    # lists of boxes would use them up: they travel as one.
+    # lists of boxes would use them up: they are sent as one.
     def __getstate__(self) -> dict:
         counts = [len(boxes) for boxes in self.bboxes]
         return self.__dict__ | dict(bboxes=(torch.cat(self.bboxes), counts))
@@ -111,8 +113,8 @@ class AlignmentCollate:
 
     With ``max_num_patches='auto'`` all images of a batch are resized to the budget of
     the largest one (FG-CLIP 2, section 3.1). Other processes may hold a larger one, so
-    the original pictures travel along, and ``AlignmentDataPreprocessor`` resizes again
-    where that is so.
+    the original images are kept in the batch, and ``AlignmentDataPreprocessor`` resizes
+    again if so.
 
     Args:
         tokenizer: folder with ``tokenizer.json`` or ``tokenizer.model``, or hub id; the
@@ -120,7 +122,7 @@ class AlignmentCollate:
         max_num_patches: 'auto', or patches per image.
         short_length: ids of short captions and of region texts.
         long_length: ids of long captions.
-        keep_pictures: whether original pictures travel along; None: where there are
+        keep_images: whether the batch keeps the original images; None: if there are
             several processes and the budget could still grow.
 
     In a config, ``collate_fn=dict(type='AlignmentCollate', tokenizer=...)``.
@@ -137,7 +139,7 @@ class AlignmentCollate:
         max_num_patches: int | str = 'auto',
         short_length: int = 64,
         long_length: int = 196,
-        keep_pictures: bool | None = None,
+        keep_images: bool | None = None,
     ) -> None:
         whole = isinstance(max_num_patches, int) and not isinstance(
             max_num_patches, bool
@@ -151,7 +153,7 @@ class AlignmentCollate:
         engine = FGCLIP2Tokenizer.from_folder(folder)
         self.short_ids = _CachedIds(engine, short_length)
         self.long_ids = _CachedIds(engine, long_length)
-        self.max_num_patches, self.keep_pictures = max_num_patches, keep_pictures
+        self.max_num_patches, self.keep_images = max_num_patches, keep_images
 
     def __call__(
         self, samples: Sequence[Sample] | Sequence[Sequence[Sample]]
@@ -176,7 +178,7 @@ class AlignmentCollate:
             languages=[sample.language for sample in samples],
             num_bad=sum(sample.num_bad for sample in samples),
             budget=budget,
-            pictures=_pack(samples) if self._keeps_pictures(budget) else None,
+            original_images=_pack(samples) if self._keeps_images(budget) else None,
             scenes=scenes,
         )
 
@@ -212,11 +214,11 @@ class AlignmentCollate:
             true_keys=_keys(text for pair in truths for text in pair).reshape(-1, 2),
         )
 
-    def _keeps_pictures(self, budget: int) -> bool:
+    def _keeps_images(self, budget: int) -> bool:
         if self.max_num_patches != 'auto' or budget >= BUDGETS[-1]:
             return False
-        if self.keep_pictures is not None:
-            return self.keep_pictures
+        if self.keep_images is not None:
+            return self.keep_images
         sizes = [int(os.environ.get(name) or 1) for name in _WORLD_SIZES]
         return max(get_world_size(), *sizes) > 1
 
@@ -264,7 +266,7 @@ class _CachedIds:
 def with_windows(
     images: ImageBatch, scenes: Sequence[tuple[int, float, float] | None]
 ) -> ImageBatch:
-    """Images with the places of those that are parts of a scene.
+    """Images with the positions of those that are parts of a scene.
 
     Args:
         images: B images.
@@ -299,7 +301,7 @@ def _index(values: Iterable) -> Tensor:
 
 
 def _pack(samples: list[Sample]) -> Tensor:
-    """The pictures' (h, w, 3) bytes, one behind the other."""
+    """The images' (h, w, 3) bytes, concatenated."""
     flat = [np.asarray(sample.image).reshape(-1) for sample in samples]
     return torch.from_numpy(np.concatenate(flat))
 
@@ -309,5 +311,5 @@ def _map_fields(data, function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]
     return {
         name: function(value)
         for name, value in values.items()
-        if isinstance(value, Tensor) and name != 'pictures'
+        if isinstance(value, Tensor) and name != 'original_images'
     }

@@ -1,4 +1,4 @@
-"""Object-centred views: one square picture per box of a sample."""
+"""Object-centred crops: one square view per box of a sample."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def object_samples(
     jitter: float = 0.1,
     position_grid: int | None = None,
 ) -> list[Sample]:
-    """A sample per box, whose picture shows the box and a little around it.
+    """One sample per box, whose image shows the box and some context.
 
     The region is a square, moved into the image where it reaches outside. Where
     the image is narrower than the square, the region is as narrow as the image, so
@@ -35,7 +35,7 @@ def object_samples(
         position_grid: patches a side of the scene that a view counts as a part of,
             at a random place: its patches get the positions they have there, so that
             what is learned from views serves whole scenes. None: the view is a
-            picture by itself.
+            complete image.
 
     Returns:
         n samples with one box each: the object in the view's pixels. The phrase is

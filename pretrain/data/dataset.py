@@ -1,4 +1,4 @@
-"""Records as a data set: pictures with their captions, boxes and phrases."""
+"""Data set of records: images with their captions, boxes and phrases."""
 
 import logging
 import os
@@ -19,18 +19,18 @@ from pretrain.data.records import Sample, check_options, image_path, to_sample
 VIEWS = ('image', 'objects')
 BAD_RECORDS = ('raise', 'skip')
 MOST_IN_A_ROW = 100  # bad records; then it is not the records that are wrong
-_MOST_LOGGED = 10
+_MAX_LOGGED = 10
 
 
 class SampleMaker:
-    """Turns a record and its picture into samples, as one set of options says.
+    """Turns a record and its image into samples, according to its options.
 
     Args:
         expr, max_anns, ann_choice, short_prefix: see
             :func:`pretrain.data.records.to_sample`.
-        view: 'image' makes one sample of the whole picture, 'objects' one per box
+        view: 'image' makes one sample of the whole image, 'objects' one per box
             (:func:`pretrain.data.crops.object_samples`).
-        image_size: with 'image' the picture is resized to this, a side or (h, w) in
+        image_size: with 'image' the image is resized to this, a side or (h, w) in
             pixels; None leaves it as it is. With 'objects' it is the longer side of
             a view.
         context, jitter, position_grid: of 'objects'.
@@ -94,7 +94,7 @@ class SampleMaker:
 
 
 class BadRecords:
-    """What to do with a record that cannot be used: raise, or leave out and count.
+    """Handling of unusable records: raise, or skip and count them.
 
     Args:
         policy: 'raise' or 'skip'.
@@ -116,8 +116,9 @@ class BadRecords:
             raise error
         self.count += 1
         self._in_a_row += 1
-        if self.count <= _MOST_LOGGED:
-            last = '; more are counted, not told' if self.count == _MOST_LOGGED else ''
+        if self.count <= _MAX_LOGGED:
+            is_last = self.count == _MAX_LOGGED
+            last = '; further ones are counted, not logged' if is_last else ''
             print_log(
                 f'left out a bad record: {error}{last}', 'current', logging.WARNING
             )
@@ -134,7 +135,7 @@ class BadRecords:
 
 @DATASETS.register_module()
 class AlignmentDataset(Dataset):
-    """Records of images with bilingual texts, read when they are asked for.
+    """Records of images with bilingual texts, read on access.
 
     An item depends on the record and on the draw alone, not on which process or
     worker makes it: an index of :class:`~pretrain.data.sampler.BilingualSampler`
@@ -146,7 +147,7 @@ class AlignmentDataset(Dataset):
             several ``ann``.
         bad_records: 'raise' a ValueError naming file and record; or 'skip': the
             next record of the same language takes its place and is counted
-            (``Sample.num_bad``). A picture is never made up.
+            (``Sample.num_bad``). No image is ever replaced by a dummy.
         **options: of :class:`SampleMaker`: ``expr``, ``max_anns``, ``ann_choice``,
             ``short_prefix``, ``view``, ``image_size``, ``context``, ``jitter``,
             ``position_grid``.
@@ -211,7 +212,7 @@ class AlignmentDataset(Dataset):
         raise ValueError(f'none of the {num_bad} records of its language is usable')
 
     def _candidates(self, index: int) -> Iterator[int]:
-        """The record, then those of its language behind it, and around."""
+        """The record, then the following ones of its language, cyclically."""
         language = self.records.language(index)
         for step in range(len(self)):
             number = (index + step) % len(self)

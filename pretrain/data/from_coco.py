@@ -1,4 +1,4 @@
-"""Boxes of a COCO file as training records, base classes only."""
+"""Conversion of a COCO file's base-class boxes to training records."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def coco_to_records(
         path: of the file, for messages.
 
     Raises:
-        ValueError: for a novel name that is no category, a category without a name in
-            this language, and, naming the entry, for what
+        ValueError: for a novel name that is not a category, a category without a
+            name in this language, and, naming the entry, for what
             :func:`.annotation_fault` finds: a box outside its image, for one.
     """
     images = index_entries(str(path), 'image', coco['images'])
@@ -53,7 +53,7 @@ def coco_to_records(
     known = {c['name'] for c in categories.values()}
     if unknown := sorted(set(novel) - known):
         raise ValueError(
-            f'novel classes {unknown} are no categories; there are {sorted(known)}'
+            f'novel classes {unknown} are not categories; there are {sorted(known)}'
         )
     base = {i: c for i, c in categories.items() if c['name'] not in novel}
     names = {i: _spoken(category_name(c, language)) for i, c in base.items()}
@@ -63,10 +63,10 @@ def coco_to_records(
         if ann['category_id'] in base and not ann.get('iscrowd'):
             boxes.setdefault(ann['image_id'], []).append(ann)
     for image in coco['images']:
-        found = boxes.get(image['id'])
-        if not found:
+        annotations = boxes.get(image['id'])
+        if not annotations:
             continue
-        infos = [_box(ann, image, names, negatives) for ann in found]
+        infos = [_box(ann, image, names, negatives) for ann in annotations]
         record = {'f_path': image['file_name'], 'bbox_info': infos}
         yield record | ({LANGUAGE_KEY: True} if language == 'zh' else {})
 
@@ -101,5 +101,5 @@ def _words(name: str) -> list[str]:
 
 
 def _spoken(name: str) -> str:
-    """'white-rook' and 'white_rook' as people write them."""
+    """A name with hyphens and underscores replaced by spaces."""
     return re.sub(r'[_-]+', ' ', name).strip()

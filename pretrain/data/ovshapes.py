@@ -34,9 +34,9 @@ _BY_ID = {c.category_id: c for c in OVSHAPES_CLASSES + EXTRA_CLASSES}
 class OVShapesAlignmentDataset(AlignmentDataset):
     """OVShapes' train images, each once in English and once in Chinese.
 
-    Only base classes are in the pictures, and no text names another pair. The
-    records are FineHARD's (spec D.2) and lie beside the images, so they serve as an
-    example of the format, too.
+    The images contain base classes only, and no text names another class. The
+    records have FineHARD's format (spec D.2) and are stored next to the images, so they
+    also serve as an example of the format.
 
     Args:
         data_root: where :func:`~fgclip2_det.datasets.generate_ovshapes` keeps its
@@ -104,11 +104,11 @@ def make_records(coco: dict, language: str, seed: int) -> Iterator[dict]:
     for image in coco['images']:
         stream = [seed, image['id'], LANGUAGES.index(language)]
         rng = np.random.default_rng(stream)
-        found = objects[image['id']]
-        texts = describe(found, language, rng)
+        image_objects = objects[image['id']]
+        texts = describe(image_objects, language, rng)
         sides = [image['width'], image['height']] * 2
         boxes = []
-        for o in found:
+        for o in image_objects:
             short, long = region_phrases(o, language)
             negatives = hard_negatives(o, language, rng, allowed)
             boxes.append(

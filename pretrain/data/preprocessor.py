@@ -1,4 +1,4 @@
-"""Agrees on the resolution of a step, and moves its batch to the device."""
+"""Data preprocessor: one patch budget per step in all processes; moves the batch."""
 
 from dataclasses import replace
 
@@ -20,10 +20,10 @@ class AlignmentDataPreprocessor(BaseDataPreprocessor):
     FG-CLIP 2 (section 3.1) takes the budget of the largest image of a batch. Workers
     see their own process's part of it only. So each part is resized to its own
     budget where it is loaded, the processes exchange two integers here, and those
-    below the largest budget resize their original pictures again. The result is
+    below the largest budget resize their original images again. The result is
     exactly that of one process with the whole batch. It costs next to nothing: with
     many images per process the largest of them nearly always decides for 1024, and
-    then no picture needs to travel.
+    then no original image needs to be sent.
 
     Only training steps are coordinated: evaluation may have different numbers of
     batches per process.
@@ -49,7 +49,7 @@ class AlignmentDataPreprocessor(BaseDataPreprocessor):
         """``dict(batch=...)``, what the model's ``forward`` takes.
 
         Raises:
-            ValueError: if the batch must be resized again and has no pictures.
+            ValueError: if the batch must be resized again and has no images.
         """
         if training:
             own = torch.tensor([data.budget, data.num_bad], device=self.device)
@@ -57,7 +57,7 @@ class AlignmentDataPreprocessor(BaseDataPreprocessor):
             self.num_bad += sum(counts)
             data = with_budget(data, max(budgets))
             data = replace(data, num_bad=self.num_bad)
-        data = replace(data, pictures=None)
+        data = replace(data, original_images=None)
         return dict(batch=data.to(self.device, self._non_blocking))
 
 
@@ -66,13 +66,13 @@ def with_budget(batch: AlignmentBatch, budget: int) -> AlignmentBatch:
     its scene."""
     if budget <= batch.budget:
         return batch
-    if batch.pictures is None:
+    if batch.original_images is None:
         raise ValueError(
             f'a batch of {batch.budget} patches must be resized to {budget} for '
-            'another process, but has no original pictures; set keep_pictures=True in '
+            'another process, but has no original images; set keep_images=True in '
             'collate_fn, and the same max_num_patches in all processes'
         )
-    images = preprocess(_unpack(batch.pictures, batch.images), budget)
+    images = preprocess(_unpack(batch.original_images, batch.images), budget)
     images = with_windows(images, batch.scenes or [])
     return replace(batch, images=images, budget=budget)
 

@@ -1,4 +1,4 @@
-"""Files of records: found, indexed once, read one record at a time.
+"""Record files, indexed once and read one record at a time.
 
 Twelve million records as dicts would take 100 GB in every worker. Here a record
 stays in its file and 17 bytes of index stay in memory: where it starts and ends,
@@ -27,7 +27,7 @@ _MARK = f'"{LANGUAGE_KEY}"'.encode()
 def language_of(record: dict) -> str:
     """'zh' where the key ``is_cn`` is present, else 'en' (spec D.2).
 
-    The released reader asks for the key alone; here an explicit false is a no.
+    The released reader tests for the key only; here an explicit false means English.
     """
     return 'en' if record.get(LANGUAGE_KEY) in (None, False) else 'zh'
 
@@ -44,7 +44,7 @@ def read_records(paths: PathLike | Sequence[PathLike]) -> 'RecordStore':
 
     Raises:
         ValueError: naming the file (and the record) if one is missing, is of
-            another kind, is no JSON, or if there are no records at all.
+            another kind, is not valid JSON, or if there are no records at all.
 
     Example:
         >>> records = read_records('data/finehard/jsonfiles')
@@ -60,10 +60,10 @@ def read_records(paths: PathLike | Sequence[PathLike]) -> 'RecordStore':
 
 
 class RecordStore(Sequence):
-    """Records of several files, in order; each is parsed when it is asked for.
+    """Records of several files, in order; each is parsed on access.
 
     Args:
-        files: (path, number of the given path it was found under).
+        files: (path, index of the given path that it belongs to).
 
     Attributes:
         languages: (N,) array of 'en' and 'zh'.
@@ -90,7 +90,7 @@ class RecordStore(Sequence):
         """A record as its file has it.
 
         Raises:
-            ValueError: naming file and record, if it is no JSON object, or the
+            ValueError: naming file and record, if it is not a JSON object, or the
                 file is not the one that was indexed.
         """
         index = range(len(self))[index]
@@ -110,7 +110,9 @@ class RecordStore(Sequence):
         try:
             record = json.loads(data.decode())
         except ValueError as error:
-            raise ValueError(f'{self.name(index)} is no JSON: {error}') from error
+            raise ValueError(
+                f'{self.name(index)} is not valid JSON: {error}'
+            ) from error
         if not isinstance(record, dict):
             kind = type(record).__name__
             raise ValueError(f'{self.name(index)} must be an object, got {kind}')
@@ -139,10 +141,10 @@ class RecordStore(Sequence):
 
 def _find_files(path: Path, parents: tuple[Path, ...] = ()) -> list[Path]:
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix in ('.json', '.jsonl'))
-        if not found:
+        files = sorted(p for p in path.iterdir() if p.suffix in ('.json', '.jsonl'))
+        if not files:
             raise ValueError(f'folder {path} holds no .json or .jsonl file')
-        return found
+        return files
     if not path.is_file():
         where = f' (listed in {parents[-1]})' if parents else ''
         raise ValueError(f'there is no record file {path}{where}')
@@ -150,7 +152,7 @@ def _find_files(path: Path, parents: tuple[Path, ...] = ()) -> list[Path]:
         return [path]
     if path.suffix != '.txt':
         raise ValueError(
-            f'{path} is no record file; expected .json, .jsonl, .txt or a folder'
+            f'{path} is not a record file; expected .json, .jsonl, .txt or a folder'
         )
     if path in parents:
         raise ValueError(f'{path} lists itself')
@@ -193,7 +195,7 @@ def _scan_lines(file, path: Path) -> array:
                 record = json.loads(line.decode())
             except ValueError as error:
                 raise ValueError(
-                    f'{path}, record {len(rows) // 3} is no JSON: {error}'
+                    f'{path}, record {len(rows) // 3} is not valid JSON: {error}'
                 ) from error
             code = isinstance(record, dict) and language_of(record) == 'zh'
         rows.extend((start, at, int(code)))
@@ -207,7 +209,7 @@ def _scan_list(file, path: Path) -> array:
     try:
         text = data[shift:].decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is no UTF-8 text: {error}') from error
+        raise ValueError(f'{path} is not UTF-8 text: {error}') from error
     del data
     at = _SPACE.match(text).end()
     if text[at : at + 1] != '[':
@@ -221,7 +223,7 @@ def _scan_list(file, path: Path) -> array:
             record, end = decode(text, at)
         except ValueError as error:
             raise ValueError(
-                f'{path}, record {len(rows) // 3} is no JSON: {error}'
+                f'{path}, record {len(rows) // 3} is not valid JSON: {error}'
             ) from error
         start = size + _num_bytes(text, done, at)
         done, size = end, start + _num_bytes(text, at, end)
@@ -233,7 +235,7 @@ def _scan_list(file, path: Path) -> array:
             at = _SPACE.match(text, at + 1).end()
     if text[at : at + 1] != ']' or _SPACE.match(text, at + 1).end() != len(text):
         raise ValueError(
-            f'{path} is cut short or damaged behind record {len(rows) // 3 - 1}: '
+            f'{path} is truncated or damaged after record {len(rows) // 3 - 1}: '
             "expected ',' or ']' and then the end of the file"
         )
     return rows

@@ -1,4 +1,4 @@
-"""What a record holds, and the sample that training makes of it."""
+"""Parsing of a record into a training sample."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Sample:
         hard_positives: n texts or None; None where there are no negatives.
         hard_negatives: n lists of texts, each false of the box in one attribute.
         true_texts: n pairs (short_expr, long_expr), None where one is missing.
-        num_bad: records that were left out before this one was found.
+        num_bad: number of records that were skipped before this one.
         window: (side, u, v): the image counts as a part of a side x side grid of
             patches, u of the free rows and v of the free columns from its top left
             corner, both in [0, 1); None: it is the whole grid.
@@ -81,7 +81,7 @@ def to_sample(
 
     Args:
         record: as in FineHARD (spec D.2), optionally with ``long_expr_negs``.
-        image: the picture, at the size that boxes shall be given in.
+        image: the image, in the size in whose pixels boxes are returned.
         rng: of all choices.
         expr: which text of a box is its phrase: 'random' (the paper's way),
             'short' or 'long'; the other one where it is missing.
@@ -154,7 +154,7 @@ def check_record(record: dict, name: str = 'record') -> None:
 
 
 def image_path(record: dict, name: str = 'record') -> str:
-    """Path of a record's picture, relative to the image root."""
+    """Path of a record's image, relative to the image root."""
     path = record.get('f_path')
     if not isinstance(path, str) or not path:
         raise ValueError(f'{name}: f_path must name the image file, got {path!r}')
@@ -196,7 +196,7 @@ def _read_annotation(entry: dict, name: str) -> Annotation:
 
 
 def _read_negatives(entry: dict, length: str, name: str) -> list[str]:
-    """Negatives in the order of their numbers; none where the flag says so."""
+    """Negatives in the order of their numbers; none if the flag is 0."""
     key, flag = f'{length}_expr_negs', entry.get(f'flag_{length}_neg')
     values = entry.get(key)
     if flag is not None and not flag:
@@ -249,7 +249,7 @@ def _text(value: object, name: str) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f'{name} is no valid Unicode: {value!r}') from error
+        raise ValueError(f'{name} is not valid Unicode: {value!r}') from error
     return value.lower().strip() or None
 
 

@@ -1,4 +1,4 @@
-"""Batches of one language each, the same for any number of processes."""
+"""Sampling of single-language batches that do not depend on the number of processes."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -19,7 +19,7 @@ _ITEM = 2  # tells an item's seed from others made of the same numbers
 
 @DATA_SAMPLERS.register_module()
 class BilingualSampler(Sampler):
-    """The order of a run: which records of which language meet in which batch.
+    """The order of a run: which records of which language form which batch.
 
     It belongs to a :class:`BilingualBatchSampler`, which knows the batch size::
 
@@ -35,7 +35,7 @@ class BilingualSampler(Sampler):
 
     Args:
         dataset: with ``languages``, an (N,) array of 'en' and 'zh'.
-        shuffle: in each epoch anew; False keeps the order of the data set, English
+        shuffle: in each epoch; False keeps the order of the data set, English
             first.
         seed: one for all processes; drawn and shared when None.
         infinite: go on with the next epoch by itself, for iteration-based loops.
@@ -62,10 +62,11 @@ class BilingualSampler(Sampler):
             )
         languages = np.asarray(languages)
         self.members = [np.flatnonzero(languages == name) for name in LANGUAGES]
-        found = sum(map(len, self.members))
-        if found != len(dataset):
+        num_languages = sum(map(len, self.members))
+        if num_languages != len(dataset):
             raise ValueError(
-                f"{len(dataset)} records, but {found} languages that are 'en' or 'zh'"
+                f'{len(dataset)} records, but {num_languages} languages that are '
+                "'en' or 'zh'"
             )
         own_rank, own_world_size = get_dist_info()
         self.rank = own_rank if rank is None else rank
@@ -89,7 +90,7 @@ class BilingualSampler(Sampler):
             self.epoch, self._skipped = epoch, 0
 
     def skip(self, num_samples: int) -> None:
-        """Start behind the first samples of the current epoch, to resume.
+        """Skip the first samples of the current epoch, to resume.
 
         Args:
             num_samples: batches done times the batch size, as MMEngine counts
@@ -114,7 +115,7 @@ class BilingualSampler(Sampler):
         done, odd = divmod(self._skipped, batch_size)
         if odd or (done > per_epoch and not self.infinite):
             raise ValueError(
-                f'cannot resume behind {self._skipped} samples: expected a multiple of '
+                f'cannot resume after {self._skipped} samples: expected a multiple of '
                 f'the batch size {batch_size}, within the epoch of {per_epoch} batches '
                 'unless the sampler has infinite=True'
             )

@@ -1,4 +1,4 @@
-"""Tells a stream of shards where the run is."""
+"""Hook that sets seed, epoch and position of a data set of shards."""
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS

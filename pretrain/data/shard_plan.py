@@ -1,4 +1,4 @@
-"""Which process reads which samples of which shards, in what order."""
+"""Assignment of shards and samples to processes and batches."""
 
 from collections.abc import Iterator
 

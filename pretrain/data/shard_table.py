@@ -1,10 +1,10 @@
-"""Where each sample of a tar shard lies, and its bytes.
+"""Index of the samples of tar shards, and reading of single samples.
 
-A shard is a plain tar of pairs ``KEY.jpg`` (or png, webp) and ``KEY.json``, as
-WebDataset has them. WebDataset ends a key at its first dot; where a name has several,
-'photo.v2.jpg' and 'photo.v2.json' are a pair all the same. Beside the shards that
-``write_shards`` made lie ``index.json`` and, per shard, ``NAME.npy`` with the places of
-its samples. Shards without these are scanned once, header by header.
+A shard is a plain tar of pairs ``KEY.jpg`` (or png, webp) and ``KEY.json``, as in
+WebDataset. WebDataset ends a key at its first dot; here 'photo.v2.jpg' and
+'photo.v2.json' are a pair as well. ``write_shards`` adds ``index.json`` and, per shard,
+``NAME.npy`` with the offsets of its samples. Shards without these are scanned once,
+header by header.
 """
 
 import glob
@@ -25,11 +25,11 @@ from pretrain.data.record_files import LANGUAGES, PathLike, language_of
 INDEX_NAME = 'index.json'
 IMAGE_ENDINGS = ('jpg', 'jpeg', 'png', 'webp')
 _BLOCK = 512  # of a tar file
-_MOST_OPEN = 16  # shards a process holds open
+_MAX_OPEN = 16  # shards a process holds open
 
 
 class ShardError(ValueError):
-    """A shard is damaged; ``table`` has the samples that are whole.
+    """A shard is damaged; ``table`` has the complete samples.
 
     Args:
         message: naming the shard.
@@ -52,31 +52,31 @@ def find_shards(shards: PathLike | Sequence[PathLike]) -> list[Path]:
             files in order of their names.
 
     Raises:
-        ValueError: if nothing is found, or a folder was not finished.
+        ValueError: if there are no shards, or a folder is incomplete.
     """
     several = isinstance(shards, list | tuple)
     given = [os.fspath(path) for path in (shards if several else [shards])]
-    found = list(chain.from_iterable(map(_find, given)))
-    if not found:
+    paths = list(chain.from_iterable(map(_find, given)))
+    if not paths:
         raise ValueError('no shards were given, expected a path or a list of them')
-    return found
+    return paths
 
 
 def load_table(path: Path, entry: dict | None = None) -> np.ndarray:
-    """Places of a shard's samples.
+    """Offsets of a shard's samples.
 
     Args:
         path: of the shard.
-        entry: what ``index.json`` says of it (:func:`index_entries`); the shard is
-            scanned when None.
+        entry: its entry in ``index.json`` (:func:`index_entries`); None scans the
+            shard.
 
     Returns:
         (n, 5) int64: offset and size of the image, offset and size of the record,
         number of the language in ``LANGUAGES``.
 
     Raises:
-        ShardError: if the shard is cut short or holds something broken.
-        ValueError: if it is no tar file at all.
+        ShardError: if the shard is truncated or holds damaged members.
+        ValueError: if it is not a tar file.
     """
     try:
         size = path.stat().st_size
@@ -116,7 +116,7 @@ class ShardReader:
         """Record and image file of a sample.
 
         Raises:
-            ValueError: if it cannot be read whole, or its record is no JSON object.
+            ValueError: if it cannot be read whole, or its record is not a JSON object.
         """
         try:
             file, table = self._get(path)
@@ -137,7 +137,7 @@ class ShardReader:
         if table is None:
             table = _read_table(path.with_suffix('.npy'))
         self._open[path] = os.open(path, os.O_RDONLY), table
-        if len(self._open) > _MOST_OPEN:
+        if len(self._open) > _MAX_OPEN:
             os.close(self._open.popitem(last=False)[1][0])
         return self._open[path]
 
@@ -147,11 +147,11 @@ class ShardReader:
 
 
 def parse_record(data: bytes) -> dict:
-    """A record's JSON; ValueError if it is no object."""
+    """A record's JSON; ValueError if it is not an object."""
     try:
         record = json.loads(data.decode())
     except ValueError as error:
-        raise ValueError(f'its record is no JSON: {error}') from error
+        raise ValueError(f'its record is not valid JSON: {error}') from error
     if not isinstance(record, dict):
         raise ValueError(f'its record must be an object, got {record!r}')
     return record
@@ -178,7 +178,7 @@ def read_index(folder: Path) -> dict | None:
 
 
 def index_entries(folder: Path) -> dict[str, dict]:
-    """What ``index.json`` of a folder says of each shard, by name."""
+    """The entry of each shard in a folder's ``index.json``, by name."""
     index = read_index(folder)
     return {} if index is None else {shard['name']: shard for shard in index['shards']}
 
@@ -191,33 +191,33 @@ def _find(text: str) -> list[Path]:
         lines = [line.strip() for line in read_text(path).splitlines()]
         lines = [os.path.join(path.parent, line) for line in lines if line]
         return list(chain.from_iterable(map(_find, lines)))
-    found = []
+    paths = []
     for name in _expand(text):
         exists = Path(name).is_file()  # also where the name has a [ in it
         matches = [name] if exists else sorted(glob.glob(name))
         if not matches:
             raise ValueError(f'there is no shard {name}')
-        found += map(Path, matches)
-    return found
+        paths += map(Path, matches)
+    return paths
 
 
 def _find_in_folder(folder: Path) -> list[Path]:
     index = read_index(folder)
     if index is None:
-        found = sorted(folder.glob('*.tar'))
-        if not found:
+        paths = sorted(folder.glob('*.tar'))
+        if not paths:
             raise ValueError(f'folder {folder} holds no .tar shards')
-        return found
+        return paths
     if not index.get('complete'):
         raise ValueError(
             f'{folder} is not finished: run tools/convert_to_shards.py again with the '
-            'same arguments, it goes on where it was'
+            'same arguments to resume'
         )
-    found = [folder / shard['name'] for shard in index['shards']]
-    for path in found:
+    paths = [folder / shard['name'] for shard in index['shards']]
+    for path in paths:
         if not path.is_file():
             raise ValueError(f'there is no shard {path}, but {INDEX_NAME} names it')
-    return found
+    return paths
 
 
 def _expand(text: str) -> Iterable[str]:
@@ -248,12 +248,12 @@ def _read_table(path: Path) -> np.ndarray | None:
         raise ValueError(f'{path} is damaged: {error}; write it again') from error
     fits = table.ndim == 2 and table.shape[1] == 5 and table.dtype == np.int64
     if not fits or (len(table) and not 0 <= table[:, 4].max() < len(LANGUAGES)):
-        raise ValueError(f'{path} is no table of samples; write it again')
+        raise ValueError(f'{path} is not a table of samples; write it again')
     return table
 
 
 def _scan(path: Path, size: int) -> np.ndarray:
-    """Table of a shard that came without one."""
+    """Table of a shard that has no index file."""
     groups: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
     problem = ''
     try:
@@ -263,7 +263,7 @@ def _scan(path: Path, size: int) -> np.ndarray:
                     _add_member(groups, member)
     except (tarfile.TarError, OSError) as error:
         if not groups:
-            raise ValueError(f'shard {path} is no readable tar: {error}') from error
+            raise ValueError(f'shard {path} is not a readable tar: {error}') from error
         problem = f'is cut short: {error}'
     with open(path, 'rb') as file:
         file.seek(max(size - _BLOCK, 0))
@@ -302,7 +302,7 @@ def _add_member(groups: dict, member: tarfile.TarInfo) -> None:
 
 
 def _table_row(file, places: dict[str, tuple[int, int]], size: int) -> list | None:
-    """A sample's row, None if it is incomplete or its record is no JSON."""
+    """A sample's row, None if it is incomplete or its record is not valid JSON."""
     if len(places) < 2 or any(at + length > size for at, length in places.values()):
         return None
     at, length = places['json']

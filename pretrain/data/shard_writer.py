@@ -1,4 +1,4 @@
-"""Records and their pictures, packed into tar shards."""
+"""Conversion of records and their images to tar shards."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgclip2_det.fgclip2.picture import load_image, open_picture
+from fgclip2_det.fgclip2.image import load_image, open_image
 from fgclip2_det.io.atomic import write_atomic
 from pretrain.data.dataset import BadRecords
 from pretrain.data.record_files import (
@@ -51,7 +51,7 @@ def write_shards(
         max_per_shard: samples.
         max_bytes: of a shard; one sample may exceed it.
         bad_records: 'raise', or 'skip' and count.
-        decode: decode every picture in full, instead of looking at its header.
+        decode: decode every image in full, instead of reading its header only.
         progress: called with the number of records done.
 
     Returns:
@@ -102,7 +102,7 @@ class _Packer:
         progress: Callable[[int], object] | None,
     ) -> tuple[dict | None, int]:
         """One shard of the records from ``first`` on; its entry in the index, None
-        if no record was usable, and the number of the record behind it."""
+        if no record was usable, and the number of the next record."""
         temporary = path.with_name(f'.{path.name}.tmp')
         rows, number = [], first
         with open(temporary, 'wb') as file:
@@ -156,7 +156,7 @@ def _read_image(path: str, name: str, decode: bool) -> tuple[str, bytes]:
     """Ending and bytes of an image file, as PNG if it has another format."""
     try:
         data = Path(path).read_bytes()
-        with open_picture(data) as opened:
+        with open_image(data) as opened:
             ending = _FORMATS.get(opened.format)
         if ending is None or decode:
             image = load_image(path)
@@ -212,7 +212,7 @@ def _start(out: Path, records: RecordStore, options: dict) -> dict:
     if index.get('version') != VERSION or index.get('source') != source:
         raise ValueError(
             f'{out} holds shards of other records or options; name another folder, or '
-            'remove it to write it anew'
+            'remove it to write it again'
         )
     return index
 

@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
-from fgclip2_det.fgclip2.picture import open_picture, upright
+from fgclip2_det.fgclip2.image import open_image, upright
 from pretrain.data.dataset import BadRecords, SampleMaker
 from pretrain.data.record_files import LANGUAGES, PathLike
 from pretrain.data.records import Sample
@@ -40,14 +40,14 @@ class ShardDataset(IterableDataset):
     An item is one process's part of a global batch, a list of samples in one
     language, the same language in all processes. What is in it depends on the seed
     and the number of the batch, not on how many workers there are; nothing is read
-    to go on behind n samples. So in a config::
+    to continue after n samples. So in a config::
 
         dataset=dict(type='ShardDataset', shards='data/shards', batch_size=32),
         batch_size=1, sampler=None, collate_fn=dict(type='AlignmentCollate'),
 
     and ``custom_hooks = [dict(type='ShardProgressHook')]``, which tells it seed and
-    epoch. :class:`~pretrain.data.shard_plan.ShardPlan` says how shards and samples are
-    shared and shuffled.
+    epoch. :class:`~pretrain.data.shard_plan.ShardPlan` defines how shards and samples
+    are shared and shuffled.
 
     Args:
         shards: see :func:`pretrain.data.shard_table.find_shards`.
@@ -171,19 +171,19 @@ class ShardDataset(IterableDataset):
             self._state[1:] = torch.tensor([epoch, 0])
 
     def skip(self, num_samples: int) -> None:
-        """Start behind the first samples of the current epoch, to resume.
+        """Skip the first samples of the current epoch, to resume.
 
         Args:
             num_samples: batches done times ``batch_size``; absolute, not added to an
                 earlier skip. With ``infinite`` it may reach over several epochs.
 
         Raises:
-            ValueError: if it is no multiple of ``batch_size`` or beyond the epoch.
+            ValueError: if it is not a multiple of ``batch_size`` or beyond the epoch.
         """
         done, odd = divmod(num_samples, self.batch_size)
         if num_samples < 0 or odd or (done > len(self) and not self.infinite):
             raise ValueError(
-                f'cannot resume behind {num_samples} samples: expected a multiple of '
+                f'cannot resume after {num_samples} samples: expected a multiple of '
                 f'the batch size {self.batch_size}, within the epoch of {len(self)} '
                 'batches unless the data set has infinite=True'
             )
@@ -213,14 +213,14 @@ class ShardDataset(IterableDataset):
                 item = int(language[(place + step) % len(language)])
                 rng = np.random.default_rng((seed, epoch, item, _ITEM))
                 try:
-                    found = self._read(item, rng)
+                    new_samples = self._read(item, rng)
                 except ValueError as error:
                     self.bad.add(error)
                     num_bad += 1
                     continue
                 self.bad.add_good()
-                found[0].num_bad = num_bad
-                samples += found
+                new_samples[0].num_bad = num_bad
+                samples += new_samples
                 break
             else:
                 raise ValueError(f'none of {num_bad} samples of a language is usable')
@@ -244,5 +244,5 @@ class ShardDataset(IterableDataset):
 
 
 def _decode(data: bytes) -> Image.Image:
-    with open_picture(data) as opened:
+    with open_image(data) as opened:
         return upright(opened)

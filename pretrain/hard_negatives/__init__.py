@@ -1,4 +1,4 @@
-"""Hard negatives written from word lists: captions with one attribute changed."""
+"""Hard negatives from word lists: captions with one attribute changed."""
 
 from .lexicon import Lexicon, read_lexicon
 from .overlap import find_overlap

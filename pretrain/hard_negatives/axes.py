@@ -1,4 +1,4 @@
-"""Attribute words of one kind: how they are spelled and which exclude one another."""
+"""Axes: attribute words of one kind, their spellings and contradictions."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Axis:
         near: name -> names that mean nearly the same, itself included.
         kinds: name -> names that are likelier in its place than the others are.
         strict: an entry without the form in question is not written.
-        silent: names that are found but not written.
+        silent: names that are recognised but never written.
         variants: spellings that are written as often as the first one of their entry;
-            the others are only found.
+            other spellings are only recognised.
         needs_noun: names that must describe a noun ('orange' is a fruit as well).
         shades: word before an entry -> its opposites ('light' -> 'dark').
         unshaded: names that take no shade.
@@ -90,7 +90,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a spelling may stand for."""
+    """A possible meaning of a spelling."""
 
     axis: Axis
     entry: Entry
@@ -99,7 +99,7 @@ class Reading:
 
 
 def check_axis(content: object, where: str) -> None:
-    """Raise a ValueError that says what is unknown or of the wrong kind."""
+    """Raise a ValueError for unknown keys and values of the wrong type."""
     expect(content, dict, where)
     for key, value in content.items():
         if key not in _AXIS_KEYS:
@@ -112,7 +112,7 @@ def build_axis(language: str, family: str, name: str, content: Mapping) -> Axis:
 
     Raises:
         ValueError: an unknown rule, a word that is none, an entry that is there
-            twice, a name that is no entry.
+            twice, a name that is not an entry.
     """
     where = f'axis {family}/{name}'
     rule = content.get('rule', 'free')
@@ -165,8 +165,8 @@ def _known(names: Collection[str], entries: Mapping, what: str) -> Collection[st
     for name in names:
         if name not in entries:
             raise ValueError(
-                f'{what} names {name!r}, which is no entry there (an entry is known '
-                'by its first word)'
+                f'{what} names {name!r}, which is not an entry there (an entry is '
+                'identified by its first word)'
             )
     return names
 
@@ -176,16 +176,16 @@ def _groups(
 ) -> dict[str, frozenset[str]]:
     """Entry -> all entries that share a group with it, itself included."""
     what = f'{key!r} of {where}'
-    found = {name: {name} for name in entries}
+    related = {name: {name} for name in entries}
     for group in content.get(key, []):
         words = _known(word_list(group, what), entries, what)
         for word in words:
-            found[word].update(words)
-    return {name: frozenset(names) for name, names in found.items()}
+            related[word].update(words)
+    return {name: frozenset(names) for name, names in related.items()}
 
 
 def expect(value: object, kind: type, what: str) -> None:
-    """Raise a ValueError unless a part of a lexicon is of its kind."""
+    """Raise a ValueError unless a part of a lexicon has the expected type."""
     if not isinstance(value, kind):
         kinds = {
             dict: 'an object',
@@ -197,7 +197,7 @@ def expect(value: object, kind: type, what: str) -> None:
 
 
 def word_list(value: object, what: str) -> list[str]:
-    """A word or list of words as a list, or an error that says where."""
+    """A word or list of words as a list; ValueError for anything else."""
     words = value if isinstance(value, list | tuple) else [value]
     for word in words:
         if not isinstance(word, str) or not any(c.isalnum() for c in word):

@@ -1,4 +1,4 @@
-"""Attributes of an English text: where they are, and how the sentence follows."""
+"""Recognition and replacement of attributes in English texts, with agreement."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import pairwise
 from .axes import Axis, Entry, Reading
 from .english_sentence import EnglishSentence, Span, TermIndex
 from .english_words import (
+    ADVERBS,
     COLOR_WORDS,
     CONNECTORS,
     COPULAS,
@@ -21,24 +22,22 @@ from .english_words import (
 from .grammar import Grammar, Option, Slot
 from .inflection import article, pluralize, singularize
 from .lexicon import Lexicon
-from .word_lists import word_set
 
 _MADE_OF = {
     ('made', 'of'), ('made', 'from'), ('out', 'of'), ('constructed', 'of'),
     ('composed', 'of'), ('crafted', 'from'), ('made', 'with'), ('built', 'of'),
     ('consisting', 'of'), ('combination', 'of'), ('mix', 'of'), ('mixture', 'of'),
 }  # fmt: skip
-_ADVERBS = word_set('very quite so really all mostly also too entirely mainly')
 _NUMBERS_AFTER = {'is': 'are', 'was': 'were'}
 _NUMBERS_BEFORE = {'are': 'is', 'were': 'was'}
 
 
 class English(Grammar):
-    """Slots and grammar of English.
+    """Attribute slots and grammar of English.
 
-    A slot needs surroundings that show what its word means: 'glass' before a noun or
-    behind 'made of' is a material, in 'a glass of milk' it is none. Articles follow
-    the new word, and nouns and 'is' follow a number. What is uncertain is left alone.
+    A slot needs context that disambiguates its word: 'glass' before a noun or after
+    'made of' is a material, in 'a glass of milk' it is not. Articles agree with the
+    new word, and nouns and 'is' with a number. Ambiguous words are left unchanged.
     """
 
     def __init__(self, lexicon: Lexicon) -> None:
@@ -69,7 +68,7 @@ class English(Grammar):
     def _form(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """The form for the place, or None where it is no attribute."""
+        """The form for the place, or None if it is not an attribute."""
         rule = reading.axis.rule
         if rule == 'free' and reading.entry.name in reading.axis.needs_noun:
             rule = 'described'
@@ -81,9 +80,9 @@ class English(Grammar):
     def _as_attributive(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """Before a noun, or behind 'is'."""
+        """Before a noun, or after 'is'."""
         before = span.first - 1
-        while sentence.word(before) in _ADVERBS:
+        while sentence.word(before) in ADVERBS:
             before -= 1
         if sentence.word(before) in COPULAS or sentence.noun_phrase(span.last):
             return reading.form
@@ -92,7 +91,7 @@ class English(Grammar):
     def _as_described(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """As an attribute, behind 'in', or joined to a word of the same axis."""
+        """As an attribute, after 'in', or joined to a word of the same axis."""
         before, after = sentence.word(span.first - 1), sentence.word(span.last)
         joined = before in CONNECTORS and sentence.span_before.get(span.first - 1)
         joined = joined or (after in CONNECTORS and sentence.spans.get(span.last + 1))
@@ -105,7 +104,7 @@ class English(Grammar):
     def _as_material(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """'noun' behind 'made of', 'attributive' before a noun or behind 'is'."""
+        """'noun' after 'made of', 'attributive' before a noun or after 'is'."""
         forms = reading.entry.forms
         spelled = ' '.join(sentence.words[span.first : span.last])
         is_noun = 'noun' not in forms or spelled in forms['noun']
@@ -130,7 +129,7 @@ class English(Grammar):
     def _as_noun(
         self, sentence: EnglishSentence, span: Span, reading: Reading
     ) -> str | None:
-        """Behind an attribute or a determiner, with no noun behind it."""
+        """After an attribute or a determiner, with no noun after it."""
         before = sentence.span_before.get(span.first)
         described = before is not None and before.describes
         if not described and (
@@ -201,7 +200,7 @@ class English(Grammar):
         return not axis.condition('never_after', entry) & before
 
     def _join(self, sentence: EnglishSentence) -> None:
-        """Chains such as 'red, white and blue'; 'blue-green' is no slot at all."""
+        """Chains such as 'red, white and blue'; 'blue-green' is not a slot."""
         dropped: set[int] = set()
         by_axis: dict[Axis, list[Slot]] = {}
         for slot in sentence.slots:
@@ -239,7 +238,7 @@ class English(Grammar):
     def _agree(
         self, sentence: EnglishSentence, option: Option
     ) -> Sequence[tuple[int, int, str]]:
-        """Edits of the counted noun and of 'is' behind it, from or to one."""
+        """Edits of the counted noun and of 'is' after it, from or to singular."""
         was_one = option.slot.reading.entry.name == 'one'
         if not was_one and option.entry.name != 'one':
             return []

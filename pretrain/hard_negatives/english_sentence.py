@@ -1,4 +1,4 @@
-"""An English text as tokens, with the attribute words that were found in it."""
+"""Tokens of an English text and the attribute words among them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .english_words import (
     NOUNS_IN_ING,
     OBJECT_MATERIALS,
     PREPOSITIONS,
+    UNCOUNTED,
     VERBS,
 )
 from .grammar import Sentence
-from .inflection import UNCOUNTED, is_plural
+from .inflection import is_plural
 from .lexicon import Lexicon
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[^\s]")
@@ -63,8 +64,8 @@ class TermIndex:
         for term, readings in terms.items():
             words = term.replace('-', ' ').split()
             self._by_word.setdefault(words[0], []).append((words, readings))
-        for found in self._by_word.values():
-            found.sort(key=lambda term: -len(term[0]))
+        for candidates in self._by_word.values():
+            candidates.sort(key=lambda term: -len(term[0]))
 
     def find(self, words: list[str], first: int) -> Span | None:
         """The longest term that starts at a token; hyphens in it do not matter."""
@@ -121,7 +122,7 @@ class EnglishSentence(Sentence):
         return letters[i].isupper() and letters[after].isupper()
 
     def ends_phrase(self, i: int) -> bool:
-        """Whether token ``i`` is no part of the noun phrase before it."""
+        """Whether token ``i`` is not part of the noun phrase before it."""
         word = self.word(i)
         if not word.replace("'", '').replace('’', '').isalpha():
             return True
@@ -161,7 +162,7 @@ class EnglishSentence(Sentence):
         return [*words, thing] if thing else words
 
     def object_phrase(self, i: int) -> list[str]:
-        """The noun phrase behind a preposition, its determiners skipped."""
+        """The noun phrase after a preposition, without its determiners."""
         if i not in self._phrases:
             first = i
             while self.word(first) in DETERMINERS:

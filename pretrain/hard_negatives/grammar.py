@@ -1,4 +1,4 @@
-"""What English and Chinese share: attribute slots of a text and what may fill them."""
+"""Base class of the grammars: attribute slots of a text and their replacements."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .lexicon import Lexicon
 
 @dataclass(frozen=True)
 class Slot:
-    """One attribute of a text that may be exchanged.
+    """One attribute of a text that may be replaced.
 
     Args:
         start, end: its characters.
         first, last: its tokens, ``last`` exclusive (characters again in Chinese).
-        reading: what it says there.
-        form: the form that fits the place.
+        reading: its meaning.
+        form: the grammatical form that the slot needs.
     """
 
     start: int
@@ -63,19 +63,19 @@ class Sentence:
 
 
 class Grammar(ABC):
-    """Finds the attributes of a text and writes others in their place."""
+    """Recognises the attributes of a text and replaces them."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         self._space = ' ' if lexicon.language == 'en' else ''
 
     def options(self, text: str) -> tuple[Sentence, list[Option]]:
-        """Every exchange of one attribute that leaves a well-formed, false text."""
+        """Every replacement of one attribute that gives a well-formed, false text."""
         sentence = self.parse(text)
-        found = [
+        options = [
             option for slot in sentence.slots for option in self._fill(sentence, slot)
         ]
-        return sentence, found
+        return sentence, options
 
     @abstractmethod
     def parse(self, text: str) -> Sentence:
@@ -115,7 +115,7 @@ class Grammar(ABC):
         """An entry's spellings, none where it does not fit.
 
         The k-th most common entry weighs 1 / (k + 4) ** 2, ten times that where it is
-        of the same kind: that no table is a leather one is known without a look.
+        of the same kind: 'leather table' would be implausible without an image.
         """
         axis = slot.axis
         first, *others = entry.spellings(slot.form, axis.strict) or [None]

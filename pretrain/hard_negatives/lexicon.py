@@ -1,10 +1,11 @@
-"""All attribute words of a language, and files with more of them."""
+"""Lexicons: all attribute words of a language, built in and from users' files."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+
+from fgclip2_det.io.text import read_json
 
 from .axes import (
     LANGUAGES,
@@ -15,6 +16,7 @@ from .axes import (
     expect,
     word_list,
 )
+from .word_lists import word_file
 
 
 class Lexicon:
@@ -26,7 +28,7 @@ class Lexicon:
             added to those before: an axis of the same name gets more entries.
 
     Raises:
-        ValueError: a part is not as :func:`read_lexicon` describes it.
+        ValueError: if a part does not follow :func:`read_lexicon`.
     """
 
     def __init__(self, language: str, *contents: Mapping) -> None:
@@ -94,22 +96,18 @@ def read_lexicon(path: Path | str) -> dict[str, dict]:
 
     An entry is a word, a list of synonyms (the first is written) or
     ``{form: word or list}``; ``near`` entries never replace one another, those of a
-    group of ``kinds`` do so more often. The other keys
-    of an axis are the arguments of ``Axis``. Chinese colours have the forms '色'
-    (红色) and '' (红). An existing family and axis
-    (color/color, material/material, ...) gets the entries added.
+    group of ``kinds`` do so more often. The other keys of an axis are the arguments of
+    ``Axis``. Chinese colours have the forms '色' (红色) and '' (红). The entries of an
+    existing family and axis (color/color, material/material, ...) are added to it.
 
     Returns:
         language -> content for :class:`Lexicon`.
 
     Raises:
-        ValueError: no JSON, or a part that is not as above, named.
+        ValueError: naming the file and the part that is invalid.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f'{path} is no JSON file: {error}') from None
+    content = read_json(path)
     try:
         expect(content, dict, 'the file')
         for language, part in content.items():
@@ -120,14 +118,10 @@ def read_lexicon(path: Path | str) -> dict[str, dict]:
 
 
 def built_in(language: str) -> dict:
-    """Content of the lexicon that comes with this package."""
-    if language == 'en':
-        from .lexicon_en import LEXICON
-    elif language == 'zh':
-        from .lexicon_zh import LEXICON
-    else:
+    """Content of the built-in lexicon of a language."""
+    if language not in LANGUAGES:
         raise ValueError(f'language must be one of {LANGUAGES}, got {language!r}')
-    return LEXICON
+    return word_file(f'lexicon_{language}')
 
 
 def _check(content: object) -> None:

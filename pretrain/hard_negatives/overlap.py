@@ -1,4 +1,4 @@
-"""Names that hard negatives must not contain: the novel classes of an evaluation."""
+"""Detection of forbidden names, such as novel classes, in hard negatives."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ _Token = tuple[tuple[str, ...], bool]
 class NameMatcher:
     """Finds names in texts, however they are inflected.
 
-    A name is found where its words follow one another, singular or plural, whatever
-    the case, hyphens and underscores ('Black_cats' in 'two black cats'), where a word
-    is a synonym that the lexicon knows ('grey cat' for 'gray cat', 黑猫 for 黑色的猫),
-    and where further attributes stand between ('black striped cat'). In Chinese,
-    which has no spaces, a name is also found inside of a longer word: better a
-    negative too few than one too many.
+    A name matches where its words follow one another, singular or plural, regardless of
+    case, hyphens and underscores ('Black_cats' in 'two black cats'), with synonyms that
+    the lexicon knows ('grey cat' for 'gray cat', 黑猫 for 黑色的猫), and with further
+    attributes in between ('black striped cat'). In Chinese, which has no spaces, a name
+    also matches inside a longer word, so that rather too many negatives are dropped.
 
     Args:
         names: English and Chinese names.
         lexicons: attribute words, one lexicon a language.
 
     Raises:
-        ValueError: a name that is no text or has no letters.
+        ValueError: a name that is not a string or has no letters.
     """
 
     def __init__(self, names: Iterable[str], lexicons: Iterable[Lexicon]) -> None:
@@ -60,16 +59,16 @@ class NameMatcher:
 
     def find(self, text: str) -> list[str]:
         """The names that a text contains, each once."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         if self._names:
             for attributes in (False, True):
                 tokens = self._tokens(text, attributes)
                 for i, (equal, _) in enumerate(tokens):
                     for word in equal:
                         for words, name in self._names.get(word, ()):
-                            if name not in found and _follows(tokens, i, words):
-                                found[name] = None
-        return list(found)
+                            if name not in names and _follows(tokens, i, words):
+                                names[name] = None
+        return list(names)
 
     def _tokens(self, text: str, attributes: bool) -> list[_Token]:
         """Normalised words; attribute terms as one word, by entry, if asked for."""
@@ -119,7 +118,7 @@ class NameMatcher:
     ) -> _Token:
         """An attribute: 'navy blue' is the entry and, by its last word, also 'blue'.
 
-        Shapes may not be inside of a name: a red square and a blue circle are no red
+        Shapes may not be inside of a name: a red square and a blue circle are not a red
         circle.
         """
         space = ' ' if language == 'en' else ''
@@ -148,21 +147,21 @@ def find_overlap(
     """
     lexicons = [Lexicon(language, built_in(language)) for language in LANGUAGES]
     matcher = NameMatcher(names, lexicons)
-    found: dict[str, dict] = {}
+    report: dict[str, dict] = {}
     for record in records:
         for box in record.get('bbox_info') or ():
             for key in NEGATIVE_KEYS:
                 for text in (box.get(key) or {}).values():
                     for name in matcher.find(text):
-                        entry = found.setdefault(name, {'count': 0, 'examples': []})
+                        entry = report.setdefault(name, {'count': 0, 'examples': []})
                         entry['count'] += 1
                         if len(entry['examples']) < _MAX_EXAMPLES:
                             entry['examples'].append(text)
-    return found
+    return report
 
 
 def _may_be_inside(reading: Reading) -> bool:
-    """Not a shape, which ends a name: 'red square and blue circle' is no red circle."""
+    """False for shapes, which end a name: 'red square and blue circle' names two."""
     return reading.axis.family not in ('relation', 'count', 'shape')
 
 

@@ -22,17 +22,17 @@ def fill_record(
 ) -> Counter[str]:
     """Write ``short_expr_negs`` and ``flag_short_neg`` of every box, in place.
 
-    A box without negatives gets flag 0 and no negatives. Negatives that are there
-    stay, unless ``overwrite``.
+    A box without negatives gets flag 0. Existing negatives are kept unless
+    ``overwrite``.
 
     Args:
         record: ``{'bbox_info': [{'short_expr': ...}]}``; a record without boxes is
             left as it is.
-        writer: what writes them.
+        writer: generates the negatives.
         expressions: 'short', 'long' (``long_expr_negs``, ``flag_long_neg``) or both.
-        language: 'en' or 'zh'; None takes Chinese where the record says ``is_cn``,
-            else looks at each phrase.
-        overwrite: replace negatives that are there.
+        language: 'en' or 'zh'; None takes Chinese if the record has ``is_cn``,
+            else detects it for each phrase.
+        overwrite: replace existing negatives.
         min_num: boxes with fewer get none; 10 for code that needs exactly ten.
 
     Returns:
@@ -41,7 +41,7 @@ def fill_record(
         (no phrase).
 
     Raises:
-        ValueError: a part of the record is not of this form.
+        ValueError: if a part of the record does not have this form.
     """
     if not isinstance(record, dict):
         raise ValueError(f'a record must be an object, got {record!r:.80}')
@@ -80,8 +80,8 @@ def _fill_box(
     if old is not None and not isinstance(old, dict):
         raise ValueError(f'{key} must be an object {{"0": text}}, got {old!r:.80}')
     if old and not overwrite:
-        found = any(writer.forbidden.find(text) for text in map(str, old.values()))
-        return ['kept', 'forbidden'] if found else ['kept']
+        forbidden = any(writer.forbidden.find(text) for text in map(str, old.values()))
+        return ['kept', 'forbidden'] if forbidden else ['kept']
     if phrase is not None and not isinstance(phrase, str):
         raise ValueError(f'{kind}_expr must be a text, got {phrase!r:.80}')
     negatives = writer.write(phrase, language) if phrase else []

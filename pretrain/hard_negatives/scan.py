@@ -1,4 +1,4 @@
-"""Which language a text is in, and the longest terms of a Chinese text."""
+"""Language of a text, and longest-match search of terms in Chinese text."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class CharacterIndex:
         self._by_first: dict[str, list[tuple[str, tuple[Reading, ...]]]] = {}
         for term, readings in terms.items():
             self._by_first.setdefault(term[0], []).append((term, readings))
-        for found in self._by_first.values():
-            found.sort(key=lambda pair: -len(pair[0]))
+        for candidates in self._by_first.values():
+            candidates.sort(key=lambda pair: -len(pair[0]))
 
     def find(self, text: str, start: int) -> tuple[str, tuple[Reading, ...]] | None:
         """The longest term that starts at a character of a lower-case text."""

@@ -1,4 +1,4 @@
-"""Texts that are one attribute away from a caption."""
+"""Generation of hard negatives: texts that differ from a caption in one attribute."""
 
 from __future__ import annotations
 
@@ -34,23 +34,22 @@ class HardNegativeWriter:
 
     Colour, shape, material, size, pattern, count and relation words are replaced by
     one that contradicts them: never by a near-synonym, in the same form, with
-    articles, plurals and measure words that fit. Attribute families take turns, then
-    the places of a family, so that no kind of word gives a negative away.
+    matching articles, plurals and measure words. Attribute families take turns, then
+    the slots of a family, so that the kind of word does not give a negative away.
 
-    It knows words, not pictures: of 'a white cat behind a black cat' it may write
-    'a white cat behind a white cat', but not that a second thing in the picture
-    happens to make a negative true. Uncertain words are left alone; a caption without
-    attributes gets no negatives.
+    Only the text is used, not the image: a negative may happen to be true of another
+    object in it. Ambiguous words are left unchanged; a caption without attributes gets
+    no negatives.
 
     Args:
-        num: how many texts at most.
-        seed: another seed, other texts; the same seed and text, the same texts.
+        num: maximum number of texts.
+        seed: seed of the choice; the same seed and caption give the same texts.
         forbidden: names that no negative may contain, in either language, such as
             the novel classes of an evaluation.
         lexicon: more words, a file for or a result of :func:`read_lexicon`.
 
     Raises:
-        ValueError: ``num`` below 1, an empty name, a lexicon that is none.
+        ValueError: if ``num`` is below 1, a name is empty or the lexicon is invalid.
 
     Example:
         >>> HardNegativeWriter(num=1, seed=15).write('a red apple')
@@ -87,7 +86,7 @@ class HardNegativeWriter:
             language: 'en' or 'zh'; None looks for Chinese characters.
 
         Raises:
-            ValueError: ``text`` is no text, or an unknown language.
+            ValueError: ``text`` is not a string, or an unknown language.
         """
         if not isinstance(text, str):
             raise ValueError(f'a caption must be a text, got {text!r:.80}')
@@ -96,16 +95,16 @@ class HardNegativeWriter:
             raise ValueError(f'language must be one of {LANGUAGES}, got {language!r}')
         grammar = self.grammars[language]
         sentence, options = grammar.options(text)
-        found: dict[str, str] = {}
+        negatives: dict[str, str] = {}
         for option in self._in_turn(text, options):
             negative = grammar.write(sentence, option)
             key = negative.lower()
-            if key == text.lower() or key in found or self.forbidden.find(negative):
+            if key == text.lower() or key in negatives or self.forbidden.find(negative):
                 continue
-            found[key] = negative
-            if len(found) == self.num:
+            negatives[key] = negative
+            if len(negatives) == self.num:
                 break
-        return list(found.values())
+        return list(negatives.values())
 
     def _in_turn(self, text: str, options: Sequence[Option]) -> Iterator[Option]:
         """All options: families take turns, then the slots of a family."""

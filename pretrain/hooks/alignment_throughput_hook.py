@@ -1,4 +1,4 @@
-"""Images and tokens a second in the training log."""
+"""Hook that logs the throughput of training: images and tokens per second."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AlignmentThroughputHook(Hook):
         self.interval = interval
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start the clock, behind what other hooks prepare."""
+        """Start the clock, after other hooks have prepared."""
         self._restart()
 
     def after_train_iter(
@@ -44,7 +44,7 @@ class AlignmentThroughputHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Count this step; every logging interval, tell."""
+        """Count this step; log at every logging interval."""
         counts = [len(data_batch), _num_tokens(data_batch, model_of(runner).preset)]
         self.counts += torch.tensor(counts, dtype=torch.float64)
         if self.every_n_train_iters(runner, self.interval):
@@ -59,7 +59,7 @@ class AlignmentThroughputHook(Hook):
             self._restart()
 
     def after_train(self, runner: Runner) -> None:
-        """What was not trained on."""
+        """Log the number of skipped records."""
         if num_bad := model_of(runner).data_preprocessor.num_bad:
             runner.logger.warning(f'bad records, left out: {num_bad}')
 

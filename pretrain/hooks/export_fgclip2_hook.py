@@ -1,4 +1,4 @@
-"""The trained encoder as a folder."""
+"""Hook that exports the trained encoder as a folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pretrain.runs import trained_encoder
 class ExportFGCLIP2Hook(Hook):
     """Write the trained encoder as a folder in the released layout.
 
-    ``FGCLIP2.from_pretrained`` and the reference's loader read it. Where an EMAHook
-    keeps an average of the weights, that is what is written, as in its checkpoints.
+    ``FGCLIP2.from_pretrained`` and the reference's loader read it. If an EMAHook
+    keeps an average of the weights, the average is written, as in its checkpoints.
 
     Args:
-        folder: where; ``model`` in the work dir by default.
+        folder: output folder; ``model`` in the work dir by default.
         dtype: of the stored weights, such as 'bfloat16'; as trained when None.
     """
 

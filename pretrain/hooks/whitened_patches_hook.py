@@ -1,4 +1,4 @@
-"""The start of an encoder with random weights."""
+"""Hook that initialises the patch embedding of a randomly initialised encoder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pretrain.runs import encoder_of, model_of
 
 @HOOKS.register_module()
 class WhitenedPatchesHook(Hook):
-    """Start the patch embedding from the training images, when weights are random.
+    """Initialise the patch embedding from training images, if weights are random.
 
-    Every process takes the same images, so all start alike. A resumed run, or one
-    that starts from weights, is left as it is.
+    Every process takes the same images, so all start with equal weights. A resumed
+    run, or one that starts from weights, is not changed.
 
     Args:
         num_batches: batches of the training data that patches are taken from.

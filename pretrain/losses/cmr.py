@@ -1,4 +1,4 @@
-"""L_CMR: a margin between the true text and each hard negative, which adapts."""
+"""L_CMR: rank loss with an adaptive margin between true text and hard negatives."""
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +61,7 @@ def next_threshold(
         positive, negative, valid: as in :func:`cmr_loss`.
         per_negative: one threshold for each place among the negatives.
         clamp: lowest and highest value; None for no limits.
-        previous: what stays where no rank has a sample: one number (), or (M',) for
+        previous: value where no rank has a sample: one number (), or (M',) for
             ``per_negative``; places after the last begin at 0.
 
     Returns:

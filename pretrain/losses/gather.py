@@ -1,4 +1,4 @@
-"""Collectives that losses share. Every one is an identity without a process group.
+"""Collectives of the losses. Each is the identity without a process group.
 
 Each rank returns its share of a loss, scaled so that the *mean* over ranks is the
 loss of one process on the concatenated batch; that is the mean which
@@ -94,7 +94,7 @@ def all_gather_rows(x: Tensor, layout: RowLayout | None = None) -> Tensor:
     Differentiable: a rank's gradient is its slice of the sum over ranks, so that
     sum_r loss_r is differentiated, however many ranks used a row. Under enabled
     gradients the backward collective runs on every rank, also on one whose rows need
-    no gradient (a rank without boxes, say), else the others would wait for ever.
+    no gradient (a rank without boxes, say), else the others would hang.
 
     Args:
         x: (n, ...); dtype and trailing shape agree on all ranks.

@@ -1,4 +1,4 @@
-"""L_FGT: a region against its own phrase and texts one attribute off."""
+"""L_FGT: contrast of a region's phrase with its hard negatives."""
 
 import torch
 import torch.nn.functional as F
@@ -103,7 +103,7 @@ def hard_contrastive_loss(
     hard_index: Tensor,
     logit_scale: Tensor,
 ) -> Tensor:
-    """Released extra term: each region against everybody's hard texts.
+    """Extra term of the released code: each region against all hard texts of the batch.
 
     With P_h the positives and N_t all negatives of the global batch, and logits
     a_hj of (R_h, P_j) and b_ht of (R_h, N_t), exp(s) cos each:

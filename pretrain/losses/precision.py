@@ -1,4 +1,4 @@
-"""Losses compute in float32 whatever the embeddings and autocast say.
+"""Losses are computed in float32, whatever the embeddings' dtype and autocast.
 
 A logit is about 100 in size; bfloat16 has steps of 0.5 there.
 """

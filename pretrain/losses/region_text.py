@@ -1,4 +1,4 @@
-"""L_FGV: regions against the phrases of the global batch."""
+"""L_FGV: contrastive loss of regions and the phrases of the global batch."""
 
 import torch
 import torch.nn.functional as F
@@ -96,9 +96,9 @@ def _check(
     if (phrase_index < 0).any():
         raise ValueError('phrase_index must name a text for every region, got -1')
     if form == 'distinct' and (keys is None or keys.shape != texts.shape[:1]):
-        found = None if keys is None else tuple(keys.shape)
+        shape = None if keys is None else tuple(keys.shape)
         raise ValueError(
-            f"form='distinct' needs text_keys ({len(texts)},), got {found}"
+            f"form='distinct' needs text_keys ({len(texts)},), got {shape}"
         )
     if true_keys is not None and (
         true_keys.ndim != 2 or len(true_keys) != len(regions)
@@ -163,9 +163,9 @@ def _also_true(keys: Tensor, phrase_keys: Tensor) -> Tensor:
         keys: (K, 1 + n), the own phrase first.
         phrase_keys: (P,).
     """
-    found = torch.zeros(
+    is_other = torch.zeros(
         len(keys), len(phrase_keys), dtype=torch.bool, device=keys.device
     )
     for column in keys[:, 1:].unbind(1):
-        found |= column[:, None] == phrase_keys
-    return found & (keys[:, :1] != phrase_keys)
+        is_other |= column[:, None] == phrase_keys
+    return is_other & (keys[:, :1] != phrase_keys)

@@ -1,4 +1,4 @@
-"""L_Global: the sigmoid loss of whole images and captions, in tiles."""
+"""L_Global: sigmoid loss of whole images and captions, computed in tiles."""
 
 from dataclasses import dataclass
 
@@ -126,7 +126,7 @@ class _Pairs:
 
 
 class _TiledSigmoid(torch.autograd.Function):
-    """Sum of the loss over (n, N) pairs; gradients are made in the forward pass."""
+    """Sum of the loss over (n, N) pairs; gradients are computed in the forward pass."""
 
     @staticmethod
     def forward(
@@ -185,7 +185,7 @@ class _TiledSigmoid(torch.autograd.Function):
 
 @dataclass
 class _Sums:
-    """The loss and its gradients, as far as the tiles have come."""
+    """The loss and its gradients, accumulated over tiles."""
 
     loss: Tensor
     bias: Tensor

@@ -1,4 +1,4 @@
-"""L_TIC: push apart region texts that lie too close to each other."""
+"""L_TIC: textual intra-modal contrast, which pushes similar region texts apart."""
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ def tic_loss(
         text_embeds: (R, D), L2-normalised; R may be 0 and differ between ranks.
         text_keys: (R,) int64, equal where texts are equal. A text's own copies are
             then never in N_i, even when their cosine would allow it (``'remove'``
-            only). Rows with key -1 are no texts and are left out.
+            only). Rows with key -1 are not texts and are left out.
         similar: what becomes of a pair over the threshold, and of i itself:
             ``'remove'`` takes it out of N_i (the paper), ``'zero'`` sets its S to the
             constant 0, which may be among the ``topk`` (the released code).

@@ -82,7 +82,7 @@ def test_class_errors_name_the_file(build, tmp_path):
 
 
 def test_folder_as_annotation_file(build, tmp_path):
-    with pytest.raises(ValueError, match='no complete json file'):
+    with pytest.raises(ValueError, match='not a complete JSON file'):
         build(ann_file=str(tmp_path))
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from fgclip2_det.datasets.feature_cache import (
     FeatureCache,
     FeatureWriter,
-    picture_digests,
+    image_digests,
     view_key,
 )
 from fgclip2_det.datasets.transforms import (
@@ -91,7 +91,7 @@ def fill(folder, key) -> FeatureCache:
 def test_load_from_a_cache(tmp_path):
     path = write_picture(tmp_path)
     load = FGCLIP2LoadView(40, flip=False)
-    load.digests = picture_digests([path])
+    load.digests = image_digests([path])
     key = view_key(load.digests[path], 40, False)
     load.cache = fill(tmp_path / 'maps', key)
     results = load(dict(img_path=path, width=90, height=60))
@@ -115,11 +115,11 @@ def test_pictures_are_told_apart_by_content(tmp_path):
     for path, color in zip(paths, ('red', 'blue', 'red'), strict=True):
         Image.new('RGB', (9, 6), color).save(path)
         os.utime(path, (0, 0))
-    red, blue, again = picture_digests([*map(str, paths)]).values()
+    red, blue, again = image_digests([*map(str, paths)]).values()
     assert red == again != blue
     assert paths[0].stat().st_size == paths[1].stat().st_size
     copyfile(paths[1], paths[0])
     os.utime(paths[0], (0, 0))
     missing = str(tmp_path / 'none.bmp')
-    found = picture_digests([str(paths[0]), missing])
+    found = image_digests([str(paths[0]), missing])
     assert found == {str(paths[0]): blue, missing: f'unreadable {missing}'}

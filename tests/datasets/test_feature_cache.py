@@ -52,11 +52,11 @@ def test_foreign_and_damaged_shards(tmp_path):
     (path,) = tmp_path.glob('*.safetensors')
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
-    with pytest.raises(ValueError, match=f'{path.name} is cut short or damaged'):
+    with pytest.raises(ValueError, match=f'{path.name} is truncated or damaged'):
         FeatureCache(tmp_path, 'a')
     path.write_bytes(whole[:-10] + bytes([whole[-10] ^ 1]) + whole[-9:])  # one bit
     cache = FeatureCache(tmp_path, 'a')
-    with pytest.raises(ValueError, match=f'{path.name} is cut short or damaged'):
+    with pytest.raises(ValueError, match=f'{path.name} is truncated or damaged'):
         [cache.read(key) for key in sorted(cache.keys())]
     path.unlink()
     assert not FeatureCache(tmp_path, 'a').keys()

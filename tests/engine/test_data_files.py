@@ -81,13 +81,13 @@ def test_wrong_paths_name_the_part(root, option, value, message):
 
 def test_some_missing_pictures(root):
     (root / 'train' / 'sub' / 'b.png').unlink()
-    with pytest.raises(ValueError, match=r'1 of 2 pictures .* missing: .*sub/b\.png;'):
+    with pytest.raises(ValueError, match=r'1 of 2 images .* missing: .*sub/b\.png;'):
         check_data_files(config(root))
     skip = {'train_dataloader.dataset.datasets.0.on_bad_image': 'skip'}
     [note] = check_data_files(config(root, **skip))
-    assert '1 of 2 pictures' in note and note.endswith('skipped (on_bad_image)')
+    assert '1 of 2 images' in note and note.endswith('skipped (on_bad_image)')
     (root / 'train' / 'a.png').unlink()
-    with pytest.raises(ValueError, match='2 of 2 pictures'):
+    with pytest.raises(ValueError, match='2 of 2 images'):
         check_data_files(config(root, **skip))
 
 
@@ -99,7 +99,7 @@ def test_other_encodings(root, codec):
     change(root / 'val.json', rename)
     text = json.dumps(json.loads((root / 'val.json').read_text()), ensure_ascii=False)
     (root / 'val.json').write_bytes(text.encode(codec))
-    with pytest.raises(ValueError, match=r'1 of 2 pictures .* missing: .*猫狗\.png'):
+    with pytest.raises(ValueError, match=r'1 of 2 images .* missing: .*猫狗\.png'):
         check_data_files(config(root))
     (root / 'val' / '猫狗.png').write_bytes(b'')
     assert check_data_files(config(root)) == []

@@ -206,7 +206,7 @@ def test_bad_input(shipped):
         shipped(['cat', 3])
     with pytest.raises(ValueError, match='text 0 must be a string, got NoneType'):
         shipped(None)
-    with pytest.raises(ValueError, match='text 0 is no valid Unicode'):
+    with pytest.raises(ValueError, match='text 0 is not valid Unicode'):
         shipped('\ud83d')
     with pytest.raises(ValueError, match='length must be 1 or more, got 0'):
         shipped('cat', 0)

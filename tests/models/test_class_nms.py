@@ -87,7 +87,7 @@ def test_large_labels_and_pictures(labels, offset):
 @pytest.mark.parametrize('most', [8192, 0])
 def test_two_boxes_at_label_12999(monkeypatch, most):
     """IoU 0.54, which label offsets in float32 take for less than 0.5."""
-    monkeypatch.setattr(module, 'MOST', most)
+    monkeypatch.setattr(module, 'MAX_COMPARED', most)
     boxes = torch.tensor([[10.4, 10, 13.4, 30], [11.3, 10, 14.3, 30]])
     boxes = torch.cat([boxes, torch.tensor([[0.0, 0, 1023, 767]])])
     assert overlap(*boxes[:2].tolist()) == pytest.approx(0.538, abs=1e-3)
@@ -103,7 +103,7 @@ def test_two_boxes_at_label_12999(monkeypatch, most):
 
 def test_many_names_of_many_boxes(monkeypatch):
     """The fallback: more candidates than one comparison holds, of 21,000 names."""
-    monkeypatch.setattr(module, 'MOST', 64)
+    monkeypatch.setattr(module, 'MAX_COMPARED', 64)
     monkeypatch.setattr('fgclip2_det.models.label_nms._AT_ONCE', 40)
     boxes, _ = random_case(60, 1, 3, spread=5.0)
     boxes = boxes + 3000
@@ -137,7 +137,7 @@ def test_nan_is_no_detection():
 
 def test_more_candidates_than_fit(monkeypatch):
     """One cluster of boxes: candidates lose until nearly all are compared."""
-    monkeypatch.setattr(module, 'MOST', 100)
+    monkeypatch.setattr(module, 'MAX_COMPARED', 100)
     bboxes, scores = random_case(300, 2, 0, spread=3.0)
     nms = dict(type='nms', iou_threshold=0.2)
     dets, labels = class_nms(bboxes, scores, 0.0, nms, 20)

@@ -47,6 +47,7 @@ import sys
 assert 'fgclip2_det' not in sys.modules and 'torch' not in sys.modules
 import json, runpy
 config, weights, image, tool, out = sys.argv[1:]
+from mmcv.ops import RoIPool  # as OpenMMLab's mmdet.apis does
 from mmdet.apis import DetInferencer
 assert 'fgclip2_det' not in sys.modules  # the ops are the finder's
 inferencer = DetInferencer(config, weights, device='cpu', show_progress=False)

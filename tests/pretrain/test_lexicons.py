@@ -6,6 +6,7 @@ import pytest
 
 from pretrain.hard_negatives import HardNegativeWriter, Lexicon, read_lexicon
 from pretrain.hard_negatives.lexicon import built_in
+from pretrain.hard_negatives.word_lists import read_word_file
 
 
 @pytest.mark.parametrize('language', ['en', 'zh'])
@@ -66,7 +67,7 @@ def test_user_lexicon(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('{', 'no JSON file'),
+        ('{', 'cannot be read as json'),
         ('[]', 'the file must be an object'),
         ('{"fr": {}}', "must be one of .*'en', 'zh'.* got 'fr'"),
         ('{"en": {"words": []}}', "found 'words'"),
@@ -89,7 +90,7 @@ def test_user_lexicon(tmp_path):
         ),
         (
             '{"en": {"families": {"a": {"b": {"entries": ["x"], "near": [["z"]]}}}}}',
-            "names 'z', which is no entry",
+            "names 'z', which is not an entry",
         ),
         (
             '{"en": {"families": {"color": {"color": {"entries": ["grey"]}}}}}',
@@ -102,4 +103,31 @@ def test_wrong_lexicons(tmp_path, content, message):
     path.write_text(content, encoding='utf-8')
     with pytest.raises(ValueError, match=message) as error:
         HardNegativeWriter(lexicon=path)
+    assert str(path) in str(error.value)
+
+
+def test_shared_lists_are_written_out(tmp_path):
+    path = tmp_path / 'words.json'
+    lists = {'cats': ['cat', 'kitten'], 'pets': ['@cats', 'dog']}
+    content = {'about': 'pets', 'lists': lists, 'words': {'all': ['@pets', ['@cats']]}}
+    path.write_text(json.dumps(content), encoding='utf-8')
+    pets = ['cat', 'kitten', 'dog', ['cat', 'kitten']]
+    assert read_word_file(path) == {'words': {'all': pets}}
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('[]', 'must hold an object'),
+        ('{"lists": []}', 'must hold an object'),
+        ('{"words": {"a": ["@b"]}}', '\'@b\' is not in "lists"'),
+        ('{"words": {"a": ["x", "x"]}}', 'expected distinct words'),
+        ('{"words": {"a": [""]}}', 'expected distinct words'),
+    ],
+)
+def test_wrong_word_files(tmp_path, content, message):
+    path = tmp_path / 'words.json'
+    path.write_text(content, encoding='utf-8')
+    with pytest.raises(ValueError, match=message) as error:
+        read_word_file(path)
     assert str(path) in str(error.value)

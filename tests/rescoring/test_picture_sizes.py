@@ -43,7 +43,7 @@ def load_sample(path: Path, loader: str = 'LoadImageFromFile'):
 def test_a_picture_of_another_size_is_refused_before_it_is_encoded(tmp_path):
     files = SIZE / 'dt.json', SIZE / 'ann.json'
     match = (
-        r'1 of 1 pictures .* image 1 \(.*a\.png\): the picture has 640 x 480 pixels, '
+        r'1 of 1 pictures .* image 1 \(.*a\.png\): the image has 640 x 480 pixels, '
         'the annotation file says 320 x 240'
     )
     with pytest.raises(ValueError, match=match):
@@ -99,7 +99,7 @@ def test_a_webp_that_opencv_leaves_on_its_side(rescorer):
 def test_saved_results_of_another_frame_are_a_sentence(rescorer):
     inputs, sample = load_sample(WEBP / 'a.webp', 'OpenVocabLoadImage')
     match = (
-        r'ann\.json: image 1 \(.*a\.webp\): the picture has 240 x 320 pixels upright '
+        r'ann\.json: image 1 \(.*a\.webp\): the image has 240 x 320 pixels upright '
         r'\(320 x 240 in .*, the annotation file says 320 x 240, the detector saw '
         '240 x 320'
     )
@@ -116,7 +116,7 @@ def test_a_detector_of_another_size_is_a_sentence(rescorer):
     """The file was replaced after the pipeline read it."""
     inputs, sample = load_sample(WEBP / 'a.webp')
     sample.set_metainfo(dict(img_path=str(SIZE / 'a.png')))
-    match = r'a\.png: the picture has 640 x 480 pixels, the detector saw 320 x 240'
+    match = r'a\.png: the image has 640 x 480 pixels, the detector saw 320 x 240'
     with pytest.raises(ValueError, match=match):
         rescorer.predict(inputs[None], [sample])
 
@@ -187,7 +187,7 @@ def test_the_hook_warns_with_the_sizes(tmp_path):
     entry = json.loads((SIZE / 'ann.json').read_text())['images'][0]
     _, lines = draw(tmp_path / 'a', sample, inputs, entry | dict(img_id=1))
     (line,) = lines
-    assert ('the picture has 640 x 480 pixels, the annotation file says 320 x 240, '
+    assert ('the image has 640 x 480 pixels, the annotation file says 320 x 240, '
             'the detector saw 640 x 480') in line  # fmt: skip
     inputs, sample = load_sample(WEBP / 'a.webp')
     sample.set_metainfo(dict(img_path=str(SIZE / 'a.png')))
@@ -209,7 +209,7 @@ def test_evaluation_is_refused_with_the_three_sizes():
     hook.before_test_epoch(runner)
     sample = data[0]['data_samples']
     match = (
-        r'a\.png: the picture has 640 x 480 pixels, the annotation file says '
+        r'a\.png: the image has 640 x 480 pixels, the annotation file says '
         '320 x 240, the detector saw 640 x 480'
     )
     for samples in ([sample], [[sample], [sample]]):

@@ -133,5 +133,5 @@ def test_coco_file(tmp_path):
         Vocabulary.from_coco(path)
     for text in ('{', '[]', '{"categories": [{"id": 1}]}'):
         path.write_text(text)
-        with pytest.raises(ValueError, match='no COCO annotation file'):
+        with pytest.raises(ValueError, match='not a COCO annotation file'):
             Vocabulary.from_coco(path)

@@ -170,7 +170,7 @@ BAD_COCO = {
         0,
         {'file_name': 'nowhere.png'},
     ),
-    'a.png: the picture has 160 x 96 pixels, the annotation file says 161 x 96': (
+    'a.png: the image has 160 x 96 pixels, the annotation file says 161 x 96': (
         'images',
         0,
         {'width': 161},

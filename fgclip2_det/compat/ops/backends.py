@@ -1,4 +1,4 @@
-"""What the ops share: arithmetic type and torchvision's kernels."""
+"""Shared by the ops: the dtype of their arithmetic, and torchvision's kernels."""
 
 import functools
 import warnings
@@ -16,7 +16,7 @@ def compute_dtype(tensor: Tensor) -> torch.dtype:
 
 @functools.cache
 def torchvision_ops() -> Any | None:
-    """``torch.ops.torchvision``, or None where torchvision does not import."""
+    """``torch.ops.torchvision``, or None if torchvision cannot be imported."""
     if find_spec('torchvision') is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Overlap of boxes."""
+"""``bbox_overlaps``: overlap of boxes."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ def bbox_overlaps(
     aligned: bool,
     offset: int,
 ) -> None:
-    """Fills ``ious`` with the overlap of (M, 4) and (N, 4) xyxy boxes.
+    """Fill ``ious`` with the overlap of (M, 4) and (N, 4) xyxy boxes.
 
     Args:
         ious: (M, N), or (M,) when ``aligned`` pairs the boxes one by one.

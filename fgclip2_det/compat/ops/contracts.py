@@ -1,8 +1,9 @@
-"""What mmcv's compiled ops assume of their tensors, most of it without looking.
+"""What mmcv's compiled ops require of their tensors, mostly without checking it.
 
-They read memory by raw pointers: a map with permuted strides gives other numbers, not
-an error. ``checked`` puts the same demands on the PyTorch ops, so that a call which
-would go wrong elsewhere fails in the tests, and ``compiled_ops`` meets them.
+They read memory through raw pointers: a map with permuted strides gives wrong numbers,
+not an error. ``checked`` enforces the same requirements on the PyTorch ops, so that a
+call that would go wrong with compiled ops fails in the tests; ``compiled_ops``
+converts tensors that do not meet them.
 
 Reference: mmcv 2.1.0 and onedl-mmcv 2.3.6, ``mmcv/ops/csrc/pytorch``.
 """
@@ -27,14 +28,14 @@ OUTPUTS = {  # filled by the op
 
 @dataclass(frozen=True)
 class Contract:
-    """Of one op.
+    """Requirements of one op on its tensors.
 
     Attributes:
         shapes: tensors in the order of the call -> sizes, 'N 4' or, if there is a
             choice, 'C|0'. A letter is the same number everywhere in a call.
-        dtype: of every floating tensor; None: any, but all the same.
-        strided: tensors that the op copies before it reads them, whatever strides.
-        sorted: tensors that the op sorts only, whatever floating type.
+        dtype: of every floating-point tensor; None: any, but the same for all.
+        strided: tensors that the op makes contiguous itself.
+        sorted: tensors that the op only sorts; any floating-point dtype.
     """
 
     shapes: dict[str, str]
@@ -86,13 +87,14 @@ CONTRACTS = {
 
 
 def checked(op: Callable) -> Callable:
-    """``op``, which refuses what its compiled twin would misread or refuse.
+    """``op``, which rejects tensors that the compiled op would misread or reject.
 
-    Only where the environment variable ``FGCLIP2_CHECK_OPS`` is set: PyTorch itself
-    reads strides, so users get a right answer.
+    Only if the environment variable ``FGCLIP2_CHECK_OPS`` is set: the PyTorch ops
+    themselves read strides and return the right result.
 
     Raises:
-        ValueError: in the call; op, argument, what was expected and what found.
+        ValueError: when called, naming the op and the argument, with what was
+            expected and what was found.
     """
     name = op.__name__
 
@@ -106,14 +108,14 @@ def checked(op: Callable) -> Callable:
 
 
 def tensors_of(op: str, args: Sequence, kwargs: dict) -> dict[str, Tensor]:
-    """The tensors of a call by their names; those come first in every op."""
+    """The tensors of a call by name; they are the first arguments of every op."""
     names = CONTRACTS[op].shapes
     named = {**dict(zip(names, args, strict=False)), **kwargs}
     return {name: named[name] for name in names if name in named}
 
 
 def check(op: str, args: Sequence, kwargs: dict) -> None:
-    """Raises ValueError for tensors that the compiled op does not take as they are."""
+    """Raise ValueError for tensors that the compiled op does not support."""
     contract, tensors = CONTRACTS[op], tensors_of(op, args, kwargs)
     first, sizes = next(iter(tensors)), {}
     for name, tensor in tensors.items():
@@ -148,14 +150,14 @@ def _check_dtype(
 
 
 def _check_shape(place: str, shapes: str, tensor: Tensor, sizes: dict) -> None:
-    """``sizes``: what letters stand for, so far; filled."""
-    found = tuple(tensor.shape)
+    """``sizes`` maps the letters bound so far to sizes, and is updated."""
+    actual = tuple(tensor.shape)
     for shape in shapes.split('|'):
         known = {**sizes}
         letters = shape.split()
-        if len(letters) == len(found) and all(
+        if len(letters) == len(actual) and all(
             size == (int(x) if x.isdigit() else known.setdefault(x, size))
-            for x, size in zip(letters, found, strict=True)
+            for x, size in zip(letters, actual, strict=True)
         ):
             sizes.update(known)
             return
@@ -163,4 +165,4 @@ def _check_shape(place: str, shapes: str, tensor: Tensor, sizes: dict) -> None:
     wanted = ' or '.join(f'({", ".join(x.split())})' for x in shapes.split('|'))
     if known:
         wanted = f'{wanted} with {known}'
-    raise ValueError(f'{place} of shape {wanted}, found {found}')
+    raise ValueError(f'{place} of shape {wanted}, found {actual}')

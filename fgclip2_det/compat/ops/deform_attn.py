@@ -57,7 +57,7 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int = 64,
 ) -> None:
-    """Fills the three gradients of ``ms_deform_attn_forward``.
+    """Fill the three gradients of ``ms_deform_attn_forward``.
 
     ``grad_output`` is (B, N, M * D); the others have their input's shape.
     """

@@ -21,7 +21,7 @@ def sigmoid_focal_loss_forward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Fills ``output`` (N, C) with the loss of logits (N, C) and labels (N,)."""
+    """Fill ``output`` (N, C) with the loss of logits (N, C) and labels (N,)."""
     prob, is_label = _probabilities(input, target)
     positive = alpha * (1 - prob).pow(gamma) * _log(prob)
     negative = (1 - alpha) * prob.pow(gamma) * _log(1 - prob)
@@ -37,7 +37,7 @@ def sigmoid_focal_loss_backward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Fills ``grad_input`` (N, C) with the loss's derivative by the logits."""
+    """Fill ``grad_input`` (N, C) with the loss's derivative by the logits."""
     prob, is_label = _probabilities(input, target)
     rest = 1 - prob
     positive = alpha * rest.pow(gamma) * (rest - gamma * prob * _log(prob))
@@ -54,7 +54,7 @@ def softmax_focal_loss_forward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Fills ``output`` (N,) from softmax values (N, C); 0 where a label is < 0."""
+    """Fill ``output`` (N,) from softmax values (N, C); 0 where a label is < 0."""
     prob = _label_probability(input, target)
     loss = -alpha * (1 - prob).pow(gamma) * _log(prob)
     loss = loss * _class_weights(target, weight, loss)
@@ -70,7 +70,7 @@ def softmax_focal_loss_backward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Fills ``grad_input`` (N, C), by the logits; ``buff`` (N,) is scratch."""
+    """Fill ``grad_input`` (N, C), by the logits; ``buff`` (N,) is scratch."""
     prob = _label_probability(input, target)
     rest = 1 - prob
     slope = gamma * rest.pow(gamma - 1) * prob * _log(prob) - rest.pow(gamma)

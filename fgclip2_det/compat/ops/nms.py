@@ -10,12 +10,12 @@ MAX_PAIRS = 2**18  # IoUs held at a time: a few 1 MB arrays, whatever N is
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the boxes that no better, kept box overlaps too much.
+    """Indices of the boxes that no kept box of a higher score overlaps too much.
 
     Args:
         boxes: (N, 4) xyxy.
         scores: (N,). Equal scores keep the order of ``scores.sort``.
-        iou_threshold: a box goes when its IoU is strictly larger.
+        iou_threshold: a box is removed if its IoU is strictly larger.
         offset: 0, or 1 where a box of one pixel has ``x1 == x2``.
 
     Returns:

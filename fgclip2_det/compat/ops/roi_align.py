@@ -26,7 +26,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Pools every RoI to a fixed grid of bins.
+    """Pool every RoI to a fixed grid of bins.
 
     Args:
         input: (B, C, H, W).
@@ -40,7 +40,8 @@ def roi_align_forward(
         aligned: True shifts by half a cell; False also widens RoIs to one cell.
 
     Raises:
-        ValueError: RoIs that are not finite, are inside out or name no image.
+        ValueError: if RoIs are not finite, have x1 > x2 or y1 > y2, or a batch index
+            out of range.
 
     Reference: Mask R-CNN (arXiv:1703.06870), section 3.
     """
@@ -75,7 +76,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Adds the gradient of ``roi_align_forward`` to ``grad_input`` (B, C, H, W)."""
+    """Add the gradient of ``roi_align_forward`` to ``grad_input`` (B, C, H, W)."""
     shape, num_channels = (aligned_height, aligned_width), grad_input.shape[1]
     if pool_mode == 0:
         _max_backward(grad_output, rois, argmax_y, argmax_x, grad_input)

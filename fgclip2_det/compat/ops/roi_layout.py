@@ -1,4 +1,4 @@
-"""Where RoIAlign samples, and what each map cell then weighs."""
+"""Sampling points of RoIAlign, and the resulting weight of each map cell."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,7 @@ class RoILayout:
 
     def _check(self, rois: Tensor, num_images: int, aligned: bool) -> None:
         if not rois.isfinite().all():
-            raise ValueError('RoIs hold NaN or infinity; drop them before pooling')
+            raise ValueError('RoIs contain NaN or infinity; drop them before pooling')
         if aligned and (self.sizes < 0).any():
             raise ValueError('RoIs must have x1 <= x2 and y1 <= y2; sort the corners')
         if ((self.images < 0) | (self.images >= num_images)).any():

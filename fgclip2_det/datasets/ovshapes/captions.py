@@ -1,4 +1,4 @@
-"""What OVShapes says about its pictures, in English and Chinese."""
+"""Captions and region phrases of OVShapes, in English and Chinese."""
 
 from collections.abc import Collection, Sequence
 from itertools import pairwise
@@ -18,18 +18,18 @@ _RELATIONS = {
 }
 
 
-def region_phrases(found: ShapeObject, language: str) -> tuple[str, str]:
+def region_phrases(shape_object: ShapeObject, language: str) -> tuple[str, str]:
     """The name of an object, and the name with its texture.
 
     Returns:
         ``('red circle', 'striped red circle')``, or the same in Chinese.
     """
-    pair = found.shape_class.color, found.shape_class.shape
-    return _name(*pair, language), _phrase(found.texture, *pair, language)
+    pair = shape_object.shape_class.color, shape_object.shape_class.shape
+    return _name(*pair, language), _phrase(shape_object.texture, *pair, language)
 
 
 def hard_negatives(
-    found: ShapeObject,
+    shape_object: ShapeObject,
     language: str,
     rng: np.random.Generator,
     allowed: Collection[ShapeClass] | None = None,
@@ -37,27 +37,33 @@ def hard_negatives(
     """Ten phrases that differ from an object's textured one in one attribute.
 
     Args:
-        found: the object.
+        shape_object: the object.
         language: 'en' or 'zh'.
         rng: chooses ten where there are more, and their order.
-        allowed: classes that may be named. Training passes the base classes: a
-            negative that names a novel pair teaches that the pair is never there.
-            None allows all 80.
+        allowed: classes that may be named. Training passes the base classes, since a
+            negative with a novel pair would teach that the pair never occurs. None
+            allows all 80.
 
-    Where colour, shape and texture give fewer than ten (an allowed class has at
-    least nine), the count is changed: 'two striped red circles'.
+    If colour, shape and texture give fewer than ten (an allowed class has at least
+    nine), the count is changed: 'two striped red circles'.
     """
-    color, shape = found.shape_class.color, found.shape_class.shape
+    color, shape = shape_object.shape_class.color, shape_object.shape_class.shape
     named = OVSHAPES_CLASSES if allowed is None else allowed
     named = {(c.color, c.shape) for c in named}
     pairs = [(c, shape) for c in COLORS | EXTRA_COLORS] + [(color, s) for s in SHAPES]
     pairs = [pair for pair in pairs if pair in named]
-    texts = [_phrase(found.texture, *p, language) for p in pairs if p != (color, shape)]
+    texts = [
+        _phrase(shape_object.texture, *p, language)
+        for p in pairs
+        if p != (color, shape)
+    ]
     texts += [
-        _phrase(t, color, shape, language) for t in TEXTURES if t != found.texture
+        _phrase(t, color, shape, language)
+        for t in TEXTURES
+        if t != shape_object.texture
     ]
     texts = rng.permutation(texts)[:NUM_HARD_NEGATIVES].tolist()
-    several = _phrase(found.texture, color, shape, language)
+    several = _phrase(shape_object.texture, color, shape, language)
     several = _plural(several) if language == 'en' else several
     texts += [count.format(several) for count in _COUNTS[language]]
     return texts[:NUM_HARD_NEGATIVES]
@@ -66,14 +72,13 @@ def hard_negatives(
 def describe(
     objects: Sequence[ShapeObject], language: str, rng: np.random.Generator
 ) -> dict[str, str]:
-    """Short and long caption of a picture.
+    """Short and long caption of an image.
 
-    The short one names up to three objects; the long one names all with their
-    textures from left to right, and says where neighbours in that order are to each
-    other.
+    The short caption names up to three objects; the long one names all objects with
+    their textures from left to right, and the relation of each to the next one.
 
     Args:
-        objects: of one picture, at least one.
+        objects: objects of one image, at least one.
         language: 'en' or 'zh'.
         rng: chooses the objects of the short caption and the direction of relations.
 

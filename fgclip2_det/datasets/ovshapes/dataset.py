@@ -1,4 +1,4 @@
-"""OVShapes: a procedural, bilingual dataset that makes itself."""
+"""OVShapes: a procedural, bilingual data set, generated on first use."""
 
 from fgclip2_det.compat import mm  # noqa: F401, before mmdet
 

@@ -1,4 +1,4 @@
-"""Writes OVShapes to disk: images, COCO files and the manifest that guards them."""
+"""Generates OVShapes on disk: images, COCO files and a manifest with checksums."""
 
 import hashlib
 import json
@@ -198,8 +198,8 @@ def _to_coco(
         for i in range(len(objects))
     ]
     annotations = []
-    for image, found in zip(images, objects, strict=True):
-        for o in found:
+    for image, image_objects in zip(images, objects, strict=True):
+        for o in image_objects:
             x1, y1, x2, y2 = o.bbox
             bbox = [round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)]
             annotations.append(
@@ -268,18 +268,23 @@ def _check_manifest(folder: Path, params: dict) -> None:
         raise ValueError(
             f'OVShapes in {folder} is incomplete ({error}); {remedy}'
         ) from error
-    expected, found = _leaves(manifest), _leaves({'parameters': params, 'files': files})
-    for key in expected | found:
+    expected, actual = (
+        _leaves(manifest),
+        _leaves({'parameters': params, 'files': files}),
+    )
+    for key in expected | actual:
         # 'content' is not in early manifests, nor in a second look at a folder
-        absent = key not in expected or key not in found
-        if expected.get(key) == found.get(key) or (absent and key[-1:] == ('content',)):
+        absent = key not in expected or key not in actual
+        if expected.get(key) == actual.get(key) or (
+            absent and key[-1:] == ('content',)
+        ):
             continue
         name = ' '.join(key[1:] or key) or 'nothing but'
         if key[-1:] == ('annotations',):
             name = f'{key[1]}.json'
         raise ValueError(
-            f'OVShapes in {folder} was cut short or edited: {_MANIFEST} says {name} = '
-            f'{expected.get(key)}, found {found.get(key)}; {remedy}'
+            f'OVShapes in {folder} is incomplete or edited: {_MANIFEST} says {name} = '
+            f'{expected.get(key)}, found {actual.get(key)}; {remedy}'
         )
     _VERIFIED.add(path)
 

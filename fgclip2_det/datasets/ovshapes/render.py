@@ -42,7 +42,7 @@ _HSV = {
 
 @dataclass(frozen=True)
 class ShapeObject:
-    """One drawn object, with all that a caption may say about it.
+    """One drawn object, with the attributes that captions use.
 
     Args:
         shape_class: its colour, shape and names.
@@ -263,10 +263,10 @@ def _background(rng: np.random.Generator, image_size: int) -> np.ndarray:
 def _clutter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Grey-toned polygons and lines over an image, drawn at twice its size."""
     side = 2 * len(image)
-    picture = Image.fromarray(image.astype(np.uint8)).resize(
+    canvas = Image.fromarray(image.astype(np.uint8)).resize(
         (side, side), Image.Resampling.NEAREST
     )
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(canvas)
     for _ in range(rng.integers(3, 9)):
         centre = rng.uniform(0, side, 2)
         corners = centre + rng.uniform(-0.2, 0.2, (rng.integers(3, 6), 2)) * side
@@ -274,4 +274,4 @@ def _clutter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     for _ in range(rng.integers(4, 12)):
         ends = rng.uniform(0, side, 4).tolist()
         draw.line(ends, fill=_muted(rng), width=int(rng.integers(2, 9)))
-    return np.asarray(picture.reduce(2), np.float32)
+    return np.asarray(canvas.reduce(2), np.float32)

@@ -1,4 +1,4 @@
-"""A few fixed views of every picture, from the picture or from a feature cache."""
+"""A few fixed views of every image, loaded from the image or from a feature cache."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .open_vocab_load_image import OpenVocabLoadImage
 
 @TRANSFORMS.register_module()
 class FGCLIP2LoadView(BaseTransform):
-    """Draws a view, a patch budget and mirrored or not, and loads it.
+    """Draw a view (a patch budget, mirrored or not) and load it.
 
-    With a cache (``FGCLIP2FeatureCacheHook`` sets it, and ``digests``, path -> digest
-    of the file) the view's map is read and the picture stays closed. Comes first in a
-    pipeline; ``FGCLIP2ApplyView`` follows the annotations, ``FGCLIP2PackView`` comes
-    last.
+    With a cache (set by ``FGCLIP2FeatureCacheHook``, together with ``digests``, path ->
+    digest of the file) the view's map is read and the image file is not opened. This
+    is the first transform of a pipeline; ``FGCLIP2ApplyView`` follows the annotations,
+    and ``FGCLIP2PackView`` is the last.
 
     Added keys: ``view``, ``ori_shape``, ``img_shape`` and ``img`` or ``feature_map``.
 
     Args:
-        max_num_patches: one budget, or several of which each is as likely.
-        flip: mirrored views as well, half of the time.
-        backend_args: of the file backend.
+        max_num_patches: one budget, or several that are drawn with equal probability.
+        flip: also draw mirrored views, with probability 0.5.
+        backend_args: arguments of the file backend.
 
     Raises:
-        ValueError: a picture whose view the cache lacks, or has of another size.
+        ValueError: if the cache lacks an image's view, or has it in another size.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class FGCLIP2LoadView(BaseTransform):
         path = results['img_path']
         key = view_key(self.digests.get(path, 'new'), *view)
         if key not in self.cache:
-            self.load(results)  # a damaged picture is the data set's business
+            self.load(results)  # a damaged image is reported by the data set
             raise ValueError(
-                f'{self.cache.folder} has no map of {path} ({key}); pictures were '
+                f'{self.cache.folder} has no map of {path} ({key}); images were '
                 'added since it was filled, start the training again'
             )
         results['feature_map'], (height, width) = self.cache.read(key)
@@ -84,10 +84,10 @@ class FGCLIP2LoadView(BaseTransform):
 
 @TRANSFORMS.register_module()
 class FGCLIP2ApplyView(BaseTransform):
-    """Resizes and mirrors the picture, if there is one, and its boxes and masks."""
+    """Resize and mirror the image, if there is one, and its boxes and masks."""
 
     def transform(self, results: dict) -> dict:
-        """What ``FGCLIP2Resize`` and ``RandomFlip`` do for that view."""
+        """Apply ``FGCLIP2Resize`` and ``RandomFlip`` for that view."""
         budget, flip = results['view']
         results = FGCLIP2Resize(budget)(results)
         results['flip'] = flip

@@ -52,7 +52,7 @@ class FGCLIP2Resize(Resize):
     def transform(self, results: dict) -> dict:
         """Resize the image and everything that is given in its pixels.
 
-        Without an image (its map comes from a cache), the rest of it alone, from
+        Without an image (its map comes from a cache), only the rest, from
         ``img_shape``.
         """
         image = results.get('img')

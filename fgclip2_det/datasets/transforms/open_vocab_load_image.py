@@ -1,15 +1,15 @@
-"""Loads any image a person has, and says so when it is damaged."""
+"""Loading of images in any format that Pillow reads, with errors for damaged files."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.fileio import get_local_path
 
-from fgclip2_det.fgclip2.picture import describe_sizes, load_image, read_header
+from fgclip2_det.fgclip2.image import describe_sizes, load_image, read_header
 
 
 class UnreadableImageError(ValueError):
-    """An image file is missing, empty, truncated or no image."""
+    """An image file is missing, empty, truncated or not an image."""
 
 
 @TRANSFORMS.register_module()

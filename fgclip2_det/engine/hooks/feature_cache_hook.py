@@ -19,7 +19,7 @@ from fgclip2_det.datasets.feature_cache import (
     FeatureCache,
     FeatureWriter,
     check_disk,
-    picture_digests,
+    image_digests,
     view_key,
 )
 from fgclip2_det.datasets.transforms import (
@@ -134,7 +134,7 @@ class ViewsToFill(Dataset):
         self.dataset, self.load = dataset, load
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         paths = (info['img_path'] for info in infos)
-        self.digests = picture_digests(paths, load.load.backend_args)
+        self.digests = image_digests(paths, load.load.backend_args)
         views = {
             view_key(self.digests[info['img_path']], *view): (info, view)
             for info in infos

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from fgclip2_det.engine.annotated_sizes import Size, annotated_sizes
-from fgclip2_det.fgclip2.picture import describe_sizes, read_header
+from fgclip2_det.fgclip2.image import describe_sizes, read_header
 
 
 @HOOKS.register_module()

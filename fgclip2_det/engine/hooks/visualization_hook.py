@@ -13,8 +13,8 @@ from mmengine.runner import BaseLoop, Runner
 from PIL import Image
 from torch import Tensor
 
-from ...fgclip2.picture import describe_sizes, read_header
-from ...fgclip2.seen_picture import seen_picture
+from ...fgclip2.detector_image import detector_image
+from ...fgclip2.image import describe_sizes, read_header
 from ...visualization import contact_sheet, draw_detections
 from ..annotated_sizes import Size, annotated_sizes
 
@@ -169,7 +169,7 @@ def _load_image(
     path = Path(str(sample.metainfo.get('img_path', '')))
     if path.is_file():
         try:
-            image = seen_picture(sample.metainfo, inputs)
+            image = detector_image(sample.metainfo, inputs)
             if annotated not in (None, image.size):
                 sizes = describe_sizes(read_header(path), annotated, image.size)
                 runner.logger.warning(f'{path}: {sizes}; its boxes are misplaced')

@@ -156,7 +156,7 @@ class FGCLIP2ViT(BaseModule):
         if self.frozen:
             raise ValueError(
                 f'frozen_stages={self.frozen_stages} leaves no block for lora; set '
-                'frozen_stages=-1, the encoder is frozen beside its adapters anyway'
+                'frozen_stages=-1, all weights but the adapters are frozen anyway'
             )
         last = self.num_layers - 1
         if self.output == 'tokens':

@@ -1,4 +1,4 @@
-"""LoRA adapters in the encoder, made by peft, and folded back into it."""
+"""LoRA adapters of the encoder: added with peft, and merged into the weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_lora(
 
     Adapters go into the given blocks. ``out_proj``, ``fc1`` and ``fc2`` reach the dense
     head as well; its q, k and v are one stacked parameter (``in_proj_weight``), which
-    is no linear layer and stays frozen.
+    is not a linear layer and stays frozen.
 
     Args:
         backbone: ``FGCLIP2ViT`` with its weights.
@@ -68,7 +68,7 @@ def add_lora(
 
 
 def merge_lora(backbone: nn.Module) -> None:
-    """Fold adapters into the weights they belong to, in place.
+    """Merge adapters into the weights they belong to, in place.
 
     The backbone then has the released parameter names again and no adapters, and
     needs no peft. Its parameters stay frozen.

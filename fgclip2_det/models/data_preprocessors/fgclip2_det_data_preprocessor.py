@@ -1,4 +1,4 @@
-"""Normalisation of FG-CLIP 2, with padding that the backbone recognises."""
+"""Image normalisation of FG-CLIP 2, with padding that the backbone recognises."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PATCH = 16  # pixels a cell of a map
 class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
     """BGR uint8 to RGB in -1 to 1; batches are padded with NaN.
 
-    NaN marks what is no image: ``FGCLIP2ViT`` cuts it off, so features of an
+    NaN marks what is not image: ``FGCLIP2ViT`` cuts it off, so features of an
     image do not depend on its neighbours in the batch. The rest of
     MMDetection reads image sizes from the data samples.
 
     Batch augmentations that pad (``BatchFixedSizePad``, ``BatchResize``) pad
     images with NaN too, whatever value their config names; masks and
     segmentation maps keep theirs. Those that resize lose the outermost pixels
-    of an image that had padding beside it, where bilinear weights reach NaN.
+    of an image next to padding, where bilinear weights reach NaN.
 
     A batch of maps (D, h, w), D not 3, which ``FGCLIP2PackView`` packs from a
     feature cache, is padded with zeros, as the encoder's own maps are; the data
-    samples get the sizes that the pictures would have.
+    samples get the sizes that the images would have.
 
     Args:
         kwargs: of ``DetDataPreprocessor``, but mean, std and padding values,
@@ -47,16 +47,16 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
                     setattr(augment, name, float('nan'))
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """As in ``DetDataPreprocessor``; pictures or maps.
+        """As in ``DetDataPreprocessor``, for images or feature maps.
 
         Raises:
-            ValueError: maps, where ``batch_augments`` are wanted.
+            ValueError: for feature maps, if there are ``batch_augments``.
         """
         if data['inputs'][0].shape[0] == 3:
             return super().forward(data, training)
         if training and self.batch_augments:
             raise ValueError(
-                'batch_augments change pictures, and a batch of maps has none; leave '
+                'batch_augments change images, and a batch of maps has none; leave '
                 'them out of the data_preprocessor, or train without feature cache'
             )
         data = self.cast_data(data)

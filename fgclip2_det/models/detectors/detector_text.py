@@ -1,4 +1,4 @@
-"""Names for detectors that read them from each data sample: Grounding DINO, GLIP."""
+"""Class names for detectors that read them from data samples: Grounding DINO, GLIP."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fgclip2_det.vocabulary import Vocabulary
 
 
 def reads_text(detector: BaseDetector) -> bool:
-    """Whether ``text`` of the data samples tells the detector its names."""
+    """Whether the detector reads its class names from ``text`` of the data samples."""
     return hasattr(detector, 'language_model')
 
 
 def reads_chunks(detector: BaseDetector) -> bool:
-    """Whether it reads some names at a time, which it can for one image at a time."""
+    """Whether it processes names in chunks, which works for single images only."""
     return reads_text(detector) and detector.test_cfg.get('chunked_size', -1) > 0
 
 
 def names_to_give(detector: BaseDetector, vocabulary: Vocabulary) -> list[str]:
-    """Names in label order: of each class, the first alias that the detector can read.
+    """Names in label order: for each class the first alias the detector can tokenize.
 
     Raises:
         ValueError: naming the classes that have none.
@@ -52,10 +52,10 @@ def give_names(samples: SampleList, names: list[str]) -> None:
 
 def check_names_were_read(sample: DetDataSample, vocabulary: Vocabulary) -> None:
     """Raises ``ValueError`` for a name without tokens: its scores are means of none."""
-    found = sample.pred_instances
-    unread = found.scores.isnan()
+    instances = sample.pred_instances
+    unread = instances.scores.isnan()
     if unread.any():
-        name = vocabulary.names[int(found.labels[unread][0])]
+        name = vocabulary.names[int(instances.labels[unread][0])]
         raise ValueError(
             f'{sample.img_path}: the detector has no score for {name!r}, of which no '
             'token is in its text; set a smaller test_cfg.chunked_size in its config '

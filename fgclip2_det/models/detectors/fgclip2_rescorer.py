@@ -1,4 +1,4 @@
-"""Any detector, its scores made anew with FG-CLIP 2, without training."""
+"""Re-scoring of any detector with FG-CLIP 2, without training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmengine.runner import load_state_dict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from fgclip2_det.fgclip2.seen_picture import seen_picture
+from fgclip2_det.fgclip2.detector_image import detector_image
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
@@ -31,12 +31,13 @@ from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
 @MODELS.register_module()
 class FGCLIP2Rescorer(BaseDetector):
-    """Wraps a detector: its boxes, FG-CLIP 2's opinion on their names.
+    """Wraps a detector and re-scores its boxes with FG-CLIP 2's similarities.
 
-    The detector runs as it is. Then the picture is read from ``img_path`` in its own
-    size and as the detector saw it (turned by its EXIF orientation, or not, and
-    flipped), encoded once, and all boxes are compared with all names; see
-    :class:`PredictionRescorer`. Results have the detector's scores as ``det_scores``.
+    The detector runs unchanged. Then the image is read from ``img_path`` in its
+    original size and in the orientation that the detector saw (EXIF orientation applied
+    or not, flipped or not), encoded once, and all boxes are compared with all names;
+    see :class:`PredictionRescorer`. Results hold the detector's scores as
+    ``det_scores``.
 
     The weights of this model are the detector's, under their own names:
     ``tools/test.py CONFIG CHECKPOINT`` takes the detector's checkpoint. The encoder's
@@ -46,29 +47,29 @@ class FGCLIP2Rescorer(BaseDetector):
     NMS, cannot make duplicates, and is right for any detector. 'joint' can correct a
     wrong name, where the detector gives a box several names or ``floor`` is set.
 
-    A detector that reads its names from each data sample, as MMDetection's Grounding
-    DINO and GLIP, is given those of the vocabulary, one entity each, whatever the data
-    set put there.
+    A detector that reads its names from each data sample, like MMDetection's Grounding
+    DINO and GLIP, is given those of the vocabulary, one entity each, instead of the
+    data set's.
 
     Args:
-        detector: a model config, or the path of a config file whose ``model`` is
-            meant; anything in the registry whose ``predict`` gives boxes, labels and
-            scores in [0, 1].
+        detector: a model config, or the path of a config file with a ``model``; any
+            registered detector whose ``predict`` returns boxes, labels and scores in
+            [0, 1].
         encoder: ``dict(pretrained=folder or hub id)`` or ``dict(size='base')``.
         checkpoint: of the detector; None leaves it to ``load_from`` and tools/test.py.
         fusion: a rule of :mod:`fgclip2_det.models.fusion`; FG-CLIP 2's geometric mean.
         mode, labels_per_box, floor, nms_iou, merge_iou, max_per_image,
             max_num_patches: of :class:`PredictionRescorer`.
-        one_by_one: give the detector one image at a time, as Grounding DINO and GLIP
-            need with ``test_cfg.chunked_size``, and get with it in any case.
+        one_by_one: pass images to the detector one at a time; always so for Grounding
+            DINO and GLIP with ``test_cfg.chunked_size``, which require it.
         vocabulary: options of ``Vocabulary``; None leaves it to
             ``OpenVocabVocabularyHook``, which reads the data set's classes.
         templates: prompt templates of FG-CLIP 2.
         cache_dir: folder for text embeddings on disk; None keeps no cache.
 
     Attributes:
-        detector: the wrapped one.
-        vocabulary: the one in force, or None.
+        detector: the wrapped detector.
+        vocabulary: the current vocabulary, or None.
 
     Example:
         >>> rescorer = MODELS.build(dict(
@@ -141,12 +142,12 @@ class FGCLIP2Rescorer(BaseDetector):
                 without parts, the detector's own hold.
 
         Returns:
-            The vocabulary now in force.
+            The new vocabulary.
 
         Raises:
-            ValueError: names that no vocabulary has, or, for a detector with classes
-                of its own, other names than those or another order; names that the
-                detector's text model cannot read.
+            ValueError: for invalid names; for a detector with fixed classes, if names
+                or their order differ from its classes; for names that the detector's
+                text model cannot tokenize.
         """
         trained = self.trained_classes or getattr(self.detector, 'trained_classes', ())
         parts = getattr(self.detector, 'parts', None)
@@ -182,7 +183,7 @@ class FGCLIP2Rescorer(BaseDetector):
         return vocabulary
 
     def refresh_vocabulary(self) -> None:
-        """After weights were loaded: what was trained may decide the split."""
+        """Update the split after loading weights, which may define the base classes."""
         if self._loaded:
             self.set_vocabulary(self._given)
 
@@ -196,9 +197,9 @@ class FGCLIP2Rescorer(BaseDetector):
 
         Raises:
             ValueError: without a vocabulary, for data samples without ``img_path``,
-                pictures of another size than the detector's, more names than the
-                detector reads at once, and what :class:`PredictionRescorer` refuses,
-                naming the image.
+                images of another size than the detector's, more names than the
+                detector processes at once, and the errors of
+                :class:`PredictionRescorer`, naming the image.
         """
         if self._rescorer is None:
             raise ValueError(
@@ -206,7 +207,9 @@ class FGCLIP2Rescorer(BaseDetector):
                 'or add OpenVocabVocabularyHook to custom_hooks'
             )
         if not rescale:
-            raise ValueError('boxes must be in the pixels of the picture: rescale=True')
+            raise ValueError(
+                'boxes must be in the pixels of the original image: set rescale=True'
+            )
         self.refresh_vocabulary()
         self.encoder.to(next(self.detector.parameters()).device)
         samples = self._detect(batch_inputs, batch_data_samples)
@@ -243,21 +246,21 @@ class FGCLIP2Rescorer(BaseDetector):
         ]
 
     def _rescore(self, sample, inputs: Tensor | None) -> InstanceData:
-        picture = seen_picture(sample.metainfo, inputs)
+        image = detector_image(sample.metainfo, inputs)
         if reads_text(self.detector):
             check_names_were_read(sample, self.vocabulary)
-        found = sample.pred_instances
+        instances = sample.pred_instances
         height, width = sample.ori_shape[:2]
-        limit = found.bboxes.new_tensor([width, height, width, height])
-        bboxes = found.bboxes.clamp(min=0).minimum(limit).cpu()
+        limit = instances.bboxes.new_tensor([width, height, width, height])
+        bboxes = instances.bboxes.clamp(min=0).minimum(limit).cpu()
         try:
             fused = self._rescorer(
-                picture, bboxes, found.scores.cpu(), found.labels.cpu()
+                image, bboxes, instances.scores.cpu(), instances.labels.cpu()
             )
         except ValueError as error:
             raise ValueError(f'{sample.img_path}: {error}') from error
-        device = found.bboxes.device
-        result = found.cpu()[fused.source].to(device)
+        device = instances.bboxes.device
+        result = instances.cpu()[fused.source].to(device)
         result.labels, result.scores = fused.labels.to(device), fused.scores.to(device)
         result.det_scores = fused.det_scores.to(device)
         if 'label_names' in result:
@@ -266,21 +269,21 @@ class FGCLIP2Rescorer(BaseDetector):
         return result
 
     def _check_classes(self, vocabulary: Vocabulary) -> None:
-        """A detector with labels of its own must mean the same by them."""
+        """Check that a detector with fixed classes has those of the vocabulary."""
         own = (getattr(self.detector, 'dataset_meta', None) or {}).get('classes')
-        told = reads_text(self.detector) or hasattr(self.detector, 'set_vocabulary')
-        if own is None or told:
+        adapts = reads_text(self.detector) or hasattr(self.detector, 'set_vocabulary')
+        if own is None or adapts:
             return
         own = [normalize_name(name) for name in own]
-        found = [normalize_name(name) for name in vocabulary.names]
-        if own != found:
+        wanted = [normalize_name(name) for name in vocabulary.names]
+        if own != wanted:
             place = next(
-                (i for i, pair in enumerate(zip(own, found, strict=False))
-                 if pair[0] != pair[1]), min(len(own), len(found)))  # fmt: skip
+                (i for i, pair in enumerate(zip(own, wanted, strict=False))
+                 if pair[0] != pair[1]), min(len(own), len(wanted)))  # fmt: skip
             raise ValueError(
-                f"the detector's {len(own)} classes and the vocabulary's {len(found)} "
+                f"the detector's {len(own)} classes and the vocabulary's {len(wanted)} "
                 f'differ at label {place}: {own[place : place + 1]} there, '
-                f'{found[place : place + 1]} here; give the names in the order of the '
+                f'{wanted[place : place + 1]} here; give the names in the order of the '
                 'training'
             )
 
@@ -294,7 +297,7 @@ class FGCLIP2Rescorer(BaseDetector):
             self.detector.dataset_meta = meta
 
     def _load_detector(self, state_dict: dict, prefix: str, *args) -> None:
-        """Weights by the detector's names become ours, before they are loaded."""
+        """Prefix the detector's parameter names with ``detector.``, before loading."""
         own = {name: state_dict.pop(name) for name in list(state_dict)
                if name.startswith(prefix)}  # fmt: skip
         own = {name.removeprefix(prefix): value for name, value in own.items()}

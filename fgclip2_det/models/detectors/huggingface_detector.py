@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 
 from fgclip2_det.coco.blanks import spoken
 from fgclip2_det.fgclip2 import load_image
-from fgclip2_det.fgclip2.seen_picture import seen_picture
+from fgclip2_det.fgclip2.detector_image import detector_image
 from fgclip2_det.models.detectors.huggingface_outputs import (
     ADAPTERS,
     Detections,
@@ -32,18 +32,17 @@ from fgclip2_det.vocabulary.synonyms import match_names
 
 @MODELS.register_module()
 class HuggingFaceDetector(BaseDetector):
-    """A detector of ``transformers``, asked for the names of a vocabulary.
+    """A detector of ``transformers``, prompted with the names of a vocabulary.
 
-    It reads pictures from ``img_path`` and prepares them itself; the pipeline's own
-    image is not used, but decides how the picture lies (:func:`seen_picture`). Another
+    It reads images from ``img_path`` and preprocesses them itself; the pipeline's image
+    only determines the orientation (:func:`detector_image`). Another
     model needs one function ``(detector, PIL image, names) -> (boxes (n, 4) xyxy in
     pixels, scores (n,), labels (n,))`` in ``ADAPTERS`` of :mod:`.huggingface_outputs`
     under the ``model_type`` of its config.json.
 
     Args:
         pretrained: folder or hub id; weights are read from safetensors only.
-        chunk_size: names a pass; None for all at once. LLMDet's LVIS results ask for
-            40 at a time.
+        chunk_size: names per pass; None for all at once. LLMDet's LVIS results use 40.
         score_thr: results at or below it are left out.
         max_per_image: best results of a pass; None for all.
         vocabulary: options of ``Vocabulary``; None leaves it to the data set.
@@ -99,9 +98,9 @@ class HuggingFaceDetector(BaseDetector):
     def set_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
         """Change the names to look for; labels index them.
 
-        A class is asked for by the first of its aliases that the model can read; one
-        with classes of its own by their names for it, see :mod:`.synonyms`. Classes
-        that such a model lacks are a warning.
+        A class is prompted by the first of its aliases that the model can tokenize. A
+        model with fixed classes uses the matching ones, see :mod:`.synonyms`, and warns
+        about classes that it lacks.
 
         Raises:
             ValueError: names that the model cannot read, or of which it has none.
@@ -163,11 +162,11 @@ class HuggingFaceDetector(BaseDetector):
     def predict(
         self, batch_inputs, batch_data_samples: SampleList, rescale: bool = True
     ) -> SampleList:
-        """Detections of the pictures that the data samples name."""
+        """Detections of the images that the data samples name."""
         device = next(self.model.parameters()).device
         for i, sample in enumerate(batch_data_samples):
             inputs = None if batch_inputs is None else batch_inputs[i]
-            boxes, scores, labels = self.detect(seen_picture(sample.metainfo, inputs))
+            boxes, scores, labels = self.detect(detector_image(sample.metainfo, inputs))
             sample.pred_instances = InstanceData(
                 bboxes=boxes.to(device), scores=scores.to(device),
                 labels=labels.to(device),

@@ -1,4 +1,4 @@
-"""How each kind of detector of ``transformers`` is asked, and its outputs read."""
+"""Prompting of each type of ``transformers`` detector, and decoding of its outputs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> Detections:
 
 
 def closed_set(detector, image: Image.Image, names: list[str]) -> Detections:
-    """DETR and its kin: labels of their own, by their names."""
+    """DETR and other closed-set detectors: their fixed classes, matched by name."""
     own = {name: int(label) for label, name in detector.model.config.id2label.items()}
     label_of = {own[name]: i for i, name in enumerate(names) if name in own}
     outputs = detector.model(**detector.process(images=image))
@@ -73,7 +73,7 @@ def closed_set(detector, image: Image.Image, names: list[str]) -> Detections:
 
 
 def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Detections:
-    """SAM 3: the picture once, then one pass of the rest for every name."""
+    """SAM 3: one pass of the image encoder, then one of the rest per name."""
     pixels = detector.process(images=image)['pixel_values']
     seen, parts = detector.model.get_vision_features(pixels), []
     for label, name in enumerate(names):
@@ -91,7 +91,7 @@ def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Detect
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
-# model_type of config.json -> (class of transformers, how it is asked)
+# model_type of config.json -> (class of transformers, its adapter)
 ADAPTERS: dict[str, tuple[str, Callable[..., Detections]]] = {
     'owlvit': ('AutoModelForZeroShotObjectDetection', query_labels),
     'owlv2': ('AutoModelForZeroShotObjectDetection', query_labels),

@@ -1,4 +1,4 @@
-"""Faster R-CNN on any backbone, with text in place of its classifier's weights."""
+"""Faster R-CNN on any backbone, with text embeddings as the classifier's weights."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fgclip2_det.models.detectors.open_vocab_mixin import OpenVocabMixin
 
 @MODELS.register_module()
 class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
-    """MMDetection's Faster R-CNN, trained on base names, asked for any.
+    """MMDetection's Faster R-CNN, trained on base classes, tested on any classes.
 
-    Its image features never saw a text: what it knows of novel names comes from the
-    text embeddings alone. It is the plain detector that re-scoring starts from.
+    Its image features are not aligned with text: novel classes are recognised through
+    the text embeddings alone. It is the baseline detector for re-scoring.
 
     Args:
         text_encoder: ``dict(pretrained=folder or hub id)`` or ``dict(size='tiny')``;
-            embeds the names and is no part of the detector.
+            embeds the names and is not part of the detector.
         roi_head: a ``StandardRoIHead`` with an ``OpenVocabBBoxHead`` of softmax.
         vocabulary, templates, cache_dir, parts: see ``OpenVocabTwoStageDetector``.
         kwargs: of ``FasterRCNN``.
@@ -48,7 +48,7 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
         self.init_vocabulary(text_encoder, vocabulary, templates, cache_dir, parts)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """As in ``FasterRCNN``; refuses training boxes of novel classes."""
+        """As in ``FasterRCNN``; raises for training boxes of novel classes."""
         self.check_training_boxes(batch_data_samples)
         return super().loss(batch_inputs, batch_data_samples)
 

@@ -1,4 +1,4 @@
-"""What detectors that classify by text share: a vocabulary that can be exchanged."""
+"""Mixin of detectors that classify by text: an exchangeable vocabulary."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def as_vocabulary(
     trained_classes: Sequence[str],
     parts: Mapping[str, Sequence[str]] | None = None,
 ) -> Vocabulary:
-    """A vocabulary of what a user names. Whether in words, as a list or as a
-    ``Vocabulary``: what it leaves open, templates, split or parts, is the detector's.
+    """A vocabulary from a string, a list of names or a ``Vocabulary``; templates, split
+    and parts that it does not define are the detector's.
     """
     if not isinstance(names, Vocabulary):
         names = Vocabulary(names if isinstance(names, str) else list(names))
@@ -37,8 +37,8 @@ def as_vocabulary(
 def text_source(
     encoder: str | dict, cache_dir: str | None, kept: list[FGCLIP2] | None
 ) -> FGCLIP2 | str:
-    """What ``Vocabulary.embed`` takes: weights that it opens only where its cache on
-    disk has no answer, or a text tower.
+    """The encoder argument of ``Vocabulary.embed``: a folder of weights, read only if
+    the disk cache lacks the embeddings, or a text tower.
 
     Args:
         encoder: as in ``build_encoder``.
@@ -63,8 +63,8 @@ def _leaves_split_open(names: Vocabulary | Sequence[str] | str) -> bool:
 class OpenVocabMixin:
     """Vocabulary of a two-stage detector with an ``OpenVocabBBoxHead``.
 
-    The text tower is no part of the detector: names are embedded once, whenever the
-    vocabulary changes, and the embeddings travel with the checkpoint.
+    The text tower is not part of the detector: names are embedded once, whenever the
+    vocabulary changes, and the embeddings are saved in the checkpoint.
 
     MMDetection's ``init_detector``, ``inference_detector`` and ``DetInferencer`` work
     on it: they set ``dataset_meta`` from the checkpoint, whose classes become the
@@ -72,10 +72,10 @@ class OpenVocabMixin:
     force for that call alone.
 
     Attributes:
-        vocabulary: the one in force, or None.
-        configured_vocabulary: the one of the config, or None.
-        dataset_meta: ``classes``, ``base_classes`` and ``novel_classes`` in force,
-            what else a checkpoint or a user put there; None without any.
+        vocabulary: the current vocabulary, or None.
+        configured_vocabulary: the vocabulary of the config, or None.
+        dataset_meta: the current ``classes``, ``base_classes`` and ``novel_classes``,
+            and other entries set by a checkpoint or a user; None if empty.
         cfg: the config that ``init_detector`` built the detector from, or None.
         keep_text_encoder: set it where vocabularies change often; the text tower
             then stays in memory after its first use.
@@ -89,7 +89,7 @@ class OpenVocabMixin:
         cache_dir: str | None,
         parts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """To be called at the end of a detector's ``__init__``."""
+        """Initialise the vocabulary, at the end of a detector's ``__init__``."""
         self.text_encoder, self.parts = text_encoder, parts
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
@@ -122,10 +122,10 @@ class OpenVocabMixin:
                 loaded only if the names are new, when None.
 
         Returns:
-            The vocabulary now in force.
+            The new vocabulary.
 
         Raises:
-            ValueError: empty or duplicate names, prompts beyond 64 tokens.
+            ValueError: for empty or duplicate names, or prompts beyond 64 tokens.
         """
         vocabulary = as_vocabulary(
             names, self.templates, self.trained_classes, self.parts
@@ -154,7 +154,7 @@ class OpenVocabMixin:
         return vocabulary
 
     def _update_dataset_meta(self, vocabulary: Vocabulary) -> None:
-        """In place: MMDetection's visualizer holds the same dictionary."""
+        """Update in place: MMDetection's visualizer holds the same dictionary."""
         meta = {} if self.dataset_meta is None else self.dataset_meta
         meta.update(
             classes=tuple(vocabulary.names),
@@ -190,7 +190,7 @@ class OpenVocabMixin:
     def _set_hard_names(
         self, vocabulary: Vocabulary, digest: Tensor, source: FGCLIP2 | str | None
     ) -> None:
-        """Hard negatives of the names, if the head asks for them and they are new."""
+        """Hard negatives of the names, if the head uses them and they are new."""
         hard_names = self.roi_head.bbox_head.hard_names
         if hard_names is None or torch.equal(digest, hard_names.digest.cpu()):
             return
@@ -204,7 +204,7 @@ class OpenVocabMixin:
 
     @property
     def trained_classes(self) -> tuple[str, ...]:
-        """Names that training had boxes of; they travel with the checkpoint."""
+        """Names with boxes in training; saved in the checkpoint."""
         return self.classifier.trained_classes
 
     @trained_classes.setter
@@ -212,11 +212,11 @@ class OpenVocabMixin:
         self.classifier.trained_classes = names
 
     def check_vocabulary(self, batch_data_samples: SampleList = ()) -> None:
-        """Have the vocabulary that the images ask for, or the one that is set, or the
-        checkpoint's.
+        """Use the vocabulary given with the images, else the current one, else that of
+        the checkpoint.
 
         Raises:
-            ValueError: if there is none, or images of a batch ask for different ones.
+            ValueError: if there is none, or the images of a batch have different ones.
         """
         if self.vocabulary is not None and self.classifier.loaded:
             self.set_vocabulary(*self._given)  # what was set outlives a load
@@ -242,7 +242,7 @@ class OpenVocabMixin:
                 return
 
     def _take_texts(self, names: list[str] | None) -> None:
-        """Names that came with an image; the vocabulary before them returns after."""
+        """Use the names given with an image; the previous vocabulary is restored."""
         before = self._before_texts
         if names is None:
             if before is not None:

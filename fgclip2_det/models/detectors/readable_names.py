@@ -1,4 +1,4 @@
-"""Names as a detector's own text model can read them."""
+"""Class names that a detector's own text model can tokenize."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def readable_names(
     prepare: Callable[[str], str] = str,
     reader: str = 'the detector',
 ) -> list[str]:
-    """Of each class, the first alias that the tokenizer knows and that fits.
+    """For each class the first alias that the tokenizer knows and that fits.
 
     BERT's tokenizer turns words it does not know, most of Chinese for one, into [UNK]:
     names of it would score alike. CLIP's knows the bytes of everything.
@@ -27,7 +27,7 @@ def readable_names(
         tokenizer: of ``transformers``.
         limit: tokens of a name, with those at start and end; None for any number.
         prepare: what the detector does to a name.
-        reader: for the messages.
+        reader: name of the text model, for messages.
 
     Raises:
         ValueError: naming the classes of which no alias can be read, or is short

@@ -1,4 +1,4 @@
-"""Saved results as a detector."""
+"""A detector that returns saved results."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from fgclip2_det.coco.predictions import read_predictions
 from fgclip2_det.coco.result_lists import row_score
 from fgclip2_det.datasets.config_labels import label_order_of
-from fgclip2_det.fgclip2.picture import describe_sizes, read_header
+from fgclip2_det.fgclip2.image import describe_sizes, read_header
 
 
 @MODELS.register_module()
 class SavedPredictions(BaseDetector):
-    """Finds in each image what a file says; for ``FGCLIP2Rescorer(detector=...)``.
+    """Returns the detections of a result file; for ``FGCLIP2Rescorer(detector=...)``.
 
-    Its classes are the categories of the annotation file, base before novel where they
-    say their ``split``; a data set with other classes or another order is refused.
-    Images go by ``img_id``; one without results has none.
+    Its classes are the categories of the annotation file, base before novel if they
+    have a ``split``; a data set with other classes or another order is rejected.
+    Images are matched by ``img_id``; an image without results has no detections.
 
     Args:
         predictions: COCO result list, or MMDetection's pickle.
@@ -35,7 +35,7 @@ class SavedPredictions(BaseDetector):
             :func:`.predictions.read_predictions`.
 
     Raises:
-        ValueError: what :func:`.predictions.read_predictions` refuses; images that the
+        ValueError: the errors of :func:`.predictions.read_predictions`; images that the
             annotation file does not know, that the pipeline has loaded in another
             size than it says, or flipped.
 
@@ -56,7 +56,7 @@ class SavedPredictions(BaseDetector):
         categories: str = 'id',
     ) -> None:
         super().__init__()
-        found = read_predictions(
+        content = read_predictions(
             predictions,
             ann_file,
             language,
@@ -66,11 +66,11 @@ class SavedPredictions(BaseDetector):
             ids,
             categories,
         )
-        for line in found.counts.lines():
+        for line in content.counts.lines():
             print_log(f'{predictions}: {line}', 'current', WARNING)
-        self.images, self.rows = found.images, found.rows
-        self.ann_file, self.split = ann_file, found.split
-        self.dataset_meta = dict(classes=tuple(found.split.classes))
+        self.images, self.rows = content.images, content.rows
+        self.ann_file, self.split = ann_file, content.split
+        self.dataset_meta = dict(classes=tuple(content.split.classes))
         self.device_of = nn.Parameter(torch.zeros(0), requires_grad=False)
 
     def predict(
@@ -116,12 +116,12 @@ class SavedPredictions(BaseDetector):
         sizes = describe_sizes(header, annotated, (shape[1], shape[0]))
         raise ValueError(
             f'{self.ann_file}: image {sample.img_id!r} ({sample.img_path}): {sizes}; '
-            'results and data set must be of the same picture: correct the annotation '
-            'file, or load pictures with OpenVocabLoadImage, which turns them all'
+            'results and data set must be of the same image: correct the annotation '
+            'file, or load images with OpenVocabLoadImage, which makes them upright'
         )
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Raises ``NotImplementedError``: a file learns nothing."""
+        """Raises ``NotImplementedError``: a result file cannot be trained."""
         raise NotImplementedError('saved predictions cannot be trained')
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples=None):

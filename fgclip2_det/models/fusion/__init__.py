@@ -1,4 +1,4 @@
-"""Rules that combine a detector's scores with the encoder's."""
+"""Rules that fuse a detector's scores with the encoder's region-text similarities."""
 
 from fgclip2_det.models.fusion.adaptive import (
     OpenVocabConfidenceFusion,

@@ -1,4 +1,4 @@
-"""Geometric means whose weights follow the names, or the detector's confidence."""
+"""Geometric means weighted by the novelty of names or by the detector's confidence."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
 
     def weights(self, num_classes: int, is_base: Tensor | None) -> Tensor:
         if self._weights is None or len(self._weights) != num_classes:
-            found = None if self._weights is None else len(self._weights)
+            num_weights = None if self._weights is None else len(self._weights)
             raise ValueError(
-                f'weights are for {found} names, expected {num_classes}; call '
+                f'weights are for {num_weights} names, expected {num_classes}; call '
                 'set_names(embeds, is_base) when the vocabulary changes'
             )
         return self._weights
@@ -62,7 +62,7 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
 
 @MODELS.register_module()
 class OpenVocabConfidenceFusion(OpenVocabGeometricFusion):
-    """The geometric mean with less of the similarity where the detector is sure.
+    """The geometric mean with a lower similarity weight at confident detections.
 
     a = alpha (1 - d) ** gamma, for each box and class. ``gamma`` 0 is the plain mean.
     FG-CLIP 2's gain over LLMDet is small on frequent classes (+2.5 AP of +6.9), which

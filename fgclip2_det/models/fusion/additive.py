@@ -1,4 +1,4 @@
-"""Sums of scores, of probabilities of several sources, and of logits."""
+"""Weighted sums: of scores, of probabilities of several sources, and of logits."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
 
     @property
     def needs_image(self) -> bool:
-        """Whether ``forward`` wants the whole image's cosines."""
+        """Whether ``forward`` needs the whole image's cosines."""
         return self.image_weight > 0
 
     def __init__(
@@ -118,9 +118,9 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
         if not self.image_weight:
             return scores
         if image_cosines is None or image_cosines.shape != cosines.shape[1:]:
-            found = None if image_cosines is None else tuple(image_cosines.shape)
+            shape = None if image_cosines is None else tuple(image_cosines.shape)
             raise ValueError(
-                f'image_cosines must be ({cosines.shape[1]},), got {found}; without '
+                f'image_cosines must be ({cosines.shape[1]},), got {shape}; without '
                 'them, set image_weight=0'
             )
         image = (image_cosines.float() / self.temperature).sigmoid()

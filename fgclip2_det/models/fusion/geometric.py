@@ -1,4 +1,4 @@
-"""Weighted geometric means, and the published rules that are such means."""
+"""Weighted geometric means, and published fusion rules based on them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class OpenVocabGeometricFusion(ScoreFusion):
 
 @MODELS.register_module()
 class OpenVocabViLDFusion(OpenVocabGeometricFusion):
-    """A third of the weight for the similarity on base classes, two on novel ones.
+    """Similarity weight 1/3 on base classes and 2/3 on novel ones.
 
     Reference: ViLD (arXiv:2104.13921), section 3.4.
     """
@@ -60,7 +60,7 @@ class OpenVocabViLDFusion(OpenVocabGeometricFusion):
 
 @MODELS.register_module()
 class OpenVocabFViTFusion(OpenVocabGeometricFusion):
-    """Little of the similarity on base classes, much on novel ones.
+    """A low similarity weight on base classes, a high one on novel classes.
 
     Nothing is renormalised. The defaults are those of OV-COCO; OV-LVIS has beta 0.6
     (base size) or 0.4 (large) at temperature 1 / 50.
@@ -82,7 +82,7 @@ class OpenVocabFViTFusion(OpenVocabGeometricFusion):
 
 @MODELS.register_module()
 class OpenVocabFVLMFusion(OpenVocabGeometricFusion):
-    """The weighted geometric mean, made a distribution with the background again.
+    """The weighted geometric mean, renormalised together with the background.
 
     The background is what a softmax detector leaves, 1 - sum d; it takes no part in
     the mean and does in the sum. Independent (sigmoid) scores may sum to more than 1:

@@ -1,4 +1,4 @@
-"""What all fusion rules share: similarities, weights, checks."""
+"""Base class of the fusion rules: similarities, weights and checks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ScoreFusion(nn.Module):
 
     Raises:
         ValueError: for weights outside [0, 1], a temperature that is not positive and
-            finite, values that are no numbers, or ``beta`` beside a sequence.
+            finite, values that are not numbers, or ``beta`` together with a sequence.
     """
 
     needs_image = False  # whether forward takes image_cosines
@@ -53,7 +53,7 @@ class ScoreFusion(nn.Module):
         self.alpha, self.beta, self.temperature = alpha, beta, temperature
 
     def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
-        """Told whenever the vocabulary changes; most rules do not mind.
+        """Called whenever the vocabulary changes; most rules ignore it.
 
         Args:
             embeds: (C, D) of the names, normalised.
@@ -110,9 +110,9 @@ class ScoreFusion(nn.Module):
         if self.beta is None:
             return torch.full((num_classes,), float(self.alpha))
         if is_base is None or is_base.shape != (num_classes,):
-            found = None if is_base is None else tuple(is_base.shape)
+            shape = None if is_base is None else tuple(is_base.shape)
             raise ValueError(
-                f'alpha and beta need is_base ({num_classes},), got {found}; without '
+                f'alpha and beta need is_base ({num_classes},), got {shape}; without '
                 'a split, set beta=None'
             )
         return torch.where(is_base, self.alpha, self.beta)

@@ -1,4 +1,4 @@
-"""Classification losses of a region-text head that is trained on base names."""
+"""Classification losses of a region-text head that is trained on base classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class OpenVocabCrossEntropyLoss(nn.Module):
 
     Novel names take no part: their objects are not annotated, so pushing their
     texts away would teach the detector not to find them. With federated annotations
-    (:class:`OpenVocabFederatedNames`) each region has names of its own that count.
+    (:class:`.FederatedNames`) the names that take part differ from region to region.
 
     Args:
         use_sigmoid: one binary loss a name instead of a softmax over names and

@@ -1,4 +1,4 @@
-"""Auxiliary losses on a detector's vocabulary, after FG-CLIP 2's FGT and TIC."""
+"""Auxiliary losses on a detector's vocabulary, based on FG-CLIP 2's FGT and TIC."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def hard_name_loss(logits: Tensor, hard_index: Tensor) -> Tensor:
 def vocabulary_tic_loss(
     text_embeds: Tensor, threshold: float = 0.95, topk: int = 10
 ) -> Tensor:
-    """Names of one vocabulary pushed apart.
+    """TIC: pushes similar names of one vocabulary apart.
 
     L = (1/C) sum_i log sum_{m in N_i} exp S_im, with S cosines and N_i the ``topk``
     most similar names to i that are not i and have S_im <= ``threshold``.
@@ -77,6 +77,6 @@ def nearest_names(text_embeds: Tensor, is_base: Tensor, num: int) -> Tensor:
     out = ~(is_base[:, None] & is_base)
     out.fill_diagonal_(True)
     near = cosines.masked_fill(out, float('-inf')).topk(min(num, len(is_base)), 1)
-    found = near.indices.masked_fill(near.values.isneginf(), -1)
-    own = torch.arange(len(is_base), device=found.device)[:, None]
-    return F.pad(torch.cat([own, found], 1), (0, num - found.shape[1]), value=-1)
+    nearest = near.indices.masked_fill(near.values.isneginf(), -1)
+    own = torch.arange(len(is_base), device=nearest.device)[:, None]
+    return F.pad(torch.cat([own, nearest], 1), (0, num - nearest.shape[1]), value=-1)

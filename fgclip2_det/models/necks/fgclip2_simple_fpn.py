@@ -1,4 +1,4 @@
-"""Simple feature pyramid over a plain vision transformer's map."""
+"""Simple feature pyramid on the last map of a plain vision transformer."""
 
 from __future__ import annotations
 

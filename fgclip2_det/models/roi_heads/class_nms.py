@@ -1,4 +1,4 @@
-"""Class-wise NMS of many names on few boxes."""
+"""Class-wise NMS for many classes that share few boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fgclip2_det.models.label_nms import (
     pairwise_iou,
 )
 
-MOST = 8192  # candidates compared at once: 64 MB
+MAX_COMPARED = 8192  # candidates compared at once: 64 MB
 
 
 def class_nms(
@@ -22,45 +22,45 @@ def class_nms(
     nms: dict,
     max_per_img: int,
 ) -> tuple[Tensor, Tensor]:
-    """The best detections after NMS in every class, as ``multiclass_nms`` means them.
+    """The best detections after class-wise NMS, as defined by ``multiclass_nms``.
 
-    All names share one box a region here, so overlaps are computed once for the boxes.
-    NMS goes by descending score, so the best ``max_per_img`` detections depend on the
-    best candidates alone: as many are taken as decide the answer, however many names
-    pass the threshold. Labels and pictures may be large, see :mod:`..label_nms`.
+    All classes share one box per region here, so overlaps are computed once. NMS visits
+    candidates by descending score, so the best ``max_per_img`` detections depend on the
+    best candidates only: just enough of them are processed, however many classes pass
+    the threshold. Exact for large labels and images, see :mod:`..label_nms`.
 
     Args:
         bboxes: (n, 4) xyxy.
-        scores: (n, C); NaN is no detection.
+        scores: (n, C); NaN is not a detection.
         score_thr: lowest score that counts, exclusive.
-        nms: ``dict(type='nms', iou_threshold=0.5)``; other kinds are MMDetection's.
-        max_per_img: D, detections at most.
+        nms: ``dict(type='nms', iou_threshold=0.5)``; other types are run by mmcv.
+        max_per_img: D, maximum number of detections.
 
     Returns:
         Boxes with scores (k, 5), by descending score, and labels (k,), k <= D.
     """
     flat = scores.flatten()
     flat = flat.masked_fill(flat.isnan(), float('-inf'))  # topk puts NaN first
-    found = int((flat > score_thr).sum())
-    limit = max_per_img if max_per_img > 0 else found  # -1 keeps all
-    num = min(4 * limit, found) if is_plain(nms) else found
+    num_candidates = int((flat > score_thr).sum())
+    limit = max_per_img if max_per_img > 0 else num_candidates  # -1 keeps all
+    num = min(4 * limit, num_candidates) if is_plain(nms) else num_candidates
     overlaps = None
     while True:
         best, index = flat.topk(num)
         box, label = index // scores.shape[1], index % scores.shape[1]
-        if is_plain(nms) and num <= MOST:
+        if is_plain(nms) and num <= MAX_COMPARED:
             if overlaps is None:
                 overlaps = pairwise_iou(bboxes) > nms['iou_threshold']
             kept = _greedy(overlaps, box, label)
             dets = torch.cat([bboxes[box[kept]], best[kept, None]], 1)
         else:
             dets, kept = nms_by_label(bboxes[box], best, label, nms)
-        if len(kept) >= limit or num == found:
+        if len(kept) >= limit or num == num_candidates:
             return dets[:limit], label[kept][:limit]
-        num = min(4 * num, found)
+        num = min(4 * num, num_candidates)
 
 
 def _greedy(overlaps: Tensor, box: Tensor, label: Tensor) -> Tensor:
-    """Indices of candidates that no better, kept one of their class overlaps."""
+    """Indices of candidates that no better kept one of the same class overlaps."""
     over = overlaps[box[:, None], box] & (label[:, None] == label)
     return keep_first(over).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Which names count in training where images are not annotated for all of them."""
+"""Federated annotations: the names that take part in the loss of each image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 class FederatedNames:
     """LVIS's lists for each image, or a sample of the names for each batch.
 
-    LVIS says of every image which names it was searched for: those with boxes and
+    LVIS lists for every image which names it was searched for: those with boxes and
     those of ``neg_category_ids``. Of a name in ``not_exhaustive_category_ids`` it has
     some boxes, but not all. A region without a box is thus a negative for the names
-    that its image was searched for exhaustively, and says nothing of the others.
+    that its image was searched for exhaustively, and ignored for the others.
 
     Args:
         image_lists: use the lists of each image (``OpenVocabLVISDataset``).
@@ -24,7 +24,7 @@ class FederatedNames:
         power: see ``num_names``.
 
     Raises:
-        ValueError: neither or both ways are asked for.
+        ValueError: if neither or both of the two ways are chosen.
 
     Reference: Gupta et al. (arXiv:1908.03195), section 3; Detic (arXiv:2201.02605),
     federated loss of 50 names and power 0.5.
@@ -45,7 +45,7 @@ class FederatedNames:
         """Images that every name occurs in, for ``num_names``.
 
         Raises:
-            ValueError: they are needed and missing.
+            ValueError: if they are needed and missing.
         """
         if self.image_lists:
             return

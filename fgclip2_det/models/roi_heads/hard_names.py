@@ -1,4 +1,4 @@
-"""Texts that a name is easily taken for, as negatives in a detector's training."""
+"""Hard negatives of class names in a detector's training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
 
 class HardNames(nn.Module):
-    """Hard negatives of the base names, and the loss against them.
+    """Hard negative texts of the base names, and the loss against them.
 
     Args:
         texts: {name: [text, ...]}, or a JSON file of it: texts one attribute off, for
             example ('red cup': ['blue cup', 'red plate']). None: the base names whose
             text embeddings are nearest.
         num: negatives a name, at most.
-        loss_weight: of FGT in FG-CLIP 2's stage 2 is 0.5.
+        loss_weight: weight of the loss; FG-CLIP 2's stage 2 has 0.5 for FGT.
 
     Raises:
-        ValueError: a file or value that is no such mapping.
+        ValueError: a file or value that is not such a mapping.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class HardNames(nn.Module):
             raise ValueError(f'hard_names: num must be 1 or more, got {num}')
         self.texts = None if texts is None else _read(texts)
         self.num, self.loss_weight = num, loss_weight
-        # made anew with every vocabulary, so no part of a checkpoint
+        # recomputed for every vocabulary, so not part of a checkpoint
         self.register_buffer('index', torch.zeros(0, 1).long(), persistent=False)
         self.register_buffer('digest', torch.zeros(32).byte(), persistent=False)
 
@@ -128,4 +128,4 @@ def _read(texts: Mapping[str, Sequence[str]] | str) -> dict[str, list[str]]:
             raise ValueError(
                 f'{where}: {name!r} needs a list of texts, got {negatives!r:.80}'
             )
-    return {normalize_name(name): list(found) for name, found in texts.items()}
+    return {normalize_name(name): list(negatives) for name, negatives in texts.items()}

@@ -1,4 +1,4 @@
-"""Box head: class-agnostic regression, classification by text."""
+"""Box head with class-agnostic regression and classification by text embeddings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RoI head that asks the encoder, too, what a box shows."""
+"""RoI head that fuses the box head's scores with the encoder's region scores."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fgclip2_det.models.roi_heads.class_nms import class_nms
 
 
 class FeaturePyramid(tuple):
-    """Pyramid levels, with the encoder's dense map (B, D, h, w) beside them.
+    """Pyramid levels, together with the encoder's dense map (B, D, h, w).
 
     Attributes:
-        dense: the map at stride 16, or None if nobody asks for it.
+        dense: the map at stride 16, or None if it is not used.
     """
 
     dense: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Region embeddings against a vocabulary that can be exchanged."""
+"""Classification of region embeddings with an exchangeable vocabulary."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RegionTextClassifier(BaseModule):
     Args:
         in_features: channels of a region feature.
         embed_dims: D of the text embeddings.
-        background: a text ('background') for what is no object, encoded like a
+        background: a text ('background') for what is not an object, encoded like a
             name, or None for a learned embedding.
         logit_scale: initial log inverse temperature; 'released' copies scale and
             bias from the encoder when the vocabulary is set first.
@@ -81,7 +81,7 @@ class RegionTextClassifier(BaseModule):
         self.register_buffer('is_base', torch.zeros(0, dtype=torch.bool))
         self.register_buffer('digest', torch.zeros(32, dtype=torch.uint8))
         self.register_buffer('trained_text', torch.zeros(0, dtype=torch.uint8))
-        # (H, D), set anew with every vocabulary: texts that are negatives in training
+        # (H, D), set again with every vocabulary: texts that are negatives in training
         self.register_buffer(
             'extra_texts', torch.zeros(0, embed_dims), persistent=False
         )
@@ -108,13 +108,13 @@ class RegionTextClassifier(BaseModule):
     def set_embeds(
         self, embeds: Tensor, is_base: Tensor, encoder: FGCLIP2 | str
     ) -> None:
-        """Exchange the names.
+        """Set the text embeddings of a new vocabulary.
 
         Args:
             embeds: (C, D), or (C + 1, D) with the background text last.
             is_base: (C,) bool.
             encoder: it or its folder gives scale and bias the first time, if released
-                ones are asked for.
+                ones are requested.
         """
         if self.released and not len(self.is_base):
             scale, bias = released_logits(encoder)

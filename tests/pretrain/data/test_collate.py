@@ -120,12 +120,12 @@ def test_wrong_options(options, message):
 
 
 def test_lengths_and_a_fixed_budget():
-    collate = AlignmentCollate(str(ASSETS), 16, 32, 50, keep_pictures=True)
+    collate = AlignmentCollate(str(ASSETS), 16, 32, 50, keep_images=True)
     batch = collate([make_sample((300, 200), boxes=[DOG])])
     assert batch.short_ids.shape[1] == batch.box_ids.shape[1] == 32
     assert batch.long_ids.shape[1] == 50
     assert batch.images.grid_sizes.prod() <= 16 and batch.budget == 16
-    assert batch.pictures is None
+    assert batch.original_images is None
 
 
 def test_a_runner_builds_it_from_a_config(write_data):
@@ -149,18 +149,21 @@ def test_a_runner_builds_it_from_a_config(write_data):
 
 
 def test_transport_keeps_a_batch(monkeypatch):
-    collate = AlignmentCollate(keep_pictures=True)
+    collate = AlignmentCollate(keep_images=True)
     batch = collate([make_sample(boxes=[DOG, CAT]), make_sample()])
     copy = pickle.loads(pickle.dumps(batch))
     assert [b.tolist() for b in copy.bboxes] == [b.tolist() for b in batch.bboxes]
-    assert torch.equal(copy.pictures, batch.pictures)
+    assert torch.equal(copy.original_images, batch.original_images)
     meta = batch.to('meta')
     moved = [meta.box_ids, meta.hard_index, *meta.bboxes, meta.images.pixel_values]
     assert all(tensor.is_meta for tensor in moved) and len(meta.bboxes) == 2
-    assert meta.pictures is batch.pictures and meta.languages == ['en', 'en']
+    assert meta.original_images is batch.original_images and meta.languages == [
+        'en',
+        'en',
+    ]
     monkeypatch.setattr(torch.Tensor, 'pin_memory', torch.Tensor.clone)  # needs a GPU
     pinned = batch.pin_memory()
-    assert pinned.pictures is batch.pictures
+    assert pinned.original_images is batch.original_images
     assert torch.equal(pinned.hard_index, batch.hard_index)
 
 
@@ -182,23 +185,23 @@ def test_views_get_a_place_in_their_scene():
 
 def test_pictures_travel_only_where_they_may_be_needed(monkeypatch):
     small, large = make_sample(SMALL), make_sample((640, 480))
-    assert AlignmentCollate()([small]).pictures is None
+    assert AlignmentCollate()([small]).original_images is None
     monkeypatch.setenv('WORLD_SIZE', '2')
-    assert AlignmentCollate()([small]).pictures.numel() == 100 * 60 * 3
-    assert AlignmentCollate()([small, large]).pictures is None  # 1024 already
-    assert AlignmentCollate(max_num_patches=256)([small]).pictures is None
-    assert AlignmentCollate(keep_pictures=False)([small]).pictures is None
+    assert AlignmentCollate()([small]).original_images.numel() == 100 * 60 * 3
+    assert AlignmentCollate()([small, large]).original_images is None  # 1024 already
+    assert AlignmentCollate(max_num_patches=256)([small]).original_images is None
+    assert AlignmentCollate(keep_images=False)([small]).original_images is None
 
 
 def test_a_larger_budget_resizes_the_original_pictures():
     samples = [make_sample(SMALL), make_sample((90, 40))]
-    batch = AlignmentCollate(keep_pictures=True)(samples)
+    batch = AlignmentCollate(keep_images=True)(samples)
     larger = with_budget(batch, 576)
     expected = preprocess([s.image for s in samples], 576)
     assert torch.equal(larger.images.pixel_values, expected.pixel_values)
     assert torch.equal(larger.images.image_sizes, expected.image_sizes)
     assert larger.budget == 576 and with_budget(batch, 128) is batch
-    with pytest.raises(ValueError, match='no original pictures; set keep_pictures'):
+    with pytest.raises(ValueError, match='no original images; set keep_images'):
         with_budget(AlignmentCollate()(samples), 576)
 
 
@@ -206,7 +209,7 @@ def test_a_larger_budget_keeps_the_places_in_scenes():
     """What one process with the larger budget gives: 21 x 15 patches of 32 x 32."""
     view, whole = make_sample(SMALL), make_sample((90, 40))
     view.window = (32, 0.5, 0.99)
-    batch = AlignmentCollate(keep_pictures=True)([view, whole])
+    batch = AlignmentCollate(keep_images=True)([view, whole])
     larger = with_budget(batch, 576)
     expected = AlignmentCollate(max_num_patches=576)([view, whole])
     assert not torch.equal(batch.images.windows, larger.images.windows)
@@ -218,9 +221,9 @@ def test_a_larger_budget_keeps_the_places_in_scenes():
 def test_evaluation_steps_are_not_coordinated(monkeypatch):
     monkeypatch.setattr(preprocessor_module, 'all_gather', None)  # would fail
     module = MODELS.build(dict(type='AlignmentDataPreprocessor'))
-    batch = AlignmentCollate(keep_pictures=True)([make_sample(num_bad=1)])
+    batch = AlignmentCollate(keep_images=True)([make_sample(num_bad=1)])
     out = module(batch)['batch']
-    assert out.budget == 128 and out.pictures is None and module.num_bad == 0
+    assert out.budget == 128 and out.original_images is None and module.num_bad == 0
     monkeypatch.setattr(preprocessor_module, 'all_gather', lambda x: [x])
     module(batch, training=True)
     assert module(batch, training=True)['batch'].num_bad == module.num_bad == 2

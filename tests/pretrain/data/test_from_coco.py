@@ -58,7 +58,7 @@ def test_records_become_samples():
 
 
 def test_errors_name_what_is_wrong():
-    with pytest.raises(ValueError, match=r"\['dragon'\] are no categories"):
+    with pytest.raises(ValueError, match=r"\['dragon'\] are not categories"):
         list(coco_to_records(COCO, 'en', ['dragon']))
     nameless = COCO | {'categories': [{'id': 0, 'name': 'a'}]}
     nameless['annotations'] = COCO['annotations'][:1]

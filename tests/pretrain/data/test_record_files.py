@@ -68,15 +68,15 @@ def test_lists_folders_and_several_paths(tmp_path, record, write):
     [
         ('a.json', '{"a": 1}', r'a.json must hold a list of records'),
         ('a.json', '', r'a.json must hold a list of records'),
-        ('a.json', '[{"a": 1}, {"b"]', r'a.json, record 1 is no JSON'),
-        ('a.json', '[{"a": 1}, ', r'a.json, record 1 is no JSON'),
-        ('a.json', '[{"a": 1}', r'cut short or damaged behind record 0'),
-        ('a.json', '[{"a": 1} {"b": 2}]', r'cut short or damaged behind record 0'),
-        ('a.json', '[{"a": 1}] more', r'cut short or damaged behind record 0'),
+        ('a.json', '[{"a": 1}, {"b"]', r'a.json, record 1 is not valid JSON'),
+        ('a.json', '[{"a": 1}, ', r'a.json, record 1 is not valid JSON'),
+        ('a.json', '[{"a": 1}', r'truncated or damaged after record 0'),
+        ('a.json', '[{"a": 1} {"b": 2}]', r'truncated or damaged after record 0'),
+        ('a.json', '[{"a": 1}] more', r'truncated or damaged after record 0'),
         ('a.json', '[]', r'there are no records in .*a.json'),
         ('a.jsonl', '\n', r'there are no records in'),
-        ('a.jsonl', '{"a": 1}\n{"is_cn": tru', r'a.jsonl, record 1 is no JSON'),
-        ('a.csv', 'a', r'a.csv is no record file; expected .json'),
+        ('a.jsonl', '{"a": 1}\n{"is_cn": tru', r'a.jsonl, record 1 is not valid JSON'),
+        ('a.csv', 'a', r'a.csv is not a record file; expected .json'),
         ('a.txt', '# nothing', r'a.txt lists no files'),
         ('a.txt', 'no.json', r'no record file .*no.json \(listed in .*a.txt\)'),
         ('a.txt', 'a.txt', r'a.txt lists itself'),
@@ -96,7 +96,7 @@ def test_other_bad_paths(tmp_path):
     with pytest.raises(ValueError, match='no records in no files'):
         read_records([])
     (tmp_path / 'latin.json').write_bytes(b'["\xe9"]')
-    with pytest.raises(ValueError, match=r'latin.json is no UTF-8 text'):
+    with pytest.raises(ValueError, match=r'latin.json is not UTF-8 text'):
         read_records(tmp_path / 'latin.json')
 
 
@@ -105,7 +105,7 @@ def test_bad_records_wait_until_they_are_asked_for(tmp_path):
     (tmp_path / 'a.jsonl').write_text('\n'.join(lines))
     store = read_records(tmp_path / 'a.jsonl')
     assert len(store) == 5 and store[4] == {'a': 2}
-    with pytest.raises(ValueError, match=r'a.jsonl, record 1 is no JSON'):
+    with pytest.raises(ValueError, match=r'a.jsonl, record 1 is not valid JSON'):
         store[1]
     with pytest.raises(ValueError, match=r'record 2 must be an object, got list'):
         store[2]

@@ -140,7 +140,7 @@ def test_boxes_are_clipped_to_the_image():
         ({'short_expr': 'dog'}, 'four finite numbers, got None'),
         ({'bbox': [0, 0, 1, 1]}, 'neither short_expr nor long_expr'),
         (box(short_expr=5), 'short_expr must be a text, got 5'),
-        (box(long_expr='\ud800'), 'long_expr is no valid Unicode'),
+        (box(long_expr='\ud800'), 'long_expr is not valid Unicode'),
         (box(flag_short_neg=1), 'flag_short_neg is set but short_expr_negs holds'),
         (box(short_expr_negs=['a']), 'short_expr_negs must be an object'),
         (box(short_expr_negs={'0': 3}), 'short_expr_negs 0 must be a text'),

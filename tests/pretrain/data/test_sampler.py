@@ -166,7 +166,7 @@ def test_wrong_positions():
     batches = BilingualBatchSampler(sampler, 4)
     for done in (3, 4 * (len(batches) + 1)):
         sampler.skip(done)
-        with pytest.raises(ValueError, match=f'cannot resume behind {done} samples'):
+        with pytest.raises(ValueError, match=f'cannot resume after {done} samples'):
             next(iter(batches))
     with pytest.raises(ValueError, match='0 or more, got -1'):
         sampler.skip(-1)

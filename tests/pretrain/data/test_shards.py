@@ -318,7 +318,7 @@ def test_resuming_at_a_sample(shards, workers):
         rest = read(shards, epoch=1, skip=4 * done, workers=workers)
         assert rest == whole[done:]
     for wrong in (3, 4 * 18, -4):
-        with pytest.raises(ValueError, match=f'cannot resume behind {wrong} samples'):
+        with pytest.raises(ValueError, match=f'cannot resume after {wrong} samples'):
             read(shards, skip=wrong)
 
 
@@ -456,7 +456,7 @@ def test_a_truncated_shard_without_an_index(tmp_path, cut):
 def test_no_tar_at_all(tmp_path):
     (tmp_path / 'x.tar').write_bytes(b'no tar' * 1000)
     for policy in ('raise', 'skip'):
-        with pytest.raises(ValueError, match=r'shard .*x.tar is no readable tar'):
+        with pytest.raises(ValueError, match=r'shard .*x.tar is not a readable tar'):
             ShardDataset(tmp_path, 1, bad_records=policy)
     write_tar(tmp_path / 'x.tar', [])
     with pytest.raises(ValueError, match='there are no samples'):
@@ -497,7 +497,7 @@ def test_damaged_index_files(shards):
         with pytest.raises(ValueError, match=r'shard-000001.npy is damaged'):
             ShardDataset(shards, 4)
     np.save(table, np.zeros((3, 4)))
-    with pytest.raises(ValueError, match=r'shard-000001.npy is no table'):
+    with pytest.raises(ValueError, match=r'shard-000001.npy is not a table'):
         ShardDataset(shards, 4)
     table.unlink()  # then the shard itself is asked
     assert len(shorts(read(shards))) == 65

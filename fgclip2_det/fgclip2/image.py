@@ -1,8 +1,8 @@
-"""Pictures, opened in one way wherever the package opens one: upright, 8-bit RGB.
+"""Loading of images, the same way throughout the package: upright, 8-bit RGB.
 
-Readers differ in what they turn. OpenCV 4.12, and so MMDetection's
-``LoadImageFromFile``, follows the EXIF orientation of JPEG, PNG and TIFF and leaves
-that of WebP and AVIF; Pillow and browsers follow them all, as this reader does.
+Readers differ in the EXIF orientations that they apply. OpenCV 4.12, and so
+MMDetection's ``LoadImageFromFile``, applies that of JPEG, PNG and TIFF and ignores that
+of WebP and AVIF; Pillow and browsers apply them all, as this reader does.
 """
 
 import os
@@ -36,11 +36,11 @@ _ON_ITS_SIDE = (5, 6, 7, 8)  # width and height change places
 
 
 @dataclass(frozen=True)
-class PictureHeader:
-    """What a file says about its picture, without the pixels.
+class ImageHeader:
+    """Metadata of an image file, read without decoding the pixels.
 
     Attributes:
-        upright: (width, height) in pixels, turned as the orientation says.
+        upright: (width, height) in pixels, after applying the orientation.
         stored: (width, height) as the pixels lie in the file.
         orientation: 1 to 8, as EXIF numbers them; 1 is upright.
         format: Pillow's name, such as 'JPEG'.
@@ -69,7 +69,7 @@ def load_image(image: ImageLike) -> Image.Image:
             limit on pixels, or of another type or shape.
     """
     if _is_path(image):
-        with open_picture(image) as opened:
+        with open_image(image) as opened:
             return upright(opened)
     with _named('image'):
         if isinstance(image, Image.Image):
@@ -77,37 +77,36 @@ def load_image(image: ImageLike) -> Image.Image:
         return Image.fromarray(_to_array(image)).convert('RGB')
 
 
-def read_header(path: str | os.PathLike) -> PictureHeader:
-    """Sizes and orientation of a picture file; its pixels are not decoded.
+def read_header(path: str | os.PathLike) -> ImageHeader:
+    """Sizes and orientation of an image file; its pixels are not decoded.
 
     Raises:
         ValueError: naming the file, if it cannot be read.
     """
-    with open_picture(path) as image:
+    with open_image(path) as image:
         turn = orientation(image)
         stored = image.size
         if hasattr(image, 'tag_v2'):  # newer versions of Pillow give a TIFF's turned
             stored = image.tag_v2[256], image.tag_v2[257]
         turned = stored[::-1] if turn in _ON_ITS_SIDE else stored
-        return PictureHeader(turned, stored, turn, image.format)
+        return ImageHeader(turned, stored, turn, image.format)
 
 
 @contextmanager
-def open_picture(
+def open_image(
     source: str | os.PathLike | bytes, kind: str = 'image'
 ) -> Iterator[Image.Image]:
-    """The image that Pillow opens, as it lies in the file, not decoded yet.
+    """Open an image with Pillow, as stored in the file, without decoding it.
 
-    For what needs more than :func:`load_image`: a header, a draft, a label map.
+    For uses that :func:`load_image` does not cover: a header, a draft, a label map.
 
     Args:
         source: a path, or the bytes of a file.
-        kind: what messages call it.
+        kind: what error messages call it.
 
     Raises:
-        ValueError: for any error of opening or, inside the ``with`` block, decoding,
-            whatever its type: decoders raise nearly all that there are. It names the
-            file.
+        ValueError: naming the file, for any error of opening or, inside the ``with``
+            block, of decoding; decoders raise nearly all types of exceptions.
     """
     path = _is_path(source)
     name = f'{kind} {os.fspath(source)}' if path else kind
@@ -120,10 +119,10 @@ def open_picture(
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """8-bit RGB of an opened image, turned as its EXIF orientation says."""
+    """8-bit RGB version of an opened image, with its EXIF orientation applied."""
     turn = orientation(image)
     if _is_mapped(image, turn):
-        with open_picture(image.filename) as again:
+        with open_image(image.filename) as again:
             return upright(again)
     image.load()
     if hasattr(image, 'tag_v2') and _ORIENTATION not in image.tag_v2:
@@ -134,15 +133,15 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def as_stored(image: Image.Image, turn: int) -> Image.Image:
-    """Undo what :func:`upright` did to a picture of that orientation."""
+    """Undo the effect of :func:`upright` on an image of that orientation."""
     return image.transpose(_BACK[turn]) if turn in _BACK else image
 
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation of an opened image, 1 to 8; 1 if it has none.
 
-    ``Image.getexif`` is not asked: it also takes XMP, which no other reader follows,
-    and gives an error for a damaged block.
+    ``Image.getexif`` is not used: it also reads XMP, which no other reader applies, and
+    raises for a damaged block.
     """
     if hasattr(image, 'tag_v2'):
         value = image.tag_v2.get(_ORIENTATION)
@@ -152,9 +151,9 @@ def orientation(image: Image.Image) -> int:
 
 
 def describe_sizes(
-    header: PictureHeader, annotated: Size | None = None, detector: Size | None = None
+    header: ImageHeader, annotated: Size | None = None, detector: Size | None = None
 ) -> str:
-    """The sizes that should be one, in words, and what may explain the difference.
+    """Message that lists sizes which should be equal, and explains the difference.
 
     Args:
         header: of the file.
@@ -163,7 +162,7 @@ def describe_sizes(
     """
     others = {'the annotation file says': annotated, 'the detector saw': detector}
     others = {words: size for words, size in others.items() if size}
-    text = f'the picture has {_times(header.upright)} pixels'
+    text = f'the image has {_times(header.upright)} pixels'
     if header.orientation != 1:
         text += (
             f' upright ({_times(header.stored)} in the file, which EXIF orientation '
@@ -202,7 +201,7 @@ def _exif_orientation(block: object) -> int | None:
 
 
 def _is_mapped(image: Image.Image, turn: int) -> bool:
-    """Whether it is a TIFF on its side, opened by its path and not loaded yet.
+    """Whether it is a rotated TIFF that was opened by its path and is not loaded yet.
 
     Pillow 11 to 13 map an uncompressed one into memory with its sides exchanged: its
     pixels come out scrambled; opened as a file it is read well.
@@ -213,7 +212,7 @@ def _is_mapped(image: Image.Image, turn: int) -> bool:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Errors of a picture as ValueError with its name."""
+    """Turn errors of an image into a ValueError with its name."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, features
 
-from fgclip2_det.fgclip2.picture import load_image
-from fgclip2_det.fgclip2.seen_picture import seen_picture
+from fgclip2_det.fgclip2.detector_image import detector_image
+from fgclip2_det.fgclip2.image import load_image
 
 CASES = Path(__file__).resolve().parents[1] / 'data' / 'cases'
 
@@ -59,41 +59,41 @@ def test_as_the_detector_saw_it(suffix, size, orientation, tmp_path):
     upright, stored = np.asarray(load_image(path)), np.asarray(scene(*size))
     for seen in (upright, stored):
         inputs, meta = network_input(seen)
-        found = seen_picture(dict(meta, img_path=path), inputs)
+        found = detector_image(dict(meta, img_path=path), inputs)
         assert is_near(found, seen)
     for name, axis in (('horizontal', 1), ('vertical', 0), ('diagonal', (0, 1))):
         flipped = np.flip(stored, axis)
         inputs, meta = network_input(flipped)
         meta |= dict(img_path=path, flip=True, flip_direction=name)
-        assert is_near(seen_picture(meta, inputs), flipped)
+        assert is_near(detector_image(meta, inputs), flipped)
 
 
 def test_a_picture_without_orientation_needs_no_input(tmp_path):
     scene(64, 48).save(tmp_path / 'a.png')
     meta = dict(img_path=str(tmp_path / 'a.png'))
     for more in ({}, dict(ori_shape=(48, 64)), dict(ori_shape=(48, 64, 3))):
-        assert seen_picture(meta | more).size == (64, 48)
+        assert detector_image(meta | more).size == (64, 48)
 
 
 def test_where_nothing_tells(tmp_path):
     """OpenCV and Pillow agree on a JPEG; on a WebP upside down they do not."""
     meta = dict(ori_shape=(64, 64))
     path = save(tmp_path / 'a.jpeg', (64, 64), 3)
-    found = seen_picture(dict(meta, img_path=path), torch.zeros(3, 64, 64))
+    found = detector_image(dict(meta, img_path=path), torch.zeros(3, 64, 64))
     assert is_near(found, np.asarray(load_image(path)))
     path = save(tmp_path / 'a.webp', (64, 64), 3)
     for inputs in (None, torch.zeros(3, 64, 64)):
         with pytest.raises(ValueError, match=r'a\.webp: .*save it upright'):
-            seen_picture(dict(meta, img_path=path), inputs)
+            detector_image(dict(meta, img_path=path), inputs)
 
 
 def test_another_size_is_a_sentence(tmp_path):
     path = save(tmp_path / 'a.jpeg', (64, 48), 6)
     match = (
-        r'a\.jpeg: the picture has 48 x 64 pixels upright \(64 x 48 in the file, which '
+        r'a\.jpeg: the image has 48 x 64 pixels upright \(64 x 48 in the file, which '
         r'EXIF orientation 6 turns\), the detector saw 32 x 24'
     )
     with pytest.raises(ValueError, match=match):
-        seen_picture(dict(img_path=path, ori_shape=(24, 32)))
+        detector_image(dict(img_path=path, ori_shape=(24, 32)))
     with pytest.raises(ValueError, match='no img_path'):
-        seen_picture(dict(ori_shape=(24, 32)))
+        detector_image(dict(ori_shape=(24, 32)))

@@ -1,4 +1,4 @@
-"""The picture of a data sample, as a pipeline gave it to the detector."""
+"""The image of a data sample in the orientation in which the detector saw it."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fgclip2_det.fgclip2.picture import (
+from fgclip2_det.fgclip2.image import (
     TURNED_BY_OPENCV,
-    PictureHeader,
+    ImageHeader,
     as_stored,
     describe_sizes,
     load_image,
@@ -26,13 +26,14 @@ _FLIPS = {
 }
 
 
-def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
-    """Picture in whose pixels the sample's boxes are, 8-bit RGB.
+def detector_image(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
+    """Image in whose pixels the sample's boxes are, 8-bit RGB.
 
-    Loaders differ in what they turn: of a WebP with an EXIF orientation OpenCV makes
-    the image as it lies in the file, Pillow the upright one. ``ori_shape`` says which
-    one the detector was given. Where both have the same size (a square, or upside
-    down), the one that looks like the network's input is taken.
+    Loaders differ in the orientations that they apply: OpenCV returns a WebP with an
+    EXIF orientation as it is stored in the file, Pillow upright. ``ori_shape`` shows
+    which one the detector was given. If both have the same size (a square image, or
+    one rotated by 180 degrees), the one that correlates with the network's input is
+    used.
 
     Args:
         meta: ``metainfo`` of the sample: ``img_path``, and as far as known
@@ -41,16 +42,16 @@ def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
         inputs: (3, H, W) of this sample, normalised or not, padded or not.
 
     Raises:
-        ValueError: if the picture is not named, cannot be read, or has another size
-            than the detector's; and if nothing tells how a WebP or AVIF lies.
+        ValueError: if the image has no path, cannot be read, or has another size than
+            the detector's; and if the orientation of a WebP or AVIF is ambiguous.
     """
     path = meta.get('img_path')
     if not path:
         raise ValueError(
-            'a data sample has no img_path, which the picture is read from; add it '
+            'a data sample has no img_path, which the image is read from; add it '
             "to PackDetInputs' meta_keys"
         )
-    picture, shape = load_image(path), meta.get('ori_shape')
+    image, shape = load_image(path), meta.get('ori_shape')
     if shape is not None:
         header, seen = read_header(path), (shape[1], shape[0])
         if seen not in (header.upright, header.stored):
@@ -58,21 +59,21 @@ def seen_picture(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
                 f'{path}: {describe_sizes(header, detector=seen)}; boxes would be in '
                 'the wrong place: is this the file that the detector was given?'
             )
-        if not _is_upright(picture, header, seen, meta, inputs):
-            picture = as_stored(picture, header.orientation)
+        if not _is_upright(image, header, seen, meta, inputs):
+            image = as_stored(image, header.orientation)
     if meta.get('flip'):
-        picture = picture.transpose(_FLIPS[meta['flip_direction']][1])
-    return picture
+        image = image.transpose(_FLIPS[meta['flip_direction']][1])
+    return image
 
 
 def _is_upright(
-    picture: Image.Image,
-    header: PictureHeader,
+    image: Image.Image,
+    header: ImageHeader,
     seen: tuple[int, int],
     meta: Mapping,
     inputs: Tensor | None,
 ) -> bool:
-    """Whether the detector saw the upright picture, not the one in the file."""
+    """Whether the detector saw the upright image, not the stored one."""
     if header.orientation == 1:
         return True
     if header.upright != header.stored:
@@ -80,21 +81,21 @@ def _is_upright(
     upright = stored = 0.0
     if inputs is not None:
         thumbnail = _thumbnail(inputs, meta)
-        upright = _likeness(picture, thumbnail)
-        stored = _likeness(as_stored(picture, header.orientation), thumbnail)
+        upright = _likeness(image, thumbnail)
+        stored = _likeness(as_stored(image, header.orientation), thumbnail)
     if max(upright, stored) >= _ALIKE:
         return upright >= stored
     if header.format in TURNED_BY_OPENCV:  # every loader turns it
         return True
     raise ValueError(
         f'{meta["img_path"]}: {describe_sizes(header, detector=seen)}: this does not '
-        'tell if it was turned, and the network was given another picture; save it '
+        'tell if it was turned, and the network was given another image; save it '
         'upright, without an orientation'
     )
 
 
 def _thumbnail(inputs: Tensor, meta: Mapping) -> Tensor:
-    """(32, 32) grey, of the part of the input that is picture, not padding."""
+    """(32, 32) greyscale thumbnail of the input without its padding."""
     height, width = meta.get('img_shape', inputs.shape[-2:])[:2]
     factor = meta.get('scale_factor')  # (w, h)
     if factor is not None:
@@ -106,9 +107,11 @@ def _thumbnail(inputs: Tensor, meta: Mapping) -> Tensor:
     return F.adaptive_avg_pool2d(grey.nan_to_num()[None], _SIDE)[0].cpu()
 
 
-def _likeness(picture: Image.Image, thumbnail: Tensor) -> float:
-    """Correlation in -1 to 1; 0 if one of them is of one colour."""
-    small = picture.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+def _likeness(image: Image.Image, thumbnail: Tensor) -> float:
+    """Correlation in [-1, 1]; 0 if one of the two is uniform."""
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     other = torch.from_numpy(np.asarray(small, dtype=np.float32)).mean(-1)
-    found = torch.corrcoef(torch.stack([thumbnail.flatten(), other.flatten()]))[0, 1]
-    return float(found.nan_to_num())
+    correlation = torch.corrcoef(torch.stack([thumbnail.flatten(), other.flatten()]))[
+        0, 1
+    ]
+    return float(correlation.nan_to_num())

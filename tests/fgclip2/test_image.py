@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
-from fgclip2_det.fgclip2.picture import (
-    PictureHeader,
+from fgclip2_det.fgclip2.image import (
+    ImageHeader,
     as_stored,
     describe_sizes,
     load_image,
-    open_picture,
+    open_image,
     read_header,
 )
 
@@ -253,20 +253,20 @@ def test_errors_inside_the_block_name_the_file(tmp_path):
     path = tmp_path / 'a.png'
     path.write_bytes(encode(scene(), 'PNG'))
     match = r'^label map .*a\.png cannot be read: IndexError'
-    with pytest.raises(ValueError, match=match), open_picture(path, 'label map'):
+    with pytest.raises(ValueError, match=match), open_image(path, 'label map'):
         raise IndexError
 
 
 def test_the_sizes_in_words():
-    header = PictureHeader((240, 320), (320, 240), 6, 'WEBP')
+    header = ImageHeader((240, 320), (320, 240), 6, 'WEBP')
     assert describe_sizes(header, (320, 240), (320, 240)) == (
-        'the picture has 240 x 320 pixels upright (320 x 240 in the file, which EXIF '
+        'the image has 240 x 320 pixels upright (320 x 240 in the file, which EXIF '
         'orientation 6 turns), the annotation file says 320 x 240, the detector saw '
         '320 x 240; with its sides exchanged, as before an EXIF orientation is applied'
     )
-    header = PictureHeader((640, 480), (640, 480), 1, 'PNG')
+    header = ImageHeader((640, 480), (640, 480), 1, 'PNG')
     assert describe_sizes(header, (320.0, 240)) == (
-        'the picture has 640 x 480 pixels, the annotation file says 320 x 240'
+        'the image has 640 x 480 pixels, the annotation file says 320 x 240'
     )
-    square = PictureHeader((64, 64), (64, 64), 6, 'JPEG')
+    square = ImageHeader((64, 64), (64, 64), 6, 'JPEG')
     assert 'exchanged' not in describe_sizes(square, (64, 64), (32, 32))
