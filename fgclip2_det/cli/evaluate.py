@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add('--iou-type', nargs='+', choices=['bbox', 'segm'], default=['bbox'],
         help='boxes (default), masks or both')  # fmt: skip
     add('--keep-outside', action='store_true',
-        help='rows wholly off their picture are false positives, as in pycocotools; '
+        help='rows wholly outside their image are false positives, as in pycocotools; '
              'else they are left out and counted, as in rescore.py')  # fmt: skip
     add('--base', nargs='+', help='base classes of ov-coco')
     add('--novel', nargs='+', help='novel classes; default: as the categories say')

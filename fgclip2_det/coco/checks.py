@@ -142,13 +142,13 @@ def has_mask(segmentation: object) -> bool:
 def _remedy(bbox: list, image: dict) -> str:
     """What to do about a box outside its image.
 
-    Label Studio and others write the size of the file and the boxes of the picture as
+    Label Studio and others write the size of the file and the boxes of the image as
     it is seen, which a phone's EXIF orientation turns by 90 degrees.
     """
     if fits_exchanged(bbox, image['width'], image['height']):
         return (
             'it fits with width and height exchanged: is that the size before the '
-            "picture's EXIF orientation? write the upright size"
+            "image's EXIF orientation? write the upright size"
         )
     return 'correct or remove it'
 
@@ -156,7 +156,7 @@ def _remedy(bbox: list, image: dict) -> str:
 def note_exchanged_sides(path: object, images: dict, annotations: list[dict]) -> None:
     """One line where boxes leave their images but fit with the sides exchanged.
 
-    A picture counts when one of its boxes leaves it by more than a twentieth of a side
+    An image counts when one of its boxes leaves it by more than a twentieth of a side
     and all of them fit into the exchanged size.
 
     Args:
@@ -179,12 +179,12 @@ def note_exchanged_sides(path: object, images: dict, annotations: list[dict]) ->
         say_once(
             f'{path}: boxes of {len(turned)} images, {first["file_name"]} among them, '
             'leave their image but fit with width and height exchanged: are the sizes '
-            "those before the pictures' EXIF orientation? write the upright sizes"
+            "those before the images' EXIF orientation? write the upright sizes"
         )
 
 
 def fits_exchanged(bbox: Sequence[float], width: float, height: float) -> bool:
-    """Whether a box xywh lies in a picture of exchanged sides, to a pixel."""
+    """Whether a box xywh lies in an image of exchanged sides, to a pixel."""
     x, y, w, h = bbox
     return min(x, y) >= -1 and x + w <= height + 1 and y + h <= width + 1
 

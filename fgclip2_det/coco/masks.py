@@ -1,7 +1,7 @@
 """Checks of mask entries, before pycocotools is given them.
 
 pycocotools does not check what it is given. What :func:`mask_fault` passes fills the
-picture or is made of polygons, and is safe to give to it.
+image or is made of polygons, and is safe to give to it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _MAX_COORDINATE = 1 << 20  # pixels; a polygon's edges are walked pixel by pixel
 
 
 def mask_fault(segmentation: object, height: object, width: object) -> str | None:
-    """What is wrong with a mask of a picture, if anything.
+    """What is wrong with a mask of an image, if anything.
 
     Args:
         segmentation: polygons ``[[x1, y1, x2, y2, ...], ...]``, or RLE ``{size: [h, w],
             counts}`` with counts as a list or as COCO's compressed text.
-        height, width: of the picture, in pixels.
+        height, width: of the image, in pixels.
 
     Returns:
         A clause such as 'polygon 0 (from 0) has 5 numbers, ...'; None for a mask that

@@ -48,7 +48,7 @@ def read_mmdet_pickle(
 
     Args:
         path: pickle of a list with a dict per image: ``img_id`` and
-            ``pred_instances`` with ``bboxes`` (n, 4) xyxy in pixels of the picture,
+            ``pred_instances`` with ``bboxes`` (n, 4) xyxy in pixels of the image,
             ``scores`` (n,) and ``labels`` (n,).
         category_ids: id of each label, in the order of the detector's classes, which
             the file does not name; or what gives them for the number of labels that

@@ -18,7 +18,7 @@ class OdinwSet:
     Args:
         name: as in MMDetection's list of the 35.
         folder: below ``odinw/``.
-        file: annotations below the folder; pictures lie beside them.
+        file: annotations below the folder; images lie beside them.
         in_13: whether it is one of the 13.
         prompts: text to use for a class, where the published one is not its name.
     """
@@ -36,7 +36,7 @@ class OdinwSet:
 
     @property
     def image_root(self) -> str:
-        """Folder of the pictures below ``odinw/``."""
+        """Folder of the images below ``odinw/``."""
         return self.ann_file.rpartition('/')[0]
 
 

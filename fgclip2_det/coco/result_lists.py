@@ -1,7 +1,7 @@
 """COCO result lists: one reader for evaluation, re-scoring and tuning.
 
 Rows of images and of classes that do not count are left out and counted, and so are
-rows wholly off their picture, unless an evaluation asks for pycocotools' AP, to which
+rows wholly outside their image, unless an evaluation asks for pycocotools' AP, to which
 they are false positives. What remains is kept as given: boxes that reach beyond the
 border are clipped by those who pool them.
 """
@@ -18,13 +18,14 @@ import numpy as np
 
 from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
 from fgclip2_det.coco.masks import encode_mask
-from fgclip2_det.coco.result_rows import MAX_SCORE, RowKeys, row_fault, stream_rows
+from fgclip2_det.coco.result_rows import MAX_SCORE, RowKeys, row_fault
 from fgclip2_det.coco.results import (
     Results,
     find_duplicate,
     join_results,
     no_results,
 )
+from fgclip2_det.io.json_stream import stream_list
 
 _MIN_XYXY_ROWS = 10  # fewer may reach outside their image by chance
 _ERRORS = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
@@ -38,9 +39,9 @@ class RowCounts:
         num_rows: all rows of the file.
         num_other_images, num_other_classes: rows of images and of classes that the
             ground truth has but that do not count.
-        num_outside: rows wholly off their picture.
+        num_outside: rows wholly outside their image.
         doubts: sentences on numbers that look like another tool's.
-        outside_kept: whether the rows off their picture are among the results.
+        outside_kept: whether the rows outside their image are among the results.
     """
 
     num_rows: int
@@ -52,7 +53,7 @@ class RowCounts:
 
     def lines(self) -> list[str]:
         """A sentence on each kind of row that was left out, and the doubts."""
-        outside = 'wholly off their picture '
+        outside = 'wholly outside their image '
         outside += (
             'count as false positives, as in pycocotools'
             if self.outside_kept
@@ -112,7 +113,7 @@ def read_results(
         prune_rows: see ``keep``.
         ids, categories: what ``image_id`` and ``category_id`` are, see
             :class:`.RowKeys`.
-        drop_outside: leave out rows wholly off their picture. pycocotools counts them
+        drop_outside: leave out rows wholly outside their image. pycocotools counts them
             as false positives, and its AP is then lower.
 
     Raises:
@@ -124,7 +125,7 @@ def read_results(
     keys = RowKeys(truths, ids, categories)
     tally, pending = _Tally(path, keys, iou_types, drop_outside), 0
     with _collector_paused():
-        for _, block, counted in tally.blocks(stream_rows(path)):
+        for _, block, counted in tally.blocks(stream_list(path)):
             parts.append(block.select(counted))
             pending += len(parts[-1])
             if keep and pending >= prune_rows:
@@ -155,7 +156,7 @@ def read_rows(
     kept, parts = [], [no_results()]
     with _collector_paused():
         for block, columns, counted in tally.blocks(
-            stream_rows(path) if rows is None else [rows]
+            stream_list(path) if rows is None else [rows]
         ):
             places = np.flatnonzero(counted)
             parts.append(columns.select(places))
@@ -223,9 +224,9 @@ class _Tally:
         doubts = self.keys.doubts(results.image, results.category)
         if self.num_exchanged:
             doubts.append(
-                f'{self.num_exchanged} of the rows off their picture fit with width '
+                f'{self.num_exchanged} of the rows outside their image fit with width '
                 'and height exchanged: does the annotation file have the sizes before '
-                "the pictures' EXIF orientation? write the upright sizes"
+                "the images' EXIF orientation? write the upright sizes"
             )
         return *self.counts.tolist(), tuple(doubts), not self.drop_outside
 

@@ -1,79 +1,21 @@
-"""Rows of a COCO result list: streaming and checks."""
+"""Checks of the rows of a COCO result list."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 from reprlib import repr as short_repr
 
 import numpy as np
 
 from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
-from fgclip2_det.io.text import stream_codec
 
 IMAGE_KEYS = ('id', 'stem')
 CATEGORY_KEYS = ('id', 'from-1')
 MAX_SCORE = 1 + 2**-10  # float16's next number above 1, which rounding may give
-_PIECE = 1 << 22  # characters read at a time
-_LONGEST_ROW = 1 << 26
 _MOST_DIGITS = 100  # of a file stem that is a number
 _ID = int | float | str  # tables write 7 as 7.0
-_BLOCK = 1 << 16  # rows at a time
-_BETWEEN = re.compile(r'[\s,]*')
-
-
-def stream_rows(path: str | os.PathLike) -> Iterator[list]:
-    """Rows of a JSON list, many at a time, without reading the file at once.
-
-    Raises:
-        ValueError: naming the file: it cannot be opened, is no JSON list or is cut off.
-    """
-    try:
-        with Path(path).open('rb') as file:
-            codec = stream_codec(file.read(4))
-        with Path(path).open(encoding=codec) as file:
-            yield from _blocks(path, file)
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read ({error})') from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not UTF-8 text ({error.reason})') from error
-
-
-def _blocks(path: str | os.PathLike, file) -> Iterator[list]:
-    decoder = json.JSONDecoder()
-    text = file.read(_PIECE).lstrip()
-    if not text.startswith('['):
-        raise ValueError(
-            f'{path} must be a JSON list of results, got {short_repr(text[:40])}'
-        )
-    at, rows, number = 1, [], 0
-    while True:
-        at = _BETWEEN.match(text, at).end()
-        if text.startswith(']', at):
-            break
-        try:
-            row, at = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            more = file.read(_PIECE)
-            if not more or len(text) - at > _LONGEST_ROW:
-                raise ValueError(
-                    f'{path}: row {number} (from 0) cannot be read '
-                    f'({error.msg}); the file may be cut off: write it again'
-                ) from error
-            text, at = text[at:] + more, 0
-            continue
-        number += 1
-        rows.append(row)
-        if len(rows) == _BLOCK:
-            yield rows
-            rows = []
-    if (text[at + 1 :] + file.read(_PIECE)).strip():
-        raise ValueError(f'{path} has text after its list; write it again')
-    yield rows
 
 
 class RowKeys:
@@ -175,7 +117,7 @@ class RowKeys:
         return None
 
     def outside(self, image: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
-        """(N,) bool: boxes xywh without a point in common with their picture."""
+        """(N,) bool: boxes xywh without a point in common with their image."""
         is_outside = np.zeros(len(image), bool)
         rows = image != LEFT_OUT
         low, sizes = bboxes[rows, :2], self.sizes[image[rows]]
@@ -185,7 +127,7 @@ class RowKeys:
         return is_outside
 
     def exchanged(self, image: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
-        """(N,) bool: boxes xywh within their picture if its sides were exchanged."""
+        """(N,) bool: boxes xywh within their image if its sides were exchanged."""
         high = bboxes[:, :2] + bboxes[:, 2:]
         inside = (bboxes[:, :2] >= -1) & (high <= self.sizes[image][:, ::-1] + 1)
         return inside.all(1)

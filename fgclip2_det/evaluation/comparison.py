@@ -26,7 +26,7 @@ _SETTINGS = {
     'max_num_patches': 'another number of patches an image',
     'notes': 'the predictions were made in another way',
     'predictions.rows': 'the detectors kept another number of detections',
-    'predictions.rows_outside_kept': 'one counts rows wholly off their picture as '
+    'predictions.rows_outside_kept': 'one counts rows wholly outside their image as '
     'false positives',
     'options': 'other options of the protocol',
     'predictions.images_without_rows': 'images without detections may not have been '

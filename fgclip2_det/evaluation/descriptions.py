@@ -37,7 +37,7 @@ def score_d3(
     Args:
         folder: ``d3_json/`` with ``d3_{full,pres,abs}_annotations.json``.
         predictions_file: COCO result list; ``category_id`` is the description's.
-            Which descriptions a picture is asked for (those of its own scene, or all)
+            Which descriptions an image is asked for (those of its own scene, or all)
             is decided when it is made; scores in [0, 1].
         drop_outside: see :func:`.read_results`; what it leaves out is counted.
 

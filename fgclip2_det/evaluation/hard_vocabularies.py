@@ -2,7 +2,7 @@
 
 Reference: Bianchi et al., "The devil is in the fine-grained details"
 (arXiv:2311.17518), section 4, and the rule of its released evaluation: the detector
-sees a picture once for every vocabulary (a true caption and n hard negatives); boxes
+sees an image once for every vocabulary (a true caption and n hard negatives); boxes
 of one vocabulary go through class-agnostic NMS at IoU 0.5, so that the caption
 with the best score stays; then COCO's mAP is taken over the captions that are true of
 some object. Objects with fewer than n negatives are left out.
@@ -20,15 +20,16 @@ import numpy as np
 
 from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
 from fgclip2_det.coco.ground_truths import Truths, make_truths
-from fgclip2_det.coco.result_rows import box_fault, score_fault, stream_rows
+from fgclip2_det.coco.result_rows import box_fault, score_fault
 from fgclip2_det.coco.results import Results
+from fgclip2_det.io.json_stream import stream_list
 from fgclip2_det.io.text import read_json
 
 from .coco_ap import coco_figures, coco_summary
 from .image_boxes import greedy_nms
 
 _NMS_IOU = 0.5
-_MANY, _SHARE = 10, 0.25  # boxes outside of pictures, from where on they are xyxy
+_MANY, _SHARE = 10, 0.25  # boxes outside of images, from where on they are xyxy
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class HardObject:
     """One object and its vocabulary.
 
     Args:
-        image_id, category_id: of the picture and of the true caption.
+        image_id, category_id: of the image and of the true caption.
         negatives: category ids of other captions.
         bbox: xywh in pixels.
-        size: (w, h) of the picture; None where the file does not say.
+        size: (w, h) of the image; None where the file does not say.
         texts: caption by category id; empty where the file does not say.
     """
 
@@ -65,7 +66,7 @@ def score_fgovd_map(
         predictions_file: COCO result list; ``category_id`` is the caption that a box
             got, and ``vocabulary_id`` the true caption of the vocabulary in use.
         num_negatives: n. Of an object's negatives the first n are its vocabulary.
-        drop_outside: leave out rows wholly off their picture; they are counted.
+        drop_outside: leave out rows wholly outside their image; they are counted.
 
     Returns:
         ``{'metrics': {'fgovd/AP': 0 to 1, 'fgovd/AP50': ..., 'fgovd/AP75': ...},
@@ -218,7 +219,7 @@ def _read_rows(
     every: set[tuple],
     drop_outside: bool,
 ) -> tuple[list[tuple], int]:
-    """Rows of the vocabularies that count, and how many lie wholly off their picture.
+    """Rows of the vocabularies that count, and how many lie wholly outside their image.
 
     Rows of ``every`` other vocabulary are left out.
     """
@@ -227,9 +228,9 @@ def _read_rows(
     for one in objects:
         own = words.setdefault((one.image_id, one.category_id), {one.category_id})
         own.update(one.negatives)
-    rows: dict[tuple, bool] = {}  # row -> whether it is wholly off its picture
+    rows: dict[tuple, bool] = {}  # row -> whether it is wholly outside its image
     num_crossing = 0
-    for number, row in enumerate(chain.from_iterable(stream_rows(path))):
+    for number, row in enumerate(chain.from_iterable(stream_list(path))):
         title = f'{path}: row {number} (from 0)'
         keys = ('image_id', 'vocabulary_id', 'category_id', 'bbox', 'score')
         if not isinstance(row, dict) or any(key not in row for key in keys):
@@ -260,7 +261,7 @@ def _read_rows(
     if num_crossing > max(_MANY, _SHARE * len(rows)):
         raise ValueError(
             f'{path}: {num_crossing} of {len(rows)} boxes reach outside of '
-            'their pictures; they look like x1, y1, x2, y2, expected x, y, width, '
+            'their images; they look like x1, y1, x2, y2, expected x, y, width, '
             'height'
         )
     kept = [row for row, outside in rows.items() if not (outside and drop_outside)]

@@ -4,6 +4,7 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 from fgclip2_det.io.atomic import open_atomic, write_atomic
@@ -12,6 +13,9 @@ from fgclip2_det.io.text import stream_codec
 _CHUNK = 1 << 20
 _MAX_IN_MEMORY = 1 << 20
 _SPACE = ' \t\n\r'
+_DECODE = json.JSONDecoder().raw_decode
+_LONGEST_ENTRY = 1 << 26  # characters
+_BLOCK = 1 << 16  # entries at a time
 
 
 def dumps(value: object) -> str:
@@ -44,11 +48,19 @@ def check_target(source: Path | str, target: Path | str) -> None:
         raise ValueError(f'{target} would overwrite its source; give another name')
 
 
-class _Text:
-    """Text of a file, read when it is needed."""
+class _IncompleteError(ValueError):
+    """A file that is no complete JSON, and why."""
 
-    def __init__(self, file: Any, path: Path) -> None:
-        self.file, self.path = file, path
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f'{path} is no complete json file ({reason}); get it again')
+        self.reason = reason
+
+
+class _Text:
+    """Text of a file, read when it is needed; a value has ``longest`` characters."""
+
+    def __init__(self, file: Any, path: Path, longest: int | None = None) -> None:
+        self.file, self.path, self.longest = file, path, longest
         codec = stream_codec(file.read(4))
         file.seek(0)
         self.decode = codecs.getincrementaldecoder(codec)().decode
@@ -85,9 +97,10 @@ class _Text:
         self.peek()
         while True:
             try:
-                value, end = json.JSONDecoder().raw_decode(self.buffer, self.at)
+                value, end = _DECODE(self.buffer, self.at)
             except json.JSONDecodeError as error:
-                if self.ended:
+                pending = len(self.buffer) - self.at
+                if self.ended or pending > (self.longest or pending):
                     raise self.error(error.msg) from error
             else:
                 # 12 at the end of what is read may go on as 123, 12.5 as 12.5e-3
@@ -97,9 +110,7 @@ class _Text:
             self.more()
 
     def error(self, message: str) -> ValueError:
-        return ValueError(
-            f'{self.path} is no complete json file ({message}); get it again'
-        )
+        return _IncompleteError(self.path, message)
 
 
 def stream_json(path: Path | str) -> Iterator[tuple[str, bool, Any]]:
@@ -146,6 +157,44 @@ def _stream_list(text: _Text) -> Iterator[Any]:
     while closing == ',':
         yield text.value()
         closing = text.expect(',]')
+
+
+def stream_list(path: Path | str) -> Iterator[list]:
+    """Entries of a JSON list such as a result list, many at a time.
+
+    Raises:
+        ValueError: naming the file, and the entry as a row: it cannot be opened, is no
+            JSON list, is cut off or is not UTF-8.
+    """
+    try:
+        with open(path, 'rb') as file:
+            yield from _list_blocks(_Text(file, Path(path), _LONGEST_ENTRY))
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read ({error})') from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not UTF-8 text ({error.reason})') from error
+
+
+def _list_blocks(text: _Text) -> Iterator[list]:
+    if text.peek() != '[':
+        start = short_repr(text.buffer[text.at : text.at + 40])
+        raise ValueError(f'{text.path} must be a JSON list of results, got {start}')
+    entries, block, number = _stream_list(text), [], 0
+    try:
+        for entry in entries:
+            number += 1
+            block.append(entry)
+            if len(block) == _BLOCK:
+                yield block
+                block = []
+    except _IncompleteError as error:
+        raise ValueError(
+            f'{text.path}: row {number} (from 0) cannot be read ({error.reason}); the '
+            'file may be cut off: write it again'
+        ) from error
+    if text.peek():
+        raise ValueError(f'{text.path} has text after its list; write it again')
+    yield block
 
 
 def stream_lines(path: Path | str) -> Iterator[tuple[int, dict]]:

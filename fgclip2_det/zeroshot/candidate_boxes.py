@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from itertools import chain
 
-from fgclip2_det.coco.result_rows import box_fault, stream_rows
+from fgclip2_det.coco.result_rows import box_fault
+from fgclip2_det.io.json_stream import stream_list
 
 
 def read_candidates(path: str | os.PathLike) -> dict[object, list[tuple]]:
@@ -21,7 +22,7 @@ def read_candidates(path: str | os.PathLike) -> dict[object, list[tuple]]:
         ValueError: naming the row (from 0) that has no such box, or an unreadable file.
     """
     found: dict[object, dict[tuple, None]] = {}
-    for number, row in enumerate(chain.from_iterable(stream_rows(path))):
+    for number, row in enumerate(chain.from_iterable(stream_list(path))):
         bbox = row.get('bbox') if isinstance(row, dict) else None
         empty = box_fault(bbox) or min(bbox[2:]) == 0
         if empty or not isinstance(row.get('image_id'), int | str):

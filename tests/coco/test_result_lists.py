@@ -1,4 +1,4 @@
-"""One reader of result lists: other tools' numbering, and rows off their picture."""
+"""One reader of result lists: other tools' numbering, and rows outside their image."""
 
 import json
 import logging
@@ -146,7 +146,7 @@ def test_rows_wholly_off_the_picture_are_dropped_and_counted(read):
     _, results, found = read([row, *rows])
     assert results.num_rows == 9 and results.num_outside == 4
     assert [r['bbox'] for r in found.rows] == [row['bbox'], *partial]
-    assert results.lines()[0] == '4 rows wholly off their picture were left out'
+    assert results.lines()[0] == '4 rows wholly outside their image were left out'
 
 
 def test_pictures_of_unknown_size_have_no_outside(read, coco, tmp_path):
@@ -223,11 +223,11 @@ def test_case_of_rows_outside():
     truths = read_truths(folder / 'ann.json')
     found = read_rows(folder / 'dt.json', truths)
     assert [row['category_id'] for row in found.rows] == [1]
-    assert found.lines() == ['2 rows wholly off their picture were left out']
+    assert found.lines() == ['2 rows wholly outside their image were left out']
     kept = read_results(folder / 'dt.json', truths, drop_outside=False)
     assert kept.num_outside == 2 and len(kept.results) == 3
     assert kept.lines() == [
-        '2 rows wholly off their picture count as false positives, as in pycocotools'
+        '2 rows wholly outside their image count as false positives, as in pycocotools'
     ]
     dropped = read_results(folder / 'dt.json', truths)
     assert dropped.num_outside == 2 and len(dropped.results) == 1
@@ -252,7 +252,7 @@ def test_sides_exchanged_are_said_of_rows(read, coco, tmp_path):
     """100 x 80 is written, the boxes are of a picture of 80 x 100."""
     row = {'image_id': 1, 'category_id': 1, 'bbox': [10, 82, 30, 15], 'score': 0.5}
     dropped, *doubts = read([row])[1].lines()
-    assert dropped == '1 rows wholly off their picture were left out'
-    assert any(d.startswith('1 of the rows off') and 'EXIF' in d for d in doubts)
+    assert dropped == '1 rows wholly outside their image were left out'
+    assert any(d.startswith('1 of the rows outside') and 'EXIF' in d for d in doubts)
     wide = row | {'bbox': [85, 10, 10, 10]}  # tells that 100 is the width
     assert 'EXIF' not in ' '.join(read([row, wide])[1].lines())

@@ -268,7 +268,7 @@ def test_odinw_averages_sets(tmp_path):
         score_odinw(tmp_path / 'odinw', tmp_path / 'found', 13)
 
 
-# --------------------------------------------------- rows wholly off their picture
+# --------------------------------------------------- rows wholly outside their image
 def best_elsewhere(rows: list[dict]) -> list[dict]:
     """Each row, and before it in score one of its kind outside of the picture."""
     outside = {'bbox': [400, 300, 20, 20]}

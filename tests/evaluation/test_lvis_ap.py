@@ -178,7 +178,7 @@ def test_both_flavours_while_pruning_equal_all_at_once(shared, shaken, tmp_path)
 
 def test_streamed_top_k_is_that_of_all_rows(shared, shaken, tmp_path, monkeypatch):
     """Pieces of ten rows, three a class: the same rows as of the file at once."""
-    from fgclip2_det.coco import result_rows
+    from fgclip2_det.io import json_stream
 
     path = shared / 'data' / FILES[0]
     truths = read_truths(path, True)
@@ -189,8 +189,8 @@ def test_streamed_top_k_is_that_of_all_rows(shared, shaken, tmp_path, monkeypatc
         return within_limit(results, 'lvis-fixed', 3)
 
     whole = read_results(tmp_path / 'rows.json', truths, keep=keep).results
-    monkeypatch.setattr(result_rows, '_BLOCK', 10)
-    monkeypatch.setattr(result_rows, '_PIECE', 1000)
+    monkeypatch.setattr(json_stream, '_BLOCK', 10)
+    monkeypatch.setattr(json_stream, '_CHUNK', 1000)
     parts = read_results(tmp_path / 'rows.json', truths, keep=keep, prune_rows=10)
     for column in ('image', 'category', 'bboxes', 'scores'):
         np.testing.assert_array_equal(

@@ -116,3 +116,37 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
         write_text_pieces(path, pieces())
     assert path.read_text(encoding='utf-8') == '旧old'
     assert [p.name for p in path.parent.iterdir()] == ['a.txt']
+
+
+@pytest.mark.parametrize('codec', ['utf-8', 'utf-8-sig', 'utf-16'])
+def test_lists_in_blocks(tmp_path, monkeypatch, codec):
+    """Cut anywhere by what is read at a time; any encoding that a mark names."""
+    entries = [{'名': i, 'b': [1.5e-3, -2]} for i in range(25)]
+    path = tmp_path / 'list.json'
+    path.write_bytes(f' {json.dumps(entries, ensure_ascii=False)}\n'.encode(codec))
+    monkeypatch.setattr(json_stream, '_BLOCK', 10)
+    for chunk in (7, 64, 1 << 20):
+        monkeypatch.setattr(json_stream, '_CHUNK', chunk)
+        blocks = list(json_stream.stream_list(path))
+        assert [len(block) for block in blocks] == [10, 10, 5]
+        assert [entry for block in blocks for entry in block] == entries
+    path.write_text('[]')
+    assert list(json_stream.stream_list(path)) == [[]]
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('[1, 2', r'list\.json: row 2 \(from 0\) cannot be read .* may be cut off'),
+        ('[1 2]', r"row 1 \(from 0\) cannot be read \(expected ',' or ']', got '2'"),
+        ('[1, "' + 'a' * 500 + '", 3]', r'row 1 \(from 0\) cannot be read'),
+        ('{"a": []}', 'must be a JSON list of results, got'),
+        ('[1] 2', 'has text after its list'),
+    ],
+)
+def test_lists_that_are_none(tmp_path, monkeypatch, text, message):
+    monkeypatch.setattr(json_stream, '_CHUNK', 64)
+    monkeypatch.setattr(json_stream, '_LONGEST_ENTRY', 100)
+    (tmp_path / 'list.json').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        list(json_stream.stream_list(tmp_path / 'list.json'))

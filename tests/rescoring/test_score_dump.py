@@ -213,5 +213,5 @@ def test_rows_off_the_picture_are_dropped_and_counted(files, encoder, capsys):
 
     change(files / 'results.json', off)
     run(files, encoder)
-    assert '1 rows wholly off their picture were left out' in capsys.readouterr().out
+    assert '1 rows wholly outside their image were left out' in capsys.readouterr().out
     assert sum(len(image.scores) for image in ScoreDump(files / 'dump')) == 25
