@@ -106,7 +106,10 @@ def test_the_embedded_detector_knows_a_red_circle():
     image = Image.new('RGB', (256, 256), 'gray')
     ImageDraw.Draw(image).ellipse((60, 80, 140, 160), fill='red')
     inferencer = OpenVocabInferencer()
-    for texts in ('red circle; 蓝色星形; black square', '红色圆形; blue star; 黑色正方形'):
+    for texts in (
+        'red circle; 蓝色星形; black square',
+        '红色圆形; blue star; 黑色正方形',
+    ):
         (detections,) = inferencer(image, texts, score_thr=0.3)
         assert detections.names == [texts.partition(';')[0]]
         corners = torch.tensor([[60.0, 80, 140, 160]])
