@@ -182,11 +182,11 @@ metadata.distribution = known
 sys.path.insert(0, {root!r})
 with warnings.catch_warnings(record=True) as log:
     warnings.simplefilter('always')
-    import fgclip2_det, fgclip2_det.datasets, fgclip2_det.engine, fgclip2_det.evaluation
-    from fgclip2_det import FGCLIP2, Vocabulary
+    import fgclip2_det, fgclip2_det.datasets, fgclip2_det.evaluation
+    from fgclip2_det import FGCLIP2, HAS_MM, Vocabulary
 told = [str(x.message) for x in log if 'adds detection' in str(x.message)]
 assert len(told) == 1 and told[0].startswith('mmdet is not installed'), told
-assert not fgclip2_det.HAS_MM and 'mmdet' not in sys.modules
+assert not HAS_MM and 'mmdet' not in sys.modules
 encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
 print(tuple(Vocabulary(['red circle', '蓝色星形']).embed(encoder).shape))
 """
@@ -210,9 +210,9 @@ assert set(sys.modules) - before == {{'ops_finder'}}  # nothing else at Python's
 from mmcv.ops import RoIAlign, nms  # as MMDetection's tools do
 import mmcv._ext
 assert 'fgclip2_det' not in sys.modules and 'mmdet' not in sys.modules
-import fgclip2_det
+from fgclip2_det import HAS_MM, compat
 from fgclip2_det.compat import mmcv_ext
-assert fgclip2_det.HAS_MM and fgclip2_det.compat.mmcv_ext is mmcv_ext
+assert HAS_MM and compat.mmcv_ext is mmcv_ext
 if mmcv._ext.__file__ == mmcv_ext.__file__:  # no compiled ops, they would have won
     assert mmcv._ext.nms.__wrapped__ is mmcv_ext.nms.__wrapped__
 print('served')

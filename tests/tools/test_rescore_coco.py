@@ -129,7 +129,9 @@ def expected(folder, scene) -> dict:
                    if row['image_id'] == image['id']]  # fmt: skip
             boxes = np.array([scene['rows'][k]['bbox'] for k in own], float)
             boxes[:, 2:] += boxes[:, :2]
-            boxes = [*boxes.tolist(), [0, 0, image['width'], image['height']]]
+            size = [image['width'], image['height']]
+            boxes = boxes.clip(0, size * 2)  # what lies inside is pooled
+            boxes = [*boxes.tolist(), [0, 0, *size]]
             batch = encoder.preprocess([scene['root'] / image['file_name']])
             regions = encoder.region_features(batch, [boxes], True)[0]
             found = (regions @ names.T).double().numpy()
