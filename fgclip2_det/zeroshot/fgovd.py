@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -189,7 +190,7 @@ def _parse(line: str, name: str) -> CaptionedBox:
     return CaptionedBox(img_path, size, bbox, positive[0], tuple(negatives))
 
 
-def _texts(value: object, key: str, name: str) -> list[str]:
+def _texts(value: Any, key: str, name: str) -> list[str]:
     texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
     if not (texts and value and all(v.strip() for v in value)):
         raise ValueError(f'{name}: {key} must be a list of texts, got {value!r:.80}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .axes import (
     LANGUAGES,
@@ -130,7 +131,7 @@ def built_in(language: str) -> dict:
     return LEXICON
 
 
-def _check(content: object) -> None:
+def _check(content: Any) -> None:
     """The outer shape of a language's content."""
     expect(content, dict, 'the content of a language')
     for key in content:

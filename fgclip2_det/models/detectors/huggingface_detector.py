@@ -102,7 +102,8 @@ def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Found:
         )
         labels = torch.full((len(found['scores']),), label)
         parts.append((found['boxes'], found['scores'], labels))
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    boxes, scores, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return boxes, scores, labels
 
 
 # model_type of config.json -> (class of transformers, how it is asked)
