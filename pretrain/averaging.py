@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 
 @MODELS.register_module()
@@ -21,5 +23,6 @@ class AlignmentEMA(ExponentialMovingAverage):
     def update_parameters(self, model: nn.Module) -> None:
         """Move towards the weights of ``model``."""
         if self.module.cmr_threshold.shape != model.cmr_threshold.shape:
-            self.module.cmr_threshold = torch.zeros_like(model.cmr_threshold)
+            threshold = cast(Tensor, model.cmr_threshold)
+            self.module.cmr_threshold = torch.zeros_like(threshold)
         super().update_parameters(model)

@@ -61,6 +61,7 @@ def build_for_training(
     elif pretrained is not None:
         encoder = FGCLIP2.from_pretrained(pretrained)
     else:
+        assert siglip2 is not None
         encoder = FGCLIP2.from_siglip2(siglip2)
     for name in copy_heads:
         target, source = HEADS[name]

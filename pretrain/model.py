@@ -108,6 +108,7 @@ class FGCLIP2Alignment(BaseModel):
             if getattr(preset, name):
                 terms[name] = self._global_loss(image_embeds, batch, name)
         if preset.regions:
+            assert maps is not None
             terms |= self._region_losses(self._pool(maps, batch), batch)
         outputs = {f'loss_{k}': v * getattr(preset, k) for k, v in terms.items()}
         if preset.cmr:
@@ -177,12 +178,12 @@ class FGCLIP2Alignment(BaseModel):
             return function(*args)
         return checkpoint(function, *args, use_reentrant=False)
 
-    def _pool(self, maps: Tensor, batch: AlignmentBatch) -> Tensor:
+    def _pool(self, tokens: Tensor, batch: AlignmentBatch) -> Tensor:
         """Region embeddings (K, D), float32, normalised (spec A.5, D.2)."""
         grids = batch.images.grid_sizes.tolist()
         maps = [
-            tokens[: h * w].float().unflatten(0, (h, w))
-            for tokens, (h, w) in zip(maps, grids, strict=True)
+            row[: h * w].float().unflatten(0, (h, w))
+            for row, (h, w) in zip(tokens, grids, strict=True)
         ]
         sizes = batch.images.image_sizes.tolist()
         pooled = pool_regions(maps, sizes, batch.bboxes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
@@ -49,7 +50,9 @@ class MuonAdamW(torch.optim.Optimizer):
                 f'MuonAdamW needs torch.optim.Muon (PyTorch 2.9), this is '
                 f'{torch.__version__}; take AdamW'
             )
-        self.options = dict(betas=tuple(betas), eps=eps, momentum=momentum)
+        self.options: dict[str, Any] = dict(
+            betas=tuple(betas), eps=eps, momentum=momentum
+        )
         super().__init__(params, dict(lr=lr, weight_decay=weight_decay, muon=False))
         self._share()
 
@@ -132,8 +135,8 @@ class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             new = any(part in name for part in _NEW_HEADS)
             groups.setdefault((decays, is_muon, new), []).append(parameter)
         optimizer['params'] = [
-            _group(parameters, *key, optimizer, mults, muon)
-            for key, parameters in groups.items()
+            _group(parameters, decays, is_muon, new, optimizer, mults, muon)
+            for (decays, is_muon, new), parameters in groups.items()
         ]
         built = OPTIMIZERS.build(optimizer)
         if muon and not isinstance(built, MuonAdamW):
@@ -158,7 +161,7 @@ def _group(
     lr = optimizer['lr']
     lr *= mults['new_head_lr_mult'] if new else 1.0
     lr *= mults['muon_lr_mult'] if is_muon else 1.0
-    group = dict(params=parameters, lr=lr)
+    group: dict[str, Any] = dict(params=parameters, lr=lr)
     if not decays:
         group['weight_decay'] = 0.0
     return group | (dict(muon=is_muon) if muon else {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from mmengine.registry import STRATEGIES
 from torch.distributed.fsdp import (
@@ -31,6 +33,7 @@ def gathered_encoder(model: FullyShardedDataParallel) -> FGCLIP2 | None:
 
     All processes have to call it; the first one gets the encoder, the others None.
     """
+    assert model.compute_device is not None
     on_cpu = model.compute_device.type == 'cpu'  # nothing to copy, and FSDP crashes
     whole = FullStateDictConfig(offload_to_cpu=not on_cpu, rank0_only=True)
     with FullyShardedDataParallel.state_dict_type(
@@ -39,7 +42,7 @@ def gathered_encoder(model: FullyShardedDataParallel) -> FGCLIP2 | None:
         state = model.state_dict()
     if not state:
         return None
-    sharded = model.module.encoder
+    sharded = cast(FGCLIP2, model.module.encoder)
     with torch.device('meta'):
         encoder = FGCLIP2(sharded.config, sharded.tokenizer)
     weights = {

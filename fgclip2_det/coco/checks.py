@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from reprlib import repr as short_repr
+from typing import Any
 
 from fgclip2_det.coco.entries import image_name
 from fgclip2_det.io.notes import say_once
@@ -18,7 +19,7 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) or _is_number(value)
 
 
-def _is_side(value: object) -> bool:
+def _is_side(value: Any) -> bool:
     return _is_number(value) and value > 0
 
 
@@ -119,7 +120,7 @@ def annotation_fault(annotation: dict, images: dict, categories: dict) -> str | 
     image = images.get(annotation.get('image_id'))
     if image is None:
         return f'image {annotation.get("image_id")!r} is not in the file'
-    bbox = annotation.get('bbox')
+    bbox: Any = annotation.get('bbox')
     if not _is_box(bbox):
         return f'bbox must be x, y, width, height, finite and not negative, got {bbox}'
     x, y, width, height = bbox

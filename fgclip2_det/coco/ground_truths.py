@@ -6,8 +6,10 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from reprlib import repr as short_repr
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fgclip2_det.coco.entries import (
     file_names,
@@ -127,7 +129,7 @@ def parse_truths(
     images = _counted(content['images'], image_index)
     entries = [entry for entry, _, _ in rows]
     bboxes = _boxes(path, entries)
-    columns = dict(
+    columns: dict[str, Any] = dict(
         images=images,
         categories=_counted(content['categories'], category_index),
         image_index=image_index,
@@ -173,7 +175,7 @@ def _index(
     path: str | os.PathLike, kind: str, entries: list, wanted: Collection | None
 ) -> dict:
     """Id -> place among the wanted ones by rising id, or LEFT_OUT."""
-    ids = [entry.get('id') if isinstance(entry, dict) else None for entry in entries]
+    ids: list[Any] = [e.get('id') if isinstance(e, dict) else None for e in entries]
     if len({type(i) for i in ids} - {int, str}) or len({type(i) for i in ids}) > 1:
         raise ValueError(
             f'{path}: every {kind} needs an "id", all numbers or all strings'
@@ -304,9 +306,9 @@ def _pairs(
 def make_truths(
     images: Sequence[dict],
     categories: Sequence[dict],
-    image: Sequence[int],
-    category: Sequence[int],
-    bboxes: Sequence[Sequence[float]],
+    image: ArrayLike,
+    category: ArrayLike,
+    bboxes: ArrayLike,
     crowd: Sequence[bool] | None = None,
 ) -> Truths:
     """Ground truth of boxes that a benchmark arranges in its own way.

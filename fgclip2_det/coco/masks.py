@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from reprlib import repr as short_repr
+from typing import Any
 
 _MAX_SIDE = 1 << 16
 _MAX_RUN = 1 << 32  # a run is 32 bits in pycocotools
 _MAX_COORDINATE = 1 << 20  # pixels; a polygon's edges are walked pixel by pixel
 
 
-def mask_fault(segmentation: object, height: object, width: object) -> str | None:
+def mask_fault(segmentation: Any, height: Any, width: Any) -> str | None:
     """What is wrong with a mask of an image, if anything.
 
     Args:
@@ -45,7 +46,7 @@ def mask_fault(segmentation: object, height: object, width: object) -> str | Non
     return None
 
 
-def check_mask(segmentation: object, height: object, width: object) -> None:
+def check_mask(segmentation: Any, height: Any, width: Any) -> None:
     """Raise ``ValueError`` with what :func:`mask_fault` finds."""
     fault = mask_fault(segmentation, height, width)
     if fault:
@@ -75,7 +76,7 @@ def has_no_polygon(segmentation: object) -> bool:
     )
 
 
-def encode_mask(segmentation: object, height: int, width: int) -> dict:
+def encode_mask(segmentation: Any, height: int, width: int) -> Any:
     """Compressed RLE of polygons, of uncompressed or of compressed RLE.
 
     Args:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.coco.checks import index_entries
 from fgclip2_det.coco.class_split import ClassSplit, resolve_classes
@@ -109,12 +110,11 @@ def _read_pickle(
     order: str | Sequence[str] | Callable | None,
 ) -> list[dict]:
     """Rows of MMDetection's pickle."""
-    if callable(order):
-        order = order(categories)
+    given: Any = order(categories) if callable(order) else order
 
     def ids(num_labels: int) -> list[int | str]:
         try:
-            return ids_of_labels(categories, split, num_labels, order)
+            return ids_of_labels(categories, split, num_labels, given)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from error
 

@@ -12,7 +12,8 @@ import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class ReadResults(RowCounts):
         results: the rows.
     """
 
-    results: Results | None = None
+    results: Results = field(default_factory=no_results)
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def read_results(
                 pending = 0
     none = no_results('segm' in iou_types)
     results = _pruned(path, [*parts, none], truths, keep)
-    return ReadResults(*tally.finish(results), results)
+    return ReadResults(**tally.finish(results), results=results)
 
 
 def read_rows(
@@ -174,7 +175,7 @@ def read_rows(
                 )
             ]
     results = _pruned(path, parts, truths, None)
-    return ReadRows(*tally.finish(results), tuple(kept))
+    return ReadRows(**tally.finish(results), rows=tuple(kept))
 
 
 def row_score(row: dict) -> float:
@@ -218,7 +219,7 @@ class _Tally:
             self.counts += len(rows), *kinds
             yield rows, columns, counted & ~(outside & self.drop_outside)
 
-    def finish(self, results: Results) -> tuple:
+    def finish(self, results: Results) -> dict[str, Any]:
         """Fields of :class:`RowCounts`, once all blocks were read."""
         self.form.check(self.path)
         doubts = self.keys.doubts(results.image, results.category)
@@ -228,7 +229,9 @@ class _Tally:
                 'and height exchanged: does the annotation file have the sizes before '
                 "the images' EXIF orientation? write the upright sizes"
             )
-        return *self.counts.tolist(), tuple(doubts), not self.drop_outside
+        values = (*self.counts.tolist(), tuple(doubts), not self.drop_outside)
+        names = [field.name for field in fields(RowCounts)]
+        return dict(zip(names, values, strict=True))
 
     def _convert(self, rows: list) -> Results:
         try:

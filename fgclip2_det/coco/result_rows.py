@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from reprlib import repr as short_repr
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,7 @@ class RowKeys:
         """(N,) bool: boxes xywh within their image if its sides were exchanged."""
         high = bboxes[:, :2] + bboxes[:, 2:]
         inside = (bboxes[:, :2] >= -1) & (high <= self.sizes[image][:, ::-1] + 1)
-        return inside.all(1)
+        return np.asarray(inside.all(1))
 
     def doubts(self, images: np.ndarray, categories: np.ndarray) -> list[str]:
         """What looks like another tool's numbering, of the indices that rows have."""
@@ -154,7 +155,7 @@ class RowKeys:
         return doubts
 
 
-def box_fault(bbox: object) -> str | None:
+def box_fault(bbox: Any) -> str | None:
     """What is wrong with a box of a row, if anything."""
     right = isinstance(bbox, list | tuple) and len(bbox) == 4
     right = right and all(type(v) in (int, float) and math.isfinite(v) for v in bbox)
@@ -166,7 +167,7 @@ def box_fault(bbox: object) -> str | None:
     )
 
 
-def score_fault(score: object) -> str | None:
+def score_fault(score: Any) -> str | None:
     """What is wrong with a score, if anything; float16's rounding above 1 is not."""
     if type(score) in (int, float) and 0 <= score <= MAX_SCORE:  # NaN is in no range
         return None

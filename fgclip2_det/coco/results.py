@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -34,18 +35,20 @@ class Results:
 
     def select(self, rows: np.ndarray) -> Results:
         """Rows of a mask or index array."""
-        return Results(*(None if c is None else c[rows] for c in self._columns()))
+        columns = self._columns()
+        return Results(
+            *[None if column is None else column[rows] for column in columns]
+        )
 
-    def _columns(self) -> list:
+    def _columns(self) -> list[Any]:
         return [getattr(self, field.name) for field in fields(self)]
 
 
 def join_results(parts: Sequence[Results]) -> Results:
     """One after the other; at least one part."""
     columns = zip(*(part._columns() for part in parts), strict=True)
-    return Results(
-        *(None if c[0] is None else np.concatenate(c) for c in columns),
-    )
+    joined: list[Any] = [None if c[0] is None else np.concatenate(c) for c in columns]
+    return Results(*joined)
 
 
 def no_results(masks: bool = False) -> Results:

@@ -10,6 +10,7 @@ import functools
 import pickle
 import re
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import IO, Any
 
 import numpy as np
@@ -22,7 +23,8 @@ NUMPY_DTYPES = '?bBhHiIlLqQefdFD'  # bool, integers, floats, complex numbers
 
 def install() -> None:
     """Make MMEngine's loaders use ``load``, in onedl-mmengine and in mmengine."""
-    if torch.__version__ >= (2, 6):  # the first that knows (object, name) pairs
+    version: Any = torch.__version__
+    if version >= (2, 6):  # the first that knows (object, name) pairs
         torch.serialization.add_safe_globals(_safe_globals())
     if isinstance(checkpoint.torch, _Torch):
         return
@@ -84,12 +86,13 @@ class _Torch:
 
 def _safe_globals() -> list:
     """Types that a Runner's checkpoint may hold besides tensors and containers."""
-    core = np._core if hasattr(np, '_core') else np.core
+    core = '_core' if hasattr(np, '_core') else 'core'
+    multiarray = import_module(f'numpy.{core}.multiarray')
     allowed = [HistoryBuffer, np.ndarray, np.dtype, slice]
     allowed += [type(np.dtype(code)) for code in NUMPY_DTYPES]
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        allowed.append((core.multiarray._reconstruct, f'{module}._reconstruct'))
-        allowed.append((core.multiarray.scalar, f'{module}.scalar'))
+        allowed.append((multiarray._reconstruct, f'{module}._reconstruct'))
+        allowed.append((multiarray.scalar, f'{module}.scalar'))
     # HistoryBuffer pickles its methods as getattr(HistoryBuffer, 'min')
     return [*allowed, (_history_method, 'builtins.getattr')]
 

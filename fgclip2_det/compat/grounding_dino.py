@@ -13,7 +13,7 @@ from mmdet.models.language_models import bert
 from mmdet.models.layers.transformer.grounding_dino_layers import (
     GroundingDinoTransformerDecoder,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 try:
     import transformers
@@ -35,7 +35,7 @@ def install() -> None:
         bert.HFBertModel = _BertModel
 
 
-def _halve_encoding(head: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+def _halve_encoding(head: Any, args: tuple[Tensor]) -> tuple[Tensor]:
     """Reduce the sine encoding of four coordinates from (..., 1024) to (..., 512).
 
     Pair k has the wavelength T^(2k / 256). With 128 channels per coordinate it was
@@ -52,6 +52,7 @@ class _AutoTokenizer:
 
     @staticmethod
     def from_pretrained(name: str) -> Any:
+        assert transformers is not None
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         tokenizer.batch_encode_plus = tokenizer.__call__
         return tokenizer
@@ -62,6 +63,7 @@ class _BertModel:
 
     @staticmethod
     def from_pretrained(name: str, **options: Any) -> Any:
+        assert transformers is not None
         model = transformers.BertModel.from_pretrained(name, **options)
         model.register_forward_pre_hook(_widen_mask, with_kwargs=True)
         return model

@@ -19,4 +19,4 @@ class _Numpy:
 def install() -> None:
     """Make MMDetection's LVIS metrics run, if lvis is installed."""
     if importlib.util.find_spec('lvis') and not hasattr(numpy, 'float'):
-        importlib.import_module('lvis.eval').np = _Numpy()
+        vars(importlib.import_module('lvis.eval'))['np'] = _Numpy()

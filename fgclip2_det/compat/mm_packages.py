@@ -74,7 +74,7 @@ def _mend_masks() -> None:
     if masks is not None:
         from mmcv.ops.roi_align import roi_align
 
-        masks.roi_align = roi_align
+        vars(masks)['roi_align'] = roi_align
 
 
 def _import_mmdet() -> None:

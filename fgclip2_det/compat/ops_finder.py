@@ -27,12 +27,13 @@ class OpsFinder:
             return None
         file = Path(package.origin).parent / 'compat' / 'mmcv_ext.py'
         spec = spec_from_file_location(name, file)
-        spec.loader.exec_module = _without_the_package(spec.loader, package)
+        if spec is not None:
+            _run_without_the_package(spec.loader, package)
         return spec
 
 
-def _without_the_package(loader, package):
-    """``loader.exec_module`` for which ``fgclip2_det`` is a folder with modules.
+def _run_without_the_package(loader, package):
+    """Has ``loader.exec_module`` find ``fgclip2_det`` a folder with modules.
 
     Its ``__init__`` imports mmdet, which is about to import ``mmcv._ext``.
     """
@@ -49,7 +50,7 @@ def _without_the_package(loader, package):
         finally:
             del sys.modules[PACKAGE]
 
-    return exec_module
+    loader.exec_module = exec_module
 
 
 sys.meta_path.append(OpsFinder)

@@ -24,7 +24,7 @@ class Distribution:
     def has_metadata(self, name: str) -> bool:
         return self.files.read_text(name) is not None
 
-    def get_metadata(self, name: str) -> str:
+    def get_metadata(self, name: str) -> str | None:
         return self.files.read_text(name)
 
 

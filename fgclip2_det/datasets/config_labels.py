@@ -25,7 +25,7 @@ _CLASS_OPTIONS = (
 LabelOrder = str | os.PathLike | Sequence[str] | None
 
 
-def label_order_of(order: LabelOrder) -> LabelOrder | Callable[[Sequence], list[str]]:
+def label_order_of(order: LabelOrder) -> str | Sequence[str] | Callable | None:
     """The ``label_order`` argument of ``read_predictions``.
 
     A file of names in label order becomes these names, a config (.py) a function of

@@ -204,7 +204,7 @@ def image_digests(
 
 def _checksum(features: Tensor) -> int:
     """CRC-32 of the bytes."""
-    return zlib.crc32(features.view(torch.uint8).numpy())
+    return zlib.crc32(features.view(torch.uint8).numpy().data)
 
 
 def check_disk(folder: Path | str, needed: int) -> None:

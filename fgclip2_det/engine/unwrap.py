@@ -1,5 +1,7 @@
 """Unwrap the detector from distributed and test-time augmentation wrappers."""
 
+from typing import cast
+
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
@@ -7,5 +9,5 @@ from torch import nn
 def unwrap_model(model: nn.Module) -> nn.Module:
     """Without the wrapper of several processes and that of test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        model = cast(nn.Module, model.module)
     return model

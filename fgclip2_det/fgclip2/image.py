@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TypeGuard, cast
 
 import numpy as np
 import torch
@@ -74,7 +75,8 @@ def load_image(image: ImageLike) -> Image.Image:
     with _named('image'):
         if isinstance(image, Image.Image):
             return upright(image)
-        return Image.fromarray(_to_array(image)).convert('RGB')
+        pixels = cast('np.ndarray | Tensor', image)  # whatever it is, that is checked
+        return Image.fromarray(_to_array(pixels)).convert('RGB')
 
 
 def read_header(path: str | os.PathLike) -> ImageHeader:
@@ -86,9 +88,11 @@ def read_header(path: str | os.PathLike) -> ImageHeader:
     with open_image(path) as image:
         turn = orientation(image)
         stored = image.size
-        if hasattr(image, 'tag_v2'):  # newer versions of Pillow give a TIFF's turned
-            stored = image.tag_v2[256], image.tag_v2[257]
-        turned = stored[::-1] if turn in _ON_ITS_SIDE else stored
+        tags = getattr(image, 'tag_v2', None)
+        if tags is not None:  # newer versions of Pillow give a TIFF's sizes turned
+            stored = tags[256], tags[257]
+        width, height = stored
+        turned = (height, width) if turn in _ON_ITS_SIDE else stored
         return ImageHeader(turned, stored, turn, image.format)
 
 
@@ -108,11 +112,12 @@ def open_image(
         ValueError: naming the file, for any error of opening or, inside the ``with``
             block, of decoding; decoders raise nearly all types of exceptions.
     """
-    path = _is_path(source)
-    name = f'{kind} {os.fspath(source)}' if path else kind
+    name = f'{kind} {os.fspath(source)}' if _is_path(source) else kind
     with (  # not by its path, see _is_mapped
         _named(name),
-        open(source, 'rb') if path else BytesIO(source) as file,
+        open(source, 'rb')
+        if isinstance(source, str | os.PathLike)
+        else BytesIO(source) as file,
         Image.open(file) as image,
     ):
         yield image
@@ -122,10 +127,11 @@ def upright(image: Image.Image) -> Image.Image:
     """8-bit RGB version of an opened image, with its EXIF orientation applied."""
     turn = orientation(image)
     if _is_mapped(image, turn):
-        with open_image(image.filename) as again:
+        with open_image(getattr(image, 'filename', '')) as again:
             return upright(again)
     image.load()
-    if hasattr(image, 'tag_v2') and _ORIENTATION not in image.tag_v2:
+    tags = getattr(image, 'tag_v2', None)
+    if tags is not None and _ORIENTATION not in tags:
         turn = 1  # a TIFF is turned by Pillow itself when it is loaded
     image = _to_rgb(image)
     image.info = {}  # or whoever reads the orientation again would turn it again
@@ -143,8 +149,9 @@ def orientation(image: Image.Image) -> int:
     ``Image.getexif`` is not used: it also reads XMP, which no other reader applies, and
     raises for a damaged block.
     """
-    if hasattr(image, 'tag_v2'):
-        value = image.tag_v2.get(_ORIENTATION)
+    tags = getattr(image, 'tag_v2', None)
+    if tags is not None:
+        value = tags.get(_ORIENTATION)
     else:
         value = _exif_orientation(image.info.get('exif'))
     return int(value) if value in tuple(_TURNS) else 1
@@ -207,7 +214,7 @@ def _is_mapped(image: Image.Image, turn: int) -> bool:
     pixels come out scrambled; opened as a file it is read well.
     """
     on_its_side = hasattr(image, 'tag_v2') and turn in _ON_ITS_SIDE
-    return on_its_side and bool(image.filename) and image.tell() == 0
+    return on_its_side and bool(getattr(image, 'filename', '')) and image.tell() == 0
 
 
 @contextmanager
@@ -231,7 +238,7 @@ def _times(size: Size) -> str:
     return f'{size[0]:g} x {size[1]:g}'
 
 
-def _is_path(image: object) -> bool:
+def _is_path(image: object) -> TypeGuard[str | os.PathLike]:
     return isinstance(image, str | os.PathLike)
 
 

@@ -63,7 +63,7 @@ def _parts_serve(q: Tensor, k: Tensor, v: Tensor) -> bool:
         and len(q) > 0
         and q.requires_grad
         and torch.is_grad_enabled()
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         and not torch.compiler.is_compiling()
     )
 
@@ -106,7 +106,7 @@ def _onednn_serves(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
         and x.numel() > 0
         and not (learns and torch.is_grad_enabled())
         and not torch.is_autocast_enabled('cpu')
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         and not torch.compiler.is_compiling()
     )
 

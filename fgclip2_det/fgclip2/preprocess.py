@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,14 +89,15 @@ def preprocess(
         >>> batch.pixel_values.shape, batch.grid_sizes
         (torch.Size([1, 972, 768]), tensor([[27, 36]]))
     """
-    single = not isinstance(images, list | tuple)
-    loaded = [load_image(image) for image in ([images] if single else images)]
+    several: Sequence[Any] = images if isinstance(images, list | tuple) else [images]
+    loaded = [load_image(image) for image in several]
     if not loaded:
         raise ValueError('preprocess needs at least one image, got an empty list')
-    if max_num_patches == 'auto':
-        max_num_patches = max(patch_budget(*image.size) for image in loaded)
+    budget: Any = max_num_patches  # checked by target_grid
+    if budget == 'auto':
+        budget = max(patch_budget(*image.size) for image in loaded)
     sizes = [(image.height, image.width) for image in loaded]
-    grids = [target_grid(*size, max_num_patches, patch_size) for size in sizes]
+    grids = [target_grid(*size, budget, patch_size) for size in sizes]
     patches = [
         _to_patches(image, grid, patch_size)
         for image, grid in zip(loaded, grids, strict=True)
@@ -141,9 +143,10 @@ def target_grid(
             raise ValueError(f'{name} must be a positive integer{hint}, got {value!r}')
 
     def grid(scale: float) -> tuple[int, int]:
-        return tuple(
+        rows, columns = (
             max(1, math.ceil(side * scale / patch_size)) for side in (height, width)
         )
+        return rows, columns
 
     low, high = 1e-6, 100.0
     while high - low >= 1e-5:

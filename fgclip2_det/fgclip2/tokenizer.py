@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentencepiece import SentencePieceProcessor
@@ -121,9 +122,9 @@ class FGCLIP2Tokenizer:
         """
         if length < 1:
             raise ValueError(f'length must be 1 or more, got {length}')
-        texts = list(texts) if isinstance(texts, list | tuple) else [texts]
-        ids = torch.full((len(texts), length), self.pad_id)
-        for row, text, tokens in zip(ids, texts, self._encode(texts), strict=True):
+        given: list[Any] = [*texts] if isinstance(texts, list | tuple) else [texts]
+        ids = torch.full((len(given), length), self.pad_id)
+        for row, text, tokens in zip(ids, given, self._encode(given), strict=True):
             if len(tokens) >= length and not truncation:
                 raise ValueError(
                     f'text of {len(tokens) + 1} tokens, {length} is the limit: '
@@ -232,7 +233,7 @@ def _gemma_tokenizer(names: list[str], types: list[int]) -> Tokenizer:
     return tokenizer
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """(number, value) of a protocol buffer message's fields, in file order.
 
     Written out because the protobuf package is not a requirement.

@@ -65,7 +65,7 @@ def _tensor_digest(name: str, tensor: Tensor) -> bytes:
     state = _state(tensor, content)
     known = _KNOWN.get(tensor)
     if known is None or known[0] != state:
-        known = _KNOWN[tensor] = state, hashlib.sha256(content).digest()
+        known = _KNOWN[tensor] = state, hashlib.sha256(content.data).digest()
     return known[1]
 
 
@@ -92,7 +92,7 @@ def _checksum(content: np.ndarray) -> bytes:
     whole = len(content) // (8 * _BLOCK) * _BLOCK
     values = content[: 8 * whole].view(np.int64).reshape(-1, _BLOCK)
     sums = np.einsum('ij,j->i', values, _factors())
-    rest = hashlib.sha256(content[8 * whole :])
+    rest = hashlib.sha256(content[8 * whole :].data)
     rest.update(sums.tobytes())
     return rest.digest()
 

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 from reprlib import repr as short_repr
+from typing import Any
 
 from fgclip2_det.io.notes import say_once
 
@@ -41,7 +42,7 @@ def read_text(path: str | os.PathLike, encoding: str | None = None) -> str:
     return decode_text(data, path, encoding)
 
 
-def read_json(path: str | os.PathLike) -> object:
+def read_json(path: str | os.PathLike) -> Any:
     """Content of a JSON file, in any encoding of :func:`decode_text`.
 
     Raises:

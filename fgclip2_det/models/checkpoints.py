@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
@@ -68,7 +69,8 @@ def check_weights(
         raise ValueError(f'{source} holds no weights; expected name -> tensor')
     check_finite(weights, source)
     wrong = []
-    model = model.module if is_model_wrapper(model) else model
+    if is_model_wrapper(model):
+        model = cast(nn.Module, model.module)
     parameters = {name for name, _ in model.named_parameters()}
     for name, own in model.state_dict().items():
         loaded = weights.get(name)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import zlib
 
 import torch
+from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.task_modules.samplers import RandomSampler, SamplingResult
 from mmdet.registry import TASK_UTILS
 from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 
@@ -33,9 +35,12 @@ class OpenVocabSeededSampler(RandomSampler):
         self._generator = torch.Generator()
 
     def sample(
-        self, assign_result: object, pred_instances: object, gt_instances: object,
+        self,
+        assign_result: AssignResult,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
         **kwargs,
-    ) -> SamplingResult:  # fmt: skip
+    ) -> SamplingResult:
         """As in ``RandomSampler``."""
         iteration = MessageHub.get_current_instance().get_info('iter', 0)
         truth = gt_instances.bboxes

@@ -99,10 +99,12 @@ def _read(path: Path) -> tuple[list[str], int, int | None]:
 
 
 def _unique(path: Path, names: list[str | None]) -> list[str]:
+    found: dict[str, None] = {}
     for i, name in enumerate(names):
         if not isinstance(name, str):
             raise ValueError(f'{path}: image entry {i} (from 0) has no file name')
-    return list(dict.fromkeys(names))
+        found[name] = None
+    return list(found)
 
 
 def _count_fault(layout: Layout, num_entries: int, num_classes: int | None) -> str:

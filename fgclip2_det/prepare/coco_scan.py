@@ -131,7 +131,7 @@ def write_part(
         ValueError: as :func:`stream_coco`, or if source and target are one file.
     """
     check_target(source, target)
-    counts = dict.fromkeys(SECTIONS, 0)
+    counts: dict[str, int] = dict.fromkeys(SECTIONS, 0)
 
     def pieces() -> Iterator[tuple[str, bool, Any]]:
         for key, is_entry, value in stream_coco(source, bar):

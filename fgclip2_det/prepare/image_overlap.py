@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 from fgclip2_det.coco.entries import image_name
 
@@ -89,7 +90,8 @@ def check_images(train: CocoSide, val: CocoSide) -> list[Overlap]:
 
 
 def _same_name(first: dict, second: dict) -> bool:
-    a, b = (PurePosixPath(image_name(image)).parts for image in (first, second))
+    names = (image_name(image) for image in (first, second))
+    a, b = (PurePosixPath(cast(str, name)).parts for name in names)
     shared = min(len(a), len(b))
     return a[-shared:] == b[-shared:]
 

@@ -17,6 +17,7 @@ Checks of two COCO or LVIS files; those of images are in :mod:`.image_overlap`:
 
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fgclip2_det.coco.entries import NAME_KEYS, image_name
 from fgclip2_det.vocabulary.name_lists import load_list
@@ -64,12 +65,11 @@ def find_leaks(
     sides = [read_side(path, bar(Path(path).name)) for path in (train, val)]
     findings = [check_novel_annotations(sides[0], novel_names(sides, novel, list_name))]
     findings += [*check_images(*sides), check_coco_train(sides[1])]
-    if train_images is not None:
-        paths = (
-            picture_paths(side, folder)
-            for side, folder in zip(sides, (train_images, val_images), strict=True)
-        )
-        found = check_near_duplicates(*paths, max_distance, bar('pictures'), workers)
+    if train_images is not None and val_images is not None:
+        paths = picture_paths(sides[0], train_images)
+        others = picture_paths(sides[1], val_images)
+        show = bar('pictures')
+        found = check_near_duplicates(paths, others, max_distance, show, workers)
         findings.append(found)
     return findings
 
@@ -116,12 +116,13 @@ def novel_names(
         return {
             n for n, is_novel in zip(names.names, names.novel, strict=True) if is_novel
         }
-    return {
+    found: set[Any] = {
         category.get('name')
         for side in sides
         for category in side.categories
         if category.get('split') in ('novel', 'unseen')
     }
+    return found
 
 
 def check_novel_annotations(train: CocoSide, names: Collection[str]) -> Overlap:

@@ -57,7 +57,7 @@ def _yaml_names(path: Path | str, text: str) -> object:
     except yaml.YAMLError as error:
         raise ValueError(f'{path} is no yaml: {error}') from error
     content = content if isinstance(content, dict) else {}
-    names, count = content.get('names'), content.get('nc')
+    names, count = content.get('names'), str(content.get('nc'))
     if isinstance(names, dict):
         try:
             by_label = {int(label): name for label, name in names.items()}
@@ -66,7 +66,7 @@ def _yaml_names(path: Path | str, text: str) -> object:
             raise ValueError(
                 f'{path}: the labels of names must be 0, 1, 2, ...'
             ) from error
-    if isinstance(names, list) and str(count).isdecimal() and int(count) != len(names):
+    if isinstance(names, list) and count.isdecimal() and int(count) != len(names):
         raise ValueError(f'{path} has {len(names)} names but says nc: {count}')
     return names
 

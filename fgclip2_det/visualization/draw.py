@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from fgclip2_det.fgclip2.image import upright
@@ -24,9 +26,9 @@ Rect = tuple[float, float, float, float]
 
 def draw_detections(
     image: Image.Image | np.ndarray,
-    bboxes: np.ndarray,
+    bboxes: ArrayLike,
     texts: Sequence[str],
-    scores: np.ndarray | None = None,
+    scores: ArrayLike | None = None,
     *,
     score_thr: float = 0.0,
     max_boxes: int = 100,
@@ -76,14 +78,15 @@ def draw_detections(
 
     canvas = ImageDraw.Draw(image)
     line = max(1, round(max(image.size) / 280))
-    for i in kept[::-1]:  # the best box is painted last
+    order: list[int] = kept.tolist()
+    for i in order[::-1]:  # the best box is painted last
         canvas.rectangle(_corners(bboxes[i]), outline=class_color(texts[i]), width=line)
     font = _font(max(12, round(max(image.size) / 40)))
     plates = []
     if title:
         plates.append(_draw_title(canvas, title, font, image.size))
-    for i in kept:  # and the best plate chooses its place first
-        score = None if scores is None else scores[i]
+    for i in order:  # and the best plate chooses its place first
+        score = None if scores is None else float(scores[i])
         plates.append(_draw_plate(canvas, bboxes[i], texts[i], score, font, plates))
     return image
 
@@ -145,7 +148,7 @@ def _to_pil(image: Image.Image | np.ndarray) -> Image.Image:
 
 
 def _check(
-    bboxes: np.ndarray, texts: Sequence[str], scores: np.ndarray | None
+    bboxes: ArrayLike, texts: Sequence[str], scores: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """float64 (N, 4) and (N,), from whatever holds them."""
     bboxes = _to_numpy(bboxes).reshape(-1, 4)
@@ -165,7 +168,7 @@ def _check(
     return bboxes, scores
 
 
-def _to_numpy(values: np.ndarray) -> np.ndarray:
+def _to_numpy(values: Any) -> np.ndarray:
     if hasattr(values, 'detach'):  # a tensor, on any device
         values = values.detach().cpu()
     return np.asarray(values, dtype=np.float64)

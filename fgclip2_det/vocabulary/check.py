@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.fgclip2.tokenizer import FGCLIP2Tokenizer
-from fgclip2_det.vocabulary.embedding import TextSource
+from fgclip2_det.vocabulary.embedding import TextSource, checked_tokenizer
 from fgclip2_det.vocabulary.name_checks import Finding, check_names
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _long(vocabulary: Vocabulary, source: TextSource) -> list[Finding]:
     if source.folder is not None:
         tokenizer = FGCLIP2Tokenizer.from_folder(source.folder)
     else:
-        tokenizer = source.load().tokenizer
+        tokenizer = checked_tokenizer(source.load().tokenizer)
     findings = []
     for name, prompts in zip(vocabulary.names, vocabulary.prompts(), strict=True):
         counts = [tokenizer.count(p) for p in prompts if _may_be_long(p, source)]
@@ -86,7 +86,8 @@ def _near_synonyms(
     values = cosines[pairs[:, 0], pairs[:, 1]]
     findings = []
     for place in values.argsort(descending=True).tolist():
-        first, second = (names[k] for k in pairs[place].tolist())
+        i, j = pairs[place].tolist()
+        first, second = names[int(i)], names[int(j)]
         message = f'{first!r} and {second!r} have cosine {values[place]:.3f}'
         findings.append(Finding('near-synonym', (first, second), message))
     return findings

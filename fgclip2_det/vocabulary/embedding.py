@@ -73,6 +73,7 @@ class TextSource:
     def load(self) -> FGCLIP2:
         """The encoder; a folder's text tower is read once."""
         if self._encoder is None:
+            assert self.folder is not None
             self._encoder = FGCLIP2.from_pretrained(self.folder, towers='text')
         return self._encoder
 
@@ -80,11 +81,13 @@ class TextSource:
         """See :func:`fingerprint`."""
         if self.folder is None:
             tower = {n: self._tensors[n] for n in self._tower_names()}
-            tokenizer = self._encoder.tokenizer
-            return _text_digest(tower, self._encoder.config, _checked(tokenizer).digest)
+            encoder = self.load()
+            tokenizer = checked_tokenizer(encoder.tokenizer)
+            return _text_digest(tower, encoder.config, tokenizer.digest)
         if self._state is None or self._state not in _FOLDERS:
             # as FGCLIP2.from_pretrained loads them
             tower = {n: self._tensors[n].float() for n in self._tower_names()}
+            assert isinstance(self._tensors, Weights)
             shapes = self._tensors.shapes()
             config = FGCLIP2Config.from_dict(read_config(self.folder), shapes)
             tokenizer = file_digest(_tokenizer_file(self.folder))
@@ -208,7 +211,8 @@ def _tokenizer_file(folder: Path) -> Path:
     )
 
 
-def _checked(tokenizer: FGCLIP2Tokenizer | None) -> FGCLIP2Tokenizer:
+def checked_tokenizer(tokenizer: FGCLIP2Tokenizer | None) -> FGCLIP2Tokenizer:
+    """Raises ``ValueError`` for an encoder without a tokenizer."""
     if tokenizer is None:
         raise ValueError(
             f'the encoder has no tokenizer; load it from a folder with {JSON_FILE} or '
@@ -223,7 +227,7 @@ def _embed(
 ) -> Tensor:
     unique = list(dict.fromkeys(prompt for group in groups for prompt in group))
     length = encoder.text_model.embeddings.length('box')
-    ids = encoder.tokenizer(unique, length, truncation=False)
+    ids = checked_tokenizer(encoder.tokenizer)(unique, length, truncation=False)
     embeds = []
     with tqdm(total=len(ids), unit='prompt', disable=None, delay=1) as bar:
         for part in ids.split(batch_size):

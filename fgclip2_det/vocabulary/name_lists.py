@@ -93,7 +93,7 @@ def load_list(name: str) -> NameList:
         return tuple(row.get(key) or None for row in rows)
 
     return NameList(
-        names=column('name'),
+        names=tuple(row['name'] for row in rows),
         aliases=tuple(tuple((a or '').split(ALIAS_MARK)) if a else ()
                       for a in column('aliases')),
         chinese=column('zh'),

@@ -78,5 +78,6 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
 
 def _has_one_field(template: object) -> bool:
     """Whether ``template.format(name)`` works and needs the name once."""
-    plain = isinstance(template, str) and template.count('{}') == 1
-    return plain and not set('{}') & set(template.replace('{}', ''))
+    if not isinstance(template, str) or template.count('{}') != 1:
+        return False
+    return not set('{}') & set(template.replace('{}', ''))

@@ -77,12 +77,13 @@ class Vocabulary:
         check: bool = True,
         parts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        if isinstance(names, str):
-            names = parse_texts(names)
-        for given in (names, base_classes or [], novel_classes or []):
+        entries: Sequence[Any] = parse_texts(names) if isinstance(names, str) else names
+        for given in (entries, base_classes or [], novel_classes or []):
             if not isinstance(given, Sequence) or isinstance(given, str):
                 raise ValueError(f'expected a list of names, got {given!r}')
-        self.aliases = [list(n) if isinstance(n, list | tuple) else [n] for n in names]
+        self.aliases: list[list[str]] = [
+            list(n) if isinstance(n, list | tuple) else [n] for n in entries
+        ]
         self._given = dict(
             templates=templates,
             novel_classes=novel_classes,
@@ -289,6 +290,18 @@ class Vocabulary:
     def novel_classes(self) -> list[str] | None:
         """Names without boxes in training; None without a split."""
         return self._of_split(False)
+
+    def known_split(self) -> Tensor:
+        """(C,) bool, True = base, of a vocabulary that has a split.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if self.is_base is None:
+            raise ValueError(
+                f'{self!r} has no base/novel split; give base_classes or novel_classes'
+            )
+        return self.is_base
 
     def _of_split(self, base: bool) -> list[str] | None:
         if self.is_base is None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,7 @@ class ControlEmbedder(Embedder):
 
     def images(
         self, items: Sequence[ImageItem], whole: bool = True, regions: bool = True
-    ) -> tuple[Tensor | None, Tensor | None]:
+    ) -> tuple[Any, Any]:
         """See :meth:`Embedder.images`; an image with several captions gets their mean.
 
         Raises:

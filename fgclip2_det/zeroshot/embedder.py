@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -135,6 +136,31 @@ class Embedder:
         return embeds
 
     # ------------------------------------------------------------------ images
+    @overload
+    def images(
+        self,
+        items: Sequence[ImageItem],
+        whole: Literal[True] = True,
+        regions: Literal[True] = True,
+    ) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def images(
+        self,
+        items: Sequence[ImageItem],
+        whole: Literal[False],
+        regions: Literal[True] = True,
+    ) -> tuple[None, Tensor]: ...
+
+    @overload
+    def images(
+        self,
+        items: Sequence[ImageItem],
+        whole: Literal[True] = True,
+        *,
+        regions: Literal[False],
+    ) -> tuple[Tensor, None]: ...
+
     @torch.no_grad()
     def images(
         self, items: Sequence[ImageItem], whole: bool = True, regions: bool = True
@@ -164,10 +190,8 @@ class Embedder:
                     part.extend(embeds)
                 bar.update(len(group))
         empty = torch.zeros(0, self.dims, device=self.device)
-        return tuple(
-            torch.cat([empty, *part]) if wanted else None
-            for part, wanted in zip(parts, (whole, regions), strict=True)
-        )
+        images, boxes = (torch.cat([empty, *part]) for part in parts)
+        return images if whole else None, boxes if regions else None
 
     @torch.no_grad()
     def dense_maps(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
@@ -196,7 +220,7 @@ class Embedder:
 
     def _batches(
         self, items: Sequence[ImageItem]
-    ) -> Iterator[tuple[list[ImageItem], list[Image.Image], int]]:
+    ) -> Iterator[tuple[list[ImageItem], list[Image.Image], int | str]]:
         """Neighbours of equal budget, at most ``image_batch`` of them."""
         group, pictures, current = [], [], None
         for item in items:

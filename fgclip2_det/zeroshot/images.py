@@ -65,8 +65,9 @@ def to_xyxy(bbox: object, size: tuple[int, int], name: str) -> tuple[float, ...]
 
 
 def _is_finite(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
 
 
 def check_images_exist(items: Sequence[ImageItem], image_root: Path) -> None:

@@ -159,7 +159,7 @@ def _voc_names(background: bool) -> list[list[Sequence[str]]]:
 
     Reference: OpenSeg (arXiv:2112.12143), section 4, as Cat-Seg does it.
     """
-    objects = [[name] for name in load_list('voc').names]
+    objects: list[Sequence[str]] = [[name] for name in load_list('voc').names]
     known = {name for each in objects for name in each} | {'table'}  # diningtable
     others = [each for each in read_class_list('pc59') if each[0] not in known]
     return [others] * background + _single(objects)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,10 +142,12 @@ class AlignmentCollate:
         long_length: int = 196,
         keep_images: bool | None = None,
     ) -> None:
-        whole = isinstance(max_num_patches, int) and not isinstance(
-            max_num_patches, bool
+        positive = (
+            isinstance(max_num_patches, int)
+            and not isinstance(max_num_patches, bool)
+            and max_num_patches > 0
         )
-        if max_num_patches != 'auto' and not (whole and max_num_patches > 0):
+        if max_num_patches != 'auto' and not positive:
             raise ValueError(
                 "max_num_patches must be 'auto' or a positive integer, got "
                 f'{max_num_patches!r}'
@@ -162,7 +165,8 @@ class AlignmentCollate:
         samples = list(_flatten(samples))
         if not samples:
             raise ValueError('a batch needs at least one sample, got an empty list')
-        budget, scenes = self.max_num_patches, [sample.window for sample in samples]
+        budget: Any = self.max_num_patches
+        scenes = [sample.window for sample in samples]
         if budget == 'auto':
             budget = max(patch_budget(*sample.image.size) for sample in samples)
         return AlignmentBatch(
@@ -198,7 +202,9 @@ class AlignmentCollate:
         texts = dict.fromkeys(
             [*phrases, *(text for _, group in hard for text in group)]
         )
-        places = {text: place for place, text in enumerate(texts)}
+        places: dict[str | None, int] = {
+            text: place for place, text in enumerate(texts)
+        }
         width = max((len(group) for _, group in hard), default=1)
         hard_index = torch.full((len(hard), width), ABSENT)
         for row, (_, group) in zip(hard_index, hard, strict=True):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,7 +43,8 @@ def object_samples(
         the short caption; the long one is the long expression, or the phrase.
     """
     views = []
-    for number, bbox in enumerate(sample.bboxes.astype(np.float64)):
+    bboxes: Any = sample.bboxes.astype(np.float64)
+    for number, bbox in enumerate(bboxes):
         region = _region(bbox, sample.image.size, rng, context, jitter)
         size = region[2:] - region[:2]  # (w, h)
         scale = image_size / size.max()

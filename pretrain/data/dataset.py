@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -13,7 +14,7 @@ from torch.utils.data import Dataset
 
 from fgclip2_det.fgclip2.preprocess import load_image
 from pretrain.data.crops import object_samples
-from pretrain.data.record_files import PathLike, read_records
+from pretrain.data.record_files import Paths, one_or_several, read_records
 from pretrain.data.records import Sample, check_options, image_path, to_sample
 
 VIEWS = ('image', 'objects')
@@ -59,22 +60,25 @@ class SampleMaker:
                 "view='objects' needs image_size, the side of a view in pixels, got "
                 f'{image_size!r}'
             )
-        sizes = list(image_size) if isinstance(image_size, list | tuple) else [
-            image_size
-        ] * 2  # fmt: skip
+        several = isinstance(image_size, list | tuple)
+        sizes: list[Any] = list(image_size) if several else [image_size] * 2
         whole = len(sizes) == 2 and all(isinstance(s, int) and s > 0 for s in sizes)
         if image_size is not None and not whole:
             raise ValueError(
                 f'image_size must be a side or (h, w) in pixels, got {image_size!r}'
             )
-        low, high = context if isinstance(context, list | tuple) else [context] * 2
+        span: Any = context if isinstance(context, list | tuple) else [context] * 2
+        low, high = span
         if not 1 <= low <= high or not 0 <= jitter < 1:
             raise ValueError(
                 'context must be 1 or more, or a range, and jitter in [0, 1), got '
                 f'{context} and {jitter}'
             )
-        self.view, self.sizes, self.image_size = view, sizes, image_size
-        self.crop = dict(context=context, jitter=jitter, position_grid=position_grid)
+        self.view, self.sizes = view, sizes
+        self.image_size: Any = image_size  # of the kind that the view asks for
+        self.crop: dict[str, Any] = dict(
+            context=context, jitter=jitter, position_grid=position_grid
+        )
 
     def __call__(
         self, record: dict, image: Image.Image, rng: np.random.Generator, name: str
@@ -87,6 +91,7 @@ class SampleMaker:
         sample = to_sample(record, image, rng, name=name, **self.options)
         if self.view == 'image':
             return [sample]
+        assert self.image_size is not None
         views = object_samples(sample, self.image_size, rng, **self.crop)
         if not views:
             raise ValueError(f"{name} has no boxes, and view='objects' needs them")
@@ -164,15 +169,15 @@ class AlignmentDataset(Dataset):
 
     def __init__(
         self,
-        ann: PathLike | Sequence[PathLike],
-        image_root: PathLike | Sequence[PathLike],
+        ann: Paths,
+        image_root: Paths,
         bad_records: str = 'raise',
         **options,
     ) -> None:
         self.make, self.bad = SampleMaker(**options), BadRecords(bad_records)
         self.records = read_records(ann)
         several = isinstance(image_root, list | tuple)
-        self.roots = [Path(r) for r in (image_root if several else [image_root])]
+        self.roots = [Path(root) for root in one_or_several(image_root)]
         num_given = len(ann) if isinstance(ann, list | tuple) else 1
         if several and len(self.roots) != num_given:
             raise ValueError(

@@ -18,10 +18,16 @@ import numpy as np
 from fgclip2_det.io.text import read_text
 
 PathLike = str | os.PathLike
+Paths = PathLike | Sequence[PathLike]
 LANGUAGES = ('en', 'zh')
 LANGUAGE_KEY = 'is_cn'
 _SPACE = re.compile(r'[ \t\n\r]*')
 _MARK = f'"{LANGUAGE_KEY}"'.encode()
+
+
+def one_or_several(paths: Paths) -> list[PathLike]:
+    """Paths of one path, or of a list of them."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
 def language_of(record: dict) -> str:
@@ -32,7 +38,7 @@ def language_of(record: dict) -> str:
     return 'en' if record.get(LANGUAGE_KEY) in (None, False) else 'zh'
 
 
-def read_records(paths: PathLike | Sequence[PathLike]) -> 'RecordStore':
+def read_records(paths: Paths) -> 'RecordStore':
     """Index the records of files.
 
     Args:
@@ -50,7 +56,7 @@ def read_records(paths: PathLike | Sequence[PathLike]) -> 'RecordStore':
         >>> records = read_records('data/finehard/jsonfiles')
         >>> len(records), records[0]['short_caption']
     """
-    given = list(paths) if isinstance(paths, list | tuple) else [paths]
+    given = one_or_several(paths)
     files = [
         (file, source)
         for source, path in enumerate(given)
@@ -202,6 +208,12 @@ def _scan_lines(file, path: Path) -> array:
     return rows
 
 
+def _skip_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found  # nothing is a match, too
+    return found.end()
+
+
 def _scan_list(file, path: Path) -> array:
     """A list of records, decoded one after the other and dropped again."""
     data = file.read()
@@ -211,12 +223,12 @@ def _scan_list(file, path: Path) -> array:
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not UTF-8 text: {error}') from error
     del data
-    at = _SPACE.match(text).end()
+    at = _skip_space(text, 0)
     if text[at : at + 1] != '[':
         raise ValueError(f'{path} must hold a list of records, [{{...}}, ...]')
     rows, decode = array('q'), json.JSONDecoder().raw_decode
     done, size = 0, shift  # characters counted so far, and their bytes
-    at = _SPACE.match(text, at + 1).end()
+    at = _skip_space(text, at + 1)
     more = text[at : at + 1] != ']'
     while more:
         try:
@@ -229,11 +241,11 @@ def _scan_list(file, path: Path) -> array:
         done, size = end, start + _num_bytes(text, at, end)
         zh = isinstance(record, dict) and language_of(record) == 'zh'
         rows.extend((start, size, int(zh)))
-        at = _SPACE.match(text, end).end()
+        at = _skip_space(text, end)
         more = text[at : at + 1] == ','
         if more:
-            at = _SPACE.match(text, at + 1).end()
-    if text[at : at + 1] != ']' or _SPACE.match(text, at + 1).end() != len(text):
+            at = _skip_space(text, at + 1)
+    if text[at : at + 1] != ']' or _skip_space(text, at + 1) != len(text):
         raise ValueError(
             f'{path} is truncated or damaged after record {len(rows) // 3 - 1}: '
             "expected ',' or ']' and then the end of the file"

@@ -1,8 +1,8 @@
 """Parsing of a record into a training sample."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -214,9 +214,7 @@ def _read_negatives(entry: dict, length: str, name: str) -> list[str]:
     return [text for text in texts if text]
 
 
-def _read_bbox(
-    bbox: Sequence[float] | None, name: str
-) -> tuple[float, float, float, float]:
+def _read_bbox(bbox: Any, name: str) -> tuple[float, float, float, float]:
     numbers = isinstance(bbox, list | tuple) and len(bbox) in (4, 5)  # 5th: score
     if not numbers or not all(_is_finite(value) for value in bbox):
         raise ValueError(f'{name}: bbox must be four finite numbers, got {bbox!r}')

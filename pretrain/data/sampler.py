@@ -1,6 +1,6 @@
 """Sampling of single-language batches that do not depend on the number of processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from itertools import count
 from logging import WARNING
 
@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from fgclip2_det.datasets.seeding import SeededIndex
 from pretrain.data.batches import batch_sizes, mixed_order, share
@@ -47,7 +47,7 @@ class BilingualSampler(Sampler):
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Sized,
         shuffle: bool = True,
         seed: int | None = None,
         infinite: bool = False,
@@ -188,7 +188,7 @@ class BilingualBatchSampler(Sampler):
                 WARNING,
             )
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[SeededIndex]]:
         return self.sampler.batches(self.batch_size, self.drop_last)
 
     def __len__(self) -> int:

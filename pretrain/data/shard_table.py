@@ -13,14 +13,14 @@ import os
 import re
 import tarfile
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from fgclip2_det.io.text import read_text
-from pretrain.data.record_files import LANGUAGES, PathLike, language_of
+from pretrain.data.record_files import LANGUAGES, Paths, language_of, one_or_several
 
 INDEX_NAME = 'index.json'
 IMAGE_ENDINGS = ('jpg', 'jpeg', 'png', 'webp')
@@ -42,7 +42,7 @@ class ShardError(ValueError):
         self.table, self.num_lost = table, max(num_lost, 1)
 
 
-def find_shards(shards: PathLike | Sequence[PathLike]) -> list[Path]:
+def find_shards(shards: Paths) -> list[Path]:
     """Paths of shards, in order.
 
     Args:
@@ -54,8 +54,7 @@ def find_shards(shards: PathLike | Sequence[PathLike]) -> list[Path]:
     Raises:
         ValueError: if there are no shards, or a folder is incomplete.
     """
-    several = isinstance(shards, list | tuple)
-    given = [os.fspath(path) for path in (shards if several else [shards])]
+    given = [os.fspath(path) for path in one_or_several(shards)]
     paths = list(chain.from_iterable(map(_find, given)))
     if not paths:
         raise ValueError('no shards were given, expected a path or a list of them')
@@ -83,7 +82,7 @@ def load_table(path: Path, entry: dict | None = None) -> np.ndarray:
         table = _read_table(path.with_suffix('.npy')) if entry else None
     except OSError as error:
         raise ValueError(f'shard {path} cannot be read: {error}') from error
-    if table is None:
+    if table is None or entry is None:
         return _scan(path, size)
     whole = table[:, [0, 2]] + table[:, [1, 3]] <= size
     kept = table[whole.all(1)]
@@ -136,6 +135,8 @@ class ShardReader:
         table = self.tables.get(path)
         if table is None:
             table = _read_table(path.with_suffix('.npy'))
+        if table is None:
+            raise ValueError(f'the table beside {path} is gone; write the shards again')
         self._open[path] = os.open(path, os.O_RDONLY), table
         if len(self._open) > _MAX_OPEN:
             os.close(self._open.popitem(last=False)[1][0])
@@ -224,7 +225,7 @@ def _expand(text: str) -> Iterable[str]:
     """Every way to read the braces of a path, in order."""
     match = re.search(r'\{([^{}]*)\}', text)
     options = _options(match[1]) if match else None
-    if options is None:
+    if match is None or options is None:
         return [text]
     head, tail = text[: match.start()], text[match.end() :]
     return [head + option + rest for option in options for rest in _expand(tail)]

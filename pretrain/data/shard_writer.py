@@ -157,7 +157,7 @@ def _read_image(path: str, name: str, decode: bool) -> tuple[str, bytes]:
     try:
         data = Path(path).read_bytes()
         with open_image(data) as opened:
-            ending = _FORMATS.get(opened.format)
+            ending = _FORMATS.get(opened.format or '')
         if ending is None or decode:
             image = load_image(path)
     except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Tar shards as a stream of batches."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from logging import WARNING
 
@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from fgclip2_det.fgclip2.image import open_image, upright
 from pretrain.data.dataset import BadRecords, SampleMaker
-from pretrain.data.record_files import LANGUAGES, PathLike
+from pretrain.data.record_files import LANGUAGES, Paths
 from pretrain.data.records import Sample
 from pretrain.data.shard_plan import SPLITS, ShardPlan
 from pretrain.data.shard_table import (
@@ -74,7 +74,7 @@ class ShardDataset(IterableDataset):
 
     def __init__(
         self,
-        shards: PathLike | Sequence[PathLike],
+        shards: Paths,
         batch_size: int,
         shuffle: bool = True,
         shuffle_buffer: int = 10_000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .inflection import pluralize
 
@@ -98,7 +99,7 @@ class Reading:
     shade: str = ''
 
 
-def check_axis(content: object, where: str) -> None:
+def check_axis(content: Any, where: str) -> None:
     """Raise a ValueError for unknown keys and values of the wrong type."""
     expect(content, dict, where)
     for key, value in content.items():
@@ -125,7 +126,9 @@ def build_axis(language: str, family: str, name: str, content: Mapping) -> Axis:
         if entry.name in entries:
             raise ValueError(f'{where} holds {entry.name!r} twice')
         entries[entry.name] = entry
-    parts = {key: _groups(content, key, entries, where) for key in ('near', 'kinds')}
+    parts: dict[str, Any] = {
+        key: _groups(content, key, entries, where) for key in ('near', 'kinds')
+    }
     for key in _NAME_KEYS:
         names = word_list(content.get(key, []), f'{key!r} of {where}')
         parts[key] = frozenset(_known(names, entries, f'{key!r} of {where}'))
@@ -196,7 +199,7 @@ def expect(value: object, kind: type, what: str) -> None:
         raise ValueError(f'{what} must be {kinds[kind]}, got {value!r:.80}')
 
 
-def word_list(value: object, what: str) -> list[str]:
+def word_list(value: Any, what: str) -> list[str]:
     """A word or list of words as a list; ValueError for anything else."""
     words = value if isinstance(value, list | tuple) else [value]
     for word in words:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.io.text import read_json
 
@@ -124,7 +125,7 @@ def built_in(language: str) -> dict:
     return word_file(f'lexicon_{language}')
 
 
-def _check(content: object) -> None:
+def _check(content: Any) -> None:
     """The outer shape of a language's content."""
     expect(content, dict, 'the content of a language')
     for key in content:

@@ -35,7 +35,7 @@ class ExportFGCLIP2Hook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Write once, from the first process."""
         encoder = trained_encoder(runner)
-        if not is_main_process():
+        if encoder is None or not is_main_process():
             return
         folder = Path(self.folder or Path(runner.work_dir) / 'model')
         export_encoder(encoder, folder, self.dtype)

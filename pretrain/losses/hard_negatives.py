@@ -139,7 +139,8 @@ def hard_contrastive_loss(
     ]
     to_text = queries @ torch.cat(answers).T  # (H, all positives and negatives)
     to_region = positives @ all_gather_rows(queries, layout).T  # (H, sum of H)
-    total = sum(F.cross_entropy(x, own, reduction='sum') for x in (to_text, to_region))
+    total = F.cross_entropy(to_text, own, reduction='sum')
+    total = total + F.cross_entropy(to_region, own, reduction='sum')
     return rank_share(total / 2, len(queries))
 
 

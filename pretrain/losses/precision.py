@@ -5,7 +5,7 @@ A logit is about 100 in size; bfloat16 has steps of 0.5 there.
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def without_autocast(loss: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(loss)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        first = args[0] if args else next(iter(kwargs.values()))
+        first: Any = args[0] if args else next(iter(kwargs.values()))
         with torch.autocast(first.device.type, enabled=False):
             return loss(*args, **kwargs)
 

@@ -65,6 +65,7 @@ def region_text_loss(
     if form == 'identity':
         total = _identity_sum(queries, texts[phrase_index])
     else:
+        assert text_keys is not None  # checked above
         keys = text_keys[phrase_index][:, None]
         if true_keys is not None:
             keys = torch.cat([keys, true_keys], dim=1)
@@ -114,7 +115,8 @@ def _identity_sum(queries: Tensor, phrases: Tensor) -> Tensor:
     own = layout.own_rows(queries.device)
     to_text = queries @ all_gather_rows(phrases, layout).T  # (K, sum of K)
     to_region = phrases @ all_gather_rows(queries, layout).T
-    return sum(F.cross_entropy(x, own, reduction='sum') for x in (to_text, to_region))
+    total = F.cross_entropy(to_text, own, reduction='sum')
+    return total + F.cross_entropy(to_region, own, reduction='sum')
 
 
 def _distinct_sum(

@@ -157,7 +157,7 @@ class _TiledSigmoid(torch.autograd.Function):
                     y = others[columns].to(bias.dtype)
                     logits = torch.addmm(bias, x * scale, y.T)
                     slopes = sums.add(logits, pairs.signs(rows, columns, logits), grad)
-                    if grad:
+                    if slopes is not None:
                         sums.images[rows].addmm_(slopes, y)
                         sums.texts[-1][columns].addmm_(slopes.T, x)
         if grad:
@@ -196,8 +196,8 @@ class _Sums:
     def like(cls, images: Tensor, number: Tensor, grad: bool) -> '_Sums':
         """Zeros; no rows for the images where no gradient is wanted."""
         shape = images.shape if grad else (0,)
-        zeros = [torch.zeros_like(number) for _ in range(2)]
-        return cls(*zeros, number.new_zeros(shape), [])
+        loss, bias = torch.zeros_like(number), torch.zeros_like(number)
+        return cls(loss, bias, number.new_zeros(shape), [])
 
     def add(self, logits: Tensor, signs: Tensor | float, grad: bool) -> Tensor | None:
         """Add a tile's loss; dL/dlogits = -z sigmoid(-z logit), made in place."""

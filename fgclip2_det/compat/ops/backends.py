@@ -20,7 +20,8 @@ def torchvision_ops() -> Any | None:
     if find_spec('torchvision') is None:
         return None
     try:
-        import torchvision  # noqa: F401  # registers its ops
+        # registers its ops
+        import torchvision  # noqa: F401  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError, RuntimeError) as error:  # built for another torch
         warnings.warn(f'torchvision is installed but not used: {error}', stacklevel=2)
         return None

@@ -32,7 +32,8 @@ def ms_deform_attn_forward(
     Reference: Deformable DETR (arXiv:2010.04159), equation 3.
     """
     batch, _, heads, dims = value.shape
-    dtype, output = compute_dtype(value), 0
+    dtype = compute_dtype(value)
+    output = value.new_zeros((), dtype=dtype)
     weights = attention_weights.to(dtype).transpose(1, 2).flatten(0, 1)
     grids = sampling_locations.to(dtype).transpose(1, 2).flatten(0, 1) * 2 - 1
     starts = value_level_start_index.tolist()
@@ -66,8 +67,9 @@ def ms_deform_attn_backward(
             tensor.detach().requires_grad_()
             for tensor in (value, sampling_locations, attention_weights)
         ]
+        values, locations, weights = leaves
         output = ms_deform_attn_forward(
-            leaves[0], value_spatial_shapes, value_level_start_index, *leaves[1:]
+            values, value_spatial_shapes, value_level_start_index, locations, weights
         )
         grads = torch.autograd.grad(output, leaves, grad_output.view_as(output))
     for target, grad in zip(

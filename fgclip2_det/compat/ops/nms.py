@@ -27,7 +27,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         return torchvision.nms(boxes.to(dtype), scores.to(dtype), iou_threshold)
     order = scores.sort(0, descending=True)[1]
     columns = _columns(boxes[order], offset)
-    rest, kept = np.arange(len(order)), [np.arange(0)]
+    rest: np.ndarray = np.arange(len(order))
+    kept: list[np.ndarray] = [np.arange(0)]
     while len(rest):
         size = min(max(MAX_PAIRS // len(rest), 1), 128)
         head, rest = rest[:size], rest[size:]
@@ -69,7 +70,7 @@ def _keep_first(over: np.ndarray) -> np.ndarray:
     keep, last = ~over.any(0), None
     while last is None or (keep != last).any():
         keep, last = ~over[keep].any(0), keep
-    return keep
+    return np.asarray(keep)
 
 
 def softnms(
@@ -101,8 +102,8 @@ def softnms(
     """
     # rows: x1, y1, x2, y2, area, score; swapped as the compiled op swaps, for ties
     columns = _columns(boxes, offset)
-    scores = scores.detach().to('cpu', compute_dtype(boxes)).numpy()
-    columns = np.concatenate([columns, scores[None]])
+    values = scores.detach().to('cpu', compute_dtype(boxes)).numpy()
+    columns = np.concatenate([columns, values[None]])
     inds = np.arange(len(boxes))
     start = 0
     while start < len(inds):

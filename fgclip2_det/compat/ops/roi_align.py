@@ -48,7 +48,9 @@ def roi_align_forward(
     shape = (aligned_height, aligned_width)
     if pool_mode == 1 and _use_torchvision(input):
         dtype, settings = compute_dtype(input), (spatial_scale, *shape, sampling_ratio)
-        pool = torchvision_ops().roi_align
+        ops = torchvision_ops()
+        assert ops is not None
+        pool = ops.roi_align
         output.copy_(pool(input.to(dtype), rois.to(dtype), *settings, aligned))
         return
     layout = RoILayout(rois, input, shape, spatial_scale, sampling_ratio, aligned)
@@ -84,7 +86,9 @@ def roi_align_backward(
     if _use_torchvision(grad_input):
         dtype, settings = compute_dtype(grad_input), (spatial_scale, *shape)
         settings = (*settings, *grad_input.shape, sampling_ratio, aligned)
-        pool = torchvision_ops()._roi_align_backward
+        ops = torchvision_ops()
+        assert ops is not None
+        pool = ops._roi_align_backward
         grad_input += pool(grad_output.to(dtype), rois.to(dtype), *settings)
         return
     layout = RoILayout(rois, grad_input, shape, spatial_scale, sampling_ratio, aligned)

@@ -90,8 +90,8 @@ def describe(
     ordered = sorted(objects, key=lambda o: o.center)
     phrases = [region_phrases(o, language)[1] for o in ordered]
     relations = [
-        _relation(*(pair if rng.random() < 0.5 else pair[::-1]), language)
-        for pair in pairwise(ordered)
+        _relation(a, b, language) if rng.random() < 0.5 else _relation(b, a, language)
+        for a, b in pairwise(ordered)
     ]
     if language == 'zh':
         long = '。'.join([f'从左到右：{_join(phrases, language)}', *relations]) + '。'

@@ -86,7 +86,7 @@ def render_image(
     for _ in range(8 * wanted):
         if len(objects) == wanted:
             break
-        shape_class = classes[rng.integers(len(classes))]
+        shape_class = classes[int(rng.integers(len(classes)))]
         points, angle = _place_outline(rng, shape_class.shape, image_size)
         window, alpha = _rasterise(points)
         inside = alpha > 0.5

@@ -185,6 +185,7 @@ class FGCLIP2ViT(BaseModule):
         """
         maps, dense = self.extract(x, with_dense=self.output != 'tokens')
         if self.output == 'dense':
+            assert dense is not None  # a cache holds maps
             return (dense,)
         return maps if dense is None else (*maps, dense)
 
@@ -199,7 +200,8 @@ class FGCLIP2ViT(BaseModule):
         if x.shape[1] != 3:
             return tuple(y.contiguous() for y in x.chunk(self.num_maps, 1)), None
         grids = self.grid_sizes(x)
-        canvas = tuple(-(-side // self.patch_size) for side in x.shape[-2:])
+        height, width = x.shape[-2:]
+        canvas = -(-height // self.patch_size), -(-width // self.patch_size)
         patches, mask = self._patches(x, grids, canvas)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens, outs = self.vision_model(patches, grids, mask, self.out_indices)

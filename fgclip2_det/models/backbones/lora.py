@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +56,9 @@ def add_lora(
         and name.rpartition('.')[2] in target
     ]
     config = peft.LoraConfig(
-        r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=names
+        r=r, lora_alpha=cast(int, alpha), lora_dropout=dropout, target_modules=names
     )
+    # peft's annotation says int, its arithmetic takes any number
     with torch.random.fork_rng(devices=[]):
         peft.inject_adapter_in_model(config, backbone)  # and freezes the rest
     assert sorted(names) == sorted(_adapted(backbone))
@@ -107,7 +109,7 @@ def name_base_layers(
                 state_dict[f'{prefix}{name}.base_layer.{part}'] = state_dict.pop(plain)
 
 
-def _adapted(backbone: nn.Module) -> dict[str, nn.Module]:
+def _adapted(backbone: nn.Module) -> dict[str, Any]:
     """Layers with adapters, by name."""
     return {
         name: module

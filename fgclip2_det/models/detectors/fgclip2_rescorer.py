@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
@@ -107,7 +108,7 @@ class FGCLIP2Rescorer(BaseDetector):
         self.encoder_config, self.one_by_one = encoder, one_by_one
         # in a list: no submodule, so that checkpoints are the detector's
         self._encoder = [build_encoder(encoder, towers='vision').eval()]
-        self._options = dict(
+        self._options: dict[str, Any] = dict(
             fusion=MODELS.build(fusion or dict(type='OpenVocabGeometricFusion')),
             mode=mode, labels_per_box=labels_per_box, floor=floor, nms_iou=nms_iou,
             merge_iou=merge_iou, max_per_image=max_per_image,
@@ -177,14 +178,14 @@ class FGCLIP2Rescorer(BaseDetector):
         self.vocabulary, self._given, self._loaded = vocabulary, names, False
         self.dataset_meta = dict(
             classes=tuple(vocabulary.names),
-            base_classes=tuple(vocabulary.base_classes),
-            novel_classes=tuple(vocabulary.novel_classes),
+            base_classes=tuple(vocabulary.base_classes or ()),
+            novel_classes=tuple(vocabulary.novel_classes or ()),
         )
         return vocabulary
 
     def refresh_vocabulary(self) -> None:
         """Update the split after loading weights, which may define the base classes."""
-        if self._loaded:
+        if self._loaded and self._given is not None:
             self.set_vocabulary(self._given)
 
     def predict(
@@ -246,6 +247,7 @@ class FGCLIP2Rescorer(BaseDetector):
         ]
 
     def _rescore(self, sample, inputs: Tensor | None) -> InstanceData:
+        assert self.vocabulary is not None and self._rescorer is not None
         image = detector_image(sample.metainfo, inputs)
         if reads_text(self.detector):
             check_names_were_read(sample, self.vocabulary)
@@ -307,7 +309,7 @@ class FGCLIP2Rescorer(BaseDetector):
 
 
 def _key(vocabulary: Vocabulary) -> tuple:
-    return vocabulary.prompts(), vocabulary.is_base.tolist()
+    return vocabulary.prompts(), vocabulary.known_split().tolist()
 
 
 def _model_config(detector: dict | str | os.PathLike) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
 
 import torch
 from mmdet.structures import SampleList
@@ -80,6 +81,8 @@ class OpenVocabMixin:
         keep_text_encoder: set it where vocabularies change often; the text tower
             then stays in memory after its first use.
     """
+
+    roi_head: Any  # the detector's
 
     def init_vocabulary(
         self,
@@ -158,8 +161,8 @@ class OpenVocabMixin:
         meta = {} if self.dataset_meta is None else self.dataset_meta
         meta.update(
             classes=tuple(vocabulary.names),
-            base_classes=tuple(vocabulary.base_classes),
-            novel_classes=tuple(vocabulary.novel_classes),
+            base_classes=tuple(vocabulary.base_classes or ()),
+            novel_classes=tuple(vocabulary.novel_classes or ()),
         )
         palette = meta.get('palette')
         if isinstance(palette, list | tuple) and len(palette) < len(vocabulary):
@@ -258,9 +261,11 @@ class OpenVocabMixin:
         vocabulary, or if there is no vocabulary."""
         self.check_vocabulary()
         if not self.trained_classes and _leaves_split_open(self._given[0]):
+            assert self.vocabulary is not None
             self.trained_classes = self.vocabulary.names  # from now on
             self.set_vocabulary(*self._given)
         is_base = self.classifier.is_base
+        assert self.vocabulary is not None  # checked above
         for sample in batch_data_samples:
             labels = sample.gt_instances.labels
             if len(labels) and int(labels.max()) >= len(is_base):
@@ -293,7 +298,7 @@ class OpenVocabMixin:
         key = [
             own if isinstance(own, str) else dict(own),
             vocabulary.prompts(),
-            vocabulary.is_base.tolist(),
+            vocabulary.known_split().tolist(),
             self.classifier.background,
         ]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).digest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,14 +39,14 @@ class ScoreFusion(nn.Module):
     ) -> None:
         super().__init__()
         per_class = isinstance(alpha, Sequence) and not isinstance(alpha, str)
-        if per_class and not len(alpha):
+        alphas: Any = alpha if per_class else [alpha]
+        if not len(alphas):
             raise ValueError('alpha must have a weight for each class, got none')
         if per_class and beta is not None:
             raise ValueError(
                 f'beta must be None where alpha has a weight for each class, got {beta}'
             )
-        alphas = alpha if per_class else [alpha]
-        betas = [] if beta is None else [beta]
+        betas: Sequence[Any] = [] if beta is None else [beta]
         for name, values in dict(alpha=alphas, beta=betas).items():
             for value in values:
                 check_weight(name, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor
 
 
@@ -73,6 +73,7 @@ class FederatedNames:
         counts = torch.zeros_like(is_base)
         counts[labels] = True
         missing = self.num_names - int(counts.sum())
+        assert self.frequencies is not None  # without lists
         weights = self.frequencies.masked_fill(counts.cpu() | ~is_base.cpu(), 0)
         missing = min(missing, int((weights > 0).sum()))
         if missing > 0:
@@ -80,7 +81,7 @@ class FederatedNames:
             counts[drawn.to(counts.device)] = True
         return (counts & is_base).expand(len(samples), -1)
 
-    def _listed(self, sample: object, is_base: Tensor) -> Tensor:
+    def _listed(self, sample: DetDataSample, is_base: Tensor) -> Tensor:
         counts = torch.zeros_like(is_base)
         for name in ('neg_labels', 'not_exhaustive_labels'):
             if name not in sample.metainfo:

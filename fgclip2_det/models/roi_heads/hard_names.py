@@ -61,7 +61,7 @@ class HardNames(nn.Module):
         Raises:
             ValueError: a text that is a novel name, or no base name has a text.
         """
-        is_base = vocabulary.is_base.to(name_embeds.device)
+        is_base = vocabulary.known_split().to(name_embeds.device)
         if self.texts is None:
             self.index = nearest_names(name_embeds, is_base, self.num)
             return name_embeds[:0]
@@ -78,9 +78,11 @@ class HardNames(nn.Module):
 
     def _choose(self, vocabulary: Vocabulary) -> list[list[str]]:
         """Texts of every name, none of a novel one."""
-        novel = {normalize_name(name) for name in vocabulary.novel_classes}
+        assert self.texts is not None
+        novel = {normalize_name(name) for name in vocabulary.novel_classes or ()}
         chosen = []
-        for name, base in zip(vocabulary.names, vocabulary.is_base, strict=True):
+        is_base = vocabulary.known_split().tolist()
+        for name, base in zip(vocabulary.names, is_base, strict=True):
             texts = self.texts.get(normalize_name(name), []) if base else []
             for text in texts:
                 if normalize_name(text) in novel:

@@ -9,6 +9,7 @@ from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -90,6 +91,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         """As in ``StandardRoIHead``, plus the encoder's region loss."""
         results = super().bbox_loss(x, sampling_results)
         if self.region_loss_weight:
+            assert x.dense is not None
             results['loss_bbox']['loss_region'] = self._region_loss(
                 x.dense, sampling_results
             )
@@ -116,11 +118,12 @@ class OpenVocabRoIHead(StandardRoIHead):
         x: FeaturePyramid,
         batch_img_metas: list[dict],
         rpn_results_list: list[InstanceData],
-        rcnn_test_cfg: dict,
+        rcnn_test_cfg: ConfigDict,
         rescale: bool = False,
     ) -> list[InstanceData]:
         """Boxes, labels and fused scores of one image (the detector feeds images
         one by one, so that batching changes nothing)."""
+        assert x.dense is not None
         (meta,), (proposals,), dense = batch_img_metas, rpn_results_list, x.dense[0]
         rois = F.pad(proposals.bboxes, (1, 0))  # batch index 0 in front
         outputs = self._bbox_forward(x, rois)
