@@ -49,7 +49,7 @@ def test_matrices_are_stored_smaller_and_the_rest_is_not(trained, tmp_path):
 
 
 def test_bad_input(trained, tmp_path):
-    with pytest.raises(ValueError, match="dtype must be one of .*, got 'int8'"):
+    with pytest.raises(ValueError, match=r"dtype must be one of .*, got 'int8'"):
         publish_checkpoint(trained, tmp_path / 'out.pth', 'int8')
     torch.save(dict(state_dict={}), tmp_path / 'bare.pth')
     with pytest.raises(ValueError, match=r'bare\.pth carries no config'):
