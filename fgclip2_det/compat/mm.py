@@ -9,6 +9,6 @@ from fgclip2_det.compat.stack import INSTALL
 
 if not HAS_MM:
     raise ImportError(
-        'detection needs mmengine, mmcv and mmdet, not all of which are installed; run '
-        f'`{INSTALL}`'
+        f'detection needs mmengine, mmcv and mmdet, not all of which are installed; '
+        f'run `{INSTALL}`'
     )

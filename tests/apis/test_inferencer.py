@@ -159,8 +159,8 @@ def test_config_in_a_checkpoint_is_read_not_run(weights, tmp_path):
 @pytest.mark.parametrize(
     ('change', 'match'),
     [
-        (dict(meta=None), 'meta is no dict'),
-        (dict(state_dict=[1]), 'state_dict is no dict'),
+        (dict(meta=None), 'meta is not a dict'),
+        (dict(state_dict=[1]), 'state_dict is not a dict'),
         (dict(meta=dict(cfg='model = dict(')), 'damaged config'),
         (dict(meta=dict(cfg='x = 1')), 'damaged config'),
     ],
