@@ -22,6 +22,10 @@ class OpsFinder:
         from importlib.util import find_spec, spec_from_file_location
         from pathlib import Path
 
+        imported = sys.modules.get(PACKAGE)
+        if imported is not None:
+            file = Path(imported.__path__[0]) / 'compat' / 'mmcv_ext.py'
+            return spec_from_file_location(name, file)
         package = find_spec(PACKAGE)
         if package is None or package.origin is None:
             return None
