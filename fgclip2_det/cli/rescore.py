@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    import fgclip2_det.registration  # noqa: F401  isort: skip  (makes mmdet importable)
     from mmdet.registry import MODELS
 
     from fgclip2_det import FGCLIP2, Vocabulary
