@@ -84,3 +84,25 @@ def parse_and_run(
                 print(f'log: {path}', file=sys.stderr)
         print(f'error: {sentence_of(error)}', file=sys.stderr)
         sys.exit(1)
+
+
+def add_result_list(parser: argparse.ArgumentParser) -> None:
+    """Options of the tools that compare a result list with an encoder."""
+    add = parser.add_argument
+    add('--predictions', required=True, help='COCO result list')
+    add('--unpickle', action='store_true',
+        help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
+             'tensors and plain values are read, anything else is refused')  # fmt: skip
+    add('--label-order', metavar='ORDER',
+        help="what the pickle's labels count: file (CocoDataset), split (base before "
+             'novel, OpenVocabCocoDataset), ov_coco, the config of the detector, or a '
+             'file of names in label order; needed where these differ')  # fmt: skip
+    add('--ids', choices=['id', 'stem'], default='id',
+        help="image_id of the rows: the image's id, or the stem of its file name, as "
+             'ultralytics writes it')  # fmt: skip
+    add('--categories', choices=['id', 'from-1'], default='id',
+        help="category_id of the rows: the category's id, or a count of the categories "
+             "from 1, as ultralytics' class + 1")  # fmt: skip
+    add('--ann', required=True, help='COCO annotation file: images and categories')
+    add('--images', required=True, help='folder that its file names start from')
+    add('--encoder', required=True, help='folder in the released layout, or hub id')

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from fgclip2_det.cli.parsing import add_result_list
 from fgclip2_det.rescoring.rules import ALL_RULES
 
 EXAMPLE = """example:
@@ -19,23 +20,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--predictions', required=True, help='COCO result list')
-    add('--unpickle', action='store_true',
-        help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
-             'tensors and plain values are read, anything else is refused')  # fmt: skip
-    add('--label-order', metavar='ORDER',
-        help="what the pickle's labels count: file (CocoDataset), split (base before "
-             'novel, OpenVocabCocoDataset), ov_coco, the config of the detector, or a '
-             'file of names in label order; needed where these differ')  # fmt: skip
-    add('--ids', choices=['id', 'stem'], default='id',
-        help="image_id of the rows: the image's id, or the stem of its file name, as "
-             'ultralytics writes it')  # fmt: skip
-    add('--categories', choices=['id', 'from-1'], default='id',
-        help="category_id of the rows: the category's id, or a count of the categories "
-             "from 1, as ultralytics' class + 1")  # fmt: skip
-    add('--ann', required=True, help='COCO annotation file: images and categories')
-    add('--images', required=True, help='folder that its file names start from')
-    add('--encoder', required=True, help='folder in the released layout, or hub id')
+    add_result_list(parser)
     add('--out', type=Path, required=True, help='COCO result list')
     add('--fusion', choices=ALL_RULES, default='geometric', help='default: geometric')
     add('--alpha', type=float, help="weight of FG-CLIP 2; default: the rule's")
