@@ -21,6 +21,7 @@ PINNED = ('-c', 'constraints.txt')
 HEADLESS = pip(*PINNED, '--no-deps', '--force-reinstall', 'opencv-python-headless')
 MM = (pip(*PINNED, '-e', '.[mm,test]'), HEADLESS)
 OLD_SETUPTOOLS = 'BUILD_CONSTRAINT'  # becomes a file that says setuptools<81
+OTHER_TORCH = 'CONSTRAINTS_BUT_TORCH'  # becomes constraints.txt without torch's line
 OPENMMLAB = (
     pip(*PINNED, '-e', '.[test]'),
     pip(
@@ -56,6 +57,14 @@ class Stack:
 STACKS = (
     Stack('compiled', 'pinned versions, mmcv with compiled ops'),
     Stack('pinned', 'pinned versions, ops in PyTorch'),
+    Stack(
+        'torchvision', 'newer torch, with torchvision',
+        (
+            pip('torch==2.14.1', 'torchvision==0.29.1'),
+            pip('-c', OTHER_TORCH, '-e', '.[mm,test]'),
+            HEADLESS,
+        ),
+    ),
     Stack('openmmlab', "OpenMMLab's own mm packages", OPENMMLAB),
     Stack('python3.10', 'pinned versions, Python 3.10', python='3.10'),
     Stack('python3.12', 'pinned versions, Python 3.12', python='3.12'),

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stack_list import OLD_SETUPTOOLS, PINNED, Stack, pip
+from stack_list import OLD_SETUPTOOLS, OTHER_TORCH, PINNED, Stack, pip
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPARISON = 'tests/compat/test_compiled_ops.py'
@@ -22,8 +22,8 @@ TOLERANCE = 0.002  # of a checkpoint's AP50, between stacks
 PROBE = """
 import importlib, importlib.metadata as m, json, platform
 found = {'python': platform.python_version()}
-for name in ('torch', 'numpy', 'transformers', 'onedl-mmengine', 'onedl-mmcv',
-             'onedl-mmdetection', 'mmengine', 'mmcv', 'mmdet'):
+for name in ('torch', 'torchvision', 'numpy', 'transformers', 'onedl-mmengine',
+             'onedl-mmcv', 'onedl-mmdetection', 'mmengine', 'mmcv', 'mmdet'):
     try:
         found[name] = m.version(name)
     except m.PackageNotFoundError:
@@ -159,11 +159,13 @@ class Runner:
             self.command([base, '-m', 'venv', '--clear', str(self.folder)], 'install')
             build = self.folder / 'build_constraint.txt'
             build.write_text('setuptools<81\n')
+            pins = (ROOT / 'constraints.txt').read_text()
+            other = self.folder / 'constraints_but_torch.txt'
+            other.write_text(re.sub(r'^torch==.*\n', '', pins, flags=re.MULTILINE))
+            files = {OLD_SETUPTOOLS: str(build), OTHER_TORCH: str(other)}
             for variables, words in (*self.stack.installs, *self.compiled_ops()):
-                variables = {
-                    k: str(build) if v == OLD_SETUPTOOLS else v
-                    for k, v in variables.items()
-                }
+                variables = {k: files.get(v, v) for k, v in variables.items()}
+                words = [files.get(word, word) for word in words]
                 self.command([self.python, *words], 'install', **variables)
             (self.folder / 'complete').touch()
         self.versions = json.loads(
