@@ -13,6 +13,8 @@ from torch import Tensor
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.models.fusion import ScoreFusion
 from fgclip2_det.models.label_nms import nms_by_label
+from fgclip2_det.models.score_calibration import ScoreCalibration
+from fgclip2_det.vocabulary.competitors import Competitors
 
 MODES = ('keep', 'box', 'joint')
 
@@ -71,6 +73,10 @@ class PredictionRescorer:
             whatever their labels; None to merge equal boxes only.
         max_per_image: number of best rows kept in 'box' and 'joint'; None for all.
         max_num_patches: patch budget of the image; 'auto' as in the released processor.
+        competitors: what the names compete with in the similarity's softmax, beside
+            each other; None: nothing. Without them few names are a forced choice, and
+            the similarity of a single name is 1 for every box.
+        calibration: of the fused scores; None: as they are.
 
     Raises:
         ValueError: for invalid options.
@@ -99,6 +105,8 @@ class PredictionRescorer:
         merge_iou: float | None = None,
         max_per_image: int | None = None,
         max_num_patches: int | str = 'auto',
+        competitors: Competitors | None = None,
+        calibration: ScoreCalibration | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
@@ -124,6 +132,7 @@ class PredictionRescorer:
         self.labels_per_box = min(labels_per_box, len(class_embeds))
         self.floor, self.nms_iou, self.merge_iou = floor, nms_iou, merge_iou
         self.max_per_image, self.max_num_patches = max_per_image, max_num_patches
+        self.competitors, self.calibration = competitors, calibration
 
     @torch.no_grad()
     def __call__(
@@ -159,9 +168,17 @@ class PredictionRescorer:
             whole = regions.new_tensor([[0, 0, width, height]])
             regions = torch.cat([regions, whole])
         embeds = self.encoder.region_features(batch, [regions], True)[0].float()
-        cosines = (embeds @ self.class_embeds.T.to(embeds)).cpu()
+        texts = self.class_embeds
+        if self.competitors is not None:
+            texts = torch.cat([texts, self.competitors.embeds.to(texts)])
+        cosines = (embeds @ texts.T.to(embeds)).cpu()
+        num_names = len(self.class_embeds)
+        cosines, others = cosines.split([num_names, len(texts) - num_names], 1)
         whole = cosines[-1] if self.fusion.needs_image else None
-        return self.fuse(cosines[: len(boxes)], boxes, box_of, scores, labels, whole)
+        count = len(boxes)
+        return self.fuse(
+            cosines[:count], boxes, box_of, scores, labels, whole, others[:count]
+        )
 
     def fuse(
         self,
@@ -171,6 +188,7 @@ class PredictionRescorer:
         scores: Tensor,
         labels: Tensor,
         image_cosines: Tensor | None = None,
+        others: Tensor | None = None,
     ) -> Rescored:
         """Fuse one image's n rows, given its boxes' cosines.
 
@@ -180,15 +198,19 @@ class PredictionRescorer:
             box_of: (n,) the box of each row.
             scores, labels: (n,) as the detector gave them.
             image_cosines: (C,) of the whole image, for a rule that ``needs_image``.
+            others: (k, S) of the distinct boxes with the competitors; None: none.
         """
-        whole = {} if image_cosines is None else dict(image_cosines=image_cosines)
         rows = torch.arange(len(labels))
+        if others is None:
+            others = cosines[:, :0]
         if self.mode == 'keep':
-            fused = self.fusion(scores[:, None], cosines[box_of], self.is_base, **whole)
+            fused = self._fused(
+                scores[:, None], cosines[box_of], others[box_of], image_cosines
+            )
             return Rescored(rows, labels, fused[rows, labels], scores)
         if self.merge_iou is not None:
             chosen, box_of = _merge(boxes, box_of, scores, self.merge_iou)
-            boxes, cosines = boxes[chosen], cosines[chosen]
+            boxes, cosines, others = boxes[chosen], cosines[chosen], others[chosen]
         source = _best_row(scores, box_of)
         if self.mode == 'box':
             det = scores[source][:, None].expand_as(cosines)
@@ -197,13 +219,27 @@ class PredictionRescorer:
             cell = box_of * cosines.shape[1] + labels
             det.scatter_reduce_(0, cell, scores, 'amax')  # a given one is never below
             det = det.view_as(cosines)
-        fused = self.fusion(det, cosines, self.is_base, **whole)
+        fused = self._fused(det, cosines, others, image_cosines)
         best, names = fused.topk(self.labels_per_box, dim=1)
         box_index = torch.arange(len(boxes))[:, None].expand_as(names).flatten()
         best, names = best.flatten(), names.flatten()
         keep = self._best(boxes[box_index], best, names)
         box_index, names = box_index[keep], names[keep]
         return Rescored(source[box_index], names, best[keep], det[box_index, names])
+
+    def _fused(
+        self, det: Tensor, cosines: Tensor, others: Tensor, whole: Tensor | None
+    ) -> Tensor:
+        """(n, C) scores of the rule, calibrated."""
+        options = {} if whole is None else dict(image_cosines=whole)
+        apart = None if self.competitors is None else self.competitors.apart
+        fused = self.fusion(det, cosines, self.is_base, others, apart, **options)
+        if self.calibration is None:
+            return fused
+        is_base = self.is_base
+        if is_base is None:
+            is_base = torch.ones(cosines.shape[1], dtype=torch.bool)
+        return self.calibration(fused, is_base)
 
     def _best(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
         """Rows to keep, the highest score first."""

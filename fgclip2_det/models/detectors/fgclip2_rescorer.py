@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2.detector_image import detector_image
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
+from fgclip2_det.models.competing_texts import CompetingTexts
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
     give_names,
@@ -24,9 +26,14 @@ from fgclip2_det.models.detectors.detector_text import (
     reads_chunks,
     reads_text,
 )
-from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary, text_source
+from fgclip2_det.models.detectors.open_vocab_mixin import (
+    as_vocabulary,
+    leaves_split_open,
+    text_source,
+)
 from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+from fgclip2_det.models.score_calibration import ScoreCalibration
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
 
@@ -66,6 +73,9 @@ class FGCLIP2Rescorer(BaseDetector):
         vocabulary: options of ``Vocabulary``; None leaves it to
             ``OpenVocabVocabularyHook``, which reads the data set's classes.
         templates: prompt templates of FG-CLIP 2.
+        competitors: what the names of a user compete with in the similarity, see
+            ``OpenVocabTwoStageDetector``; None: the detector's own, if it has any.
+        calibration: options of :class:`.ScoreCalibration`, for the same names.
         cache_dir: folder for text embeddings on disk; None keeps no cache.
 
     Attributes:
@@ -99,6 +109,8 @@ class FGCLIP2Rescorer(BaseDetector):
         templates: str | Sequence[str] = 'raw',
         cache_dir: str | None = None,
         data_preprocessor: dict | None = None,
+        competitors: dict | bool | None = None,
+        calibration: dict | None = None,
     ) -> None:
         super().__init__()
         self.detector = MODELS.build(_model_config(detector))
@@ -114,10 +126,16 @@ class FGCLIP2Rescorer(BaseDetector):
             merge_iou=merge_iou, max_per_image=max_per_image,
             max_num_patches=max_num_patches,
         )  # fmt: skip
+        own = getattr(self.detector, 'competitors', None)
+        if competitors is None:
+            competitors = False if own is None else asdict(own.options)
+        self.competitors = CompetingTexts.build(competitors)
+        self.calibration = calibration or {}
         self._rescorer: PredictionRescorer | None = None
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
         self._given: Vocabulary | Sequence[str] | str | None = None
+        self._key: tuple | None = None  # of the vocabulary in force
         self._loaded = False  # weights came after the vocabulary was set
         self.trained_classes: Sequence[str] = ()
         self.keep_text_encoder = False
@@ -156,19 +174,17 @@ class FGCLIP2Rescorer(BaseDetector):
         self._check_classes(vocabulary)
         if reads_text(self.detector):
             self._names_to_give = names_to_give(self.detector, vocabulary)
-        if self.vocabulary is None or _key(vocabulary) != _key(self.vocabulary):
-            kept = self._text_encoder if self.keep_text_encoder else None
-            source = text_source(self.encoder_config, self.cache_dir, kept)
-            embeds = vocabulary.embed(source, self.cache_dir)
-            self._rescorer = PredictionRescorer(
-                self.encoder, embeds, is_base=vocabulary.is_base, **self._options
-            )
+        is_open = leaves_split_open(names)
+        key = vocabulary.prompts(), vocabulary.known_split().tolist(), is_open
+        if self.vocabulary is None or key != self._key:
+            self._key = key
+            self._rescorer = self._build_rescorer(vocabulary, is_open, trained, parts)
         if hasattr(self.detector, 'set_vocabulary'):
             templates = getattr(self.detector, 'templates', 'raw')
             own = Vocabulary(
                 vocabulary.aliases,
                 templates,
-                base_classes=vocabulary.base_classes,
+                base_classes=None if is_open else vocabulary.base_classes,
                 parts=vocabulary.parts,
                 check=False,
             )
@@ -182,6 +198,30 @@ class FGCLIP2Rescorer(BaseDetector):
             novel_classes=tuple(vocabulary.novel_classes or ()),
         )
         return vocabulary
+
+    def _build_rescorer(
+        self,
+        vocabulary: Vocabulary,
+        is_open: bool,
+        trained: Sequence[str],
+        parts: Mapping[str, Sequence[str]] | None,
+    ) -> PredictionRescorer:
+        """A re-scorer of these names, with competitors where they are a user's."""
+
+        def embed(texts: Vocabulary) -> Tensor:
+            kept = self._text_encoder if self.keep_text_encoder else None
+            source = text_source(self.encoder_config, self.cache_dir, kept)
+            return texts.embed(source, self.cache_dir)
+
+        embeds, options = embed(vocabulary), dict(self._options)
+        if is_open and self.competitors is not None:
+            options['competitors'] = self.competitors(
+                vocabulary, embeds, trained, embed, None, parts
+            )
+            options['calibration'] = ScoreCalibration(**self.calibration)
+        return PredictionRescorer(
+            self.encoder, embeds, is_base=vocabulary.is_base, **options
+        )
 
     def refresh_vocabulary(self) -> None:
         """Update the split after loading weights, which may define the base classes."""
@@ -306,10 +346,6 @@ class FGCLIP2Rescorer(BaseDetector):
         check_weights(self.detector, own, 'the checkpoint')
         self._loaded = self.vocabulary is not None
         state_dict.update({f'{prefix}detector.{k}': v for k, v in own.items()})
-
-
-def _key(vocabulary: Vocabulary) -> tuple:
-    return vocabulary.prompts(), vocabulary.known_split().tolist()
 
 
 def _model_config(detector: dict | str | os.PathLike) -> dict:

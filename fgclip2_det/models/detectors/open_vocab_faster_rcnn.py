@@ -23,7 +23,8 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
         text_encoder: ``dict(pretrained=folder or hub id)`` or ``dict(size='tiny')``;
             embeds the names and is not part of the detector.
         roi_head: a ``StandardRoIHead`` with an ``OpenVocabBBoxHead`` of softmax.
-        vocabulary, templates, cache_dir, parts: see ``OpenVocabTwoStageDetector``.
+        vocabulary, templates, cache_dir, parts, competitors: see
+            ``OpenVocabTwoStageDetector``.
         kwargs: of ``FasterRCNN``.
 
     Reference: ViLD (arXiv:2104.13921), section 3.2, ViLD-text.
@@ -37,6 +38,7 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
         templates: str | Sequence[str] = 'raw',
         cache_dir: str | None = None,
         parts: Mapping[str, Sequence[str]] | None = None,
+        competitors: dict | bool = True,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -45,7 +47,9 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
                 'roi_head.bbox_head.loss_cls must have use_sigmoid=False: '
                 "StandardRoIHead's scores are a softmax"
             )
-        self.init_vocabulary(text_encoder, vocabulary, templates, cache_dir, parts)
+        self.init_vocabulary(
+            text_encoder, vocabulary, templates, cache_dir, parts, competitors
+        )
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
         """As in ``FasterRCNN``; raises for training boxes of novel classes."""

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from fgclip2_det.compat import det_inferencer
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.models.competing_texts import CompetingTexts
 from fgclip2_det.models.detectors.text_prompts import (
     let_texts_through,
     names_of_samples,
 )
 from fgclip2_det.models.encoders import build_encoder, pretrained_folder
 from fgclip2_det.vocabulary import Vocabulary, fingerprint
+from fgclip2_det.vocabulary.competitors import Competitors
 
 
 def as_vocabulary(
@@ -57,7 +59,8 @@ def text_source(
     return tower
 
 
-def _leaves_split_open(names: Vocabulary | Sequence[str] | str) -> bool:
+def leaves_split_open(names: Vocabulary | Sequence[str] | str) -> bool:
+    """Whether names are a user's; the classes of a data set come with a split."""
     return not isinstance(names, Vocabulary) or names.is_base is None
 
 
@@ -91,10 +94,12 @@ class OpenVocabMixin:
         templates: str | Sequence[str],
         cache_dir: str | None,
         parts: Mapping[str, Sequence[str]] | None = None,
+        competitors: dict | bool = True,
     ) -> None:
         """Initialise the vocabulary, at the end of a detector's ``__init__``."""
         self.text_encoder, self.parts = text_encoder, parts
         self.templates, self.cache_dir = templates, cache_dir
+        self.competitors = CompetingTexts.build(competitors)
         self.vocabulary: Vocabulary | None = None
         # what was set, as it was given, and the encoder; in a tuple: no submodule
         self._given: tuple = (None, None)
@@ -120,7 +125,9 @@ class OpenVocabMixin:
         Args:
             names: a vocabulary, a list of names, or 'black cat. 白色杯子'. Without a
                 split, names the detector was trained on are base, others novel;
-                without templates or parts, the detector's own hold.
+                without templates or parts, the detector's own hold. Names without a
+                split are a user's and compete with those of the training as well, see
+                ``competitors``; with one they are the classes of a data set.
             encoder: text tower to use, for this vocabulary alone; the detector's own,
                 loaded only if the names are new, when None.
 
@@ -145,6 +152,10 @@ class OpenVocabMixin:
             self.classifier.set_embeds(embeds, vocabulary.is_base, source)
             self.classifier.digest.copy_(digest)
         self.classifier.loaded = False
+        is_open = leaves_split_open(names)
+        self.classifier.set_competitors(
+            self._compete(vocabulary, encoder) if is_open else None
+        )
         if hasattr(self.roi_head, 'fusion'):
             self.roi_head.fusion.set_names(
                 self.classifier.class_embeds(), self.classifier.is_base
@@ -155,6 +166,21 @@ class OpenVocabMixin:
         self._before_texts = None
         self._update_dataset_meta(vocabulary)
         return vocabulary
+
+    def _compete(
+        self, vocabulary: Vocabulary, encoder: FGCLIP2 | None
+    ) -> Competitors | None:
+        """What names of a user compete with; None: with each other alone."""
+        if self.competitors is None:
+            return None
+        return self.competitors(
+            vocabulary,
+            self.classifier.class_embeds(),
+            self.trained_classes,
+            lambda texts: texts.embed(encoder or self._text_source(), self.cache_dir),
+            None if encoder is None else fingerprint(encoder),
+            self.parts,
+        )
 
     def _update_dataset_meta(self, vocabulary: Vocabulary) -> None:
         """Update in place: MMDetection's visualizer holds the same dictionary."""
@@ -241,7 +267,11 @@ class OpenVocabMixin:
             (self.trained_classes, None),
         ):
             if names and len(names) == count:
-                self.set_vocabulary(Vocabulary(names, base_classes=base, check=False))
+                given = Vocabulary(names, base_classes=base, check=False)
+                # resolved: the classes of a data set, not names of a user
+                self.set_vocabulary(
+                    given.resolved(self.templates, self.trained_classes)
+                )
                 return
 
     def _take_texts(self, names: list[str] | None) -> None:
@@ -260,7 +290,7 @@ class OpenVocabMixin:
         """Raises ``ValueError`` for a training box of a novel class or beyond the
         vocabulary, or if there is no vocabulary."""
         self.check_vocabulary()
-        if not self.trained_classes and _leaves_split_open(self._given[0]):
+        if not self.trained_classes and leaves_split_open(self._given[0]):
             assert self.vocabulary is not None
             self.trained_classes = self.vocabulary.names  # from now on
             self.set_vocabulary(*self._given)

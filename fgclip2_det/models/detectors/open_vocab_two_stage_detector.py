@@ -26,6 +26,9 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         cache_dir: folder for text embeddings on disk; None keeps no cache.
         parts: texts that names are composed of, as in ``Vocabulary``; of names that
             are set later, too, where they are among them.
+        competitors: what the names of a user compete with, unreported: options of
+            :class:`fgclip2_det.vocabulary.competitors.CompetitorOptions`, or True for
+            its defaults. False: each other alone, as the classes of a data set do.
         kwargs: of ``TwoStageDetector``.
 
     Example:
@@ -44,6 +47,7 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         templates: str | Sequence[str] = 'raw',
         cache_dir: str | None = None,
         parts: Mapping[str, Sequence[str]] | None = None,
+        competitors: dict | bool = True,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +60,7 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
                 f'{self.backbone.num_layers}'
             )
         self.init_vocabulary(
-            self.backbone.encoder, vocabulary, templates, cache_dir, parts
+            self.backbone.encoder, vocabulary, templates, cache_dir, parts, competitors
         )
 
     def extract_feat(self, batch_inputs: Tensor) -> FeaturePyramid:

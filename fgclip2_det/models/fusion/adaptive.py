@@ -88,7 +88,7 @@ class OpenVocabConfidenceFusion(OpenVocabGeometricFusion):
         self.gamma = gamma
 
     def combine(
-        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+        self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
         weights = weights * (1 - det).clamp(min=0) ** self.gamma
-        return super().combine(det, cosines, weights, is_base)
+        return super().combine(det, sim, weights, is_base)

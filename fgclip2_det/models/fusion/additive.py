@@ -34,9 +34,9 @@ class OpenVocabArithmeticFusion(ScoreFusion):
         super().__init__(alpha, beta, temperature)
 
     def combine(
-        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+        self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
-        return (1 - weights) * det + weights * self.similarity(cosines)
+        return (1 - weights) * det + weights * sim
 
 
 @MODELS.register_module()
@@ -61,10 +61,18 @@ class OpenVocabLogitFusion(ScoreFusion):
         super().__init__(alpha, beta, temperature)
         self.bias = check_finite('bias', bias)
 
-    def combine(
-        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    def similarity(
+        self,
+        cosines: Tensor,
+        competitors: Tensor | None = None,
+        apart: Tensor | None = None,
     ) -> Tensor:
-        sim = cosines / self.temperature + self.bias
+        """Logits of the names; competitors change nothing."""
+        return cosines / self.temperature + self.bias
+
+    def combine(
+        self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
         return ((1 - weights) * det.logit(eps=1e-6) + weights * sim).sigmoid()
 
 
@@ -110,6 +118,8 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
         det_scores: Tensor,
         cosines: Tensor,
         is_base: Tensor | None = None,
+        competitors: Tensor | None = None,
+        apart: Tensor | None = None,
         image_cosines: Tensor | None = None,
     ) -> Tensor:
         """As in :class:`ScoreFusion`; ``image_cosines`` (C,) of the whole image with
@@ -126,8 +136,16 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
         image = (image_cosines.float() / self.temperature).sigmoid()
         return scores + self.image_weight * image
 
-    def combine(
-        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+    def similarity(
+        self,
+        cosines: Tensor,
+        competitors: Tensor | None = None,
+        apart: Tensor | None = None,
     ) -> Tensor:
-        sim = (cosines / self.temperature).sigmoid()
+        """Probability of each name on its own; competitors change nothing."""
+        return (cosines / self.temperature).sigmoid()
+
+    def combine(
+        self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
+    ) -> Tensor:
         return self.det_weight * det + weights * sim

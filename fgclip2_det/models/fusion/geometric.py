@@ -40,9 +40,9 @@ class OpenVocabGeometricFusion(ScoreFusion):
         super().__init__(alpha, beta, temperature)
 
     def combine(
-        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+        self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
-        return det ** (1 - weights) * self.similarity(cosines) ** weights
+        return det ** (1 - weights) * sim**weights
 
 
 @MODELS.register_module()
@@ -98,9 +98,9 @@ class OpenVocabFVLMFusion(OpenVocabGeometricFusion):
         super().__init__(alpha, beta, temperature)
 
     def combine(
-        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+        self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
-        fused = super().combine(det, cosines, weights, is_base)
+        fused = super().combine(det, sim, weights, is_base)
         background = (1 - det.sum(-1, keepdim=True)).clamp(min=0)
         total = fused.sum(-1, keepdim=True) + background
         return fused / total.clamp(min=torch.finfo(total.dtype).tiny)
@@ -131,9 +131,9 @@ class OpenVocabLaMIFusion(OpenVocabGeometricFusion):
         self.novel_scale = check_positive('novel_scale', novel_scale)
 
     def combine(
-        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+        self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
-        fused = super().combine(det, cosines, weights, is_base)
+        fused = super().combine(det, sim, weights, is_base)
         if self.novel_scale == 1:
             return fused
         if is_base is None:

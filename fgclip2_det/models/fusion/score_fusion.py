@@ -10,12 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgclip2_det.models.open_softmax import open_softmax
+
 
 class ScoreFusion(nn.Module):
     """Detector scores d and region-text cosines -> fused scores, box by class.
 
     A rule is a subclass with ``combine``. The similarity is w = softmax(cos /
-    temperature) over all C names, so it shrinks as the vocabulary grows.
+    temperature) over the C names and their competitors, so it shrinks as the vocabulary
+    grows, and without competitors it is 1 for a single name.
 
     Args:
         alpha: weight of w, in [0, 1]: on base classes, or on all where ``beta`` is
@@ -62,7 +65,12 @@ class ScoreFusion(nn.Module):
         """
 
     def forward(
-        self, det_scores: Tensor, cosines: Tensor, is_base: Tensor | None = None
+        self,
+        det_scores: Tensor,
+        cosines: Tensor,
+        is_base: Tensor | None = None,
+        competitors: Tensor | None = None,
+        apart: Tensor | None = None,
     ) -> Tensor:
         """Fused scores.
 
@@ -71,6 +79,9 @@ class ScoreFusion(nn.Module):
                 has one score a box.
             cosines: (n, C) of region embeddings with the vocabulary.
             is_base: (C,) bool; needed if there is a ``beta``.
+            competitors: (n, S) cosines of the regions with texts that share the
+                similarity's softmax, see :mod:`fgclip2_det.vocabulary.competitors`.
+            apart: (C, C) bool, pairs of names that do not compete; None: all do.
 
         Returns:
             (n, C), float32.
@@ -85,19 +96,25 @@ class ScoreFusion(nn.Module):
                 f'({n}, 1), got {tuple(det_scores.shape)}'
             )
         weights = self.weights(num_classes, is_base).to(cosines.device)
-        return self.combine(
-            det_scores.float().expand(n, num_classes), cosines.float(), weights, is_base
-        )
+        sim = self.similarity(cosines.float(), competitors, apart)
+        det = det_scores.float().expand(n, num_classes)
+        return self.combine(det, sim, weights, is_base)
 
     def combine(
-        self, det: Tensor, cosines: Tensor, weights: Tensor, is_base: Tensor | None
+        self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
         """The rule: (n, C), (n, C), (C,), (C,) -> (n, C)."""
         raise NotImplementedError
 
-    def similarity(self, cosines: Tensor) -> Tensor:
-        """w: (n, C) cosines -> (n, C), rows of sum 1."""
-        return (cosines / self.temperature).softmax(-1)
+    def similarity(
+        self,
+        cosines: Tensor,
+        competitors: Tensor | None = None,
+        apart: Tensor | None = None,
+    ) -> Tensor:
+        """w: (n, C) cosines -> (n, C); see ``forward`` for the others."""
+        others = None if competitors is None else competitors / self.temperature
+        return open_softmax(cosines / self.temperature, others, apart)
 
     def weights(self, num_classes: int, is_base: Tensor | None) -> Tensor:
         """Weight of the similarity for each class, (C,)."""

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from fgclip2_det.models.open_softmax import open_softmax
+
 
 @MODELS.register_module()
 class OpenVocabCrossEntropyLoss(nn.Module):
@@ -72,12 +74,21 @@ class OpenVocabCrossEntropyLoss(nn.Module):
         """(K, C) logits and targets 0 or 1 -> (K, C), for ``use_sigmoid``."""
         return F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
 
-    def scores(self, logits: Tensor) -> Tensor:
-        """(K, C + 1) logits -> (K, C) probabilities of the names, fp32."""
-        logits = logits.float()
+    def scores(self, logits: Tensor, apart: Tensor | None = None) -> Tensor:
+        """Probabilities of the names.
+
+        Args:
+            logits: (K, C + 1), the background last.
+            apart: (C, C) bool, pairs of names that do not compete in the softmax, see
+                :func:`.open_softmax`; None: all do.
+
+        Returns:
+            (K, C) float32.
+        """
+        names, background = logits.float().split([logits.shape[1] - 1, 1], 1)
         if self.use_sigmoid:
-            return logits[:, :-1].sigmoid()
-        return logits.softmax(-1)[:, :-1]
+            return names.sigmoid()
+        return open_softmax(names, background, apart)
 
 
 @MODELS.register_module()

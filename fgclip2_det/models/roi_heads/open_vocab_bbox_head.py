@@ -134,7 +134,8 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         rescale: bool = False,
         rcnn_test_cfg: ConfigDict | None = None,
     ) -> InstanceData:
-        """As in ``BBoxHead``; NMS is exact for large vocabularies, too."""
+        """As in ``BBoxHead``; names that are held apart do not compete, and NMS is
+        exact for large vocabularies, too."""
         without_nms = rcnn_test_cfg if not len(roi) else None
         results = super()._predict_by_feat_single(
             roi, cls_score, bbox_pred, img_meta, rescale, without_nms
@@ -142,7 +143,8 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         if rcnn_test_cfg is None or not len(roi):
             return results
         options = rcnn_test_cfg.score_thr, rcnn_test_cfg.nms, rcnn_test_cfg.max_per_img
-        dets, labels = class_nms(results.bboxes, results.scores[:, :-1], *options)
+        scores = self.loss_cls.scores(cls_score, self.fc_cls.apart)
+        dets, labels = class_nms(results.bboxes, scores, *options)
         return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
 
     def _counting(self, rois: Tensor, labels: Tensor) -> Tensor:

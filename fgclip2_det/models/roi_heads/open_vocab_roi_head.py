@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2.roi import separable_roi_align
 from fgclip2_det.models.roi_heads.class_nms import class_nms
+from fgclip2_det.models.score_calibration import ScoreCalibration
 
 
 class FeaturePyramid(tuple):
@@ -47,6 +48,8 @@ class OpenVocabRoIHead(StandardRoIHead):
         region_loss_weight: weight of a cross entropy on the encoder's own
             region scores at positive boxes. A trained encoder needs it, or its
             dense map drifts; a frozen one takes 0.
+        calibration: options of :class:`.ScoreCalibration`, for names that a user asks
+            for; None: scores as they are.
         kwargs: of ``StandardRoIHead``.
     """
 
@@ -57,25 +60,31 @@ class OpenVocabRoIHead(StandardRoIHead):
         *args,
         fusion: dict | None = None,
         region_loss_weight: float = 0.0,
+        calibration: dict | None = None,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.fusion = MODELS.build(fusion or dict(type='OpenVocabFViTFusion'))
         self.region_loss_weight = region_loss_weight
+        self.calibration = ScoreCalibration(**(calibration or {}))
 
-    def region_cosines(self, dense: Tensor, bboxes: Tensor) -> Tensor:
+    def region_cosines(
+        self, dense: Tensor, bboxes: Tensor, texts: Tensor | None = None
+    ) -> Tensor:
         """Cosines (n, C) of one image's regions with the names, in fp32.
 
         Args:
             dense: (D, h, w).
             bboxes: (n, 4) xyxy in the resized image's pixels.
+            texts: (T, D), L2-normalised, instead of the names' embeddings.
         """
         cells = bboxes.float() / self.patch_size
         dense = dense.permute(1, 2, 0).float()
         embeds = separable_roi_align(dense, cells)[:, 0, 0]
-        names = self.bbox_head.fc_cls.class_embeds().float()
+        if texts is None:
+            texts = self.bbox_head.fc_cls.class_embeds()
         with torch.autocast(dense.device.type, enabled=False):
-            return F.normalize(embeds, dim=-1) @ names.T
+            return F.normalize(embeds, dim=-1) @ texts.float().T
 
     def loss(
         self,
@@ -127,12 +136,20 @@ class OpenVocabRoIHead(StandardRoIHead):
         (meta,), (proposals,), dense = batch_img_metas, rpn_results_list, x.dense[0]
         rois = F.pad(proposals.bboxes, (1, 0))  # batch index 0 in front
         outputs = self._bbox_forward(x, rois)
-        det_scores = self.bbox_head.loss_cls.scores(outputs['cls_score'])
+        classifier = self.bbox_head.fc_cls
+        apart = classifier.apart
+        det_scores = self.bbox_head.loss_cls.scores(outputs['cls_score'], apart)
         bboxes = self.bbox_head.bbox_coder.decode(
             rois[:, 1:], outputs['bbox_pred'].float(), max_shape=meta['img_shape']
         )
-        cosines = self.region_cosines(dense, bboxes)
-        scores = self.fusion(det_scores, cosines, self.bbox_head.fc_cls.is_base)
+        names, competitors = classifier.class_embeds(), classifier.competitors
+        cosines, others = self.region_cosines(
+            dense, bboxes, torch.cat([names, competitors])
+        ).split([len(names), len(competitors)], 1)
+        is_base = classifier.is_base
+        scores = self.fusion(det_scores, cosines, is_base, others, apart)
+        if classifier.is_open:
+            scores = self.calibration(scores, is_base)
         if rescale:
             bboxes = bboxes / bboxes.new_tensor(meta['scale_factor']).repeat(2)
         dets, labels = class_nms(

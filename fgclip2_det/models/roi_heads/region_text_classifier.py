@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.models.encoders import released_logits
+from fgclip2_det.vocabulary.competitors import Competitors
 
 BUFFERS = ('text_embeds', 'is_base', 'digest', 'trained_text')
 
@@ -85,6 +86,14 @@ class RegionTextClassifier(BaseModule):
         self.register_buffer(
             'extra_texts', torch.zeros(0, embed_dims), persistent=False
         )
+        # (S, D) and (C, C), set again with every vocabulary: see set_competitors
+        self.register_buffer(
+            'competitors', torch.zeros(0, embed_dims), persistent=False
+        )
+        self.register_buffer(
+            'apart', torch.zeros(0, 0, dtype=torch.bool), persistent=False
+        )
+        self.is_open = False  # names of a user, not the classes of a data set
         self.loaded = False  # a checkpoint came after the vocabulary was set
 
     @property
@@ -124,6 +133,21 @@ class RegionTextClassifier(BaseModule):
         self.text_embeds = embeds.detach().to(device)
         self.is_base = is_base.to(device)
 
+    def set_competitors(self, competitors: Competitors | None) -> None:
+        """What the names compete with outside training, beside the background.
+
+        Args:
+            competitors: of names that a user asks for; None for the classes of a data
+                set, which compete with each other and with nothing else.
+        """
+        device = self.project.weight.device
+        self.is_open = competitors is not None
+        if competitors is None:
+            dims = self.text_embeds.shape[1]
+            competitors = Competitors.none(len(self.is_base), dims)
+        self.competitors = competitors.embeds.to(device)
+        self.apart = competitors.apart.to(device)
+
     def class_embeds(self) -> Tensor:
         """(C, D) text embeddings of the names, normalised."""
         return self.text_embeds[: len(self.is_base)]
@@ -136,9 +160,11 @@ class RegionTextClassifier(BaseModule):
 
         Returns:
             (K, C + 1) in fp32, the background last; in training (K, C + 1 + H), after
-            it those of the H ``extra_texts``.
+            it those of the H ``extra_texts``. Outside training the last logit is of
+            background and competitors, log(e^background + sum_s e^l_s): a softmax over
+            C + 1 columns gives each name what one over C + 1 + S would.
         """
-        extra = self.extra_texts if self.training else self.extra_texts[:0]
+        extra = self.extra_texts if self.training else self.competitors
         region_embeds = F.normalize(self.project(x).float(), dim=-1)
         with torch.autocast(x.device.type, enabled=False):
             embeds = [self.adapter(self.text_embeds.float())]
@@ -147,7 +173,11 @@ class RegionTextClassifier(BaseModule):
             if len(extra):
                 embeds.append(self.adapter(extra.float()))
             cosines = region_embeds @ torch.cat(embeds).T
-        return cosines * self.logit_scale.exp() + self.logit_bias
+        logits = cosines * self.logit_scale.exp() + self.logit_bias
+        if self.training or not len(extra):
+            return logits
+        names, others = logits.split([len(self.is_base), 1 + len(extra)], 1)
+        return torch.cat([names, others.logsumexp(1, keepdim=True)], 1)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         for name in BUFFERS:  # the checkpoint's vocabulary replaces ours

@@ -1,0 +1,78 @@
+"""Competitors of a detector's names, their candidates embedded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+from torch import Tensor
+
+from fgclip2_det.vocabulary import Vocabulary, parts_of
+from fgclip2_det.vocabulary.competitors import (
+    CompetitorOptions,
+    Competitors,
+    combine_names,
+    select_competitors,
+)
+
+
+class CompetingTexts:
+    """Finds competitors whenever the names change.
+
+    Args:
+        options: of :class:`.CompetitorOptions`.
+    """
+
+    def __init__(self, options: Mapping) -> None:
+        self.options = CompetitorOptions(**options)
+        self._key: Hashable = None
+        self._embeds: Tensor | None = None
+
+    @classmethod
+    def build(cls, options: Mapping | bool) -> CompetingTexts | None:
+        """From a config: options, True for the defaults, or False for none."""
+        if isinstance(options, bool):
+            return cls({}) if options else None
+        return cls(options)
+
+    def __call__(
+        self,
+        vocabulary: Vocabulary,
+        embeds: Tensor,
+        trained: Sequence[str],
+        embed: Callable[[Vocabulary], Tensor],
+        source: Hashable,
+        parts: Mapping[str, Sequence[str]] | None = None,
+    ) -> Competitors:
+        """Competitors of a vocabulary.
+
+        Args:
+            vocabulary: C names.
+            embeds: (C, D) of them.
+            trained: names that the detector was trained on.
+            embed: embeds a vocabulary; called when the candidates change.
+            source: tells one encoder from another.
+            parts: of names, as in ``Vocabulary``.
+        """
+        names = self.options.candidates(trained)
+        candidates = embeds[:0]
+        if names:
+            key = source, tuple(names), tuple(vocabulary.templates)
+            if key != self._key or self._embeds is None:
+                texts = Vocabulary(
+                    names,
+                    vocabulary.templates,
+                    base_classes=[],
+                    check=False,
+                    parts=parts_of(names, parts),
+                )
+                self._key, self._embeds = key, embed(texts)
+            candidates = self._embeds
+        known = [*trained, *combine_names(trained)]
+        return select_competitors(
+            vocabulary.aliases,
+            embeds,
+            names,
+            candidates,
+            known,
+            self.options.same_meaning,
+        )

@@ -1,0 +1,229 @@
+"""Competitors: texts that share the softmax with the names asked for, unreported.
+
+A softmax over the names that happen to be given makes few names a forced choice, and
+one name a certainty. With the names of the training, and what their words combine to,
+as further entries, a box that is none of the names asked for has somewhere to go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.vocabulary.name_lists import load_list
+
+SAME_MEANING = 0.95  # cosine of texts that mean the same: TIC's, equation 1
+_WORD = re.compile(r'[\u3400-\u9fff]|[^\s\u3400-\u9fff]+')
+MIN_FILLED = 1 / 3  # of a grid of words: OVShapes' base names fill 0.6, LVIS' 0.02
+
+
+@dataclass(frozen=True)
+class Competitors:
+    """What the names of one vocabulary compete with.
+
+    Attributes:
+        names: S texts.
+        embeds: (S, D) float32, L2-normalised.
+        apart: (C, C) bool, symmetric, False on the diagonal: pairs of the vocabulary's
+            own names that can both be right for a box, and so do not compete.
+    """
+
+    names: tuple[str, ...]
+    embeds: Tensor
+    apart: Tensor
+
+    @classmethod
+    def none(cls, num_classes: int, embed_dims: int) -> Competitors:
+        """Every name competes with every other one, and with nothing else."""
+        apart = torch.zeros(num_classes, num_classes, dtype=torch.bool)
+        return cls((), torch.zeros(0, embed_dims), apart)
+
+
+@dataclass(frozen=True)
+class CompetitorOptions:
+    """Where competitors come from.
+
+    Args:
+        trained: take the names that the detector was trained on.
+        combine: with :func:`combine_names` of them.
+        lists: built-in lists, such as 'coco' and 'objects365'; see
+            :mod:`.name_lists`. An encoder that never saw their words gives them
+            embeddings that mean nothing: leave them out there.
+        names: further texts, in any language.
+        same_meaning: cosine of two texts above which they mean the same.
+
+    Raises:
+        ValueError: an unknown list, names that are no list of texts, or a cosine
+            outside (0, 1].
+    """
+
+    trained: bool = True
+    combine: bool = True
+    lists: Sequence[str] = ()
+    names: Sequence[str] = ()
+    same_meaning: float = SAME_MEANING
+
+    def __post_init__(self) -> None:
+        for option in ('lists', 'names'):
+            value = getattr(self, option)
+            texts = not isinstance(value, str) and isinstance(value, Sequence)
+            if not texts or not all(isinstance(v, str) and v.strip() for v in value):
+                raise ValueError(
+                    f'{option} of competitors must be a list of texts, got {value!r}'
+                )
+        for name in self.lists:
+            load_list(name)
+        if not 0 < self.same_meaning <= 1:
+            raise ValueError(
+                'same_meaning of competitors must lie in (0, 1], got '
+                f'{self.same_meaning}'
+            )
+
+    def candidates(self, trained: Sequence[str]) -> list[str]:
+        """All texts, whatever is asked for; equal ones once.
+
+        Args:
+            trained: names that the detector was trained on.
+        """
+        texts = list(trained) if self.trained else []
+        if self.combine:
+            texts += combine_names(texts)
+        for name in self.lists:
+            texts += load_list(name).names
+        texts += self.names
+        return list({normalize_name(text): text for text in reversed(texts)}.values())[
+            ::-1
+        ]
+
+
+def combine_names(names: Sequence[str]) -> list[str]:
+    """New names of two words, where the given ones are attribute and noun.
+
+    First and second words that occur in several names span a grid. If at least a third
+    of it is given, as with colours and shapes or colours and pieces, the rest of it is
+    returned; names such as 'fire hydrant' and 'stop sign' combine to nothing.
+
+    Example:
+        >>> combine_names(['red star', 'red ring', 'blue star', 'fire hydrant'])
+        []
+        >>> combine_names(['red star', 'red ring', 'blue star', 'green ring',
+        ...                'green star'])
+        ['blue ring']
+    """
+    pairs = {
+        split_words(name) for name in names if len(normalize_name(name).split()) == 2
+    }
+    pairs = {pair for pair in pairs if len(pair) == 2}
+    firsts = {first for first, n in Counter(a for a, _ in pairs).items() if n > 1}
+    seconds = {second for second, n in Counter(b for _, b in pairs).items() if n > 1}
+    grid = set(product(firsts, seconds))
+    if len(grid & pairs) < MIN_FILLED * len(grid):
+        return []
+    return [' '.join(pair) for pair in sorted(grid - pairs)]
+
+
+def split_words(name: str) -> tuple[str, ...]:
+    """Words of a normalised name; each Chinese character is one."""
+    return tuple(_WORD.findall(normalize_name(name)))
+
+
+def select_competitors(
+    aliases: Sequence[Sequence[str]],
+    embeds: Tensor,
+    candidates: Sequence[str],
+    candidate_embeds: Tensor,
+    trained: Sequence[str] = (),
+    same_meaning: float = SAME_MEANING,
+) -> Competitors:
+    """Competitors of a vocabulary: candidates that are wrong wherever a name is right.
+
+    A candidate is left out if it equals a name, means the same (cosine above
+    ``same_meaning``), is a kind of it ('wine bottle' of 'bottle', 红色圆形 of 圆形: it
+    ends with the name), or is part of it ('red circle' of 'striped red circle' or of a
+    sentence). The same relations hold names of the vocabulary apart. Two names of the
+    training exclude each other, as they did there: 'hot dog' competes with 'dog'.
+
+    Args:
+        aliases: C lists of texts.
+        embeds: (C, D) of the vocabulary, L2-normalised.
+        candidates: K texts, different up to case and blanks.
+        candidate_embeds: (K, D), L2-normalised.
+        trained: names of the training, and what they combine to.
+        same_meaning: see above.
+    """
+    known = {normalize_name(name) for name in trained}
+    candidate_embeds = candidate_embeds.to(embeds)
+    related = _text_relations(aliases, candidates)
+    keys = [normalize_name(name) for name in candidates]
+    was_trained = torch.tensor([key in known for key in keys], dtype=torch.bool)
+    own = torch.tensor(
+        [any(normalize_name(a) in known for a in group) for group in aliases],
+        dtype=torch.bool,
+    )
+    means_same = (embeds @ candidate_embeds.T > same_meaning).cpu()
+    declared = own[:, None] & was_trained
+    taken = {normalize_name(alias) for group in aliases for alias in group}
+    equal = torch.tensor([key in taken for key in keys], dtype=torch.bool)
+    out = equal | ((related | means_same) & ~declared).any(0)
+    kept = (~out).nonzero()[:, 0].tolist()
+    apart = _relations_of_names(aliases) | (embeds @ embeds.T > same_meaning).cpu()
+    apart &= ~(own[:, None] & own)
+    apart.fill_diagonal_(False)
+    return Competitors(
+        tuple(candidates[i] for i in kept), candidate_embeds[kept], apart
+    )
+
+
+def _text_relations(
+    aliases: Sequence[Sequence[str]], candidates: Sequence[str]
+) -> Tensor:
+    """(C, K) bool: the candidate ends with an alias, or stands within one."""
+    related = torch.zeros(len(aliases), len(candidates), dtype=torch.bool)
+    rows = _index(split_words(a) for a in _flat(aliases))
+    owner = [i for i, group in enumerate(aliases) for _ in group]
+    columns = _index(split_words(name) for name in candidates)
+    for words, places in columns.items():
+        for start in range(len(words)):  # endings
+            for row in rows.get(words[start:], ()):
+                related[owner[row], places] = True
+    for words, places in rows.items():
+        for span in _spans(words):
+            for column in columns.get(span, ()):
+                related[[owner[row] for row in places], column] = True
+    return related
+
+
+def _relations_of_names(aliases: Sequence[Sequence[str]]) -> Tensor:
+    """(C, C) bool, symmetric: of :func:`_text_relations` among the names."""
+    flat = _flat(aliases)
+    owner = torch.tensor([i for i, group in enumerate(aliases) for _ in group])
+    to_alias = _text_relations(aliases, flat)
+    pairs = torch.zeros(len(aliases), len(aliases), dtype=torch.bool)
+    first, second = to_alias.nonzero(as_tuple=True)
+    pairs[first, owner[second]] = True
+    return pairs | pairs.T
+
+
+def _flat(aliases: Sequence[Sequence[str]]) -> list[str]:
+    return [alias for group in aliases for alias in group]
+
+
+def _index(entries: Iterator[tuple[str, ...]]) -> Mapping[tuple[str, ...], list[int]]:
+    places: dict[tuple[str, ...], list[int]] = {}
+    for place, words in enumerate(entries):
+        places.setdefault(words, []).append(place)
+    return places
+
+
+def _spans(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """All runs of words, the whole included."""
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            yield words[start:end]
