@@ -98,9 +98,10 @@ class CompetitorOptions:
         for name in self.lists:
             texts += load_list(name).names
         texts += self.names
-        return list({normalize_name(text): text for text in reversed(texts)}.values())[
-            ::-1
-        ]
+        once: dict[str, str] = {}
+        for text in texts:
+            once.setdefault(normalize_name(text), text)
+        return list(once.values())
 
 
 def combine_names(names: Sequence[str]) -> list[str]:
@@ -113,9 +114,9 @@ def combine_names(names: Sequence[str]) -> list[str]:
     Example:
         >>> combine_names(['red star', 'red ring', 'blue star', 'fire hydrant'])
         []
-        >>> combine_names(['red star', 'red ring', 'blue star', 'green ring',
-        ...                'green star'])
-        ['blue ring']
+        >>> combine_names(['red star', 'red ring', 'red cube', 'blue star', 'blue cube',
+        ...                'green ring', 'green star'])
+        ['blue ring', 'green cube']
     """
     pairs = {
         split_words(name) for name in names if len(normalize_name(name).split()) == 2

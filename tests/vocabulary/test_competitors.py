@@ -1,0 +1,137 @@
+"""What names compete with: texts that are wrong wherever the name is right."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fgclip2_det.vocabulary import CompetitorOptions, select_competitors
+from fgclip2_det.vocabulary.competitors import combine_names, split_words
+from fgclip2_det.vocabulary.name_lists import load_list
+
+
+def spread(count: int, dims: int = 64) -> torch.Tensor:
+    """Embeddings of texts that all mean something else."""
+    return F.normalize(
+        torch.randn(count, dims, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+
+
+def select(names, candidates, trained=(), embeds=None):
+    aliases = [[name] if isinstance(name, str) else name for name in names]
+    embeds = spread(len(names) + len(candidates)) if embeds is None else embeds
+    own, others = embeds[: len(names)], embeds[len(names) :]
+    return select_competitors(aliases, own, candidates, others, trained)
+
+
+@pytest.mark.parametrize(
+    'names, combined',
+    [
+        (['red star', 'red ring', 'blue star'], []),  # neither blue nor ring recurs
+        (['red star', 'red ring', 'blue star', 'blue ring'], []),  # nothing is missing
+        (['red star', 'red ring', 'red cube', 'blue star', 'Blue_cube', 'green ring',
+          'green star'], ['blue ring', 'green cube']),
+        (['White_Rook', 'black rook', 'white king', 'black king', 'white queen',
+          'black bishop', 'dog'], []),
+        (['red star'] * 4, []),
+    ],
+)  # fmt: skip
+def test_words_that_recur_combine(names: list[str], combined: list[str]):
+    assert combine_names(names) == combined
+
+
+def test_a_colour_and_shape_grid_is_completed():
+    colours, shapes = ('red', 'green', 'blue', 'black'), ('star', 'ring', 'cube')
+    grid = [f'{colour} {shape}' for colour in colours for shape in shapes]
+    given = [name for i, name in enumerate(grid) if i % 4 != 1]
+    assert sorted(given + combine_names(given)) == sorted(grid)
+
+
+@pytest.mark.parametrize('name', ['coco', 'lvis', 'objects365', 'openimages'])
+def test_everyday_names_do_not_combine(name: str):
+    assert combine_names(load_list(name).names) == []
+
+
+def test_words_of_both_languages():
+    assert split_words('Red_circle  x') == ('red', 'circle', 'x')
+    assert split_words('红色 U型管') == ('红', '色', 'u', '型', '管')
+
+
+@pytest.mark.parametrize(
+    'name, candidate, competes',
+    [
+        ('bottle', 'wine bottle', False),  # a kind of it
+        ('bottle', 'bottle opener', True),  # something else
+        ('wine bottle', 'bottle', False),  # what it is
+        ('wine bottle', 'beer bottle', True),
+        ('striped red circle', 'red circle', False),
+        ('a dog that eats a hot dog', 'hot dog', False),
+        ('a dog that eats a hot dog', 'cat', True),
+        ('cat', 'caterpillar', True),  # no word of it
+        ('圆形', '红色圆形', False),
+        ('圆形', '圆形红', True),
+        ('红色圆形', '蓝色圆形', True),
+        ('Traffic_Light', 'traffic light', False),  # equal
+    ],
+)
+def test_kinds_and_parts_do_not_compete(name: str, candidate: str, competes: bool):
+    chosen = select([name], [candidate])
+    assert chosen.names == ((candidate,) if competes else ())
+    assert chosen.embeds.shape == (len(chosen.names), 64)
+
+
+def test_a_candidate_related_to_any_alias_is_left_out():
+    assert select([['sofa', 'couch']], ['leather couch', 'chair']).names == ('chair',)
+
+
+def test_names_of_the_training_exclude_each_other():
+    trained = ['dog', 'hot dog', 'cat']
+    assert select(['dog'], trained, trained).names == ('hot dog', 'cat')
+    assert select(['dog'], trained).names == ('cat',)
+
+
+def test_texts_that_mean_the_same_do_not_compete():
+    """The threshold is that of TIC, 0.95, on either side."""
+    own = torch.tensor([[1.0, 0.0]])
+    angles = torch.tensor([0.96, 0.94]).acos()
+    others = torch.stack([angles.cos(), angles.sin()], 1)
+    names = ['couch', 'chair']
+    chosen = select(['sofa'], names, embeds=torch.cat([own, others]))
+    assert chosen.names == ('chair',)
+    torch.testing.assert_close(chosen.embeds, others[1:])
+    kept = select(['sofa'], names, ['sofa', *names], torch.cat([own, others]))
+    assert kept.names == ('couch', 'chair')  # told apart in training
+
+
+def test_names_asked_together():
+    """A name and a kind of it, and two words for one thing, are both right."""
+    embeds = spread(5)
+    embeds[3] = embeds[2]
+    names = ['circle', 'red circle', 'sofa', 'couch', 'dog']
+    apart = select(names, [], embeds=embeds).apart
+    expected = torch.zeros(5, 5, dtype=torch.bool)
+    expected[0, 1] = expected[1, 0] = expected[2, 3] = expected[3, 2] = True
+    assert torch.equal(apart, expected)
+    assert not select(names, [], trained=names, embeds=embeds).apart.any()
+
+
+def test_options_gather_texts_once():
+    options = CompetitorOptions(lists=['coco'], names=['狗', 'Fire_hydrant'])
+    names = options.candidates(['person', 'zebra finch'])
+    assert names[:2] == ['person', 'zebra finch'] and names[-1] == '狗'
+    assert len(names) == 80 + 2  # person and fire hydrant are in the list
+    assert 'Fire_hydrant' not in names and 'fire hydrant' in names
+    assert CompetitorOptions(trained=False).candidates(['person']) == []
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(lists=['coco80']), 'coco80'),
+        (dict(names='dog'), "must be a list of texts, got 'dog'"),
+        (dict(names=[' ']), 'must be a list of texts'),
+        (dict(same_meaning=0), r'same_meaning.*\(0, 1\], got 0'),
+    ],
+)
+def test_options_that_cannot_be_meant(options: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        CompetitorOptions(**options)
