@@ -157,7 +157,7 @@ class Scorer:
         own = regions.dense @ self.embed(names).T
         others = regions.dense @ self.competing(names, pool).T
         head = self.head(regions, names, pool, background)
-        return self.fusion(head, own, self.is_base(names), others)
+        return self.fusion(head, own, self.is_base(names), competitors=others)
 
     def is_base(self, names) -> Tensor:
         return torch.tensor([name in self.trained for name in names])

@@ -232,8 +232,9 @@ class PredictionRescorer:
     ) -> Tensor:
         """(n, C) scores of the rule, calibrated."""
         options = {} if whole is None else dict(image_cosines=whole)
-        apart = None if self.competitors is None else self.competitors.apart
-        fused = self.fusion(det, cosines, self.is_base, others, apart, **options)
+        if self.competitors is not None:
+            options |= dict(competitors=others, apart=self.competitors.apart.cpu())
+        fused = self.fusion(det, cosines, self.is_base, **options)
         if self.calibration is None:
             return fused
         is_base = self.is_base

@@ -70,6 +70,9 @@ def test_scores_are_a_softmax_over_the_names_in_force():
     with pytest.raises(ValueError, match='the detector has no vocabulary'):
         model.test_step(batch([]))
     for names in (VOCABULARY, ['dog', 'cat', '黑色三角形', 'ring']):
+        # as a data set's classes, which compete with each other and nothing else
+        if not isinstance(names, Vocabulary):
+            names = Vocabulary(names, base_classes=names, check=False)
         model.set_vocabulary(names)
         (sample,) = model.test_step(batch([]))
         found = sample.pred_instances

@@ -118,9 +118,10 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
         det_scores: Tensor,
         cosines: Tensor,
         is_base: Tensor | None = None,
+        image_cosines: Tensor | None = None,
+        *,
         competitors: Tensor | None = None,
         apart: Tensor | None = None,
-        image_cosines: Tensor | None = None,
     ) -> Tensor:
         """As in :class:`ScoreFusion`; ``image_cosines`` (C,) of the whole image with
         the names is needed unless its weight is 0."""

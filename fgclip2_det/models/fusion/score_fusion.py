@@ -69,6 +69,7 @@ class ScoreFusion(nn.Module):
         det_scores: Tensor,
         cosines: Tensor,
         is_base: Tensor | None = None,
+        *,
         competitors: Tensor | None = None,
         apart: Tensor | None = None,
     ) -> Tensor:

@@ -147,7 +147,9 @@ class OpenVocabRoIHead(StandardRoIHead):
             dense, bboxes, torch.cat([names, competitors])
         ).split([len(names), len(competitors)], 1)
         is_base = classifier.is_base
-        scores = self.fusion(det_scores, cosines, is_base, others, apart)
+        scores = self.fusion(
+            det_scores, cosines, is_base, competitors=others, apart=apart
+        )
         if classifier.is_open:
             scores = self.calibration(scores, is_base)
         if rescale:

@@ -1,0 +1,133 @@
+"""Scores of few names: absent names are not found, and other names change nothing."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
+
+from fgclip2_det import FGCLIP2, OpenVocabInferencer, Vocabulary
+from fgclip2_det.models.fusion import OpenVocabGeometricFusion
+from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassifier
+from fgclip2_det.vocabulary import Competitors, select_competitors
+
+
+@pytest.fixture(scope='module')
+def inferencer() -> OpenVocabInferencer:
+    return OpenVocabInferencer()
+
+
+@pytest.fixture(scope='module')
+def image() -> Image.Image:
+    """An orange circle (trained), a black circle (novel), a blue triangle (novel)."""
+    image = Image.new('RGB', (256, 256), 'gray')
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((20, 30, 90, 100), fill='orange')
+    draw.ellipse((150, 40, 220, 110), fill='black')
+    draw.polygon([(60, 230), (100, 160), (140, 230)], fill='blue')
+    return image
+
+
+def best(inferencer, image, texts) -> dict[str, float]:
+    """The highest score of each name, 0 where nothing has it."""
+    detections = inferencer(image, texts)[0]
+    scores = dict.fromkeys(detections.classes, 0.0)
+    for name, score in zip(detections.names, detections.scores.tolist(), strict=True):
+        scores[name] = max(scores[name], score)
+    return scores
+
+
+@pytest.mark.parametrize(
+    'name', ['orange circle', 'black circle', 'blue triangle', '橙色圆形', '黑色圆形']
+)
+def test_a_present_name_alone(inferencer, image, name: str):
+    assert best(inferencer, image, [name])[name] >= 0.5
+
+
+@pytest.mark.parametrize(
+    'name', ['red circle', 'blue star', 'white cross', '红色正方形', 'green ring',
+             'orange triangle', 'black star', 'blue circle']
+)  # fmt: skip
+def test_an_absent_name_alone_is_not_found(inferencer, image, name: str):
+    """Some share the colour or the shape of what is there."""
+    assert best(inferencer, image, [name])[name] < 0.3
+
+
+def test_unrelated_names_do_not_move_a_score(inferencer, image):
+    name = 'orange circle'
+    alone = best(inferencer, image, [name])[name]
+    others = ['green ring', '蓝色星形', 'purple arrow', 'white heart', 'a sentence']
+    for count in range(1, len(others) + 1):
+        several = best(inferencer, image, [name, *others[:count]])[name]
+        assert abs(several - alone) <= 0.05
+
+
+def test_a_name_and_its_translation_share_no_score(inferencer, image):
+    alone = {n: best(inferencer, image, [n])[n] for n in ('black circle', '黑色圆形')}
+    both = best(inferencer, image, list(alone))
+    assert both == pytest.approx(alone, abs=1e-4)
+
+
+def test_classes_of_a_data_set_compete_with_each_other_alone(inferencer, image):
+    """Their scores are those of the same detector without competitors."""
+    model = inferencer.model
+    names = ['orange circle', 'blue star']
+    declared = inferencer(image, Vocabulary(names, base_classes=names))[0]
+    assert not model.classifier.is_open and not len(model.classifier.competitors)
+    competitors, model.competitors = model.competitors, None
+    without = inferencer(image, names)[0]
+    model.competitors = competitors
+    assert len(declared) and torch.equal(declared.bboxes, without.bboxes)
+    assert torch.equal(declared.scores, without.scores)
+    assert best(inferencer, image, names) != best(inferencer, image, Vocabulary(
+        names, base_classes=names))  # fmt: skip
+
+
+def test_competitors_follow_the_names(inferencer):
+    model = inferencer.model
+    trained = len(model.trained_classes)
+    inferencer.set_vocabulary(['red square'])  # trained
+    assert len(model.classifier.competitors) == 79  # 48 trained, 32 combined, itself
+    inferencer.set_vocabulary(['red square', '红色圆形'])
+    assert len(model.classifier.competitors) == 78
+    inferencer.set_vocabulary(['a striped red square'])
+    assert len(model.classifier.competitors) == 79
+    assert trained == 48
+
+
+def test_the_background_logit_holds_the_competitors():
+    torch.manual_seed(0)
+    classifier = RegionTextClassifier(16, 8, logit_scale=2.0).eval()
+    texts = torch.nn.functional.normalize(torch.randn(9, 8), dim=1)
+    classifier.set_embeds(texts[:4], torch.ones(3, dtype=torch.bool), '')
+    x = torch.randn(5, 16)
+    before = classifier(x)
+    apart = torch.zeros(3, 3, dtype=torch.bool)
+    classifier.set_competitors(Competitors(tuple('abcde'), texts[4:], apart))
+    scores = classifier(x).softmax(1)[:, :3]
+    region = torch.nn.functional.normalize(classifier.project(x), dim=1)
+    expected = (region @ texts.T * classifier.logit_scale.exp()).softmax(1)[:, :3]
+    torch.testing.assert_close(scores, expected)
+    classifier.train()
+    assert torch.equal(classifier(x), before)  # training does not know of them
+
+
+def test_a_rescored_single_name_is_no_certainty(image):
+    encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+    names, texts = ['orange circle'], ['black circle', 'blue triangle', 'green star']
+    embeds, others = Vocabulary(names).embed(encoder), Vocabulary(texts).embed(encoder)
+    boxes = [[20, 30, 90, 100], [150, 40, 220, 110]]
+    fusion = OpenVocabGeometricFusion(alpha=1.0, temperature=0.05)
+    plain = PredictionRescorer(encoder, embeds, fusion)
+    assert plain(image, boxes, [0.5, 0.5], [0, 0]).scores.tolist() == [1, 1]
+    competitors = select_competitors([names], embeds, texts, others)
+    rescore = PredictionRescorer(encoder, embeds, fusion, competitors=competitors)
+    scores = rescore(image, boxes, [0.5, 0.5], [0, 0]).scores
+    batch = encoder.preprocess([image], 'auto')
+    regions = encoder.region_features(batch, [torch.tensor(boxes).float()], True)[0]
+    cosines = (regions @ torch.cat([embeds, others]).T).double().detach().numpy()
+    powers = np.exp(cosines / 0.05)
+    np.testing.assert_allclose(scores, powers[:, 0] / powers.sum(1), rtol=1e-4)
+    assert scores[0] > 0.9 and scores[1] < 0.1
