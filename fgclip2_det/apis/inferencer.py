@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ class OpenVocabInferencer:
     ) -> None:
         init_default_scope('mmdet')
         weights = EMBEDDED if weights is None else weights
-        checkpoint = read_checkpoint(Path(weights))
+        checkpoint = read_checkpoint(weights)
         meta = checkpoint.get('meta', {})
         self.config = _config(config, meta, weights)
         self.model = MODELS.build(self.config.model)
@@ -101,7 +102,9 @@ class OpenVocabInferencer:
         self.pipeline = _pipeline(self.config)
         self.model.keep_text_encoder = True
 
-    def set_vocabulary(self, texts: Vocabulary | Sequence[str] | str) -> Vocabulary:
+    def set_vocabulary(
+        self, texts: Vocabulary | Sequence[str | Sequence[str]] | str
+    ) -> Vocabulary:
         """Names to look for from now on; see the detector's method."""
         return self.model.set_vocabulary(texts)
 
@@ -109,7 +112,7 @@ class OpenVocabInferencer:
     def __call__(
         self,
         images: ImageLike | Sequence[ImageLike],
-        texts: Vocabulary | Sequence[str] | str | None = None,
+        texts: Vocabulary | Sequence[str | Sequence[str]] | str | None = None,
         score_thr: float = 0.0,
         channel_order: str = 'bgr',
     ) -> list[Detections]:
@@ -140,10 +143,11 @@ class OpenVocabInferencer:
         elif self.model.vocabulary is None:
             names, base = self.trained_vocabulary, self.trained_split
             self.set_vocabulary(Vocabulary(names, base_classes=base))
-        images = images if isinstance(images, list | tuple) else [images]
+        several = isinstance(images, list | tuple)
+        batch = list(images) if several else [cast(ImageLike, images)]
         if channel_order == 'bgr':
-            images = [_to_rgb(image) for image in images]
-        return [self._detect(image, score_thr) for image in images]
+            batch = [_to_rgb(image) for image in batch]
+        return [self._detect(image, score_thr) for image in batch]
 
     def _detect(self, image: ImageLike, score_thr: float) -> Detections:
         bgr = np.asarray(load_image(image))[..., ::-1]
@@ -159,8 +163,9 @@ class OpenVocabInferencer:
 
 def _to_rgb(image: ImageLike) -> ImageLike:
     """Channels of a BGR array turned round; anything else as it is."""
-    is_colour = isinstance(image, np.ndarray) and image.ndim == 3
-    return image[..., ::-1] if is_colour else image
+    if isinstance(image, np.ndarray) and image.ndim == 3:
+        return image[..., ::-1]
+    return image
 
 
 def _config(config, meta: Mapping, weights) -> Config:

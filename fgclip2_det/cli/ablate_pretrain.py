@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.cli.parsing import ROOT, TOOLS, KeyValue
 
@@ -171,7 +172,7 @@ def commands(
     if changes is None:
         return plan
     for config, cfg in zip(args.configs, args.loaded, strict=True):
-        options = {'model.encoder.pretrained': str(model)}
+        options: dict[str, Any] = {'model.encoder.pretrained': str(model)}
         options |= {f'model.losses.{name}': value for name, value in changes.items()}
         if 'seed' in (cfg.train_dataloader.get('sampler') or {}):
             options['train_dataloader.sampler.seed'] = seed  # order and random choices

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.cli.errors import is_input_error, log_traceback, sentence_of
 
@@ -21,7 +22,13 @@ TOOLS = ROOT / 'tools'
 class KeyValue(argparse.Action):
     """``key=value`` words: Python literals first, then MMEngine's shorthand."""
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         from fgclip2_det.engine.options import parse_options
 
         try:

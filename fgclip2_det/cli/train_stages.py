@@ -89,6 +89,7 @@ def main(args: argparse.Namespace) -> None:
             write_record(work_dir / RECORD, settings)
             _train(config, command)
         model = work_dir / 'model'
+    model = folders[-1] / 'model'
     if args.out is not None:
         export_encoder(FGCLIP2.from_pretrained(model), args.out, args.dtype)
     curves = draw_curves(folders, args.work_dir / 'curves.png')

@@ -35,7 +35,7 @@ def label_order_of(order: LabelOrder) -> str | Sequence[str] | Callable | None:
         return partial(label_names_of_config, order)
     if isinstance(order, str | os.PathLike) and Path(order).is_file():
         return [aliases[0] for aliases in read_names_file(order)]
-    return order
+    return os.fspath(order) if isinstance(order, os.PathLike) else order
 
 
 def label_names_of_config(
@@ -62,7 +62,7 @@ def label_names_of_config(
         raise ValueError(
             f'{path} cannot be read as a config ({type(error).__name__}: {error})'
         ) from error
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
+    dataset: Mapping = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     while dataset and not isinstance(dataset.get('type'), type):
         inner = dataset.get('dataset') or next(iter(dataset.get('datasets', ())), None)
         if inner is None:
@@ -73,8 +73,8 @@ def label_names_of_config(
     )
     if kind is None or not issubclass(kind, CocoDataset):
         raise ValueError(
-            f'{path}: its test data set ({dataset and dataset["type"]}) does not read '
-            'COCO files; give the names in label order instead'
+            f'{path}: its test data set ({dataset.get("type")}) does not read COCO '
+            'files; give the names in label order instead'
         )
     names = [category['name'] for category in categories]
     if issubclass(kind, OpenVocabCocoDataset):
@@ -85,13 +85,18 @@ def label_names_of_config(
     return [name for name in names if name in classes]
 
 
-def _ours(path, kind, dataset: Mapping, categories: Sequence[Mapping]) -> list[str]:
+def _ours(
+    path: str | os.PathLike,
+    kind: type[OpenVocabCocoDataset],
+    dataset: Mapping,
+    categories: Sequence[Mapping],
+) -> list[str]:
     lvis = issubclass(kind, OpenVocabLVISDataset)
     build = OpenVocabLVISDataset if lvis else OpenVocabCocoDataset
     options = {key: dataset[key] for key in _CLASS_OPTIONS if key in dataset}
     built = build(ann_file='', pipeline=[], lazy_init=True, **options)
     try:
-        built._set_classes(copy.deepcopy(list(categories)))
+        built._set_classes(copy.deepcopy([dict(entry) for entry in categories]))
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
     names = {category['id']: category['name'] for category in categories}

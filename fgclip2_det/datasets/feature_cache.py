@@ -52,7 +52,7 @@ class FeatureCache:
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         self.folder, self.fingerprint, self.dtype = Path(folder), fingerprint, dtype
-        self._files: dict[Path, object] = {}
+        self._files: dict[Path, safe_open] = {}
         self._process = os.getpid()
         self.refresh()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any, cast
 
 from mmdet.datasets import CocoDataset, LVISV05Dataset, LVISV1Dataset
 from mmengine.logging import MMLogger
@@ -31,7 +32,7 @@ def _settled(load: Callable) -> Callable:
             ignore_missing_masks(self.ann_file, data_list)
         return data_list
 
-    settled._settles_masks = True
+    cast(Any, settled)._settles_masks = True
     return settled
 
 

@@ -161,7 +161,7 @@ class OpenVocabCocoDataset(CocoDataset):
     def _set_classes(self, categories: list[dict]) -> None:
         base, novel = self.base_classes, self.novel_classes
         if self.class_split:
-            base, novel = self._load_split()
+            base, novel = self._load_split(self.class_split)
         try:
             split = resolve_classes(
                 categories,
@@ -190,10 +190,10 @@ class OpenVocabCocoDataset(CocoDataset):
             asked |= set(given if isinstance(given, list | tuple) else ())
         return without_roots(self.ann_file, categories, used, asked)
 
-    def _load_split(self) -> tuple[Sequence[str], Sequence[str]]:
-        split = CLASS_SPLITS.get(self.class_split)
+    def _load_split(self, name: str) -> tuple[Sequence[str], Sequence[str]]:
+        split = CLASS_SPLITS.get(name)
         if split is None:
-            path = join_path(self.data_root or '', self.class_split)
+            path = join_path(self.data_root or '', name)
             split = self._read_json(path, ('base', 'novel'))
         return split['base'], split['novel']
 
@@ -208,10 +208,11 @@ class OpenVocabCocoDataset(CocoDataset):
         except OSError as error:
             raise ValueError(f'{path} is not a complete JSON file ({error})') from error
         content = decode_json(data, path)
+        entries = content if isinstance(content, dict) else {}
         for key in keys:
-            if not isinstance(content, dict) or key not in content:
-                raise ValueError(f'{path} must be a json object with the key {key!r}')
-        return content
+            if key not in entries:
+                raise ValueError(f'{path} must be a JSON object with the key {key!r}')
+        return entries
 
     def filter_data(self) -> list[dict]:
         """Images that ``filter_cfg`` keeps, at least one."""

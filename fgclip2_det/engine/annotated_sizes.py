@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.runner import BaseLoop
 
 Size = tuple[float, float]
@@ -14,7 +16,7 @@ def annotated_sizes(loop: BaseLoop, count: int | None = None) -> dict[str, Size]
         loop: of a runner; one whose data set has no entries with sizes gives none.
         count: of the first entries; None for all.
     """
-    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+    dataset: Any = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
     if not hasattr(dataset, 'get_data_info'):
         return {}
     entries = (dataset.get_data_info(i) for i in range(len(dataset))[:count])

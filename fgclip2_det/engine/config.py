@@ -45,7 +45,9 @@ def load_config(
         cfg = read_config(path)
     except SyntaxError as error:
         raise ValueError(f'{path} is not a Python config: {error}') from error
-    for each in [options or {}] if isinstance(options or {}, Mapping) else options:
+    if options is None or isinstance(options, Mapping):
+        options = [options or {}]
+    for each in options:
         check_options(cfg, each)
         for line in merge_options(cfg, each):
             print_once(line)
@@ -59,7 +61,7 @@ def load_config(
     cfg.custom_hooks = hooks
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if checkpoint.get('type') == 'CheckpointHook':
-        checkpoint.type = 'mmdet.OpenVocabCheckpointHook'
+        checkpoint['type'] = 'mmdet.OpenVocabCheckpointHook'
     return cfg
 
 

@@ -70,7 +70,7 @@ def check_data_files(cfg: Mapping[str, Any]) -> list[str]:
         if file.path.suffix == '.json':
             names = _read(file)
             if file.folder is not None:
-                notes += _check_pictures(file, names, listed)
+                notes += _check_images(file, file.folder, names, listed)
     return notes
 
 
@@ -220,8 +220,10 @@ class _Listing:
         return name in self.names[folder]
 
 
-def _check_pictures(file: DataFile, names: list[str], listed: _Listing) -> list[str]:
-    paths = [os.path.join(file.folder, name) for name in names]
+def _check_images(
+    file: DataFile, folder: Path, names: list[str], listed: _Listing
+) -> list[str]:
+    paths = [os.path.join(folder, name) for name in names]
     missing = [path for path in paths if not listed.has(os.path.normpath(path))]
     if not missing:
         return []

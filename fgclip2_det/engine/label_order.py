@@ -8,11 +8,12 @@ of ``metainfo['classes']``; our data sets and the vocabulary go by that order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from mmdet.datasets import CocoDataset
+from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop, Runner
-from torch.utils.data import Dataset
 
 from fgclip2_det.coco.categories import (
     describe_orders,
@@ -36,7 +37,9 @@ def settle_metainfo(runner: Runner) -> None:
         ValueError: if the files' labels do not mean the same.
     """
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-        dataset = loop.dataloader.dataset if isinstance(loop, BaseLoop) else None
+        if not isinstance(loop, BaseLoop):
+            continue
+        dataset = loop.dataloader.dataset
         if not isinstance(getattr(dataset, 'metainfo', None), list):
             continue
         merged = merge_metainfo(dataset.metainfo)
@@ -75,7 +78,7 @@ def merge_metainfo(metas: Sequence[Mapping]) -> dict:
     return merged
 
 
-def check_dataset(dataset: Dataset) -> None:
+def check_dataset(dataset: Any) -> None:
     """Compare the labels of a data set's boxes with its names, inside any wrappers.
 
     Raises:
@@ -125,7 +128,7 @@ def check_trained_classes(trained: Sequence[str], classes: Sequence[str]) -> Non
         raise ValueError(f'{order}; give the data set its classes in that order')
 
 
-def leaf_datasets(dataset: Dataset) -> Iterator[Dataset]:
+def leaf_datasets(dataset: Any) -> Iterator[BaseDataset]:
     """The data sets inside any wrappers."""
     inner = getattr(dataset, 'datasets', None)
     if inner is None and hasattr(dataset, 'dataset'):
@@ -136,7 +139,7 @@ def leaf_datasets(dataset: Dataset) -> Iterator[Dataset]:
         yield from leaf_datasets(child)
 
 
-def _set_metainfo(dataset: Dataset, metainfo: dict) -> None:
+def _set_metainfo(dataset: Any, metainfo: dict) -> None:
     """On the outer wrappers, down to the one that made a list."""
     if isinstance(getattr(dataset, '_metainfo', None), list):
         dataset._metainfo = metainfo

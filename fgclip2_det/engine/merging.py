@@ -114,10 +114,10 @@ def _leaves(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str,
 def _find(cfg: Any, key: str) -> Any:
     """The part of a config under a dotted key; None if there is none."""
     for name in key.split('.'):
-        if isinstance(cfg, list) and name.isdigit() and int(name) < len(cfg):
-            cfg = cfg[int(name)]
-        elif isinstance(cfg, Mapping | Config) and name in cfg:
+        if isinstance(cfg, Mapping | Config) and name in cfg:
             cfg = cfg[name]
+        elif isinstance(cfg, list) and name.isdigit() and int(name) < len(cfg):
+            cfg = cfg[int(name)]
         else:
             return None
     return cfg

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmdet.models.detectors import BaseDetector
 from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce, get_rank, get_world_size
@@ -92,18 +93,18 @@ class RetentionTest:
         label = {known.index(name): i for i, name in enumerate(self.names)}
         images = []
         for index in range(len(self.dataset)):
-            found = [
+            entries = [
                 (instance['bbox'], label[instance['bbox_label']])
                 for instance in self.dataset.get_data_info(index)['instances']
                 if instance['bbox_label'] in label and not instance['ignore_flag']
             ]
-            if found:
-                bboxes, labels = zip(*found, strict=True)
+            if entries:
+                bboxes, labels = zip(*entries, strict=True)
                 images.append((index, torch.tensor(bboxes), torch.tensor(labels)))
         return images[:max_images]
 
     @torch.no_grad()
-    def top1(self, model: nn.Module) -> float:
+    def top1(self, model: BaseDetector) -> float:
         """Percent of boxes whose own name is nearest; a tie counts as wrong.
 
         To be called in every process: each takes a share of the images. Modes of the
@@ -140,7 +141,7 @@ class RetentionTest:
         return 100 * correct.item() / self.num_boxes
 
     def _cosines(
-        self, model: nn.Module, index: int, bboxes: Tensor, embeds: Tensor
+        self, model: BaseDetector, index: int, bboxes: Tensor, embeds: Tensor
     ) -> Tensor:
         """(n, C) on the CPU, of one image's boxes with the names."""
         data = model.data_preprocessor(pseudo_collate([self.dataset[index]]), False)
@@ -153,7 +154,7 @@ class RetentionTest:
         regions = separable_roi_align(image, cells.to(image))[:, 0, 0]
         return (F.normalize(regions, dim=-1) @ embeds.to(regions).T).cpu()
 
-    def _text_embeds(self, model: nn.Module) -> Tensor:
+    def _text_embeds(self, model: BaseDetector) -> Tensor:
         """(C, D); the text tower is loaded the first time only."""
         if self._embeds is None:
             cache_dir = getattr(model, 'cache_dir', None)

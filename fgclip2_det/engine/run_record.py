@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ def start_record(
         ValueError: if the work dir's record cannot be read.
     """
     name = Path(config).name
-    record = dict(config=name, options=[], amp=amp, auto_scale_lr=auto_scale_lr)
+    record: dict[str, Any] = dict(
+        config=name, options=[], amp=amp, auto_scale_lr=auto_scale_lr
+    )
     old = read_record(resumed) if resumed is not None else None
     if old is not None and old['config'] == name:  # another config is compared anyway
         record['options'] = old['options']
@@ -48,8 +50,9 @@ def start_record(
     known: dict[str, Any] = {}
     for words in record['options']:
         known |= parse_options(words)
-    if {**known, **(options or {})} != known:
-        record['options'] = [*record['options'], format_options(options)]
+    given = options or {}
+    if {**known, **given} != known:
+        record['options'] = [*record['options'], format_options(given)]
     return record
 
 
@@ -91,8 +94,8 @@ def _is_record(record: Any) -> bool:
     if not all(isinstance(record.get(key), bool) for key in ('amp', 'auto_scale_lr')):
         return False
     starts = record.get('options')
-    return _are(starts, list) and all(_are(words, str) for words in starts)
+    return isinstance(starts, list) and all(map(_are_words, starts))
 
 
-def _are(items: Sequence | None, kind: type) -> bool:
-    return isinstance(items, list) and all(isinstance(item, kind) for item in items)
+def _are_words(items: Any) -> bool:
+    return isinstance(items, list) and all(isinstance(item, str) for item in items)

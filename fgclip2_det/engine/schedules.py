@@ -212,7 +212,7 @@ def _schedulers(cfg: Mapping) -> Iterator[tuple[str, MutableMapping]]:
     stack = [('param_scheduler', cfg.get('param_scheduler') or [])]
     while stack:
         key, part = stack.pop(0)
-        if isinstance(part, Mapping) and 'type' in part:
+        if isinstance(part, MutableMapping) and 'type' in part:
             yield key, part
         elif isinstance(part, Mapping):
             stack += [(f'{key}.{name}', item) for name, item in part.items()]
@@ -224,7 +224,7 @@ def _hooks(cfg: Mapping) -> Iterator[tuple[str, MutableMapping]]:
     for number, hook in enumerate(cfg.get('custom_hooks') or ()):
         yield f'custom_hooks.{number}', hook
     for name, hook in (cfg.get('default_hooks') or {}).items():
-        if isinstance(hook, Mapping):
+        if isinstance(hook, MutableMapping):
             yield f'default_hooks.{name}', hook
 
 

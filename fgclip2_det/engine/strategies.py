@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine._strategy import FSDPStrategy
@@ -88,9 +88,9 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """The model before it is cut, whose shapes are noted."""
-        model = super().build_model(model)
-        self._shapes = {name: p.shape for name, p in model.named_parameters()}
-        return model
+        built = super().build_model(model)
+        self._shapes = {name: p.shape for name, p in built.named_parameters()}
+        return built
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         if not dist.is_initialized():
@@ -116,7 +116,8 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
         if wrapper.clip_grad_kwargs and wrapper.clip_func is nn.utils.clip_grad_norm_:
             # in place of the method: it would skip a process without gradients,
             # for which the others would wait
-            wrapper._clip_grad = lambda: _clip(wrapper, model)
+            sharded = cast(FullyShardedDataParallel, model)
+            wrapper._clip_grad = lambda: _clip(wrapper, sharded)
         low = isinstance(wrapper, AmpOptimWrapper)
         if low and wrapper.cast_dtype is torch.bfloat16:
             wrapper.loss_scaler = type(wrapper.loss_scaler)(enabled=False)

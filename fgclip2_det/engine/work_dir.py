@@ -4,7 +4,7 @@ import ast
 import json
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine.config import Config
 
@@ -115,7 +115,7 @@ def parse_config_text(text: str) -> dict:
     }
 
 
-def _literal(node: ast.expr) -> Any:
+def _literal(node: ast.expr | None) -> Any:
     if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict':
         odd = [_literal(arg) for arg in node.args]  # dict({'no-name': 1})
         named = {word.arg: _literal(word.value) for word in node.keywords}
@@ -127,7 +127,7 @@ def _literal(node: ast.expr) -> Any:
         return dict(zip(keys, map(_literal, node.values), strict=True))
     if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
         return float(node.id)
-    return ast.literal_eval(node)
+    return ast.literal_eval(cast(ast.expr, node))  # ValueError for None, a ``**``
 
 
 def _read_json(path: Path) -> dict:

@@ -158,7 +158,9 @@ def orientation(image: Image.Image) -> int:
 
 
 def describe_sizes(
-    header: ImageHeader, annotated: Size | None = None, detector: Size | None = None
+    header: ImageHeader,
+    annotated: tuple[float, float] | None = None,
+    detector: tuple[float, float] | None = None,
 ) -> str:
     """Message that lists sizes which should be equal, and explains the difference.
 
@@ -167,8 +169,8 @@ def describe_sizes(
         annotated: (width, height) of the annotation file.
         detector: (width, height) of the image that the detector was given.
     """
-    others = {'the annotation file says': annotated, 'the detector saw': detector}
-    others = {words: size for words, size in others.items() if size}
+    given = {'the annotation file says': annotated, 'the detector saw': detector}
+    others = {words: size for words, size in given.items() if size}
     text = f'the image has {_times(header.upright)} pixels'
     if header.orientation != 1:
         text += (
@@ -234,7 +236,7 @@ def _named(name: str) -> Iterator[None]:
         raise ValueError(f'{name} cannot be read: {reason}') from error
 
 
-def _times(size: Size) -> str:
+def _times(size: tuple[float, float]) -> str:
     return f'{size[0]:g} x {size[1]:g}'
 
 

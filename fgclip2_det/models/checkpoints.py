@@ -1,5 +1,6 @@
 """Reading of checkpoints, with checks that MMEngine makes too late or not at all."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from fgclip2_det.fgclip2.checkpoint import check_finite
 
 
-def read_checkpoint(path: Path | str) -> dict:
+def read_checkpoint(path: str | os.PathLike) -> dict:
     """Load a checkpoint on the CPU; ``compat`` keeps MMEngine from unpickling it.
 
     Raises:
@@ -53,7 +54,7 @@ def newest_checkpoint(folder: Path | str) -> Path | None:
 
 
 def check_weights(
-    model: nn.Module, weights: Mapping[str, Tensor], source: Path | str
+    model: nn.Module, weights: Mapping[str, Tensor], source: str | os.PathLike
 ) -> None:
     """Raise for weights of another model, which MMEngine loads with a warning only.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import mmcv
 import numpy as np
@@ -43,8 +44,10 @@ class FGCLIP2LoadView(BaseTransform):
         flip: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        budgets = max_num_patches
-        self.budgets = list(budgets) if isinstance(budgets, list | tuple) else [budgets]
+        several = isinstance(max_num_patches, list | tuple)
+        self.budgets: list[int] = (
+            list(max_num_patches) if several else [cast(int, max_num_patches)]
+        )
         self.flip = flip
         self.load = OpenVocabLoadImage(backend_args)
         self.cache: FeatureCache | None = None

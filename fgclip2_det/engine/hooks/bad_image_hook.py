@@ -1,12 +1,14 @@
 """Log the number of images that training skipped."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
+
+from fgclip2_det.datasets import OpenVocabCocoDataset
 
 
 @HOOKS.register_module()
@@ -32,7 +34,7 @@ class OpenVocabBadImageHook(Hook):
                 )
 
 
-def _open_vocab_datasets(dataset: Dataset) -> Iterator[Dataset]:
+def _open_vocab_datasets(dataset: Any) -> Iterator[OpenVocabCocoDataset]:
     """Datasets that skip bad images, inside any wrappers."""
     if getattr(dataset, 'on_bad_image', None) == 'skip':
         yield dataset

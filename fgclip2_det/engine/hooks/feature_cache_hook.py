@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
+from mmengine.dataset import BaseDataset
 from mmengine.dist import barrier, get_dist_info
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -95,7 +97,7 @@ class FGCLIP2FeatureCacheHook(Hook):
     @torch.no_grad()
     def _fill(
         self,
-        model: torch.nn.Module,
+        model: BaseModel,
         backbone: FGCLIP2ViT,
         cache: FeatureCache,
         views: ViewsToFill,
@@ -130,7 +132,7 @@ class ViewsToFill(Dataset):
         total: number of views, those that are there included.
     """
 
-    def __init__(self, dataset: Dataset, load: FGCLIP2LoadView, known: set) -> None:
+    def __init__(self, dataset: BaseDataset, load: FGCLIP2LoadView, known: set) -> None:
         self.dataset, self.load = dataset, load
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         paths = (info['img_path'] for info in infos)
@@ -186,7 +188,7 @@ def maps_digest(backbone: FGCLIP2ViT) -> str:
     return encoder_digest(tower, options)
 
 
-def _frozen_backbone(model: torch.nn.Module) -> FGCLIP2ViT:
+def _frozen_backbone(model: BaseModel) -> FGCLIP2ViT:
     backbone = getattr(model, 'backbone', None)
     if not isinstance(backbone, FGCLIP2ViT):
         raise ValueError(
@@ -213,13 +215,14 @@ def _frozen_backbone(model: torch.nn.Module) -> FGCLIP2ViT:
     return backbone
 
 
-def _innermost(dataset: Dataset) -> Dataset:
+def _innermost(dataset: Any) -> BaseDataset:
+    """The data set inside wrappers such as ``RepeatDataset``."""
     while not hasattr(dataset, 'pipeline') and hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
     return dataset
 
 
-def _load_view(dataset: Dataset) -> FGCLIP2LoadView:
+def _load_view(dataset: BaseDataset) -> FGCLIP2LoadView:
     transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
     kinds = [type(t).__name__ for t in transforms]
     views = [kind for kind in kinds if kind not in ANNOTATIONS]

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from numbers import Number
 from pathlib import Path
+from typing import cast
 
 from mmdet.registry import HOOKS
 from mmengine.dist import master_only
@@ -56,5 +57,6 @@ def plain_metrics(metrics: Mapping) -> dict[str, float | None]:
     for name, value in metrics.items():
         value = value.item() if hasattr(value, 'item') else value
         if isinstance(value, Number):
-            plain[name] = float(value) if math.isfinite(value) else None
+            number = float(cast(float, value))
+            plain[name] = number if math.isfinite(number) else None
     return plain

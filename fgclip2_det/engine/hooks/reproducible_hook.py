@@ -1,7 +1,7 @@
 """The same random numbers in a resumed as in an uninterrupted run."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, cast
 
 from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
@@ -121,16 +121,23 @@ class SeededDataset(Dataset):
         setattr(self.dataset, name, value)
 
 
+class _HasSampler(Protocol):
+    """A data loader or a batch sampler."""
+
+    sampler: Any
+
+
 def _count_draws(loader: DataLoader, seed: int, rank: int) -> DrawCounter | None:
     """Wrap a data loader's sampler and dataset in place; None where it has none."""
     if isinstance(loader.dataset, IterableDataset):
         return None
-    holder = loader if loader.batch_sampler is None else loader.batch_sampler
+    batches = loader.batch_sampler
+    holder = cast(_HasSampler, loader if batches is None else batches)
     if isinstance(holder.sampler, DrawCounter):
         return holder.sampler
     counter = DrawCounter(holder.sampler, seed, rank)
-    if loader.batch_sampler is not None:
-        loader.batch_sampler.sampler = counter
+    if batches is not None:
+        holder.sampler = counter
     # DataLoader forbids assigning these two once built; no iterator exists yet
     loader.__dict__.update(sampler=counter, dataset=SeededDataset(loader.dataset))
     return counter

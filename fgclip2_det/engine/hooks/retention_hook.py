@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -50,6 +51,8 @@ class ZeroShotRetentionHook(Hook):
     Reference: the question is WiSE-FT's (arXiv:2109.01903), section 3, on regions.
     """
 
+    test: RetentionTest  # built before training
+
     def __init__(
         self,
         dataset: dict,
@@ -60,11 +63,11 @@ class ZeroShotRetentionHook(Hook):
     ) -> None:
         if type(interval) is not int or interval < 0:
             raise ValueError(f'retention: interval must be 0 or more, got {interval!r}')
-        self.options = dict(
+        self.options: dict[str, Any] = dict(
             dataset=dataset, classes=classes, max_images=max_images, templates=templates
         )
         self.interval = interval
-        self.test: RetentionTest | None = None
+
         self.records: list[dict] = []
 
     def before_train(self, runner: Runner) -> None:

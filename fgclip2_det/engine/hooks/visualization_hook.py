@@ -65,8 +65,8 @@ class OpenVocabVisualizationHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[DetDataSample] | None = None,
+        data_batch: dict,
+        outputs: Sequence[DetDataSample],
     ) -> None:
         """Draw a batch, until there are ``num_images``."""
         dataset = _dataset_meta(runner)

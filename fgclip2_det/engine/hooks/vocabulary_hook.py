@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from mmdet.registry import HOOKS
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
@@ -74,7 +77,7 @@ class OpenVocabVocabularyHook(Hook):
         model = unwrap_model(runner.model)
         if not hasattr(model, 'set_vocabulary'):
             return  # a closed-set detector
-        meta = loader.dataset.metainfo
+        meta = cast(BaseDataset, loader.dataset).metainfo
         names = list(meta['classes'])
         base = list(meta.get('base_classes', names))  # a plain data set: all base
         if trained:

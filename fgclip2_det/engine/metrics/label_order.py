@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from mmdet.evaluation.metrics import CocoMetric
 from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric
@@ -55,7 +55,7 @@ def _checked(process: Callable) -> Callable:
             check_metric(self, meta['classes'])
         return process(self, *args, **kwargs)
 
-    checked._checks_labels = True
+    cast(Any, checked)._checks_labels = True
     return checked
 
 

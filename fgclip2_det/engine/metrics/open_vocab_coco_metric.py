@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 from mmdet.registry import METRICS
@@ -141,10 +142,11 @@ class OpenVocabCocoMetric(BaseMetric):
         return metrics | {'agnostic_ap50': mean(aps[:, 0])}
 
     @cached_property
-    def _coco(self) -> dict:
+    def _coco(self) -> dict[str, Any]:
         """Content of ``ann_file``."""
-        data = get(self.ann_file, backend_args=self.backend_args)
-        return decode_json(data, self.ann_file)
+        path = cast(str, self.ann_file)
+        data = get(path, backend_args=self.backend_args)
+        return cast(dict[str, Any], decode_json(data, path))
 
     def _groups(self) -> dict[str, list[int]]:
         """Labels of base, novel and all classes."""
@@ -201,7 +203,7 @@ class OpenVocabCocoMetric(BaseMetric):
         return list(ids)
 
     def _truths_of_file(
-        self, image_ids: list[int], category_ids: list[int]
+        self, image_ids: list[int], category_ids: list[int | None]
     ) -> list[ImageBoxes]:
         """Ground truth of the processed images; other classes are left out."""
         labels = {category_id: label for label, category_id in enumerate(category_ids)}
@@ -227,7 +229,7 @@ class OpenVocabCocoMetric(BaseMetric):
         self,
         image_ids: list[int],
         detections: list[ImageBoxes],
-        category_ids: list[int],
+        category_ids: list[int | None],
     ) -> None:
         """COCO result list, without classes that the annotation file lacks."""
         num_rows = sum(len(image.labels) for image in detections)
@@ -237,7 +239,11 @@ class OpenVocabCocoMetric(BaseMetric):
                 row
                 for image_id, image in zip(image_ids, detections, strict=True)
                 for row in result_rows(
-                    image_id, image.bboxes, image.labels, image.scores, category_ids
+                    image_id,
+                    image.bboxes,
+                    image.labels,
+                    cast(np.ndarray, image.scores),
+                    category_ids,
                 )
             ),
         )
@@ -250,9 +256,8 @@ class OpenVocabCocoMetric(BaseMetric):
     def _log_table(
         self, aps: np.ndarray, truths: list[ImageBoxes], groups: dict[str, list[int]]
     ) -> None:
-        counts = np.bincount(
-            np.concatenate([t.labels[~t.crowd] for t in truths]), minlength=len(aps)
-        )
+        labels = [t.labels[~cast(np.ndarray, t.crowd)] for t in truths]
+        counts = np.bincount(np.concatenate(labels), minlength=len(aps))
         rows = [['class', 'split', 'boxes', 'AP', 'AP50']]
         for label, name in enumerate(self.dataset_meta['classes']):
             split = 'novel' if label in groups['novel'] else 'base'
@@ -298,18 +303,19 @@ def _truth_of_sample(sample: dict) -> ImageBoxes:
 
 
 def _check_detections(image_id: int, pred: ImageBoxes, num_classes: int) -> None:
-    sizes = [len(v) for v in (pred.bboxes, pred.scores, pred.labels)]
+    scores = cast(np.ndarray, pred.scores)
+    sizes = [len(v) for v in (pred.bboxes, scores, pred.labels)]
     if len(set(sizes)) > 1:
         raise ValueError(
             f'image {image_id}: bboxes, scores and labels must have one length, '
             f'got {sizes}'
         )
-    finite = np.isfinite(pred.bboxes).all(1) & np.isfinite(pred.scores)
+    finite = np.isfinite(pred.bboxes).all(1) & np.isfinite(scores)
     if not finite.all():
         i = int(np.argmin(finite))
         raise ValueError(
             f'image {image_id}: prediction {i} is not finite (bbox '
-            f'xywh {pred.bboxes[i].tolist()}, score {pred.scores[i]}); look for a '
+            f'xywh {pred.bboxes[i].tolist()}, score {scores[i]}); look for a '
             'diverged training'
         )
     beyond = pred.labels[(pred.labels < 0) | (pred.labels >= num_classes)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from mmdet.registry import METRICS
@@ -70,6 +71,7 @@ class OpenVocabLVISMetric(BaseMetric):
     """
 
     default_prefix = 'open_vocab_lvis'
+    results: list[Any]  # Results of images; in evaluate one tuple of a process
 
     def __init__(
         self,
@@ -206,7 +208,8 @@ class OpenVocabLVISMetric(BaseMetric):
 
     def _joined(self) -> Results:
         results = join_results([*self.results, no_results('segm' in self.iou_types)])
-        return results.select(keep_for(self.protocol)(results))
+        keep = keep_for(self.protocol)
+        return results if keep is None else results.select(keep(results))
 
     def _log_tables(self, classwise: dict) -> None:
         for title, rows in classwise.items():

@@ -87,7 +87,7 @@ def merge_lora(backbone: nn.Module) -> None:
         backbone.set_submodule(name, module.get_base_layer())
     if adapted:
         del backbone.peft_config
-    backbone.lora = None
+    cast(Any, backbone).lora = None
 
 
 def name_base_layers(

@@ -24,7 +24,11 @@ from fgclip2_det.models.detectors.detector_text import (
     reads_chunks,
     reads_text,
 )
-from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary, text_source
+from fgclip2_det.models.detectors.open_vocab_mixin import (
+    Names,
+    as_vocabulary,
+    text_source,
+)
 from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
@@ -117,7 +121,7 @@ class FGCLIP2Rescorer(BaseDetector):
         self._rescorer: PredictionRescorer | None = None
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
-        self._given: Vocabulary | Sequence[str] | str | None = None
+        self._given: Names | None = None
         self._loaded = False  # weights came after the vocabulary was set
         self.trained_classes: Sequence[str] = ()
         self.keep_text_encoder = False
@@ -134,7 +138,7 @@ class FGCLIP2Rescorer(BaseDetector):
         """The image tower that scores the boxes."""
         return self._encoder[0]
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
+    def set_vocabulary(self, names: Names) -> Vocabulary:
         """Change the classes of the re-scorer, and of a detector that can.
 
         Args:

@@ -21,7 +21,7 @@ from fgclip2_det.models.detectors.huggingface_outputs import (
     closed_set,
     token_scores,
 )
-from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
+from fgclip2_det.models.detectors.open_vocab_mixin import Names, as_vocabulary
 from fgclip2_det.models.detectors.readable_names import (
     readable_names,
     warn_of_other_scripts,
@@ -95,7 +95,7 @@ class HuggingFaceDetector(BaseDetector):
             self.set_vocabulary(Vocabulary(**vocabulary))
         self.configured_vocabulary = self.vocabulary
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
+    def set_vocabulary(self, names: Names) -> Vocabulary:
         """Change the names to look for; labels index them.
 
         A class is prompted by the first of its aliases that the model can tokenize. A

@@ -88,7 +88,8 @@ def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Detect
         )
         labels = torch.full((len(result['scores']),), label)
         parts.append((result['boxes'], result['scores'], labels))
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    boxes, scores, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return boxes, scores, labels
 
 
 # model_type of config.json -> (class of transformers, its adapter)

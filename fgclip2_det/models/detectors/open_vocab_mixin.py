@@ -20,9 +20,11 @@ from fgclip2_det.models.detectors.text_prompts import (
 from fgclip2_det.models.encoders import build_encoder, pretrained_folder
 from fgclip2_det.vocabulary import Vocabulary, fingerprint
 
+Names = Vocabulary | Sequence[str | Sequence[str]] | str
+
 
 def as_vocabulary(
-    names: Vocabulary | Sequence[str] | str,
+    names: Names,
     templates: str | Sequence[str],
     trained_classes: Sequence[str],
     parts: Mapping[str, Sequence[str]] | None = None,
@@ -57,7 +59,7 @@ def text_source(
     return tower
 
 
-def _leaves_split_open(names: Vocabulary | Sequence[str] | str) -> bool:
+def _leaves_split_open(names: Names) -> bool:
     return not isinstance(names, Vocabulary) or names.is_base is None
 
 
@@ -112,7 +114,7 @@ class OpenVocabMixin:
 
     def set_vocabulary(
         self,
-        names: Vocabulary | Sequence[str] | str,
+        names: Names,
         encoder: FGCLIP2 | None = None,
     ) -> Vocabulary:
         """Change the classes; no weight changes, labels index the new names.
