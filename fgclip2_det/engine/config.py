@@ -18,7 +18,7 @@ HOOKS = (
     'OpenVocabReproducibleHook',
     'OpenVocabMetricsJsonHook',
     'OpenVocabVisualizationHook',
-    'OpenVocabPictureSizeHook',
+    'OpenVocabImageSizeHook',
 )
 
 

@@ -28,8 +28,8 @@ def use_tta(cfg: Config) -> None:
     """
     if cfg.model.type == 'FGCLIP2Rescorer':
         raise ValueError(
-            '--tta is for detectors; a re-scorer looks at the picture itself. Augment '
-            'its detector, save the results, and re-score them with tools/rescore.py'
+            '--tta is for detectors; a re-scorer reads the original image. Augment its '
+            'detector, save the results, and re-score them with tools/rescore.py'
         )
     if _has_masks(cfg.model):
         raise ValueError(

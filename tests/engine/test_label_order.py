@@ -223,7 +223,7 @@ def test_both_hooks_look_at_once(file):
 def test_mmdetections_own_parts_get_a_warning(file, caplog):
     loop = Loop(plain(file, SORTED), CocoMetric(str(file)))
     OpenVocabLabelOrderHook().before_run(runner_of(loop, Detector()))
-    assert 'names in pictures are exchanged' in caplog.text
+    assert 'class names in drawn images are swapped' in caplog.text
     caplog.clear()
     loop = Loop(plain(file, NAMES), CocoMetric(str(file)))
     OpenVocabLabelOrderHook().before_run(runner_of(loop, Detector()))

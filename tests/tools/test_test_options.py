@@ -81,7 +81,7 @@ def test_another_ending_is_refused(checkpoint, run_tool):
 
 
 def test_models_without_tta(monkeypatch):
-    with pytest.raises(ValueError, match='a re-scorer looks at the picture itself'):
+    with pytest.raises(ValueError, match='a re-scorer reads the original image'):
         use_tta(Config(dict(model=dict(type='FGCLIP2Rescorer'))))
     head = dict(type='StandardRoIHead', mask_head=dict(type='FCNMaskHead'))
     with pytest.raises(ValueError, match='boxes and no masks'):

@@ -83,7 +83,7 @@ class OpenVocabVisualizationHook(Hook):
         if self.pairs:
             path = self._folder(runner) / 'detections.png'
             contact_sheet(self.pairs, columns=1 + (len(self.pairs) > 3)).save(path)
-            runner.logger.info(f'{self.count} pictures: {path} and {path.parent}/vis')
+            runner.logger.info(f'{self.count} drawn: {path} and {path.parent}/vis')
         self.pairs = []
 
     after_test_epoch = after_val_epoch
