@@ -4,7 +4,7 @@ from mmengine.model import BaseModel, BaseTTAModel, is_model_wrapper
 
 
 def unwrap_model(model: BaseModel) -> BaseModel:
-    """Without the wrapper of several processes and that of test-time augmentation."""
+    """The detector inside wrappers of distributed training and of TTA."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model

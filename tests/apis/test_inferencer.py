@@ -243,7 +243,7 @@ def test_names_of_a_file(tmp_path, tool, weights, picture):
     assert {d['name'] for d in row['detections']} <= {'St. Bernard', 'sofa'}
     with pytest.raises(ValueError, match=r'no file absent\.txt of names'):
         tool.main(tool.parser().parse_args([str(picture), '--texts', 'absent.txt']))
-    assert 'text in quotes is not split' in ' '.join(tool.parser().format_help().split())
+    assert 'in quotes is not split' in ' '.join(tool.parser().format_help().split())
 
 
 @pytest.mark.slow

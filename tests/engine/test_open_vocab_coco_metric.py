@@ -254,9 +254,9 @@ def test_labels_of_the_dataset_need_no_order_of_the_file(tmp_path):
         for name in ('base_ap', 'agnostic_ap50'):
             assert metrics[f'open_vocab/{name}'] == pytest.approx(1)
         assert metrics['open_vocab/novel_ap'] == -1
-    with pytest.raises(ValueError, match="'猫' with category id 4"):
+    with pytest.raises(ValueError, match="'猫' has category id 4"):
         evaluate(samples, meta | {'category_ids': (4, 6)}, **options)
-    with pytest.raises(ValueError, match="'狗' with category id None"):
+    with pytest.raises(ValueError, match="'狗' has category id None"):
         evaluate(samples, {'classes': ('狗',)}, **options)
     with pytest.raises(ValueError, match='image 9 is not in'):
         evaluate([sample(9, ([], [], []))], meta, **options)

@@ -124,7 +124,7 @@ def check_states(rank: int, strategy: str) -> None:
     wrong = {0: {'exp_avg': torch.zeros(99)}}
     with pytest.raises(ValueError, match=r"'exp_avg' of .* is \(99,\)"):
         share_state(wrong, params, shapes)
-    with pytest.raises(ValueError, match='one for each weight, as AdamW'):
+    with pytest.raises(ValueError, match='one value per weight, such as AdamW'):
         gather_state({0: {'rows': torch.zeros(1)}}, list(shapes.values()))
 
 

@@ -40,25 +40,26 @@ DTYPES = {'bfloat16': torch.bfloat16, 'float32': torch.float32}
 
 @HOOKS.register_module()
 class FGCLIP2FeatureCacheHook(Hook):
-    """Computes the missing maps before training, then has the pipeline read them.
+    """Compute the missing feature maps before training and give them to the pipeline.
 
-    The training pipeline is ``FGCLIP2LoadView``, ``LoadAnnotations``,
-    ``FGCLIP2ApplyView``, ``FGCLIP2PackView``. A training that was killed while it
-    filled goes on where it was; validation and test go on reading images. Maps are
-    kept by the content of an image file: one that is replaced between two trainings
-    is encoded anew, one that moved is not.
+    The training pipeline must be ``FGCLIP2LoadView``, ``LoadAnnotations``,
+    ``FGCLIP2ApplyView``, ``FGCLIP2PackView``. If filling the cache is interrupted, the
+    next run continues it. Validation and test still read images. Maps are keyed by the
+    content of an image file: a file that was replaced is encoded again, one that was
+    only moved is not.
 
     Args:
-        folder: of the shards; several trainings with one encoder may share it.
-        dtype: 'bfloat16', or 'float32' for twice the disk and equal numbers.
-        num_workers: of the loader that reads the images to encode.
+        folder: folder of the shards; trainings with the same encoder may share it.
+        dtype: 'bfloat16', or 'float32' for exact maps and twice the disk space.
+        num_workers: workers of the loader that reads the images to encode.
 
     Raises:
-        ValueError: an encoder that is trained, a detector that wants its dense map,
-            another pipeline, too little disk, a folder of another encoder.
+        ValueError: if the encoder is trained, the detector needs the dense map, the
+            pipeline is another one, disk space is too low, or the folder was written
+            for another encoder.
     """
 
-    priority = 'VERY_HIGH'  # before others wrap the data set
+    priority = 'VERY_HIGH'  # before other hooks wrap the data set
 
     def __init__(
         self, folder: str, dtype: str = 'bfloat16', num_workers: int = 0
@@ -68,7 +69,7 @@ class FGCLIP2FeatureCacheHook(Hook):
         self.folder, self.dtype, self.num_workers = Path(folder), dtype, num_workers
 
     def before_train(self, runner: Runner) -> None:
-        """Fill the cache and give it to the pipeline."""
+        """Fill the cache and set it in the pipeline."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         backbone = _frozen_backbone(model)
         dataset = _innermost(runner.train_dataloader.dataset)
@@ -83,14 +84,14 @@ class FGCLIP2FeatureCacheHook(Hook):
                 f'{needed / 1e9:.2f} GB in {self.folder}'
             )
             check_disk(self.folder, needed)
-        barrier()  # all processes have listed the same views before one is added
+        barrier()  # every process must list the missing views before one writes
         if len(views):
             self._fill(model, backbone, cache, views)
         barrier()
         cache.refresh()
         load.cache, load.digests = cache, views.digests
         loop = runner.train_loop
-        if isinstance(loop, IterBasedTrainLoop):  # its workers read images already
+        if isinstance(loop, IterBasedTrainLoop):  # its workers have already started
             loop.dataloader._iterator = None
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
 
@@ -120,16 +121,16 @@ class FGCLIP2FeatureCacheHook(Hook):
 
 
 class ViewsToFill(Dataset):
-    """Views of a data set's images that a cache lacks.
+    """Views of a data set's images that a cache does not have yet.
 
     Args:
-        dataset: with ``FGCLIP2LoadView`` first in its pipeline.
+        dataset: data set whose pipeline begins with ``FGCLIP2LoadView``.
         load: that transform.
-        known: keys that are there.
+        known: keys in the cache.
 
     Attributes:
         digests: path of an image -> digest of its file.
-        total: number of views, those that are there included.
+        total: number of views, including those in the cache.
     """
 
     def __init__(self, dataset: BaseDataset, load: FGCLIP2LoadView, known: set) -> None:
@@ -151,7 +152,7 @@ class ViewsToFill(Dataset):
     def __getitem__(
         self, index: int
     ) -> tuple[str, Tensor | None, tuple[int, int] | None]:
-        """Key, image (3, H, W) uint8 BGR, and the image's own size (h, w)."""
+        """Key, image (3, H, W) uint8 BGR, and the original size (h, w)."""
         key, info, view = self.missing[index]
         keys = ('img_path', 'img_id', 'width', 'height')
         results = {k: info[k] for k in keys if k in info} | {'wanted_view': view}
@@ -166,7 +167,7 @@ class ViewsToFill(Dataset):
         return key, torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous(), size
 
     def bytes(self, backbone: FGCLIP2ViT, dtype: torch.dtype) -> int:
-        """On disk, of what is missing."""
+        """Disk space in bytes for the missing maps."""
         channels = backbone.embed_dims * backbone.num_maps
         patches = 0
         for _, info, (budget, _) in self.missing:
@@ -176,10 +177,10 @@ class ViewsToFill(Dataset):
 
 
 def maps_digest(backbone: FGCLIP2ViT) -> str:
-    """SHA-256 of all that turns a view into its maps: weights and options."""
+    """SHA-256 of the weights and options that determine a view's maps."""
     tower = backbone.vision_model
     options = (
-        'FGCLIP2ApplyView 1',  # another number when that transform changes
+        'FGCLIP2ApplyView 1',  # increase the number when that transform changes
         asdict(backbone.vision_config),
         backbone.out_indices,
         tower.window_size,
