@@ -1,4 +1,4 @@
-"""Label order of a detector, read from the config that produced its results."""
+"""Label order of saved results, read from the detector's config."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ LabelOrder = str | os.PathLike | Sequence[str] | None
 
 
 def label_order_of(order: LabelOrder) -> str | Sequence[str] | Callable | None:
-    """The ``label_order`` argument of ``read_predictions``.
+    """Convert to the ``label_order`` argument of ``read_predictions``.
 
-    A file of names in label order becomes these names, a config (.py) a function of
-    the annotation file's categories.
+    A text file of names in label order is replaced by the names, a config (.py) by a
+    function of the annotation file's categories.
     """
     if isinstance(order, str | os.PathLike) and Path(order).suffix == '.py':
         return partial(label_names_of_config, order)
@@ -41,19 +41,19 @@ def label_order_of(order: LabelOrder) -> str | Sequence[str] | Callable | None:
 def label_names_of_config(
     path: str | os.PathLike, categories: Sequence[Mapping]
 ) -> list[str]:
-    """Names in label order, as the config's test data set numbers a file's categories.
+    """Category names in the label order of the config's test data set.
 
-    ``CocoDataset`` has the categories that ``metainfo`` names in the file's order,
-    ``LVISV1Dataset`` all of them, this package's data sets base before novel. Of a
-    wrapper, the first data set inside it counts.
+    ``CocoDataset`` labels the categories named in ``metainfo`` in the file's order,
+    ``LVISV1Dataset`` all categories, and this package's data sets base before novel
+    ones. For a wrapper, the first data set inside it is used.
 
     Args:
-        path: a config, as ``tools/test.py`` takes it.
-        categories: of the annotation file.
+        path: a config, as for ``tools/test.py``.
+        categories: categories of the annotation file.
 
     Raises:
-        ValueError: no config, no test data set, or one of another kind; classes that
-            the file lacks.
+        ValueError: if the config cannot be read, has no test data set that reads COCO
+            files, or names classes that the file lacks.
     """
     init_default_scope('mmdet')
     try:

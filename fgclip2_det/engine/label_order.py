@@ -28,7 +28,7 @@ _OF_ONE_FILE = ('category_ids', 'cumulative_sizes')
 _LABELS = ('classes', 'base_classes', 'novel_classes')
 
 
-def settle_metainfo(runner: Runner) -> None:
+def unify_metainfo(runner: Runner) -> None:
     """Merge the ``metainfo`` of concatenated data sets.
 
     The ``metainfo`` of a ``ConcatDataset`` is a list if any value differs, for instance

@@ -127,7 +127,7 @@ def test_bad_input(inferencer, weights, picture, tmp_path):
     other = ROOT / 'configs/ovd_fgclip2.py'
     cfg = Config.fromfile(other)
     cfg.model.neck.out_channels = 32
-    with pytest.raises(ValueError, match='holds another model than the config'):
+    with pytest.raises(ValueError, match='does not fit the model of the config'):
         OpenVocabInferencer(bare, cfg)
     with pytest.raises(ValueError, match=r'absent\.jpg'):
         inferencer(tmp_path / 'absent.jpg', NAMES)

@@ -182,7 +182,7 @@ def test_meta_device():
     [
         (dict(lora=8), 'lora must be None or a dict'),
         (dict(lora=dict(rank=8)), 'lora must be None or a dict'),
-        (dict(lora=dict(r=0)), 'r must be whole and at least 1'),
+        (dict(lora=dict(r=0)), 'r must be a positive integer'),
         (dict(lora=dict(alpha=0)), 'alpha above 0'),
         (dict(lora=dict(dropout=1.0)), r'dropout in \[0, 1\)'),
         (dict(lora=dict(target=())), 'target must list'),

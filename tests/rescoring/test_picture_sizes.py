@@ -107,7 +107,7 @@ def test_saved_results_of_another_frame_are_a_sentence(rescorer):
         rescorer.predict(inputs[None], [sample])
     inputs, sample = load_sample(WEBP / 'a.webp')
     sample.set_metainfo(dict(flip=True, flip_direction='horizontal'))
-    with pytest.raises(ValueError, match='is flipped, saved results are not'):
+    with pytest.raises(ValueError, match='is flipped but saved results are not'):
         rescorer.predict(inputs[None], [sample])
 
 

@@ -1,4 +1,4 @@
-"""Resizes as FG-CLIP 2 was trained: whole patches under a budget."""
+"""Resizing as in FG-CLIP 2's training: to whole patches under a budget."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -20,9 +20,9 @@ class FGCLIP2Resize(Resize):
     differ slightly, because both sides are rounded to patches.
 
     Args:
-        max_num_patches: the budget; ``'auto'`` for the one that FG-CLIP 2 chooses by
-            image size (128 to 1024); or a list of budgets, of which each image draws
-            one (numpy's global generator, like MMDetection's random transforms).
+        max_num_patches: the budget; ``'auto'`` for FG-CLIP 2's choice by image size
+            (128 to 1024); or a list of budgets, one of which is drawn for each image
+            (NumPy's global generator, as in MMDetection's random transforms).
         patch_size: pixels per patch side.
 
     Raises:
@@ -53,10 +53,10 @@ class FGCLIP2Resize(Resize):
                 )
 
     def transform(self, results: dict) -> dict:
-        """Resize the image and everything that is given in its pixels.
+        """Resize the image and its annotations.
 
-        Without an image (its map comes from a cache), only the rest, from
-        ``img_shape``.
+        Without an image, if its map comes from a cache, only the annotations are
+        resized, from ``img_shape``.
         """
         image = results.get('img')
         height, width = (results['img_shape'] if image is None else image.shape)[:2]

@@ -15,7 +15,7 @@ from ..label_order import (
     check_dataset,
     check_metrics,
     check_trained_classes,
-    settle_metainfo,
+    unify_metainfo,
 )
 
 
@@ -49,7 +49,7 @@ class OpenVocabLabelOrderHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Check the loops that are already built."""
-        settle_metainfo(runner)
+        unify_metainfo(runner)
         check_labels(runner)
 
     def before_test_epoch(self, runner: Runner) -> None:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from fgclip2_det.vocabulary import Vocabulary
 
-from ..label_order import settle_metainfo
+from ..label_order import unify_metainfo
 from ..unwrap import unwrap_model
 from .label_order_hook import check_labels
 
@@ -44,7 +44,7 @@ class OpenVocabVocabularyHook(Hook):
         Raises:
             ValueError: if data set or metric use another label order.
         """
-        settle_metainfo(runner)
+        unify_metainfo(runner)
         check_labels(runner)
         self._set_for_training(runner)
 

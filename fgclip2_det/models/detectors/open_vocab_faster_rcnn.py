@@ -22,7 +22,7 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
     Args:
         text_encoder: ``dict(pretrained=folder or hub id)`` or ``dict(size='tiny')``;
             embeds the names and is not part of the detector.
-        roi_head: a ``StandardRoIHead`` with an ``OpenVocabBBoxHead`` of softmax.
+        roi_head: a ``StandardRoIHead`` with a softmax ``OpenVocabBBoxHead``.
         vocabulary, templates, cache_dir, parts: see ``OpenVocabTwoStageDetector``.
         kwargs: of ``FasterRCNN``.
 
