@@ -66,7 +66,7 @@ def test_an_instance_without_mask_is_ignored(tmp_path, logged, missing, kind):
     assert sample.gt_instances.masks.areas.tolist() == [900]
     assert sample.ignored_instances.bboxes.tensor.tolist() == [[60, 10, 90, 40]]
     (line,) = logged
-    assert '1 of 2 annotations have no mask (image 1 has the first)' in line
+    assert '1 of 2 annotations have no mask (the first in image 1)' in line
 
 
 def test_boxes_alone_need_no_mask(tmp_path, logged):

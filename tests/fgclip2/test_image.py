@@ -262,7 +262,7 @@ def test_the_sizes_in_words():
     assert describe_sizes(header, (320, 240), (320, 240)) == (
         'the image has 240 x 320 pixels upright (320 x 240 in the file, which EXIF '
         'orientation 6 turns), the annotation file says 320 x 240, the detector saw '
-        '320 x 240; with its sides exchanged, as before an EXIF orientation is applied'
+        '320 x 240; with width and height swapped, as without the EXIF orientation'
     )
     header = ImageHeader((640, 480), (640, 480), 1, 'PNG')
     assert describe_sizes(header, (320.0, 240)) == (

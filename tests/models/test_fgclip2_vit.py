@@ -166,7 +166,7 @@ def test_pretrained_folder(tmp_path):
         (dict(encoder=dict(seed=3)), 'encoder must be'),
         (dict(encoder='tiny', output='all'), 'output must be'),
         (dict(encoder='tiny', out_indices=(0, 4)), r'0 to 3, got \(0, 4\)'),
-        (dict(encoder='tiny', out_indices=3), 'out_indices must be whole'),
+        (dict(encoder='tiny', out_indices=3), 'out_indices: expected integers'),
         (dict(encoder='tiny', frozen_stages=99), r'-1 to 4, got \[99\]'),
         (dict(encoder=dict(size='tiny', seed='a')), "seed must be an integer, got 'a'"),
     ],

@@ -129,8 +129,8 @@ def test_inductor():
     [
         (dict(window_size=4), 'all 4 blocks are global; name fewer'),
         (dict(global_blocks=[1]), 'needs a window_size, got 0'),
-        (dict(window_size=-1), 'window_size must be whole'),
-        (dict(window_size=4, global_blocks=[4]), 'global_blocks must be whole, 0 to 3'),
+        (dict(window_size=-1), 'window_size: expected integers'),
+        (dict(window_size=4, global_blocks=[4]), 'global_blocks: expected integers 0'),
     ],
 )
 def test_wrong_windows(options, message):

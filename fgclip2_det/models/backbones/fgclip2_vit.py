@@ -264,4 +264,4 @@ def _check_whole(name: str, values: object, low: int, high: int) -> None:
     """ValueError unless ``values`` lists integers from low to high."""
     listed = isinstance(values, list | tuple)
     if not listed or not all(type(v) is int and low <= v <= high for v in values):
-        raise ValueError(f'{name} must be integers {low} to {high}, got {values!r}')
+        raise ValueError(f'{name}: expected integers {low} to {high}, got {values!r}')
