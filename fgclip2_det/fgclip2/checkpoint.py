@@ -52,7 +52,7 @@ def resolve_folder(name: str | os.PathLike) -> Path:
     if folder.exists() or str(name).count('/') != 1 or folder.is_absolute():
         raise ValueError(
             f'expected a folder with {CONFIG} and {WEIGHTS}, {ASSETS.name!r}, or a hub '
-            f"id 'owner/name'; got {name}"
+            f"id 'owner/name'; found neither at {name}"
         )
     try:
         from huggingface_hub import snapshot_download

@@ -33,7 +33,7 @@ def logged(monkeypatch) -> list[str]:
 
 
 def build(folder, masks: list, pipeline=TRAIN, kind=OpenVocabCocoDataset):
-    """One picture, a box of 30 x 30 for each of the masks."""
+    """One image, a box of 30 x 30 for each of the masks."""
     pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     Image.fromarray(pixels).save(folder / '1.png')
     annotations = [

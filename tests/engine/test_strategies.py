@@ -187,9 +187,9 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def assert_same_training(found: Path, expected: Path) -> None:
+def assert_same_training(actual: Path, expected: Path) -> None:
     """Weights, both moments, step, rates and names, to rounding."""
-    first, second = (torch.load(path) for path in (found, expected))
+    first, second = (torch.load(path) for path in (actual, expected))
     assert first.keys() == second.keys()
     assert first['state_dict'].keys() == second['state_dict'].keys()
     for name, value in second['state_dict'].items():
