@@ -124,9 +124,9 @@ def show_paper(benchmark) -> None:
     from fgclip2_det.zeroshot.benchmark import SIZES
 
     for metric, numbers in benchmark.paper.items():
-        said = ', '.join(
+        values = ', '.join(
             f'{size} {number}'
             for size, number in zip(SIZES, numbers, strict=True)
             if number is not None
         )
-        print(f'published: {metric} {said}')
+        print(f'published: {metric} {values}')

@@ -144,23 +144,23 @@ def show(metrics: dict[str, float]) -> None:
     """Print COCO's twelve metrics in the format of pycocotools, others one per line."""
     for name, value in metrics.items():
         flavour, iou_type, short = name.split('/')
-        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
+        shown = '-1 (no object)' if value == -1 else f'{value:.4f}'
         if flavour != 'coco':
-            print(f' {flavour:<10} {iou_type}  {short:<10} {said}')
+            print(f' {flavour:<10} {iou_type}  {short:<10} {shown}')
             continue
         if short == 'AP':
             print(f' {flavour} {iou_type}')
         _, title, iou, area, dets = next(x for x in COCO_LINES if x[0] == short)
         print(f' {title:<18} {short:<5} @[ IoU={iou:<9} | area={area:>6} | '
-              f'maxDets={dets:>3} ] = {said}')  # fmt: skip
+              f'maxDets={dets:>3} ] = {shown}')  # fmt: skip
 
 
 def show_language(content: dict) -> None:
     """Print each metric on a line, then the counts."""
     width = max(map(len, content['metrics']))
     for name, value in content['metrics'].items():
-        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
-        print(f' {name:<{width}}  {said}')
+        shown = '-1 (no object)' if value == -1 else f'{value:.4f}'
+        print(f' {name:<{width}}  {shown}')
     counts = content['protocol']['counts']
     print(', '.join(f'{count} {what}' for what, count in counts.items()))
 

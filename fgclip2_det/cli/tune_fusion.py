@@ -90,6 +90,6 @@ def main(args: argparse.Namespace) -> None:
     print(format_table(figures, metric))
     seconds = sum(row.seconds for row in figures) / len(figures)
     files = write_report(figures, metric, protocol, args.out)
-    said = describe_best(figures, metric)
-    print(f'{len(figures)} settings, {seconds:.2f} s each; {said}: '
+    summary = describe_best(figures, metric)
+    print(f'{len(figures)} settings, {seconds:.2f} s each; {summary}: '
           f'{", ".join(map(str, files))}')  # fmt: skip

@@ -90,7 +90,7 @@ def check_resume(
         more = f' (and {len(changes) - 1} more)' if len(changes) > 1 else ''
         raise ValueError(
             f'{path} was trained with other data, schedule or model: {changes[0]}'
-            f"{more}; use that run's config and options, or go on with "
+            f"{more}; use that run's config and options, or pass "
             '--resume-with-changes'
         )
     return changed, changes

@@ -83,7 +83,7 @@ class OpenVocabRunRecordHook(Hook):
         if not self.with_changes:
             raise ValueError(
                 f'the training data have changed since the checkpoint: {difference}; '
-                'resume with the data it was trained on, or go on with '
+                'resume with the data it was trained on, or pass '
                 '--resume-with-changes'
             )
         runner.logger.warning(f'resumed with other training data: {difference}')
