@@ -223,7 +223,7 @@ def read_result(path: Path, settings: dict) -> dict:
     for name, value in json.loads(json.dumps(settings)).items():
         if content.get(name) != value:
             raise ValueError(
-                f'{path} has a different {name}: {content.get(name)!r} there, '
+                f'{path} has different {name}: {content.get(name)!r} there, '
                 f'{value!r} here; choose another --work-dir, or delete the file and '
                 'its run'
             )
