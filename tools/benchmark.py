@@ -1,5 +1,5 @@
-"""Measure an FG-CLIP 2 encoder on the benchmarks of the field: naming boxes, finding
-described objects, retrieval, ImageNet, segmentation."""
+"""Evaluate an FG-CLIP 2 encoder on public benchmarks: box classification, grounding of
+descriptions, retrieval, ImageNet, segmentation."""
 
 from _cli import run
 

@@ -1,4 +1,4 @@
-"""Dump FG-CLIP 2's cosines of a detector's results, for tools/tune_fusion.py."""
+"""Dump FG-CLIP 2's cosines for a detector's results, for tools/tune_fusion.py."""
 
 from _cli import run
 

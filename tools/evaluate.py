@@ -1,4 +1,4 @@
-"""Score a COCO result list under the protocol of a benchmark."""
+"""Evaluate a COCO result list under the protocol of a benchmark."""
 
 from _cli import run
 

@@ -1,4 +1,4 @@
-"""Write hard negatives, phrases with one attribute changed, into annotations."""
+"""Add hard negatives, phrases with one changed attribute, to annotations."""
 
 from _cli import run
 

@@ -1,4 +1,4 @@
-"""What the encoder costs by size and resolution: parameters, FLOPs, memory."""
+"""Cost of the encoder by size and resolution: parameters, FLOPs, memory."""
 
 from _cli import run
 

@@ -1,4 +1,4 @@
-"""Rescore a detector's saved results with FG-CLIP 2, without training."""
+"""Re-score a detector's saved results with FG-CLIP 2, without training."""
 
 from _cli import run
 

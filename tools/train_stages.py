@@ -1,4 +1,4 @@
-"""Run several training configs in a row, each from the previous one's model."""
+"""Run several training configs in sequence, each from the previous one's model."""
 
 from _cli import run
 

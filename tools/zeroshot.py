@@ -1,4 +1,4 @@
-"""Measure an FG-CLIP 2 encoder on one data set: naming boxes, hard negatives,
+"""Evaluate an FG-CLIP 2 encoder on one data set: box classification, hard negatives,
 retrieval."""
 
 from _cli import run

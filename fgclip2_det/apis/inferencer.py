@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -54,18 +55,18 @@ class Detections:
 
 
 class OpenVocabInferencer:
-    """Detect any names with a trained detector.
+    """Open-vocabulary detection with a trained detector.
 
     Args:
         weights: checkpoint of ``tools/train.py``; None for the embedded detector, which
-            knows coloured shapes alone.
-        config: its config file; the one saved in the checkpoint when None.
-        device: 'cpu', 'cuda', ...; a GPU when there is one if None.
+            was trained on coloured shapes only.
+        config: config of the weights; None for the one saved in the checkpoint.
+        device: 'cpu', 'cuda', ...; None for a GPU if there is one.
 
     Raises:
-        FileNotFoundError: no checkpoint.
-        ValueError: a damaged one, one of another config, or one whose embedded
-            config names anything but this package's and MMDetection's parts.
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if it is damaged or of another config, or if its saved config has a
+            ``type`` that is not registered by this package or MMDetection.
 
     Example:
         >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_3.pth')
@@ -81,7 +82,7 @@ class OpenVocabInferencer:
     ) -> None:
         init_default_scope('mmdet')
         weights = EMBEDDED if weights is None else weights
-        checkpoint = read_checkpoint(Path(weights))
+        checkpoint = read_checkpoint(weights)
         meta = checkpoint.get('meta', {})
         self.config = _config(config, meta, weights)
         self.model = MODELS.build(self.config.model)
@@ -101,35 +102,37 @@ class OpenVocabInferencer:
         self.pipeline = _pipeline(self.config)
         self.model.keep_text_encoder = True
 
-    def set_vocabulary(self, texts: Vocabulary | Sequence[str] | str) -> Vocabulary:
-        """Names to look for from now on; see the detector's method."""
+    def set_vocabulary(
+        self, texts: Vocabulary | Sequence[str | Sequence[str]] | str
+    ) -> Vocabulary:
+        """Set the names to detect; see the detector's method."""
         return self.model.set_vocabulary(texts)
 
     @torch.no_grad()
     def __call__(
         self,
         images: ImageLike | Sequence[ImageLike],
-        texts: Vocabulary | Sequence[str] | str | None = None,
+        texts: Vocabulary | Sequence[str | Sequence[str]] | str | None = None,
         score_thr: float = 0.0,
         channel_order: str = 'bgr',
     ) -> list[Detections]:
-        """Detect.
+        """Detect objects in images.
 
         Args:
-            images: one or several, as ``fgclip2_det.fgclip2.load_image`` takes them,
-                but for the channels of arrays.
-            texts: names, e.g. 'black cat. 白色杯子'; those in force when None, at
-                first the training vocabulary.
-            score_thr: detections below it are left out.
-            channel_order: of (h, w, 3) NumPy arrays: 'bgr', as OpenCV reads them and
-                MMDetection's ``DetInferencer`` takes them, or 'rgb'. Files, PIL images
-                and tensors have an order of their own, which is RGB.
+            images: one or several, as for ``fgclip2_det.fgclip2.load_image``, except
+                for the channel order of arrays.
+            texts: names, e.g. 'black cat. 白色杯子'; None for the current vocabulary,
+                initially that of the training.
+            score_thr: detections with lower scores are left out.
+            channel_order: channel order of (h, w, 3) NumPy arrays: 'bgr', as in OpenCV
+                and MMDetection's ``DetInferencer``, or 'rgb'. Files, PIL images and
+                tensors are RGB.
 
         Returns:
-            One entry an image.
+            One entry per image.
 
         Raises:
-            ValueError: for another order, and what ``load_image`` refuses.
+            ValueError: for another channel order, and as in ``load_image``.
         """
         if channel_order not in ('bgr', 'rgb'):
             raise ValueError(
@@ -140,10 +143,11 @@ class OpenVocabInferencer:
         elif self.model.vocabulary is None:
             names, base = self.trained_vocabulary, self.trained_split
             self.set_vocabulary(Vocabulary(names, base_classes=base))
-        images = images if isinstance(images, list | tuple) else [images]
+        several = isinstance(images, list | tuple)
+        batch = list(images) if several else [cast(ImageLike, images)]
         if channel_order == 'bgr':
-            images = [_to_rgb(image) for image in images]
-        return [self._detect(image, score_thr) for image in images]
+            batch = [_to_rgb(image) for image in batch]
+        return [self._detect(image, score_thr) for image in batch]
 
     def _detect(self, image: ImageLike, score_thr: float) -> Detections:
         bgr = np.asarray(load_image(image))[..., ::-1]
@@ -158,9 +162,10 @@ class OpenVocabInferencer:
 
 
 def _to_rgb(image: ImageLike) -> ImageLike:
-    """Channels of a BGR array turned round; anything else as it is."""
-    is_colour = isinstance(image, np.ndarray) and image.ndim == 3
-    return image[..., ::-1] if is_colour else image
+    """Convert a BGR array to RGB; other images are returned unchanged."""
+    if isinstance(image, np.ndarray) and image.ndim == 3:
+        return image[..., ::-1]
+    return image
 
 
 def _config(config, meta: Mapping, weights) -> Config:
@@ -174,7 +179,7 @@ def _config(config, meta: Mapping, weights) -> Config:
 
 
 def _pipeline(config: Config) -> Compose:
-    """The test pipeline, fed with arrays instead of files."""
+    """The test pipeline for arrays instead of files."""
     loaders = ('Load', 'OpenVocabLoad')
     steps = [
         step

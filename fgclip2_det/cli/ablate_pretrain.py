@@ -1,9 +1,8 @@
 """Ablate the losses of stage 2 on OVShapes: train without each of them in turn.
 
 Every variant is trained with every seed from one stage-1 model, and evaluated on images
-of a seed that nothing was trained on. A run's result is one JSON file; started again,
-the sweep goes on where it was stopped. At the end: a table of mean and spread, and a
-picture of it.
+of a held-out seed. Each run writes one JSON file; started again, the sweep continues
+where it stopped. It ends with a table and a chart of means and standard deviations.
 """
 
 import argparse
@@ -13,6 +12,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.cli.parsing import ROOT, TOOLS, KeyValue
 
@@ -36,20 +36,20 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--start', required=True, help='stage-1 model; {seed} in it is replaced')
-    add('--work-dir', type=Path, required=True, help='gets runs, results, table')
+    add('--start', required=True, help='stage-1 model; {seed} is replaced by the seed')
+    add('--work-dir', type=Path, required=True, help='folder for runs and results')
     add('--configs', nargs='+', type=Path, default=CONFIGS, metavar='CONFIG',
-        help='stage 2, one or several in a row; default: the tiny one')  # fmt: skip
+        help='stage-2 configs, run in this order; default: tiny model')  # fmt: skip
     add('--seeds', nargs='+', type=int, default=[0, 1, 2])
     add('--variants', nargs='+', metavar='NAME', help='default: all')
-    add('--length', type=float, default=1.0, help='factor of all iterations')
-    add('--eval-seed', type=int, help='of the images of the evaluation; default 1000')
-    add('--num-images', type=int, default=300, help='of the evaluation; default 300')
-    add('--data-root', help='where the images of the evaluation are kept')
-    add('--device', default='cpu', help='of the evaluation; default cpu')
+    add('--length', type=float, default=1.0, help='factor on the number of iterations')
+    add('--eval-seed', type=int, help='seed of the evaluation images; default 1000')
+    add('--num-images', type=int, default=300, help='evaluation images; default 300')
+    add('--data-root', help='folder of the evaluation images')
+    add('--device', default='cpu', help='device of the evaluation; default cpu')
     add('--cfg-options', nargs='+', action=KeyValue, default={}, metavar='KEY=VALUE',
-        help='for every config of every run')  # fmt: skip
-    add('--dry-run', action='store_true', help='print the commands and do nothing')
+        help='change every config of every run')  # fmt: skip
+    add('--dry-run', action='store_true', help='only print the commands')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -68,13 +68,13 @@ def main(args: argparse.Namespace) -> None:
     table = collect(results)
     text = format_markdown(table)
     (args.work_dir / 'ablation.md').write_text(f'{text}\n', encoding='utf-8')
-    picture = draw_table(table, args.work_dir / 'ablation.png')
+    chart = draw_table(table, args.work_dir / 'ablation.png')
     print(f'\nPercent, mean of English and Chinese, ± is the standard deviation over '
-          f'seeds\n\n{text}\n\npicture: {picture}')  # fmt: skip
+          f'seeds\n\n{text}\n\nchart: {chart}')  # fmt: skip
 
 
 def check(args: argparse.Namespace) -> None:
-    """Fill in defaults; ValueError for what could not work, before the first run."""
+    """Fill in defaults; raise ValueError for invalid options before the first run."""
     from fgclip2_det.engine.config import read_config
     from fgclip2_det.zeroshot.ovshapes import DEFAULT_SEED
     from pretrain.ablation import VARIANTS, find_variant
@@ -102,7 +102,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def seeds_of(args: argparse.Namespace, variant: str) -> list[int]:
-    """Seeds of a variant; what is not trained differs by its start alone."""
+    """Seeds of a variant; one seed if nothing is trained and the start is the same."""
     from pretrain.ablation import VARIANTS
 
     same = VARIANTS[variant] is None and '{seed}' not in args.start
@@ -110,12 +110,12 @@ def seeds_of(args: argparse.Namespace, variant: str) -> list[int]:
 
 
 def start_of(args: argparse.Namespace, seed: int) -> Path:
-    """The stage-1 model of a seed."""
+    """Path of the stage-1 model of a seed."""
     return Path(args.start.replace('{seed}', str(seed)))
 
 
 def run(args: argparse.Namespace, variant: str, seed: int) -> dict | None:
-    """Result of one variant and seed, from its file or from training."""
+    """Result of one variant and seed, read from its file or computed by training."""
     from fgclip2_det.engine.finished_runs import resolved_config
     from fgclip2_det.io.digests import file_digest, json_digest
     from fgclip2_det.zeroshot.report import write_json
@@ -163,7 +163,7 @@ def run(args: argparse.Namespace, variant: str, seed: int) -> dict | None:
 def commands(
     args: argparse.Namespace, variant: str, seed: int, folder: Path
 ) -> list[tuple[Path, list[str], dict]]:
-    """(model that it makes, command, options) of each config in a row."""
+    """(path of the trained model, command, options) of each config, in order."""
     from fgclip2_det.engine.options import format_options
     from pretrain.ablation import VARIANTS, schedule_options
 
@@ -171,7 +171,7 @@ def commands(
     if changes is None:
         return plan
     for config, cfg in zip(args.configs, args.loaded, strict=True):
-        options = {'model.encoder.pretrained': str(model)}
+        options: dict[str, Any] = {'model.encoder.pretrained': str(model)}
         options |= {f'model.losses.{name}': value for name, value in changes.items()}
         if 'seed' in (cfg.train_dataloader.get('sampler') or {}):
             options['train_dataloader.sampler.seed'] = seed  # order and random choices
@@ -186,22 +186,22 @@ def commands(
 
 
 def train(command: list[str]) -> None:
-    """tools/train.py in a process of its own."""
+    """Run tools/train.py in a subprocess."""
     code = subprocess.run(command).returncode
     if code:
         raise ValueError(
-            f'a training ended with exit code {code}, see its output above; the same '
-            f'command goes on from here. It was: {shlex.join(command)}'
+            f'a training ended with exit code {code}, see its output above; run the '
+            f'same command again to continue. It was: {shlex.join(command)}'
         )
 
 
 def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
-    """Metrics of a trained model, or of stage 2's start (None), not trained."""
+    """Metrics of a trained model; None evaluates the initial model of stage 2."""
     from fgclip2_det import FGCLIP2
     from fgclip2_det.zeroshot import evaluate_ovshapes
     from pretrain.initialise import build_for_training
 
-    if model is None:  # with the new heads as stage 2 would start them
+    if model is None:  # with new heads initialised as in stage 2
         start = {**args.loaded[0].model.encoder, 'pretrained': start_of(args, seed)}
         encoder = build_for_training(**start).eval()
     else:
@@ -215,7 +215,7 @@ def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
 
 
 def read_result(path: Path, settings: dict) -> dict:
-    """A file of an earlier start; ValueError if it had other settings."""
+    """Content of an earlier run's file; ValueError if its settings differ."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
@@ -223,7 +223,8 @@ def read_result(path: Path, settings: dict) -> dict:
     for name, value in json.loads(json.dumps(settings)).items():
         if content.get(name) != value:
             raise ValueError(
-                f'{path} has another {name}: {content.get(name)!r} there, {value!r} '
-                'here; choose another --work-dir, or delete the file and its run'
+                f'{path} has different {name}: {content.get(name)!r} there, '
+                f'{value!r} here; choose another --work-dir, or delete the file and '
+                'its run'
             )
     return content

@@ -1,9 +1,9 @@
-"""Measure an FG-CLIP 2 encoder on the benchmarks of the field: naming boxes, finding
-described objects, retrieval, ImageNet, segmentation. Needs no mm package.
+"""Evaluate an FG-CLIP 2 encoder on public benchmarks: box classification, grounding of
+descriptions, retrieval, ImageNet, segmentation. Needs no mm package.
 
-Names are those of --list, which also says what is below --data-root and where the rest
-is published. Nothing is downloaded. --encoder oracle and --encoder noise measure the
-evaluation itself: they answer with the truth, and at random.
+--list shows the names, which files exist below --data-root and where the others are
+published. Nothing is downloaded. --encoder oracle and --encoder noise test the
+evaluation itself: they predict the ground truth, or at random.
 """
 
 import argparse
@@ -31,16 +31,16 @@ def parser() -> argparse.ArgumentParser:
     add('--encoder', help='folder in the released layout, hub id, random-base (-large, '
         '-so400m, -tiny), oracle or noise')  # fmt: skip
     add('--data-root', type=Path, default=Path('data'), help='default: data')
-    add('--out-dir', type=Path, help='gets NAME.json of each benchmark')
-    add('--num-images', type=int, help='the first n images alone')
+    add('--out-dir', type=Path, help='folder for NAME.json of each benchmark')
+    add('--num-images', type=int, help='only the first n images')
     add('--boxes', type=Path, help='COCO result list with the boxes to choose from; '
         'default: the annotated boxes')  # fmt: skip
-    add('--subset', action='store_true', help='the files are a part of the published')
+    add('--subset', action='store_true', help='the files are a subset of the published')
     add('--max-num-patches', type=int, help='per image; default: as in training')
     add('--device', help='default: cuda where there is one, else cpu')
     add('--dtype', choices=['float32', 'bfloat16'], default='float32')
-    add('--seed', type=int, default=0, help='of random weights and of noise')
-    add('--page', type=Path, help='write the results page there instead')
+    add('--seed', type=int, default=0, help='seed of random weights and of noise')
+    add('--page', type=Path, help='only write the results page to this file')
     add('--results', type=Path, help='for --page: folder of NAME.json files')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
@@ -63,7 +63,7 @@ def show_list(data_root: Path) -> None:
         print(f'{name:<{width}}  {benchmark.title}')
         for file in benchmark.files.values():
             exists = (data_root / file.path).exists()
-            state = 'there' if exists else f'missing; published at {file.url}'
+            state = 'present' if exists else f'missing; published at {file.url}'
             print(f'{"":<{width}}    {file.path}: {state}')
 
 
@@ -97,7 +97,7 @@ def measure(args: argparse.Namespace) -> None:
             raise ValueError(f'{option} is needed')
     options = ReadOptions(args.num_images, args.boxes)
     chosen = find_benchmarks(args.names)
-    tasks = [  # all files, before hours of work on the first
+    tasks = [  # checks all files before the first benchmark runs for hours
         read_benchmark(benchmark, args.data_root, options, args.subset)
         for benchmark in chosen
     ]
@@ -124,9 +124,9 @@ def show_paper(benchmark) -> None:
     from fgclip2_det.zeroshot.benchmark import SIZES
 
     for metric, numbers in benchmark.paper.items():
-        said = ', '.join(
+        values = ', '.join(
             f'{size} {number}'
             for size, number in zip(SIZES, numbers, strict=True)
             if number is not None
         )
-        print(f'published: {metric} {said}')
+        print(f'published: {metric} {values}')

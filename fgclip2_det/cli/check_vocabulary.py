@@ -25,15 +25,15 @@ def parser() -> argparse.ArgumentParser:
     add('--file', help="text file, one class a line, aliases separated by '|'")
     add('--coco', help='COCO annotation file')
     add('--language', choices=['en', 'zh', 'both', 'mixed'], default='en',
-        help='of a list or a COCO file; default en')  # fmt: skip
+        help='language of a list or a COCO file; default en')  # fmt: skip
     add('--aliases', action='store_true', help="with a list's or COCO file's aliases")
     add('--templates', default='raw',
         help='raw (default), photo, imagenet80 or chinese')  # fmt: skip
     add('--encoder', help='folder or hub id: find long prompts and near-synonyms')
     add('--threshold', type=float, default=0.95, help='cosine; default 0.95')
-    add('--cache-dir', help='folder that keeps text embeddings')
-    add('--all', action='store_true', help=f'every row, not {SHOWN} of each kind')
-    add('--strict', action='store_true', help='exit with 1 if anything was found')
+    add('--cache-dir', help='folder for cached text embeddings')
+    add('--all', action='store_true', help=f'show all rows instead of {SHOWN} per kind')
+    add('--strict', action='store_true', help='exit with code 1 if there are findings')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -64,13 +64,13 @@ def main(args: argparse.Namespace) -> None:
         if not args.all and count > SHOWN:
             print(f'{kind:13}... and {count - SHOWN} more (--all shows them)')
     kinds = ', '.join(f'{count} {kind}' for kind, count in counts.items())
-    print(f'{len(entries)} classes: {kinds or "nothing found"}')
+    print(f'{len(entries)} classes: {kinds or "no findings"}')
     if args.strict and findings:
         sys.exit(1)
 
 
 def read_entries(args: argparse.Namespace) -> list[list[str]]:
-    """Aliases of every class, from the one source that was given."""
+    """Aliases of every class, from the given source."""
     from fgclip2_det.vocabulary import load_list
     from fgclip2_det.vocabulary.names import (
         read_coco_names,

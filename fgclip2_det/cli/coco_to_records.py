@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('ann', type=Path, help='COCO annotations')
     parser.add_argument('--out', type=Path, required=True, help='folder for records')
     parser.add_argument(
-        '--novel', nargs='*', default=[], help='classes that training must not see'
+        '--novel', nargs='*', default=[], help='classes to leave out of the records'
     )
     parser.add_argument('--languages', nargs='+', choices=['en', 'zh'], default=['en'])
     parser.add_argument(

@@ -29,9 +29,9 @@ def main(args: argparse.Namespace) -> None:
 
     files = [comparison.read_result(path) for path in (args.first, args.second)]
     reasons = comparison.barriers(*files)
-    picture = None
+    chart = None
     if args.out:
-        picture = comparison.draw_differences(comparison.class_differences(*files))
+        chart = comparison.draw_differences(comparison.class_differences(*files))
     print('NOT comparable:' if reasons else 'comparable: protocol, images, classes, '
           'ground truth and limits are the same')  # fmt: skip
     for reason in reasons:
@@ -48,6 +48,6 @@ def main(args: argparse.Namespace) -> None:
         cells = ['-' if v is None else f'{v:.4f}' for v in values[:2]]
         change = '-' if values[2] is None else f'{values[2]:+.4f}'
         print(f'{name:<{width}}  {cells[0]:>7}  {cells[1]:>7}  {change:>10}')
-    if picture:
-        write_atomic(args.out, picture)
+    if chart:
+        write_atomic(args.out, chart)
         print(f'-> {args.out}')

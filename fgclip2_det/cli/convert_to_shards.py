@@ -1,8 +1,8 @@
 """Pack training records and their images into tar shards.
 
-KEY.jpg and KEY.json of each record, as WebDataset has them, index.json with counts,
-and per shard a .npy of where its samples are. A run that was killed goes on where it
-was when it is started again.
+Writes KEY.jpg and KEY.json of each record in WebDataset's layout, index.json with
+counts, and for each shard a .npy file with the offsets of its samples. An interrupted
+run continues when it is started again.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         'records', nargs='+', help='.json, .jsonl, .txt that lists these, or a folder'
     )
-    parser.add_argument('--images', required=True, help='folder that f_path starts in')
+    parser.add_argument('--images', required=True, help='folder that f_path is below')
     parser.add_argument('--out', required=True, help='folder of the shards')
     parser.add_argument(
         '--max-per-shard', type=int, default=10_000, help='samples; default: 10000'
@@ -35,12 +35,12 @@ def parser() -> argparse.ArgumentParser:
         '--bad-records',
         choices=['raise', 'skip'],
         default='raise',
-        help='stop at a record that cannot be used, or leave it out and count',
+        help='stop at an invalid record, or skip and count it',
     )
     parser.add_argument(
         '--decode',
         action='store_true',
-        help='decode every image, to find broken ones',
+        help='decode every image to detect damaged ones',
     )
     parser.add_argument(
         '--verbose', action='store_true', help='show the traceback of an error'

@@ -1,6 +1,6 @@
-"""Dump FG-CLIP 2's cosines of a detector's results, for tools/tune_fusion.py.
+"""Dump FG-CLIP 2's cosines for a detector's results, for tools/tune_fusion.py.
 
-A stopped run continues when it is started again.
+An interrupted run continues when it is started again.
 """
 
 import argparse
@@ -26,9 +26,9 @@ def parser() -> argparse.ArgumentParser:
         '--templates', default='raw', help='raw (default), photo, chinese or imagenet80'
     )
     add('--language', choices=['en', 'zh'], default='en', help='of the class names')
-    add('--novel', nargs='+', help='novel classes; default: as the categories say')
-    add('--max-num-patches', default='auto', help='of an image; default auto')
-    add('--cache-dir', help='folder that keeps text embeddings')
+    add('--novel', nargs='+', help="novel classes; default: the categories' split")
+    add('--max-num-patches', default='auto', help='patches per image; default auto')
+    add('--cache-dir', help='folder for cached text embeddings')
     add('--device', default='cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
@@ -58,4 +58,4 @@ def main(args: argparse.Namespace) -> None:
     print(f'{header.num_images} images, {len(header.classes)} names, '
           f'{len(header.novel_classes)} of them novel: {args.out}')  # fmt: skip
     if not header.novel_classes:
-        print('no name is novel, tuning will use all of them: --novel says which are')
+        print('no class is novel, so tuning will use all of them; --novel names some')

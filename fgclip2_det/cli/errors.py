@@ -1,4 +1,4 @@
-"""Tell input errors from other exceptions, and log tracebacks."""
+"""Distinguish input errors from other exceptions, and log tracebacks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _OWN_FRAME = re.compile(r'[\\/](fgclip2_det|pretrain|tools)[\\/][^"]*"')
 
 
 def is_input_error(error: BaseException) -> bool:
-    """Whether this package refuses an input with ``error``, and says why in a sentence.
+    """Whether ``error`` reports invalid input in one sentence.
 
-    That is a ``ValueError`` or ``ImportError`` of a ``raise`` in this package, here or
-    in a worker process; a file that this package opens and that is not there; or a
-    name that MMEngine's registry does not know. What Python, PyTorch and others raise
-    is not.
+    True for a ``ValueError`` or ``ImportError`` that this package raised, here or in a
+    worker process; for a missing file that this package tried to open; and for a name
+    that is not in MMEngine's registry. False for other errors of Python, PyTorch and
+    other packages.
     """
     if isinstance(error, KeyError):
         return ' registry. ' in str(error) and ' is not in the ' in str(error)
@@ -34,11 +34,11 @@ def is_input_error(error: BaseException) -> bool:
     if _is_own_raise(error.__traceback__) or worker_message(error) is not None:
         return True
     pool = type(error.__cause__).__name__ in ('RemoteTraceback', '_RemoteTraceback')
-    return pool and _told_by_own_raise(str(error.__cause__)) is not None
+    return pool and _message_of_own_raise(str(error.__cause__)) is not None
 
 
 def sentence_of(error: BaseException) -> str:
-    """The message in one line; with its type where the message does not have it."""
+    """The message in one line, preceded by its type unless it is an input error."""
     message = worker_message(error) if is_input_error(error) else None
     if message is None:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
@@ -47,19 +47,19 @@ def sentence_of(error: BaseException) -> str:
 
 
 def worker_message(error: BaseException) -> str | None:
-    """What this package raised in a data loader's worker; None for anything else.
+    """Message of an error that this package raised in a data loader worker, or None.
 
-    PyTorch hands such an error on with the traceback in its text.
+    PyTorch re-raises such an error with the worker's traceback in its text.
     """
     text = str(error)
     if not text.startswith('Caught ') or 'Original Traceback' not in text:
         return None
-    return _told_by_own_raise(text)
+    return _message_of_own_raise(text)
 
 
-def _told_by_own_raise(text: str) -> str | None:
-    """The message at the end of a printed traceback whose last frame is a ``raise`` of
-    this package; None for any other."""
+def _message_of_own_raise(text: str) -> str | None:
+    """Message of a printed traceback whose last frame is a ``raise`` in this package;
+    None otherwise."""
     lines = text.rstrip('\n" ').splitlines()
     frames = [i for i, line in enumerate(lines) if line.startswith('  File "')]
     if not frames or not _OWN_FRAME.search(lines[frames[-1]]):
@@ -72,7 +72,7 @@ def _told_by_own_raise(text: str) -> str | None:
 
 
 def log_traceback(error: BaseException) -> list[str]:
-    """Write the traceback to the log file of a run that has begun; its path."""
+    """Write the traceback to the log files of a started run; return their paths."""
     module = sys.modules.get('mmengine.logging')
     if module is None:
         return []
@@ -90,7 +90,7 @@ def log_traceback(error: BaseException) -> list[str]:
 
 
 def _is_own_raise(trace: TracebackType | None) -> bool:
-    """Whether the last frame is this package's, at a ``raise``."""
+    """Whether the last frame is a ``raise`` in this package."""
     frames = list(_frames(trace))
     if not frames or not _is_own(frames[-1]):
         return False
@@ -101,7 +101,7 @@ def _is_own_raise(trace: TracebackType | None) -> bool:
 
 
 def _is_own_open(trace: TracebackType | None) -> bool:
-    """Whether this package asked, through nothing but Python's own modules."""
+    """Whether this package opened the file, itself or through the standard library."""
     for frame in reversed(list(_frames(trace))):
         path = frame.tb_frame.f_code.co_filename
         if _is_own(frame):

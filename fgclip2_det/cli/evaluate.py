@@ -1,10 +1,10 @@
-"""Score a COCO result list under the protocol of a benchmark.
+"""Evaluate a COCO result list under the protocol of a benchmark.
 
 coco        the twelve official numbers of pycocotools
 ov-coco     AP50 and AP of base, novel and all classes together (48/17 on COCO)
 lvis        300 detections an image; AP by size and by frequency, as lvis-api
 lvis-fixed  10,000 detections a class over all images ("fixed AP")
-lvis-both   the last two from one run
+lvis-both   lvis and lvis-fixed in one run
 refexp      RefCOCO/+/g in MDETR's json: P@1, P@5, P@10
 flickr30k   Flickr30k Entities in MDETR's json: R@1, R@5, R@10 of phrases
 fg-ovd      mAP with hard-negative vocabularies; rows also need vocabulary_id
@@ -61,14 +61,14 @@ def parser() -> argparse.ArgumentParser:
         help='rows wholly outside their image are false positives, as in pycocotools; '
              'else they are left out and counted, as in rescore.py')  # fmt: skip
     add('--base', nargs='+', help='base classes of ov-coco')
-    add('--novel', nargs='+', help='novel classes; default: as the categories say')
+    add('--novel', nargs='+', help="novel classes; default: the categories' split")
     add('--minival-ids',
-        help='count these images alone: JSON list of ids, or a COCO file')  # fmt: skip
-    add('--negatives', type=int, help='fg-ovd: of a vocabulary; default 10')
-    add('--classwise', action='store_true', help='also write and show each class')
+        help='evaluate only these images: JSON list of ids, or COCO file')  # fmt: skip
+    add('--negatives', type=int, help='fg-ovd: negatives per vocabulary; default 10')
+    add('--classwise', action='store_true', help='also report the AP of each class')
     add('--note', action='append', default=[], metavar='KEY=VALUE',
         help='how the predictions were made: chunking, templates, language, '
-             'resolution, fusion; may be given many times')  # fmt: skip
+             'resolution, fusion; may be repeated')  # fmt: skip
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -98,7 +98,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def read_options(args: argparse.Namespace) -> dict:
-    """Options of ``evaluate_file``; what does not fit the protocol is refused."""
+    """Options of ``evaluate_file``; ValueError for those of other protocols."""
     if args.negatives is not None and args.protocol != 'fg-ovd':
         raise ValueError('--negatives belongs to --protocol fg-ovd')
     if args.protocol != 'ov-coco' and (args.base or args.novel):
@@ -141,26 +141,26 @@ def read_notes(words: list[str]) -> dict[str, str]:
 
 
 def show(metrics: dict[str, float]) -> None:
-    """The twelve of COCO as pycocotools prints them; others a line each."""
+    """Print COCO's twelve metrics in the format of pycocotools, others one per line."""
     for name, value in metrics.items():
         flavour, iou_type, short = name.split('/')
-        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
+        shown = '-1 (no object)' if value == -1 else f'{value:.4f}'
         if flavour != 'coco':
-            print(f' {flavour:<10} {iou_type}  {short:<10} {said}')
+            print(f' {flavour:<10} {iou_type}  {short:<10} {shown}')
             continue
         if short == 'AP':
             print(f' {flavour} {iou_type}')
         _, title, iou, area, dets = next(x for x in COCO_LINES if x[0] == short)
         print(f' {title:<18} {short:<5} @[ IoU={iou:<9} | area={area:>6} | '
-              f'maxDets={dets:>3} ] = {said}')  # fmt: skip
+              f'maxDets={dets:>3} ] = {shown}')  # fmt: skip
 
 
 def show_language(content: dict) -> None:
-    """A line for each metric, and the counts."""
+    """Print each metric on a line, then the counts."""
     width = max(map(len, content['metrics']))
     for name, value in content['metrics'].items():
-        said = '-1 (no object)' if value == -1 else f'{value:.4f}'
-        print(f' {name:<{width}}  {said}')
+        shown = '-1 (no object)' if value == -1 else f'{value:.4f}'
+        print(f' {name:<{width}}  {shown}')
     counts = content['protocol']['counts']
     print(', '.join(f'{count} {what}' for what, count in counts.items()))
 

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 DEFAULT_WORK_DIR = Path('work_dirs/ovd_fgclip2')
-TEXTS = """names, ended by . , ; or 。，；、 or a line break ('cat. dog'); a stop
-does so before a blank or at the end, not after a digit or an abbreviation ('2.5 l
-bottle', 'U.S. flag'); quotes keep a name whole ('"salt, pepper"'); 'sofa|couch' are
-names of one class. Or the path of a text file with one class a line"""
+TEXTS = """names separated by . , ; or 。，；、 or line breaks ('cat. dog'); a full stop
+separates only before a space or at the end, not after a digit or an abbreviation
+('2.5 l bottle', 'U.S. flag'); text in quotes is not split ('"salt, pepper"');
+'sofa|couch' are names of one class. Or the path of a text file, one class per line"""
 EXAMPLE = """example:
   python tools/image_demo.py data/ovshapes/*/val/*.jpg --texts "red circle. 蓝色星形"
   python tools/image_demo.py street.jpg --texts "black cat. 白色杯子" --weights W.pth"""
@@ -22,11 +22,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('images', nargs='+', help='image files, or folders of them')
     parser.add_argument('--texts', required=True, help=TEXTS)
-    parser.add_argument('--config', help='config of the weights; by default their own')
+    parser.add_argument('--config', help='config file; default: the one in the weights')
     parser.add_argument(
         '--weights',
-        help=f'checkpoint; by default the last one in {DEFAULT_WORK_DIR}, and without '
-        'one the embedded detector, which knows coloured shapes alone',
+        help=f'checkpoint; default: the last one in {DEFAULT_WORK_DIR}, or else the '
+        'embedded detector, which was trained on coloured shapes only',
     )
     parser.add_argument('--out-dir', default='outputs', help='default: outputs')
     parser.add_argument('--score-thr', type=float, default=0.3)
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def find_images(names: list[str]) -> list[Path]:
-    """Files as given, and the images of folders in order of their names."""
+    """Files in the given order; the images of a folder sorted by name."""
     from PIL import Image
 
     endings = set(Image.registered_extensions())
@@ -86,9 +86,9 @@ def main(args: argparse.Namespace) -> None:
             unreadable.append(str(error))
             continue
         (result,) = inferencer(image, score_thr=args.score_thr)
-        picture = draw_detections(image, result.bboxes, result.names, result.scores)
+        drawn = draw_detections(image, result.bboxes, result.names, result.scores)
         target = out_dir / f'{index:03d}_{file.stem}.png'
-        picture.save(target)
+        drawn.save(target)
         boxes = zip(
             result.names, result.scores.tolist(), result.bboxes.tolist(), strict=True
         )

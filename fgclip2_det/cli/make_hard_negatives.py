@@ -1,6 +1,6 @@
-"""Write hard negatives, phrases with one attribute changed, into annotations.
+"""Add hard negatives, phrases with one changed attribute, to annotations.
 
-Boxes of FineHARD's form get short_expr_negs and flag_short_neg from word lists, in
+Boxes in FineHARD's format get short_expr_negs and flag_short_neg from word lists, in
 English and Chinese; no language model is needed. See pretrain/hard_negatives.
 """
 
@@ -16,7 +16,7 @@ EXAMPLE = """example:
   python tools/make_hard_negatives.py train.json --out train_negs.json
   python tools/make_hard_negatives.py train/ --out train_negs/ --forbidden novel.txt"""
 ENDINGS = ('.json', '.jsonl')
-CHUNK = 256  # records that a worker takes at a time
+CHUNK = 256  # records per task of a worker
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,12 +29,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--out', type=Path, required=True, help='file of the same kind, or folder'
     )
-    parser.add_argument('--num', type=int, default=10, help='a phrase; default: 10')
+    parser.add_argument('--num', type=int, default=10, help='per phrase; default: 10')
     parser.add_argument(
         '--min-num',
         type=int,
         default=1,
-        help='a phrase with fewer gets none; 10 for code that needs exactly ten',
+        help='a phrase with fewer negatives gets none; 10 for code that needs ten',
     )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--expr', choices=['short', 'long', 'both'], default='short')
@@ -42,19 +42,19 @@ def parser() -> argparse.ArgumentParser:
         '--language',
         choices=['auto', 'en', 'zh'],
         default='auto',
-        help='auto: Chinese where a record has is_cn or a phrase Chinese characters',
+        help='auto: Chinese if a record has is_cn or a phrase has Chinese characters',
     )
     parser.add_argument(
         '--forbidden',
         type=Path,
-        help='file of names, one a line, that no negative may contain: novel classes',
+        help='file of names, one per line, that no negative may contain: novel classes',
     )
     parser.add_argument('--lexicon', type=Path, help='JSON file with more words')
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace negatives that are there'
+        '--overwrite', action='store_true', help='replace existing negatives'
     )
     parser.add_argument(
-        '--workers', type=int, default=0, help='processes; 0 works in this one'
+        '--workers', type=int, default=0, help='worker processes; 0: this process'
     )
     parser.add_argument(
         '--verbose', action='store_true', help='show the traceback of an error'
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def find_files(ann: Path, out: Path) -> list[tuple[Path, Path]]:
-    """(input, output) files."""
+    """Pairs of (input, output) files."""
     if ann.is_dir():
         files = sorted(path for path in ann.iterdir() if path.suffix in ENDINGS)
         if not files:
@@ -80,7 +80,7 @@ def find_files(ann: Path, out: Path) -> list[tuple[Path, Path]]:
 
 
 def read_lines(path: Path) -> list[bytes]:
-    """The records of a file as JSON, each in one line."""
+    """The records of a file, each as one line of JSON."""
     content = path.read_bytes()
     if path.suffix == '.jsonl':
         return [line for line in content.splitlines() if line.strip()]
@@ -96,7 +96,7 @@ def read_lines(path: Path) -> list[bytes]:
 
 
 def fill(job: tuple[int, bytes], path: Path, fill_record: partial) -> tuple[str, dict]:
-    """A record's new JSON, and its counts."""
+    """A record as JSON with negatives, and its counts."""
     number, line = job
     try:
         record = json.loads(line)
@@ -107,7 +107,7 @@ def fill(job: tuple[int, bytes], path: Path, fill_record: partial) -> tuple[str,
 
 
 def convert(source: Path, target: Path, fill_record: partial, workers: int) -> Counter:
-    """Write a file's records with negatives, and count its phrases."""
+    """Write the records of a file with negatives, and count its phrases."""
     from tqdm import tqdm
 
     from fgclip2_det.io.atomic import open_atomic
@@ -129,7 +129,7 @@ def convert(source: Path, target: Path, fill_record: partial, workers: int) -> C
 
 
 class _NoPool:
-    """This process in place of a pool."""
+    """Stand-in for a process pool that works in this process."""
 
     def __enter__(self):
         return self
@@ -177,7 +177,7 @@ def report(total: Counter, args: argparse.Namespace) -> None:
     print(f'  {total["full"]} got {args.num} negatives')
     print(f'  {total["fewer"]} got fewer')
     print(f'  {total["none"]} got none: too few attributes')
-    print(f'  {total["kept"]} had negatives and keep them')
+    print(f'  {total["kept"]} kept their existing negatives')
     print(f'  {total["absent"]} boxes have no phrase')
     if total['forbidden']:
         print(

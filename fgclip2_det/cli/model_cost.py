@@ -1,4 +1,4 @@
-"""What the encoder costs by size and resolution: parameters, FLOPs, memory."""
+"""Cost of the encoder by size and resolution: parameters, FLOPs, memory."""
 
 import argparse
 import json
@@ -8,8 +8,8 @@ EXAMPLE = """example:
   python tools/model_cost.py --sizes base large --resolutions 640 1024 --train \\
       --window 16 --global-blocks 4 --out cost.json
 
-Nothing is run and no weights are needed: FLOPs come from a formula, memory from a pass
-with tensors that have shapes and no data."""
+No weights are needed: FLOPs are computed by a formula, peak memory by a pass with meta
+tensors, which have shapes but no data."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,12 +24,12 @@ def parser() -> argparse.ArgumentParser:
     add('--resolutions', nargs='+', type=int, default=[640, 896, 1024],
         help='sides of a square image in pixels; default: 640 896 1024')  # fmt: skip
     add('--window', type=int, default=0,
-        help='side of a window in patches, for a second line each; none')  # fmt: skip
+        help='window side in patches, adds a row of windowed attention')  # fmt: skip
     add('--global-blocks', type=int, default=4,
-        help='of the windowed line: blocks that see all; default 4')  # fmt: skip
-    add('--train', action='store_true', help='memory of training, too')
-    add('--amp', action='store_true', help='bfloat16 autocast, not float32')
-    add('--out', type=Path, help='JSON file of the same numbers')
+        help='global-attention blocks in that row; default 4')  # fmt: skip
+    add('--train', action='store_true', help='also report training memory')
+    add('--amp', action='store_true', help='bfloat16 autocast instead of float32')
+    add('--out', type=Path, help='JSON file for the same numbers')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 

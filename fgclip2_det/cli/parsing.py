@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.cli.errors import is_input_error, log_traceback, sentence_of
 
@@ -19,9 +20,15 @@ TOOLS = ROOT / 'tools'
 
 
 class KeyValue(argparse.Action):
-    """``key=value`` words: Python literals first, then MMEngine's shorthand."""
+    """Parse ``key=value`` words: Python literals first, then MMEngine's shorthand."""
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         from fgclip2_det.engine.options import parse_options
 
         try:
@@ -61,14 +68,15 @@ def parse_and_run(
 ) -> None:
     """Call ``main`` with the parsed arguments, by default of ``sys.argv``.
 
-    What this package refuses becomes one sentence on stderr; any other exception is
-    shown with its traceback. The traceback is written to the log file of a run that
-    has begun in either case. The exit code is 1; ``--verbose`` shows every traceback.
+    An input error is printed to stderr as one sentence, any other exception with its
+    traceback. The traceback of either goes to the log file of a started run. The exit
+    code is 1; ``--verbose`` prints every traceback.
 
     Args:
-        parser: with ``--verbose``.
-        main: of the tool.
-        intermixed: positional arguments may stand between options.
+        parser: parser of the tool; it must have ``--verbose``.
+        main: main function of the tool.
+        intermixed: whether positional arguments may stand between options.
+        argv: arguments to parse instead of ``sys.argv``.
     """
     args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
@@ -87,22 +95,22 @@ def parse_and_run(
 
 
 def add_result_list(parser: argparse.ArgumentParser) -> None:
-    """Options of the tools that compare a result list with an encoder."""
+    """Add the options of tools that compare a result list with an encoder."""
     add = parser.add_argument
     add('--predictions', required=True, help='COCO result list')
     add('--unpickle', action='store_true',
         help='the predictions are a pickle of MMDetection (DumpDetResults, --out); '
-             'tensors and plain values are read, anything else is refused')  # fmt: skip
+             'only tensors and plain values are accepted')  # fmt: skip
     add('--label-order', metavar='ORDER',
-        help="what the pickle's labels count: file (CocoDataset), split (base before "
+        help="label order of the pickle: file (CocoDataset), split (base before "
              'novel, OpenVocabCocoDataset), ov_coco, the config of the detector, or a '
-             'file of names in label order; needed where these differ')  # fmt: skip
+             'file of names in label order; required if these differ')  # fmt: skip
     add('--ids', choices=['id', 'stem'], default='id',
         help="image_id of the rows: the image's id, or the stem of its file name, as "
              'ultralytics writes it')  # fmt: skip
     add('--categories', choices=['id', 'from-1'], default='id',
-        help="category_id of the rows: the category's id, or a count of the categories "
-             "from 1, as ultralytics' class + 1")  # fmt: skip
+        help="category_id of the rows: the category's id, or its position in the file "
+             "counted from 1, as ultralytics' class + 1")  # fmt: skip
     add('--ann', required=True, help='COCO annotation file: images and categories')
-    add('--images', required=True, help='folder that its file names start from')
+    add('--images', required=True, help='folder that its file names are relative to')
     add('--encoder', required=True, help='folder in the released layout, or hub id')

@@ -17,7 +17,7 @@ EXAMPLE = """examples:
       --label-map label_map.json
   python tools/prepare_data.py leaks --train train.json --val val.json --split ov_coco
 
-leaks ends with exit code 1 if something leaks; what it calls a warning is no leak."""
+leaks exits with code 1 if there is a leak; a warning alone is not a leak."""
 
 
 def bar(what: str) -> Callable[[Iterable], Iterable]:
@@ -61,7 +61,7 @@ def lvis_minival(args: argparse.Namespace) -> None:
         print(f'{counts["absent"]:,} images of the list are not in {args.ann}')
     if counts['images'] != NUM_MINIVAL:
         print(f'warning: LVIS minival has {NUM_MINIVAL:,} images, this file has '
-              f'{counts["images"]:,}; its AP compares with no published one',
+              f'{counts["images"]:,}; its AP is not comparable with published ones',
               file=sys.stderr)  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def yolo_to_coco(args: argparse.Namespace) -> None:
     from fgclip2_det.prepare import yolo_to_coco
 
     counts = yolo_to_coco(
-        args.images, args.labels, args.names, args.out, bar('pictures'), args.encoding
+        args.images, args.labels, args.names, args.out, bar('images'), args.encoding
     )
     print(f'{args.out}: {counts["images"]:,} images, {counts["annotations"]:,} boxes; '
           f'{counts["without_labels"]:,} images have no label file')  # fmt: skip
@@ -210,36 +210,36 @@ def parser() -> argparse.ArgumentParser:
     converter(lvis_base, 'LVIS v1 train -> without boxes of rare classes')
 
     add = converter(lvis_minival, 'LVIS v1 val -> minival, its part from val2017')
-    add('--images', type=Path, help='ids or names, one a line, or a COCO file with '
+    add('--images', type=Path, help='ids or names, one per line, or a COCO file with '
         'these images (instances_val2017.json); default: by coco_url')
 
     add = converter(coco_to_odvg, 'COCO -> ODVG lines of (MM-)Grounding DINO')
-    add('--label-map', type=Path, required=True, help='json to write: label -> name')
+    add('--label-map', type=Path, required=True, help='JSON to write: label -> name')
 
     add = converter(odvg_to_coco, 'ODVG lines -> COCO')
-    add('--label-map', type=Path, required=True, help='json: label -> name')
+    add('--label-map', type=Path, required=True, help='JSON file: label -> name')
     add('--categories', type=Path, help='COCO file that gives the categories by name; '
         'default: the label is the id')
     add('--skip-grounding', action='store_true',
-        help='leave lines with captions out; refused otherwise')
+        help='leave out lines with captions, which are an error otherwise')
 
     add = command(voc_to_coco, 'VOC XML -> COCO; difficult becomes iscrowd')
     add('annotations', type=Path, help='folder of the XML files')
     add('--out', type=Path, required=True, help='file to write')
     add('--image-set', type=Path, help='ImageSets/Main/test.txt; default: every file')
-    add('--names', type=Path, help="class names, one a line; default: VOC's 20")
+    add('--names', type=Path, help="class names, one per line; default: VOC's 20")
     add('--zero-based', action='store_true',
-        help='pixels count from 0 and xmax is exclusive; VOC: from 1, inclusive')
-    add('--encoding', help='of the XML files; default: as they declare it')
+        help='coordinates start at 0 and xmax is exclusive; VOC: at 1, inclusive')
+    add('--encoding', help='encoding of the XML files; default: as declared')
 
     add = command(yolo_to_coco, 'YOLO text files -> COCO')
     add('--images', type=Path, required=True, help='folder of the images')
     add('--labels', type=Path, required=True, help='folder of the text files')
-    add('--names', type=Path, required=True, help='data.yaml, or one name a line')
+    add('--names', type=Path, required=True, help='data.yaml, or one name per line')
     add('--out', type=Path, required=True, help='file to write')
-    add('--encoding', help='of the text files; default: found out')
+    add('--encoding', help='encoding of the text files; detected by default')
 
-    add = converter(pseudo_boxes, 'image-level labels -> boxes, among detections')
+    add = converter(pseudo_boxes, 'image-level labels -> boxes chosen among detections')
     add('--predictions', type=Path, required=True, help='COCO result list')
     add('--rule', choices=['score', 'size'], default='score',
         help='best box of the label, or largest box of the image; default: score')
@@ -247,21 +247,21 @@ def parser() -> argparse.ArgumentParser:
         help='image_id of the rows is an id (default) or a file stem')
     add('--categories', choices=['id', 'from-1'], default='id',
         help='category_id of the rows is an id (default) or counts from 1')
-    add('--min-score', type=float, default=0.3, help='of candidates; default 0.3')
+    add('--min-score', type=float, default=0.3, help='of a candidate; default 0.3')
 
     add = command(check, 'table of the data sets below a folder')
     add('root', type=Path, help='folder that holds coco/, VOCdevkit/, ...')
 
-    add = command(leaks, 'does a training file hold what an evaluation tests?')
+    add = command(leaks, 'check training data for images and classes of an evaluation')
     add('--train', type=Path, required=True, help='COCO or LVIS file')
     add('--val', type=Path, required=True, help='COCO or LVIS file')
-    add('--novel', nargs='+', help='novel classes; default: as the categories say')
+    add('--novel', nargs='+', help="novel classes; default: the categories' split")
     add('--split', choices=['ov_coco', 'ov_lvis'], help='novel classes of this split')
     add('--train-images', type=Path, help='folder of the training images')
     add('--val-images', type=Path, help='folder of the evaluation images')
     add('--distance', type=int, default=4, help='bits of 64 that may differ; default 4')
     add('--workers', type=int, default=4, help='threads that read images; default 4')
-    add('--out', type=Path, help='json of the findings')
+    add('--out', type=Path, help='JSON file for the findings')
     # fmt: on
     return parser
 

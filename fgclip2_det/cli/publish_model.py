@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
         '--dtype',
         choices=['float32', 'bfloat16', 'float16'],
         default='float32',
-        help='of matrices and filters; default float32',
+        help='dtype of weights with two or more dimensions; default float32',
     )
     parser.add_argument(
         '--verbose', action='store_true', help='show the traceback of an error'

@@ -1,4 +1,4 @@
-"""Rescore a detector's saved results with FG-CLIP 2, without training."""
+"""Re-score a detector's saved results with FG-CLIP 2, without training."""
 
 import argparse
 from pathlib import Path
@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     add('--out', type=Path, required=True, help='COCO result list')
     add('--fusion', choices=ALL_RULES, default='geometric', help='default: geometric')
     add('--alpha', type=float, help="weight of FG-CLIP 2; default: the rule's")
-    add('--beta', type=float, help='its weight on novel classes')
+    add('--beta', type=float, help='weight of FG-CLIP 2 on novel classes')
     add('--temperature', type=float, help="of the similarities; default: the rule's")
     add('--mode', choices=['keep', 'box', 'joint'], default='keep',
         help='keep rows and labels; name boxes anew; fuse box by label')  # fmt: skip
@@ -32,16 +32,16 @@ def parser() -> argparse.ArgumentParser:
         '--templates', default='raw', help='raw (default), photo, chinese or imagenet80'
     )
     add('--language', choices=['en', 'zh'], default='en', help='of the class names')
-    add('--novel', nargs='+', help='novel classes; default: as the categories say')
-    add('--labels-per-box', type=int, default=1, help='of box and joint; default 1')
+    add('--novel', nargs='+', help="novel classes; default: the categories' split")
+    add('--labels-per-box', type=int, default=1, help='for box and joint; default 1')
     add('--floor', type=float, default=0.0,
-        help='joint: score of labels that a box was not given; default 0')  # fmt: skip
-    add('--nms', type=float, help='IoU of class-wise NMS of box and joint; none')
+        help='joint: score of labels the detector did not give; default 0')  # fmt: skip
+    add('--nms', type=float, help='IoU of class-wise NMS in box and joint; none')
     add('--merge', type=float,
-        help='IoU of boxes that box and joint count as one; none')  # fmt: skip
-    add('--max-per-image', type=int, help='rows of box and joint; all')
-    add('--max-num-patches', default='auto', help='of an image; default auto')
-    add('--cache-dir', help='folder that keeps text embeddings')
+        help='IoU of boxes that box and joint merge; none')  # fmt: skip
+    add('--max-per-image', type=int, help='rows kept in box and joint; all')
+    add('--max-num-patches', default='auto', help='patches per image; default auto')
+    add('--cache-dir', help='folder for cached text embeddings')
     add('--device', default='cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser

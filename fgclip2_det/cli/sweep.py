@@ -1,8 +1,8 @@
 """Train several configs with several seeds, and compare them in one table.
 
-Each run is `tools/train.py` in a folder of its own; started again, the sweep goes on
-where it was stopped. At the end: mean and standard deviation over seeds, on screen, as
-sweep.json and sweep.md, and as a picture.
+Each run is `tools/train.py` in its own folder; started again, the sweep continues where
+it stopped. It ends with the mean and standard deviation over seeds, printed and written
+to sweep.json, sweep.md and the chart sweep.png.
 """
 
 import argparse
@@ -26,11 +26,11 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('configs', nargs='+', type=Path, metavar='CONFIG')
     add('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    add('--work-dir', type=Path, required=True, help='gets runs, table, picture')
+    add('--work-dir', type=Path, required=True, help='folder for runs, table and chart')
     add('--metrics', nargs='+', default=['base_ap50', 'novel_ap50'], metavar='NAME',
-        help='columns; default: base_ap50 novel_ap50')  # fmt: skip
+        help='metrics, one per column; default: base_ap50 novel_ap50')  # fmt: skip
     add('--cfg-options', nargs='+', action=KeyValue, default={}, metavar='KEY=VALUE',
-        help='for every config')  # fmt: skip
+        help='change every config')  # fmt: skip
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -62,6 +62,6 @@ def main(args: argparse.Namespace) -> None:
         write_atomic(args.work_dir / 'sweep.json', text.encode())
     text = format_markdown(table)
     write_atomic(args.work_dir / 'sweep.md', f'{text}\n'.encode())
-    picture = draw_table(table, args.work_dir / 'sweep.png')
+    chart = draw_table(table, args.work_dir / 'sweep.png')
     print(f'\nPercent, ± is the standard deviation over seeds\n\n{text}\n\n'
-          f'picture: {picture}')  # fmt: skip
+          f'chart: {chart}')  # fmt: skip

@@ -6,7 +6,7 @@ from fgclip2_det.cli.parsing import add_common_arguments
 
 EXAMPLE = """example:
   python tools/test.py configs/ovd_fgclip2.py work_dirs/first/epoch_3.pth
-  python tools/test.py CONFIG CHECKPOINT --work-dir work_dirs/new --show-dir pictures
+  python tools/test.py CONFIG CHECKPOINT --work-dir work_dirs/new --show-dir drawn
   python tools/test.py CONFIG CHECKPOINT --tta --out results.pkl"""
 
 # positional arguments may stand between options
@@ -31,15 +31,16 @@ def parser() -> argparse.ArgumentParser:
         help="predictions: FILE.pkl in MMDetection's form, or FILE.json for COCO's "
         'result lists (FILE.bbox.json, FILE.segm.json)',
     )
-    parser.add_argument('--show', action='store_true', help='a window for every image')
-    parser.add_argument('--show-dir', help='folder for the drawn images, one each')
+    parser.add_argument('--show', action='store_true', help='a window for each image')
+    parser.add_argument('--show-dir', help='folder for the drawn images')
     parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds of a window (2); 0: a key'
+        '--wait-time', type=float, default=2, help='seconds per window (2); 0: a key'
     )
     parser.add_argument(
         '--tta',
         action='store_true',
-        help="test-time augmentation: the config's tta_model and pipeline, or a flip",
+        help="test-time augmentation: the config's tta_model and tta_pipeline, or "
+        'a horizontal flip',
     )
     return parser
 
@@ -72,6 +73,6 @@ def main(args: argparse.Namespace) -> None:
     runner.test()
     if is_first_process():
         finish_dump(dump)
-    del runner  # and with it what holds the process group
+    del runner  # it holds the process group
     leave_process_group()
     report(cfg.work_dir, args.show_dir)

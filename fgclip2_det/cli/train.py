@@ -25,14 +25,14 @@ def parser() -> argparse.ArgumentParser:
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from a checkpoint; without a path, from the last one in the work '
-        "dir. The options of the run that is resumed hold; this command's come on top: "
-        'more epochs or iterations stretch its schedule',
+        help='resume from a checkpoint; without a path, from the last one in the work '
+        "dir. The resumed run's options stay in force, this command's are added: more "
+        'epochs or iterations stretch its schedule',
     )
     parser.add_argument(
         '--resume-with-changes',
         action='store_true',
-        help='resume although data, schedule or model are not those of the checkpoint',
+        help="resume even if data, schedule or model differ from the checkpoint's",
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument(
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         help='scale the learning rate with the total batch size',
     )
     parser.add_argument(
-        '--seed', type=int, help="of all randomness; the config's, or 0, by default"
+        '--seed', type=int, help="random seed; default: the config's, or 0"
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""Run several training configs in a row, each from the previous one's model."""
+"""Run several training configs in sequence, each from the previous one's model."""
 
 import argparse
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fgclip2_det.cli.parsing import TOOLS, KeyValue
 
-RECORD = 'stage.json'  # in a stage's folder: what its model was trained with
+RECORD = 'stage.json'  # settings of a stage, in its folder
 EXAMPLE = """example (makes the tiny model in fgclip2_det/assets):
   python tools/train_stages.py configs/pretrain/fgclip2_tiny_stage1-crops_ovshapes.py \\
       configs/pretrain/fgclip2_tiny_stage1_ovshapes.py \\
@@ -18,7 +18,7 @@ EXAMPLE = """example (makes the tiny model in fgclip2_det/assets):
       configs/pretrain/fgclip2_tiny_stage2-finer_ovshapes.py \\
       --work-dir work_dirs/fgclip2_tiny --out my_tiny --dtype bfloat16
 
-Started again, it goes on where it was stopped."""
+Started again, it continues where it stopped."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,28 +29,28 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('configs', nargs='+', type=Path, help='in this order')
     parser.add_argument(
-        '--work-dir', type=Path, required=True, help='gets a folder per config'
+        '--work-dir', type=Path, required=True, help='one subfolder per config'
     )
     parser.add_argument('--out', type=Path, help='folder for the last model, exported')
     parser.add_argument(
         '--dtype',
         choices=['float32', 'bfloat16', 'float16'],
-        help='of the weights in --out; as trained by default',
+        help='dtype of the weights in --out; default: as trained',
     )
     parser.add_argument(
         '--processes',
         type=int,
         default=1,
-        help="that share each config's batch",
+        help="processes that share each config's batch",
     )
-    parser.add_argument('--seed', type=int, help='of all stages')
+    parser.add_argument('--seed', type=int, help='seed of all stages')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=KeyValue,
         default={},
         metavar='KEY=VALUE',
-        help='for every config',
+        help='change every config',
     )
     parser.add_argument(
         '--verbose', action='store_true', help='show the traceback of an error'
@@ -81,14 +81,15 @@ def main(args: argparse.Namespace) -> None:
         settings = _settings(args, config, work_dir, model)
         if check_record(work_dir / RECORD, settings) is None and done:
             raise ValueError(
-                f'{work_dir / "model"} is there, but nothing says of which config and '
-                f'start; choose another --work-dir, or delete {work_dir}'
+                f'{work_dir / "model"} exists without a record of its config and '
+                f'initial model; choose another --work-dir, or delete {work_dir}'
             )
         if not done:
             command = _command(args, config, work_dir, model)
             write_record(work_dir / RECORD, settings)
             _train(config, command)
         model = work_dir / 'model'
+    model = folders[-1] / 'model'
     if args.out is not None:
         export_encoder(FGCLIP2.from_pretrained(model), args.out, args.dtype)
     curves = draw_curves(folders, args.work_dir / 'curves.png')
@@ -98,7 +99,7 @@ def main(args: argparse.Namespace) -> None:
 def _settings(
     args: argparse.Namespace, config: Path, work_dir: Path, start: Path | None
 ) -> dict:
-    """What a stage's model depends on: its config as resolved, seed and start."""
+    """What a stage's model depends on: resolved config, seed and initial weights."""
     from fgclip2_det.engine.finished_runs import resolved_config
     from fgclip2_det.io.digests import file_digest
 
@@ -108,7 +109,7 @@ def _settings(
 
 
 def _train(config: Path, command: list[str]) -> None:
-    """tools/train.py in a process of its own."""
+    """Run tools/train.py in a subprocess."""
     code = subprocess.run(command).returncode
     if code:
         raise ValueError(f'{config} ended with exit code {code}; see its output above')
@@ -139,7 +140,7 @@ def _command(
 
 
 def _batch_share(config: Path, changes: dict, processes: int) -> dict[str, int]:
-    """The option that gives each process its share of a config's batch."""
+    """Option that splits a config's batch evenly over the processes."""
     from mmengine.config import Config
 
     cfg = Config.fromfile(config)

@@ -1,8 +1,8 @@
 """Compare fusion settings on a dump of tools/dump_scores.py, without a forward pass.
 
-Base classes alone decide. They see how well a setting treats what the detector was
-trained on, and so favour a smaller weight of FG-CLIP 2, above all on novel classes
-(beta), than novel ones would. The detector alone is compared as well, and chosen where
+The setting is chosen by base classes only. The detector was trained on these, so they
+favour a smaller weight of FG-CLIP 2 than novel classes would, above all for beta, its
+weight on novel classes. The detector without fusion is compared as well, and chosen if
 no setting is better.
 """
 
@@ -40,19 +40,19 @@ def parser() -> argparse.ArgumentParser:
     add('--beta', nargs='+', type=number_or_none,
         help="weights on novel names, 'none': alpha; default: the rule's")  # fmt: skip
     add('--temperature', nargs='+', type=float,
-        help="of the similarities; default: the rule's")  # fmt: skip
+        help="temperatures of the similarities; default: the rule's")  # fmt: skip
     add('--mode', nargs='+', choices=['keep', 'box', 'joint'], default=['keep'],
         help='default: keep')  # fmt: skip
     add('--nms', nargs='+', type=number_or_none, default=[None],
-        help="IoUs of box and joint, or 'none' (default)")  # fmt: skip
+        help="NMS IoUs for box and joint, or 'none' (default)")  # fmt: skip
     add('--max-per-image', type=int, default=300,
-        help='rows of box and joint; default 300')  # fmt: skip
+        help='rows kept in box and joint; default 300')  # fmt: skip
     add('--metric', choices=['ap', 'ap50'], default='ap50', help='default: ap50')
     novel = parser.add_mutually_exclusive_group()
     novel.add_argument('--base-only', action='store_true',
-                       help='leave annotations of novel classes out')  # fmt: skip
+                       help='leave out annotations of novel classes')  # fmt: skip
     novel.add_argument('--with-novel', action='store_true',
-                       help='choose by all classes; this leaks')  # fmt: skip
+                       help='choose by all classes, which leaks')  # fmt: skip
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -79,17 +79,17 @@ def main(args: argparse.Namespace) -> None:
     protocol = describe_protocol(dump, truths, args.max_per_image)
     print(protocol['line'])
     if not protocol['base_only']:
-        print('WARNING: the setting is chosen by novel classes: this leaks, and its '
-              'figures are no test result')  # fmt: skip
+        print('WARNING: the setting is chosen by novel classes, which leaks: its '
+              'metrics are not a test result')  # fmt: skip
     if not protocol['novel_names']:
         print('the dump has no novel names: every class counts as base')
     if args.beta and protocol['base_only'] and len(args.beta) > 1:
-        print('base classes are no good judge of beta: it changes novel scores alone')
+        print('base classes cannot determine beta: it only changes novel scores')
     figures = tune_fusion(dump, truths, settings, args.max_per_image)
     metric = selected_metric(figures, args.metric)
     print(format_table(figures, metric))
     seconds = sum(row.seconds for row in figures) / len(figures)
     files = write_report(figures, metric, protocol, args.out)
-    said = describe_best(figures, metric)
-    print(f'{len(figures)} settings, {seconds:.2f} s each; {said}: '
+    summary = describe_best(figures, metric)
+    print(f'{len(figures)} settings, {seconds:.2f} s each; {summary}: '
           f'{", ".join(map(str, files))}')  # fmt: skip

@@ -20,15 +20,15 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('config', help='config of the training; its backbone.encoder is alpha 0')
+    add('config', help='config of the training; alpha 0 is its backbone.encoder')
     add('checkpoint', help='checkpoint of the training, with or without LoRA')
     add('--alpha', type=float, nargs='+', default=[0.5],
         help='weight of the fine-tuned encoder, 0 to 1; default 0.5')  # fmt: skip
-    add('--out', help='checkpoint to write; with {} for alpha where there are several')
+    add('--out', help='checkpoint to write; {} is replaced by alpha')
     add('--eval', action='store_true',
-        help='run the test data for each alpha and print a table')  # fmt: skip
-    add('--json', type=Path, help='of the table; default: WORK_DIR/wise_ft.json')
-    add('--work-dir', help='of --eval; default: work_dirs/<name of the config>')
+        help='evaluate each alpha on the test data and print a table')  # fmt: skip
+    add('--json', type=Path, help='file for it; default: WORK_DIR/wise_ft.json')
+    add('--work-dir', help='for --eval; default: work_dirs/<name of the config>')
     add('--cfg-options', nargs='+', action=KeyValue, metavar='KEY=VALUE',
         help='change the config')  # fmt: skip
     add('--verbose', action='store_true', help='show the traceback of an error')
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> None:
         save_checkpoint(path, wise.state_dict(alpha), meta, plain)
         print(f'alpha {alpha:g}: {path}')
     if args.out:
-        print("for tools/test.py, add --cfg-options model.backbone.lora=None where "
+        print("for tools/test.py, add --cfg-options model.backbone.lora=None if "
               'the config has LoRA')  # fmt: skip
     if args.eval:
         rows = list(evaluate(plain, wise, args.alpha))

@@ -1,4 +1,4 @@
-"""Measure an FG-CLIP 2 encoder on one data set: naming boxes, hard negatives,
+"""Evaluate an FG-CLIP 2 encoder on one data set: box classification, hard negatives,
 retrieval. Needs no mm package.
 
 ``python -m pretrain.evaluate`` is the same command.
@@ -23,7 +23,7 @@ EXAMPLE = """examples:
       --out m.json
   python tools/zeroshot.py --checkpoint F --data retrieval --ann c.tsv --images D \\
       --mode long --out m.json"""
-# Options of each kind of data; the first two of the real ones are needed
+# Options of each kind of data; for real data, the first two are required
 _OPTIONS = {
     'ovshapes': ('seed', 'data_root'),
     'coco': ('ann', 'images', 'language', 'vocabulary', 'novel', 'templates'),
@@ -34,7 +34,7 @@ _NUM_OVSHAPES = 300  # images
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options; those of one kind of data alone are None where not given."""
+    """Parser; options of one kind of data default to None."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLE,
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('--checkpoint', required=True, help='folder in the released layout, or hub id')
     add('--data', choices=list(_OPTIONS), default='ovshapes', help='default: ovshapes')
-    add('--out', required=True, type=Path, help='json file to write')
+    add('--out', required=True, type=Path, help='JSON file to write')
     add('--num-images', type=int, help=f'the first n; ovshapes: {_NUM_OVSHAPES}')
     add(
         '--max-num-patches',
@@ -52,13 +52,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add('--device', help='default: cuda where there is one, else cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
-    add('--seed', type=int, help='ovshapes: of the images; default 1000')
-    add('--data-root', help='ovshapes: where the images are kept')
+    add('--seed', type=int, help='ovshapes: seed of the images; default 1000')
+    add('--data-root', help='ovshapes: folder of the images')
     add('--ann', nargs='+', help='annotation file (fgovd: one or more)')
-    add('--images', help='folder that the file names of --ann start from')
+    add('--images', help='folder that the file names of --ann are relative to')
     add('--language', choices=['en', 'zh'], help='coco: of the names; default en')
-    add('--vocabulary', help='coco: names, one a line, or category<TAB>name')
-    add('--novel', nargs='+', help='coco: novel names, or a text file of them')
+    add('--vocabulary', help='coco: names, one per line, or category<TAB>name')
+    add('--novel', nargs='+', help='coco: novel names, or a text file of names')
     sets = ['raw', 'photo', 'chinese', 'imagenet80']
     add('--templates', choices=sets, help='coco: default raw')
     add('--mode', choices=['short', 'long'], help='retrieval: default short')
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Measure, print the table and write ``args.out``."""
+    """Evaluate, print the table and write ``args.out``."""
     from fgclip2_det.zeroshot.report import (
         check_writable,
         format_table,
@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Options that do not fit together are refused; defaults are filled in."""
+    """Fill in defaults; raise ValueError for options that do not fit together."""
     wanted = _OPTIONS[args.data]
     for name in dict.fromkeys(name for names in _OPTIONS.values() for name in names):
         if getattr(args, name) is not None and name not in wanted:

@@ -24,7 +24,7 @@ NUMPY_DTYPES = '?bBhHiIlLqQefdFD'  # bool, integers, floats, complex numbers
 def install() -> None:
     """Make MMEngine's loaders use ``load``, in onedl-mmengine and in mmengine."""
     version: Any = torch.__version__
-    if version >= (2, 6):  # the first that knows (object, name) pairs
+    if version >= (2, 6):  # the first that accepts (object, name) pairs
         torch.serialization.add_safe_globals(_safe_globals())
     if isinstance(checkpoint.torch, _Torch):
         return

@@ -52,7 +52,7 @@ def prepare_imports() -> None:
     try:
         importlib.import_module('mmcv._ext')
     except ImportError as error:
-        if 'mmcv' not in sys.modules:  # another import failed
+        if 'mmcv' not in sys.modules:  # another import has failed
             raise
         warnings.warn(
             f'the compiled ops of mmcv cannot be loaded ({error}), so slower PyTorch '
@@ -62,13 +62,13 @@ def prepare_imports() -> None:
         sys.meta_path.insert(0, StandIns({'mmcv._ext': files['mmcv._ext']}))
         importlib.import_module('mmcv._ext')
     compiled_ops.install(sys.modules['mmcv._ext'])
-    # said of mmdet's FasterCocoMetric alone; nothing here needs the package
+    # warning of mmdet's FasterCocoMetric; nothing here needs the package
     warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
     _import_mmdet()
-    _mend_masks()
+    _repair_masks()
 
 
-def _mend_masks() -> None:
+def _repair_masks() -> None:
     """Repeat the import of roi_align in mmdet's masks, if it failed before."""
     masks = sys.modules.get('mmdet.structures.mask.structures')
     if masks is not None:
@@ -86,7 +86,7 @@ def _import_mmdet() -> None:
         if version.startswith('2.2.'):
             mmcv.__version__ = NEWEST_MMCV
         importlib.import_module('mmdet')
-        # onedl's version prints twice that an optional package is missing
+        # onedl's mmdet prints twice that an optional package is missing
         with contextlib.redirect_stdout(io.StringIO()):
             importlib.import_module('mmdet.datasets')
     except AssertionError as error:

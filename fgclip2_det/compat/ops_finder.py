@@ -37,10 +37,8 @@ class OpsFinder:
 
 
 def _run_without_the_package(loader, package):
-    """Has ``loader.exec_module`` find ``fgclip2_det`` a folder with modules.
-
-    Its ``__init__`` imports mmdet, which is about to import ``mmcv._ext``.
-    """
+    """Make ``loader.exec_module`` import modules of ``fgclip2_det`` without its
+    ``__init__``, which imports mmdet and thus ``mmcv._ext`` again."""
     run = loader.exec_module
 
     def exec_module(module):

@@ -1,4 +1,4 @@
-"""Label order of a detector, read from the config that produced its results."""
+"""Label order of saved results, read from the detector's config."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ LabelOrder = str | os.PathLike | Sequence[str] | None
 
 
 def label_order_of(order: LabelOrder) -> str | Sequence[str] | Callable | None:
-    """The ``label_order`` argument of ``read_predictions``.
+    """Convert to the ``label_order`` argument of ``read_predictions``.
 
-    A file of names in label order becomes these names, a config (.py) a function of
-    the annotation file's categories.
+    A text file of names in label order is replaced by the names, a config (.py) by a
+    function of the annotation file's categories.
     """
     if isinstance(order, str | os.PathLike) and Path(order).suffix == '.py':
         return partial(label_names_of_config, order)
     if isinstance(order, str | os.PathLike) and Path(order).is_file():
         return [aliases[0] for aliases in read_names_file(order)]
-    return order
+    return os.fspath(order) if isinstance(order, os.PathLike) else order
 
 
 def label_names_of_config(
     path: str | os.PathLike, categories: Sequence[Mapping]
 ) -> list[str]:
-    """Names in label order, as the config's test data set numbers a file's categories.
+    """Category names in the label order of the config's test data set.
 
-    ``CocoDataset`` has the categories that ``metainfo`` names in the file's order,
-    ``LVISV1Dataset`` all of them, this package's data sets base before novel. Of a
-    wrapper, the first data set inside it counts.
+    ``CocoDataset`` labels the categories named in ``metainfo`` in the file's order,
+    ``LVISV1Dataset`` all categories, and this package's data sets base before novel
+    ones. For a wrapper, the first data set inside it is used.
 
     Args:
-        path: a config, as ``tools/test.py`` takes it.
-        categories: of the annotation file.
+        path: a config, as for ``tools/test.py``.
+        categories: categories of the annotation file.
 
     Raises:
-        ValueError: no config, no test data set, or one of another kind; classes that
-            the file lacks.
+        ValueError: if the config cannot be read, has no test data set that reads COCO
+            files, or names classes that the file lacks.
     """
     init_default_scope('mmdet')
     try:
@@ -62,7 +62,7 @@ def label_names_of_config(
         raise ValueError(
             f'{path} cannot be read as a config ({type(error).__name__}: {error})'
         ) from error
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
+    dataset: Mapping = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     while dataset and not isinstance(dataset.get('type'), type):
         inner = dataset.get('dataset') or next(iter(dataset.get('datasets', ())), None)
         if inner is None:
@@ -73,8 +73,8 @@ def label_names_of_config(
     )
     if kind is None or not issubclass(kind, CocoDataset):
         raise ValueError(
-            f'{path}: its test data set ({dataset and dataset["type"]}) does not read '
-            'COCO files; give the names in label order instead'
+            f'{path}: its test data set ({dataset.get("type")}) does not read COCO '
+            'files; give the names in label order instead'
         )
     names = [category['name'] for category in categories]
     if issubclass(kind, OpenVocabCocoDataset):
@@ -85,13 +85,18 @@ def label_names_of_config(
     return [name for name in names if name in classes]
 
 
-def _ours(path, kind, dataset: Mapping, categories: Sequence[Mapping]) -> list[str]:
+def _ours(
+    path: str | os.PathLike,
+    kind: type[OpenVocabCocoDataset],
+    dataset: Mapping,
+    categories: Sequence[Mapping],
+) -> list[str]:
     lvis = issubclass(kind, OpenVocabLVISDataset)
     build = OpenVocabLVISDataset if lvis else OpenVocabCocoDataset
     options = {key: dataset[key] for key in _CLASS_OPTIONS if key in dataset}
     built = build(ann_file='', pipeline=[], lazy_init=True, **options)
     try:
-        built._set_classes(copy.deepcopy(list(categories)))
+        built._set_classes(copy.deepcopy([dict(entry) for entry in categories]))
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
     names = {category['id']: category['name'] for category in categories}

@@ -1,4 +1,4 @@
-"""Disk cache of a frozen encoder's feature maps, computed once for many epochs."""
+"""Disk cache of a frozen encoder's feature maps."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tqdm import tqdm
 
 from fgclip2_det.io.atomic import temporary_path
 
-SHARD_BYTES = 2**28  # a file's size, about
-_INFO = '#info'  # stored with every map: the image's original h and w, a checksum
+SHARD_BYTES = 2**28  # approximate size of a file
+_INFO = '#info'  # suffix of the entry with original h and w and a checksum
 
 
 class FeatureCache:
-    """Folder of safetensors shards, one map of any size for each key.
+    """Folder of safetensors shards with one feature map of any size per key.
 
     Shards are written under a temporary name and renamed; each process writes its own,
-    and all processes read all of them. Every reading process opens the files itself,
-    so a cache can be sent to data loader workers.
+    and all processes read all of them. Every process opens the files itself, so a cache
+    can be pickled for data loader workers.
 
     Args:
-        folder: of the shards; made when the first one is written.
+        folder: folder of the shards; created when the first one is written.
         fingerprint: digest of what the maps depend on besides image and view.
-        dtype: of the stored maps; bfloat16 halves the disk space.
+        dtype: type of the stored maps; bfloat16 halves the disk space.
 
     Raises:
         ValueError: if a shard has another fingerprint, is truncated or is damaged.
@@ -52,12 +52,12 @@ class FeatureCache:
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         self.folder, self.fingerprint, self.dtype = Path(folder), fingerprint, dtype
-        self._files: dict[Path, object] = {}
+        self._files: dict[Path, safe_open] = {}
         self._process = os.getpid()
         self.refresh()
 
     def refresh(self) -> None:
-        """Index the shards that exist now."""
+        """Read the index of all existing shards."""
         self._shard_of: dict[str, Path] = {}
         for path in sorted(self.folder.glob('*.safetensors')):
             with self._reading(path), safe_open(path, framework='pt') as file:
@@ -107,8 +107,8 @@ class FeatureCache:
             yield
         except (SafetensorError, OSError) as error:
             raise ValueError(
-                f'{path} is truncated or damaged ({error}); delete it, and its maps '
-                'are computed again'
+                f'{path} is truncated or damaged ({error}); delete it to compute its '
+                'maps again'
             ) from error
 
 
@@ -153,7 +153,7 @@ class FeatureWriter:
         if not self._maps:
             return
         self.cache.folder.mkdir(parents=True, exist_ok=True)
-        while (path := self._path()).exists():  # of an earlier start
+        while (path := self._path()).exists():  # written by an earlier run
             self._number += 1
         with temporary_path(path) as partial:
             metadata = {'fingerprint': self.cache.fingerprint}
@@ -175,9 +175,8 @@ def image_digests(
 ) -> dict[str, str]:
     """SHA-256 digest of each file's content.
 
-    Reading all files costs little compared with the maps, of which an epoch reads a
-    hundred times as much, and unlike size and modification time a digest identifies
-    the image.
+    Reading all files costs little, since an epoch reads a hundred times as much from
+    the maps, and unlike size and modification time a digest identifies the image.
 
     Args:
         paths: paths of the images.

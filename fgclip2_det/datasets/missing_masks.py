@@ -1,9 +1,10 @@
-"""Instances without a mask among some with one, in COCO and LVIS data sets."""
+"""Support for instances without a mask in COCO and LVIS data sets."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any, cast
 
 from mmdet.datasets import CocoDataset, LVISV05Dataset, LVISV1Dataset
 from mmengine.logging import MMLogger
@@ -12,31 +13,35 @@ from fgclip2_det.coco.checks import has_mask
 
 
 def install() -> None:
-    """Make mask training accept ``segmentation: []`` in MMDetection's own data sets.
+    """Patch MMDetection's data sets to accept ``segmentation: []`` in mask training.
 
-    Otherwise it raises ``KeyError: 'mask'`` during an epoch.
+    Unpatched, they raise ``KeyError: 'mask'`` during an epoch.
     """
     for kind in (CocoDataset, LVISV05Dataset, LVISV1Dataset):
         own = vars(kind).get('load_data_list')
-        if own is not None and not hasattr(own, '_settles_masks'):
-            kind.load_data_list = _settled(own)
+        if own is not None and not hasattr(own, '_accepts_missing_masks'):
+            kind.load_data_list = _accept_missing_masks(own)
 
 
-def _settled(load: Callable) -> Callable:
+def _accept_missing_masks(load: Callable) -> Callable:
     @functools.wraps(load)
-    def settled(self: CocoDataset) -> list[dict]:
+    def load_data_list(self: CocoDataset) -> list[dict]:
         data_list = load(self)
         steps = self.pipeline.transforms
         if any(getattr(step, 'with_mask', False) for step in steps):
             ignore_missing_masks(self.ann_file, data_list)
         return data_list
 
-    settled._settles_masks = True
-    return settled
+    cast(Any, load_data_list)._accepts_missing_masks = True
+    return load_data_list
 
 
 def ignore_missing_masks(ann_file: str, data_list: list[dict]) -> None:
-    """Mark instances without a mask as ignored, with their box as mask; warns once.
+    """Mark instances without a mask as ignored and use their box as mask; warns once.
+
+    Args:
+        ann_file: path of the annotation file, for messages.
+        data_list: entries of the data set; changed in place.
 
     Raises:
         ValueError: if there are instances and none has a mask.
@@ -58,7 +63,7 @@ def ignore_missing_masks(ann_file: str, data_list: list[dict]) -> None:
         )
     if without:
         MMLogger.get_current_instance().warning(
-            f'{ann_file}: {len(without)} of {total} annotations have no mask (image '
-            f'{without[0]} has the first); they are ignored, neither trained on nor '
-            'taken for background'
+            f'{ann_file}: {len(without)} of {total} annotations have no mask (the '
+            f'first in image {without[0]}); they are ignored, neither positives nor '
+            'background'
         )

@@ -32,29 +32,29 @@ from .transforms import UnreadableImageError
 class OpenVocabCocoDataset(CocoDataset):
     """Any COCO annotation file, with base and novel classes.
 
-    Classes come from ``metainfo['classes']`` or else from the file. Label order is
-    base then novel (see :func:`resolve_classes`); all other categories of the file are
-    dropped: from train, from val and from the vocabulary. ``metainfo`` then holds
-    ``classes``, ``base_classes``, ``novel_classes``, ``category_ids`` (per class; None
-    where the file has none) and ``language``, once the annotations are loaded.
+    Classes are those of ``metainfo['classes']`` or else of the file. Base classes come
+    first in the label order (see :func:`resolve_classes`); all other categories of the
+    file are dropped. Once the annotations are loaded, ``metainfo`` has ``classes``,
+    ``base_classes``, ``novel_classes``, ``category_ids`` (per class; None if the file
+    has no such category) and ``language``.
 
     Boxes that cross the image border are clipped to it, and boxes below one pixel are
-    dropped, as in MMDetection. Images without boxes follow ``filter_cfg``. Where the
-    pipeline loads masks, an instance without one (``segmentation: []``) is ignored like
-    a crowd, with its box as mask; their number is logged once.
+    dropped, as in MMDetection. Images without boxes are treated by ``filter_cfg``. If
+    the pipeline loads masks, an instance without one (``segmentation: []``) is ignored
+    like a crowd, with its box as mask; their number is logged once.
 
     Args:
         base_classes: classes to train on, by any of their names in the file.
-        novel_classes: classes for evaluation; given alone, base is the rest.
-        class_split: instead of the two lists: a name in ``CLASS_SPLITS``
-            ('ov_coco'), or a json file with the keys ``base`` and ``novel`` (below
-            ``data_root`` when relative).
+        novel_classes: classes for evaluation; if only these are given, all others are
+            base.
+        class_split: instead of the two lists: a name in ``CLASS_SPLITS`` ('ov_coco'),
+            or a JSON file with the keys ``base`` and ``novel`` (relative to
+            ``data_root``).
         language: ``'en'`` (``name_en``, else ``name``) or ``'zh'`` (``name_zh``).
         only_base: drop novel annotations, for training; their images stay, and novel
             classes stay in ``metainfo`` even if the file lacks them.
         on_bad_image: ``'raise'``, or in training ``'skip'``: an unreadable image is
-            reported once and counted in ``num_bad_images``, and the next one takes
-            its place.
+            logged once, counted in ``num_bad_images`` and replaced by the next one.
         args, kwargs: as for MMDetection's ``CocoDataset``.
 
     Raises:
@@ -62,8 +62,8 @@ class OpenVocabCocoDataset(CocoDataset):
             category or image, a box that is not four finite numbers, has negative
             sides or lies outside its image, a mask that pycocotools cannot read (if
             the pipeline loads masks), duplicate names or ids, or requested classes
-            that the file lacks. Also if filtering leaves no image to train on, or if
-            the pipeline loads masks and no annotation has one.
+            that are not in the file. Also if filtering leaves no image to train on, or
+            if the pipeline loads masks and no annotation has one.
 
     Example:
         >>> dataset = OpenVocabCocoDataset(
@@ -161,7 +161,7 @@ class OpenVocabCocoDataset(CocoDataset):
     def _set_classes(self, categories: list[dict]) -> None:
         base, novel = self.base_classes, self.novel_classes
         if self.class_split:
-            base, novel = self._load_split()
+            base, novel = self._load_split(self.class_split)
         try:
             split = resolve_classes(
                 categories,
@@ -190,10 +190,10 @@ class OpenVocabCocoDataset(CocoDataset):
             asked |= set(given if isinstance(given, list | tuple) else ())
         return without_roots(self.ann_file, categories, used, asked)
 
-    def _load_split(self) -> tuple[Sequence[str], Sequence[str]]:
-        split = CLASS_SPLITS.get(self.class_split)
+    def _load_split(self, name: str) -> tuple[Sequence[str], Sequence[str]]:
+        split = CLASS_SPLITS.get(name)
         if split is None:
-            path = join_path(self.data_root or '', self.class_split)
+            path = join_path(self.data_root or '', name)
             split = self._read_json(path, ('base', 'novel'))
         return split['base'], split['novel']
 
@@ -208,10 +208,11 @@ class OpenVocabCocoDataset(CocoDataset):
         except OSError as error:
             raise ValueError(f'{path} is not a complete JSON file ({error})') from error
         content = decode_json(data, path)
+        entries = content if isinstance(content, dict) else {}
         for key in keys:
-            if not isinstance(content, dict) or key not in content:
-                raise ValueError(f'{path} must be a json object with the key {key!r}')
-        return content
+            if key not in entries:
+                raise ValueError(f'{path} must be a JSON object with the key {key!r}')
+        return entries
 
     def filter_data(self) -> list[dict]:
         """Images that ``filter_cfg`` keeps, at least one."""
@@ -235,8 +236,8 @@ class OpenVocabCocoDataset(CocoDataset):
         self._reset_bad_images()
 
     def _reset_bad_images(self) -> None:
-        # (len(self),) 1 = could not be read. In shared memory: worker processes write
-        # it. A flag per image needs no lock, and counts no image twice.
+        # (len(self),) 1 = could not be read. In shared memory, because worker processes
+        # write it. Flags per image need no lock and count no image twice.
         size = len(self) if self.on_bad_image == 'skip' else 0
         self.bad_image_flags = torch.zeros(size, dtype=torch.uint8).share_memory_()
 
@@ -246,7 +247,7 @@ class OpenVocabCocoDataset(CocoDataset):
         return int(self.bad_image_flags.sum())
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Result of the pipeline for an image, or for the next readable one.
+        """Pipeline result for an image, or for the next readable one.
 
         Raises:
             UnreadableImageError: naming file and image id, unless bad images are

@@ -1,4 +1,4 @@
-"""LVIS v1 data set: frequent and common classes are base, rare ones novel."""
+"""LVIS v1 data set with frequent and common classes as base, rare ones as novel."""
 
 from fgclip2_det.compat import mm  # noqa: F401, before mmdet
 
@@ -16,20 +16,22 @@ _LISTS = {
 
 @DATASETS.register_module()
 class OpenVocabLVISDataset(OpenVocabCocoDataset):
-    """Annotation files of LVIS v1: names, image paths and federated annotations.
+    """LVIS v1 annotation files with federated annotations.
 
     The split follows each category's ``frequency`` (866 base, 337 novel classes), or
-    its ``split`` where all have one. Names lose their underscores. Every image has
-    ``neg_labels`` and ``not_exhaustive_labels``: the loaded classes of its two lists.
-    ``metainfo['image_counts']`` is the number of images of each class in the file.
+    its ``split`` if all have one. Underscores in names are replaced by spaces. Every
+    image has ``neg_labels`` and ``not_exhaustive_labels``, the labels of its lists of
+    category ids. ``metainfo['image_counts']`` is the number of images of each class in
+    the file.
 
     Args:
-        args, kwargs: as for ``OpenVocabCocoDataset``. ``data_prefix`` leads to the
-            folder of ``train2017`` and ``val2017``.
+        args, kwargs: as for ``OpenVocabCocoDataset``. ``data_prefix`` is the folder
+            that contains ``train2017`` and ``val2017``.
 
     Raises:
-        ValueError: as there; also for a category without frequency or split, and for a
-            list of an image that is not a list of category ids of the file.
+        ValueError: as in ``OpenVocabCocoDataset``; also for a category without
+            frequency or split, and for an image whose lists are not lists of the file's
+            category ids.
 
     Reference: Gupta et al. (arXiv:1908.03195); OV-LVIS as in ViLD (arXiv:2104.13921).
 

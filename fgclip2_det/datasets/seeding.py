@@ -1,4 +1,4 @@
-"""Seeds of single data set items, independent of the process that loads them."""
+"""Seeding of data set items, independent of the process that loads them."""
 
 import random
 
@@ -7,7 +7,7 @@ import torch
 
 
 class SeededIndex(int):
-    """An index into a data set together with the seed of this draw."""
+    """Index into a data set, with the seed of this draw."""
 
     draw: tuple[int, ...] = ()
 

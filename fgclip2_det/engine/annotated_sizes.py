@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.runner import BaseLoop
 
 Size = tuple[float, float]
@@ -11,10 +13,10 @@ def annotated_sizes(loop: BaseLoop, count: int | None = None) -> dict[str, Size]
     """Path -> (width, height) of the data set that a loop reads.
 
     Args:
-        loop: of a runner; one whose data set has no entries with sizes gives none.
-        count: of the first entries; None for all.
+        loop: loop of a runner; empty result if its data set has no image sizes.
+        count: number of entries to read, from the first; None for all.
     """
-    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+    dataset: Any = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
     if not hasattr(dataset, 'get_data_info'):
         return {}
     entries = (dataset.get_data_info(i) for i in range(len(dataset))[:count])

@@ -18,7 +18,7 @@ HOOKS = (
     'OpenVocabReproducibleHook',
     'OpenVocabMetricsJsonHook',
     'OpenVocabVisualizationHook',
-    'OpenVocabPictureSizeHook',
+    'OpenVocabImageSizeHook',
 )
 
 
@@ -30,14 +30,13 @@ def load_config(
 ) -> Config:
     """Load a config, merge command line options, and add work dir and hooks.
 
-    Several sets of options, of a run and of those that resumed it, are merged one
-    after the other. The hooks join ``custom_hooks`` unless the config has them, and a
-    plain ``CheckpointHook`` becomes the one that survives a kill.
+    Several sets of options, those of a run and of the runs that resumed it, are merged
+    in order. The hooks are added to ``custom_hooks`` unless the config has them, and a
+    plain ``CheckpointHook`` is replaced by the one that writes atomically.
 
     Raises:
         FileNotFoundError: if there is no such config.
-        ValueError: if the config cannot be parsed, or an option names a key that it
-            does not know.
+        ValueError: if the config cannot be parsed, or an option names an unknown key.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'there is no config {path}')
@@ -45,7 +44,9 @@ def load_config(
         cfg = read_config(path)
     except SyntaxError as error:
         raise ValueError(f'{path} is not a Python config: {error}') from error
-    for each in [options or {}] if isinstance(options or {}, Mapping) else options:
+    if options is None or isinstance(options, Mapping):
+        options = [options or {}]
+    for each in options:
         check_options(cfg, each)
         for line in merge_options(cfg, each):
             print_once(line)
@@ -59,7 +60,7 @@ def load_config(
     cfg.custom_hooks = hooks
     checkpoint = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if checkpoint.get('type') == 'CheckpointHook':
-        checkpoint.type = 'mmdet.OpenVocabCheckpointHook'
+        checkpoint['type'] = 'mmdet.OpenVocabCheckpointHook'
     return cfg
 
 
@@ -71,7 +72,7 @@ def work_dir_of(path: Path | str, work_dir: str | None = None) -> str:
 
 
 def read_config(path: Path | str) -> Config:
-    """Read a config file; error messages name it.
+    """Read and check a config file.
 
     Raises:
         ValueError: if it cannot be read, or has no model.
@@ -93,12 +94,12 @@ def read_config(path: Path | str) -> Config:
 
 
 def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Refuse misspelt ``--cfg-options``, which MMEngine would add as new keys.
+    """Reject misspelt ``--cfg-options``, which MMEngine would add as new keys.
 
-    A new key is fine inside a part that exists, unless it looks like a present one.
+    A new key is allowed inside an existing dict, unless it resembles a key of it.
 
     Raises:
-        ValueError: naming the key and what it may have meant.
+        ValueError: naming the unknown key and the closest known one.
     """
     runner = set(inspect.signature(Runner.__init__).parameters)
     for option in options:
@@ -119,6 +120,6 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
 
 
 def _item(part: Any, key: str) -> Any:
-    """An element of a list by its number in a dotted key; None elsewhere."""
+    """Element of a list whose index is the key; None if it is no such list."""
     fits = isinstance(part, list) and key.isdigit() and int(key) < len(part)
     return part[int(key)] if fits else None

@@ -24,10 +24,10 @@ class DataFile:
     """One annotation file of a config, with the images it lists.
 
     Args:
-        part: where the config names it: 'train_dataloader', 'val_evaluator', ...
-        path: of the annotation file.
-        folder: that its file names start from; None where images are not read.
-        masks: whether its masks are given to pycocotools.
+        part: key of the config: 'train_dataloader', 'val_evaluator', ...
+        path: path of the annotation file.
+        folder: folder of the images; None if images are not read.
+        masks: whether pycocotools reads its masks.
         may_lack: whether unreadable images are skipped (``on_bad_image='skip'``).
     """
 
@@ -39,24 +39,23 @@ class DataFile:
 
 
 def check_data_files(cfg: Mapping[str, Any]) -> list[str]:
-    """Find wrong paths before a run starts, not after its last epoch.
+    """Detect wrong paths before a run starts instead of after its last epoch.
 
-    The data sets of training and validation and the evaluators of validation are
-    looked through, also inside wrappers such as ``ConcatDataset``. Annotation files
-    must be there; a COCO file is read once, entry by entry, and each folder of
-    images is listed once. Files of another storage (``backend_args``, urls) and data
-    sets that make themselves are left alone.
+    Checks the data sets of training and validation and the evaluators of validation,
+    including data sets in wrappers such as ``ConcatDataset``. Annotation files must
+    exist; each COCO file is streamed once and each image folder is listed once. Files
+    on remote storage (``backend_args``, URLs) and generated data sets are not checked.
 
     Args:
-        cfg: a config of MMEngine.
+        cfg: MMEngine config.
 
     Returns:
-        Sentences on images that are missing where the data set may skip them.
+        Messages about missing images that the data set is allowed to skip.
 
     Raises:
-        ValueError: naming the part of the config: an annotation file that is missing or
-            no complete JSON, images that are missing (how many, and the first), masks
-            that pycocotools cannot read.
+        ValueError: naming the key of the config, for an annotation file that is missing
+            or not complete JSON, for missing images (their number and the first ones),
+            and for masks that pycocotools cannot read.
     """
     files = list(data_files(cfg))
     for file in files:
@@ -70,12 +69,12 @@ def check_data_files(cfg: Mapping[str, Any]) -> list[str]:
         if file.path.suffix == '.json':
             names = _read(file)
             if file.folder is not None:
-                notes += _check_pictures(file, names, listed)
+                notes += _check_images(file, file.folder, names, listed)
     return notes
 
 
 def data_files(cfg: Mapping[str, Any]) -> Iterator[DataFile]:
-    """What a training reads, in the config's order."""
+    """Annotation files that a training reads, in the order of the config."""
     for part in _LOADERS:
         loader = cfg.get(part)
         if isinstance(loader, Mapping):
@@ -88,7 +87,7 @@ def data_files(cfg: Mapping[str, Any]) -> Iterator[DataFile]:
 
 
 def _with_ann_file(value: Any) -> Iterator[Mapping]:
-    """Dicts with an ``ann_file`` in a part of a config, at any depth."""
+    """Nested dicts of a config that have an ``ann_file``."""
     if isinstance(value, Mapping):
         if isinstance(value.get('ann_file'), str) and value['ann_file']:
             yield value
@@ -137,7 +136,7 @@ def _has_segm(metric: Mapping) -> bool:
 
 
 def _merged(files: list[DataFile]) -> list[DataFile]:
-    """One entry a file and folder; a data set and its evaluator read the same."""
+    """One entry per file and folder: a data set and its evaluator share files."""
     merged: dict = {}
     for file in files:
         same = [key for key in merged if key[0] == file.path]
@@ -154,9 +153,9 @@ def _merged(files: list[DataFile]) -> list[DataFile]:
 
 
 def _read(file: DataFile) -> list[str]:
-    """Names of the images of a COCO file, whose masks are checked where needed."""
+    """Image file names of a COCO file; checks its masks if they are used."""
     with open(file.path, 'rb') as opened:
-        if opened.read(64).lstrip().startswith(b'['):  # no COCO file
+        if opened.read(64).lstrip().startswith(b'['):  # not a COCO file
             return []
     images, names = {}, []
     waiting = []  # annotations that come before the images
@@ -185,7 +184,7 @@ def _pieces(file: DataFile) -> Iterator[tuple[str, bool, Any]]:
     except ValueError as error:
         if not isinstance(error.__cause__, UnicodeDecodeError):
             raise ValueError(f'{file.part}: {error}') from error
-        content = read_json(file.path)  # of another encoding, as the data set reads it
+        content = read_json(file.path)  # not UTF-8; decoded as the data set does
         if isinstance(content, dict):
             for key, entries in content.items():
                 for entry in entries if isinstance(entries, list) else ():
@@ -193,7 +192,7 @@ def _pieces(file: DataFile) -> Iterator[tuple[str, bool, Any]]:
 
 
 def _check_mask(file: DataFile, annotation: dict, image: dict) -> None:
-    lenient = file.part == 'train_dataloader'  # LoadAnnotations alone reads them there
+    lenient = file.part == 'train_dataloader'  # only LoadAnnotations reads them there
     if lenient and has_no_polygon(annotation.get('segmentation')):
         return
     fault = annotation_mask_fault(annotation, image)
@@ -204,7 +203,7 @@ def _check_mask(file: DataFile, annotation: dict, image: dict) -> None:
 
 
 class _Listing:
-    """Names in folders, each folder read once."""
+    """File names in folders; each folder is listed once."""
 
     def __init__(self) -> None:
         self.names: dict[str, set[str]] = {}
@@ -220,8 +219,10 @@ class _Listing:
         return name in self.names[folder]
 
 
-def _check_pictures(file: DataFile, names: list[str], listed: _Listing) -> list[str]:
-    paths = [os.path.join(file.folder, name) for name in names]
+def _check_images(
+    file: DataFile, folder: Path, names: list[str], listed: _Listing
+) -> list[str]:
+    paths = [os.path.join(folder, name) for name in names]
     missing = [path for path in paths if not listed.has(os.path.normpath(path))]
     if not missing:
         return []

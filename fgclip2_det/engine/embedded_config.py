@@ -17,17 +17,18 @@ SCOPES = ('mmdet', 'mmcv', 'mmengine')
 
 
 def embedded_config(text: str, source: object) -> Config:
-    """Model and test pipeline of a config text, without running anything of it.
+    """Model and test pipeline of a config text, without executing any of it.
 
-    The text is read as literals. A registry would import whatever a dotted ``type``
-    names, so only names that are registered already are let through.
+    The text is parsed as literals. A registry imports the module of a dotted ``type``,
+    so only names that are already registered are accepted.
 
     Args:
-        text: what MMEngine stores as ``meta['cfg']``.
-        source: file that it came from, for messages.
+        text: config as MMEngine stores it in ``meta['cfg']``.
+        source: name of the checkpoint, for messages.
 
     Raises:
-        ValueError: if the text is damaged, lacks a part, or names something else.
+        ValueError: if the text is damaged, lacks the model or the test pipeline, or
+            has a ``type`` that is not registered.
     """
     try:
         cfg = parse_config_text(text)
@@ -43,7 +44,7 @@ def embedded_config(text: str, source: object) -> Config:
             'config=FILE'
         ) from error
     known = {name for registry in REGISTRIES for name in _names(registry)}
-    known |= set(dir(ops))  # RoI layers and NMS are looked up there
+    known |= set(dir(ops))  # MMDetection looks up RoI layers and NMS there
     for kind in _types(parts):
         scope, _, name = (
             kind.rpartition('.') if isinstance(kind, str) else ('', '', kind)

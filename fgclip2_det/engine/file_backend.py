@@ -8,10 +8,10 @@ from fgclip2_det.io.atomic import write_atomic
 
 
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local files, with :func:`write_atomic` for binary data."""
+    """``LocalBackend`` that writes binary data with :func:`write_atomic`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write ``obj`` to ``filepath`` in one step."""
+        """Write ``obj`` to ``filepath`` atomically."""
         write_atomic(filepath, obj)
 
 

@@ -1,4 +1,4 @@
-"""Record of the settings that the results in a folder were made with."""
+"""Records of the settings with which the results in a folder were computed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fgclip2_det.io.atomic import write_atomic
 def resolved_config(
     config: Path, options: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
-    """All of a config as a training in ``folder`` would read it, as plain JSON values.
+    """The config of a training in ``folder``, as plain JSON values.
 
-    Bases, variables and options are merged, so whatever is edited, wherever, shows.
-    The folder itself does not.
+    Base files, variables and options are merged, so that an edit of any of them makes
+    a difference. The folder itself makes none.
     """
     cfg = load_config(config, options, str(folder)).to_dict()
     del cfg['work_dir']
@@ -26,14 +26,14 @@ def resolved_config(
 
 
 def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of an earlier start in the same folder; None without one.
+    """Read the record of an earlier run in the same folder; None if there is none.
 
     Args:
-        path: JSON file that :func:`write_record` wrote.
-        settings: of the run that is to be there.
+        path: JSON file written by :func:`write_record`.
+        settings: settings of the current run.
 
     Raises:
-        ValueError: it is of another run, naming the first setting that differs.
+        ValueError: if the settings differ, naming the first difference.
     """
     if not path.is_file():
         return None
@@ -54,12 +54,12 @@ def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | No
 
 
 def write_record(path: Path, settings: Mapping[str, Any]) -> None:
-    """Note in a folder whose run it holds."""
+    """Write the settings of a run into its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, f'{json.dumps(settings, indent=1)}\n'.encode())
 
 
 def _name(value: object) -> str:
-    """A class or function by its name; others as they print."""
+    """Dotted name of a class or function; ``str`` of other values."""
     name = getattr(value, '__qualname__', None)
     return str(value) if name is None else f'{value.__module__}.{name}'

@@ -1,15 +1,15 @@
-"""Whether this process is rank 0, and printing from rank 0 alone."""
+"""Printing from rank 0 only."""
 
 import os
 
 
 def is_first_process() -> bool:
-    """Whether this is rank 0, known before ``torch.distributed`` starts."""
+    """Whether this is rank 0; also works before ``torch.distributed`` starts."""
     names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
     return all(os.environ.get(name, '0') == '0' for name in names)
 
 
 def print_once(line: str) -> None:
-    """Print from the first process alone."""
+    """Print a line in the first process only."""
     if is_first_process():
         print(line)

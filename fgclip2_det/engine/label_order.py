@@ -1,18 +1,20 @@
 """Check that data set, vocabulary, detector and metric agree on the label order.
 
-MMDetection's ``CocoDataset`` and ``CocoMetric`` number the categories of the file in
-the file's order (``LVISV1Dataset`` and ``LVISMetric`` all of them), whatever the order
-of ``metainfo['classes']``; our data sets and the vocabulary go by that order.
+MMDetection's ``CocoDataset`` and ``CocoMetric`` label the categories in the order of
+the annotation file (``LVISV1Dataset`` and ``LVISMetric`` all of them), whatever the
+order of ``metainfo['classes']``. This package's data sets and vocabularies use the
+latter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from mmdet.datasets import CocoDataset
+from mmengine.dataset import BaseDataset
 from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop, Runner
-from torch.utils.data import Dataset
 
 from fgclip2_det.coco.categories import (
     describe_orders,
@@ -21,22 +23,24 @@ from fgclip2_det.coco.categories import (
 )
 from fgclip2_det.engine.metrics.label_order import check_metric
 
-# of several files with the same names: their ids differ, their counts add up
+# keys that may differ between files with the same class names
 _OF_ONE_FILE = ('category_ids', 'cumulative_sizes')
 _LABELS = ('classes', 'base_classes', 'novel_classes')
 
 
-def settle_metainfo(runner: Runner) -> None:
-    """Give data sets of several files one ``metainfo``.
+def unify_metainfo(runner: Runner) -> None:
+    """Merge the ``metainfo`` of concatenated data sets.
 
-    MMDetection's ``ConcatDataset`` has a list of them where any value differs, the ids
-    of categories for instance; data set, evaluator and visualizer get the common one.
+    The ``metainfo`` of a ``ConcatDataset`` is a list if any value differs, for instance
+    the category ids. Data set, evaluator and visualizer get the merged dict instead.
 
     Raises:
-        ValueError: if the files' labels do not mean the same.
+        ValueError: if the data sets have different label orders.
     """
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-        dataset = loop.dataloader.dataset if isinstance(loop, BaseLoop) else None
+        if not isinstance(loop, BaseLoop):
+            continue
+        dataset = loop.dataloader.dataset
         if not isinstance(getattr(dataset, 'metainfo', None), list):
             continue
         merged = merge_metainfo(dataset.metainfo)
@@ -47,10 +51,10 @@ def settle_metainfo(runner: Runner) -> None:
 
 
 def merge_metainfo(metas: Sequence[Mapping]) -> dict:
-    """One ``metainfo`` of data sets with the same labels.
+    """Common ``metainfo`` of data sets with the same label order.
 
-    Keys of the first that others lack are kept; ``category_ids`` only where they are
-    the same, ``image_counts`` are added.
+    Has the keys of all; the first data set's values take precedence. ``category_ids``
+    are kept only if they are equal, ``image_counts`` are summed.
 
     Raises:
         ValueError: if ``classes``, ``base_classes`` or ``novel_classes`` differ.
@@ -75,11 +79,14 @@ def merge_metainfo(metas: Sequence[Mapping]) -> dict:
     return merged
 
 
-def check_dataset(dataset: Dataset) -> None:
-    """Compare the labels of a data set's boxes with its names, inside any wrappers.
+def check_dataset(dataset: Any) -> None:
+    """Check that a data set's labels follow the order of its class names.
+
+    Args:
+        dataset: a data set or a wrapper; every data set inside is checked.
 
     Raises:
-        ValueError: naming the file, with both orders.
+        ValueError: if they do not, naming the annotation file and both orders.
     """
     for leaf in leaf_datasets(dataset):
         ids = getattr(leaf, 'cat_ids', None)
@@ -103,20 +110,20 @@ def check_dataset(dataset: Dataset) -> None:
 
 
 def check_metrics(evaluator: Evaluator, classes: Sequence[str]) -> None:
-    """Compare what MMDetection's metrics take labels for with the data set's names.
+    """Check that MMDetection's metrics use the label order of the data set.
 
     Raises:
-        ValueError: naming the metric, with both orders.
+        ValueError: if one does not, naming the metric and both orders.
     """
     for metric in evaluator.metrics:
         check_metric(metric, classes)
 
 
 def check_trained_classes(trained: Sequence[str], classes: Sequence[str]) -> None:
-    """Compare the classes that a checkpoint was trained with with the data set's.
+    """Check that a checkpoint was trained with the label order of the data set.
 
     Raises:
-        ValueError: with both orders.
+        ValueError: if it was not, with both orders.
     """
     categories = [{'name': name} for name in trained]
     label = first_exchange(classes, categories)
@@ -125,8 +132,8 @@ def check_trained_classes(trained: Sequence[str], classes: Sequence[str]) -> Non
         raise ValueError(f'{order}; give the data set its classes in that order')
 
 
-def leaf_datasets(dataset: Dataset) -> Iterator[Dataset]:
-    """The data sets inside any wrappers."""
+def leaf_datasets(dataset: Any) -> Iterator[BaseDataset]:
+    """Data sets without their wrappers."""
     inner = getattr(dataset, 'datasets', None)
     if inner is None and hasattr(dataset, 'dataset'):
         inner = [dataset.dataset]
@@ -136,8 +143,8 @@ def leaf_datasets(dataset: Dataset) -> Iterator[Dataset]:
         yield from leaf_datasets(child)
 
 
-def _set_metainfo(dataset: Dataset, metainfo: dict) -> None:
-    """On the outer wrappers, down to the one that made a list."""
+def _set_metainfo(dataset: Any, metainfo: dict) -> None:
+    """Replace the list in a ``ConcatDataset`` and in the wrappers around it."""
     if isinstance(getattr(dataset, '_metainfo', None), list):
         dataset._metainfo = metainfo
         if hasattr(dataset, 'dataset'):

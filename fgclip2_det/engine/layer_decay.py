@@ -16,21 +16,21 @@ _BLOCK = re.compile(r'vision_model\.encoder\.layers\.(\d+)\.')
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class FGCLIP2LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Layer-wise decay of the rate in an ``FGCLIP2ViT``, the full rate elsewhere.
+    """Layer-wise learning rate decay in an ``FGCLIP2ViT``; full rate elsewhere.
 
-    With L blocks and a decay d, block i (0 first) learns at lr * d ** (L - i), the
-    embeddings at lr * d ** (L + 1), what follows the blocks (final norm, dense head)
-    at lr. Norms, biases, the position table and the classifier's ``logit_scale`` and
-    ``logit_bias`` do not decay in weight.
+    With L blocks and decay rate d, block i (from 0) has the learning rate
+    lr * d ** (L - i), the embeddings lr * d ** (L + 1), and the layers after the blocks
+    (final norm, dense head) lr. Norms, biases, position embeddings and the classifier's
+    ``logit_scale`` and ``logit_bias`` have no weight decay.
 
-    ``paramwise_cfg`` holds
+    Keys of ``paramwise_cfg``:
 
     * ``decay_rate``: d, in (0, 1];
     * ``backbone_lr_mult``: a further factor on the whole encoder, 1 by default.
 
     Raises:
-        ValueError: another key, a decay out of range, or no ``FGCLIP2ViT`` at
-            ``model.backbone``.
+        ValueError: for another key, a decay rate out of range, or if
+            ``model.backbone`` is not an ``FGCLIP2ViT``.
 
     Example:
         >>> optim_wrapper = dict(
@@ -43,7 +43,7 @@ class FGCLIP2LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __call__(self, model: nn.Module) -> object:
-        """Optimizer and its wrapper."""
+        """Build the optimizer and its wrapper."""
         cfg = dict(self.paramwise_cfg or {})
         rate = cfg.pop('decay_rate', 1.0)
         encoder_mult = cfg.pop('backbone_lr_mult', 1.0)
@@ -97,7 +97,7 @@ class FGCLIP2LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def _depth(name: str, num_layers: int) -> int:
-    """Layers between a parameter of the encoder and its end."""
+    """Number of layers between a parameter and the end of the encoder."""
     block = _BLOCK.search(name)
     if block:
         return num_layers - int(block[1])

@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from .schedules import LENGTHS, stretch_schedule, train_length
 from .variables import spread_places, spread_variables
 
-# a wrapper of the optimizer, whatever its type, has these parts
+# keys of an optimizer wrapper of any type
 _WRAPPER = ('optimizer', 'constructor', 'paramwise_cfg', 'clip_grad')
 _WRAPPER += ('accumulative_counts',)
 
@@ -18,18 +18,19 @@ _WRAPPER += ('accumulative_counts',)
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
     """Merge dotted options into a config.
 
-    A top-level variable reaches what was built from it, another ``type`` drops the
-    old one's other keys, and a training of another length takes its schedule along.
+    A changed top-level variable also changes the values derived from it, a changed
+    ``type`` drops the other keys of its dict, and a changed training length rescales
+    the schedule.
 
     Args:
         cfg: changed in place.
         options: dotted key -> value.
 
     Returns:
-        A line for everything that changed besides what the options name.
+        One message for every further change that the options entail.
 
     Raises:
-        ValueError: options that do not fit the config, or each other.
+        ValueError: if options do not fit the config or each other.
     """
     options = both_lengths(cfg, options)
     old = train_length(cfg)
@@ -48,9 +49,9 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
 
 
 def both_lengths(cfg: Mapping, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options in which a training's length stands under all its names.
+    """Set the training length under all of its keys.
 
-    ``max_epochs`` is often a variable of a config as well as ``train_cfg``'s key.
+    ``max_epochs`` is often a variable of a config as well as a key of ``train_cfg``.
     """
     options = dict(options)
     for name in LENGTHS.values():
@@ -63,17 +64,17 @@ def both_lengths(cfg: Mapping, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def drop_old_keys(cfg: Config, options: Mapping[str, Any]) -> list[str]:
-    """Empty each dict whose ``type`` an option changes; its keys were the old type's.
+    """Drop the other keys of each dict whose ``type`` an option changes.
 
-    What options say about the dict is merged afterwards. An optimizer's wrapper keeps
-    its optimizer and what belongs to it. A ``type`` that stays drops nothing.
+    Other options for the dict are merged afterwards. An optimizer wrapper keeps its
+    optimizer and related keys. An option that repeats the ``type`` drops nothing.
 
     Args:
         cfg: config before ``options`` are merged; changed in place.
         options: dotted key -> value.
 
     Returns:
-        A line for each dict that lost keys.
+        One message for each dict that lost keys.
     """
     lines = []
     leaves = dict(_leaves(options))
@@ -103,7 +104,7 @@ def drop_old_keys(cfg: Config, options: Mapping[str, Any]) -> list[str]:
 
 
 def _leaves(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    """Dotted keys with dicts among the values opened."""
+    """(dotted key, value) of all leaves of nested dicts."""
     for key, value in options.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f'{prefix}{key}.')
@@ -112,12 +113,12 @@ def _leaves(options: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str,
 
 
 def _find(cfg: Any, key: str) -> Any:
-    """The part of a config under a dotted key; None if there is none."""
+    """Value of a dotted key in a config; None if there is none."""
     for name in key.split('.'):
-        if isinstance(cfg, list) and name.isdigit() and int(name) < len(cfg):
-            cfg = cfg[int(name)]
-        elif isinstance(cfg, Mapping | Config) and name in cfg:
+        if isinstance(cfg, Mapping | Config) and name in cfg:
             cfg = cfg[name]
+        elif isinstance(cfg, list) and name.isdigit() and int(name) < len(cfg):
+            cfg = cfg[int(name)]
         else:
             return None
     return cfg

@@ -16,7 +16,7 @@ def parse_options(words: Iterable[str]) -> dict[str, Any]:
     """``['a.b=1', "c='x y'"]`` as ``{'a.b': 1, 'c': 'x y'}``.
 
     Raises:
-        ValueError: a word without ``=`` or key, or a value that cannot be meant.
+        ValueError: for a word without ``=`` or key, or a malformed value.
     """
     options = {}
     for word in words:
@@ -31,26 +31,26 @@ def parse_options(words: Iterable[str]) -> dict[str, Any]:
 
 
 def format_options(options: Mapping[str, Any]) -> list[str]:
-    """The words that :func:`parse_options` reads as ``options``.
+    """Inverse of :func:`parse_options`.
 
     Raises:
-        ValueError: a value that no word stands for.
+        ValueError: for a value that cannot be written as a word.
     """
     return [f'{key}={format_value(value)}' for key, value in options.items()]
 
 
 def parse_value(text: str) -> Any:
-    """The value that a word of the command line stands for.
+    """Value of a word of the command line.
 
-    A Python literal is that literal: number, quoted text, list, tuple, dict, True,
-    False, None. In quotes a backslash stands for itself, unless a quote or another
-    backslash follows. Else it is MMEngine's shorthand: ``1,a`` and ``[1,a]`` are
-    lists, ``(1,a)`` is a tuple, true and false in any case are booleans. The rest is
-    text, kept as it was typed: ``traffic light``, ``12:30``, ``007``, ``C:\\new``.
+    Python literals come first: number, quoted string, list, tuple, dict, True, False,
+    None. In quotes a backslash is literal unless a quote or another backslash follows.
+    Then MMEngine's shorthand: ``1,a`` and ``[1,a]`` are lists, ``(1,a)`` is a tuple,
+    true and false in any case are booleans. Anything else is a string, unchanged:
+    ``traffic light``, ``12:30``, ``007``, ``C:\\new``.
 
     Raises:
-        ValueError: unbalanced brackets around a comma, or braces with a colon that
-            are no dict.
+        ValueError: for unbalanced brackets around a comma, or braces with a colon that
+            are not a dict.
 
     Example:
         >>> parse_value("['red circle', '白色杯子']"), parse_value('1,a')
@@ -79,10 +79,10 @@ def parse_value(text: str) -> Any:
 
 
 def format_value(value: Any) -> str:
-    """The word that :func:`parse_value` reads as ``value``.
+    """Inverse of :func:`parse_value`.
 
     Raises:
-        ValueError: a value that no word stands for, such as an object.
+        ValueError: for a value that cannot be written as a word, such as an object.
     """
     value = _plain(value)
     candidates = [value] if isinstance(value, str) else []
@@ -96,17 +96,17 @@ def format_value(value: Any) -> str:
 
 
 class _None:
-    """No literal."""
+    """Marker for a text that is not a literal."""
 
 
 _NONE = _None()
 
 
 def _literal(text: str) -> Any:
-    """A Python literal of plain values, or ``_NONE``."""
+    """Value of a Python literal; ``_NONE`` if the text is not one."""
     if len(text) > 1 and text[0] in '([{' and text.count(text[0]) > 100:
-        return _NONE  # Python's own parser gives up on such nesting
-    # a backslash before anything but a quote or a backslash is meant as one
+        return _NONE  # too deeply nested for Python's parser
+    # a backslash is literal unless a quote or another backslash follows
     escaped = re.sub(r'\\(["\'\\])|\\', lambda m: m[0] if m[1] else r'\\', text)
     try:
         value = ast.literal_eval(escaped)
@@ -124,7 +124,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Dicts of a config as dicts, with the rest as it is."""
+    """Convert the dicts of a config to plain dicts."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -141,7 +141,7 @@ def _scalar(text: str) -> Any:
 
 
 def _encloses(text: str, start: str, end: str) -> bool:
-    """Whether the first bracket of a text is closed by its last character."""
+    """Whether the last character of a text closes its first bracket."""
     if len(text) < 2 or text[0] != start or text[-1] != end:
         return False
     depths = [depth for _, depth in _depths(text)]
@@ -149,7 +149,7 @@ def _encloses(text: str, start: str, end: str) -> bool:
 
 
 def _items(text: str) -> Iterator[str]:
-    """The parts of a text between commas that are in no brackets and no quotes."""
+    """Parts of a text, split at commas outside brackets and quotes."""
     if not text:
         return
     start, depth = 0, 0
@@ -164,10 +164,10 @@ def _items(text: str) -> Iterator[str]:
 
 
 def _depths(text: str) -> Iterator[tuple[int, int]]:
-    """(place, brackets open after it) of every character outside quotes.
+    """(position, bracket depth after it) of every character outside quotes.
 
-    A quote counts where an item begins, so that ``don't`` has none; it ends where
-    the next one like it is followed by a comma, colon, bracket or the end.
+    A quote opens only at the beginning of an item, so ``don't`` has none. It closes at
+    the next quote of its kind that a comma, colon, bracket or the end follows.
     """
     depth, place, begins = 0, 0, True
     while place < len(text):

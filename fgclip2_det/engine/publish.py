@@ -20,12 +20,12 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 def publish_checkpoint(
     source: str | os.PathLike, target: str | os.PathLike, dtype: str = 'float32'
 ) -> int:
-    """Write what predicting needs of a checkpoint: weights, config, classes.
+    """Write the parts of a checkpoint that inference needs: weights, config, classes.
 
-    Optimizer, schedules and logs are left out, as MMDetection's ``publish_model.py``
-    does, so the file cannot be resumed. Matrices and filters, that is weights of two
-    and more dimensions but for the text embeddings, are stored as ``dtype``; the rest
-    stays as it is. Loading copies them into the model's own type.
+    Like MMDetection's ``publish_model.py``, this drops optimizer, schedules and logs,
+    so training cannot be resumed from the file. Weights with two or more dimensions,
+    except the text embeddings, are stored as ``dtype``; the others keep their type.
+    Loading casts them to the model's type.
 
     Args:
         source: checkpoint of a training.
@@ -33,11 +33,11 @@ def publish_checkpoint(
         dtype: 'float32', 'bfloat16' or 'float16'.
 
     Returns:
-        Bytes written.
+        Number of bytes written.
 
     Raises:
-        FileNotFoundError: no checkpoint.
-        ValueError: a damaged one, one without a config, or an unknown ``dtype``.
+        FileNotFoundError: if there is no checkpoint.
+        ValueError: if it is damaged or has no config, or for an unknown ``dtype``.
     """
     if dtype not in DTYPES:
         raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')

@@ -8,16 +8,16 @@ from .first_process import is_first_process
 from .hooks.metrics_json_hook import METRICS_FILE
 
 
-def report(work_dir: str, picture_dir: str | None = None) -> None:
-    """Print the metrics of a finished run, and where its files are (rank 0 only)."""
+def report(work_dir: str, image_dir: str | None = None) -> None:
+    """Print the metrics of a finished run and the paths of its files (rank 0 only)."""
     metrics = Path(work_dir) / METRICS_FILE
     if not is_first_process() or not metrics.is_file():
         return
     print(f'\n{metrics_table(json.loads(metrics.read_text(encoding="utf-8")))}')
     print(f'\nmetrics:  {metrics}')
-    sheet = Path(picture_dir or work_dir) / 'detections.png'
+    sheet = Path(image_dir or work_dir) / 'detections.png'
     if sheet.is_file():
-        print(f'pictures: {sheet} and {sheet.parent / "vis"}')
+        print(f'images:   {sheet} and {sheet.parent / "vis"}')
 
 
 def metrics_table(metrics: Mapping[str, float | None]) -> str:

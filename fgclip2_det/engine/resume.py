@@ -11,13 +11,13 @@ from typing import Any
 from .schedules import stretch_schedule, train_length
 from .work_dir import PATHS, differences, parse_config_text, short, without
 
-# how data is loaded, not what; another batch of all processes gets a warning
+# how data is loaded, not which; another total batch size gets a warning
 _LOADING = {
     'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'timeout',
     'multiprocessing_context', 'batch_size',
 }  # fmt: skip
 _EVALUATION = {'val_interval', 'val_begin', 'dynamic_intervals'}
-# other hooks look on, or concern the user alone
+# other hooks do not change the training
 _TAKING_PART = {
     'EMAHook', 'MeanTeacherHook', 'PipelineSwitchHook', 'YOLOXModeSwitchHook',
     'SyncBuffersHook', 'WhitenedPatchesHook',
@@ -26,10 +26,10 @@ _SCHEDULE = ('train_cfg', 'param_scheduler', 'optim_wrapper')
 
 
 def training_parts(cfg: Mapping) -> dict:
-    """What of a config decides the weights that it trains, JSON-like.
+    """The parts of a config that determine the trained weights, as JSON values.
 
-    Model, training data, schedule, optimizer, and hooks known to take part; neither
-    validation, logging, workers nor where pretrained weights lie.
+    Model, training data, schedule, optimizer and the hooks known to change a training;
+    not validation, logging, workers and paths of pretrained weights.
     """
     data = without(cfg.get('train_dataloader') or {}, _LOADING)
     hooks = {}
@@ -55,20 +55,20 @@ def check_resume(
 ) -> tuple[bool, list[str]]:
     """Compare a config with the one that a checkpoint was trained with.
 
-    A longer training is no difference: the checkpoint's schedule is stretched first.
+    A different length is allowed: the checkpoint's schedule is rescaled first.
 
     Args:
         cfg: resolved config.
-        checkpoint: of a training, with its config in ``meta['cfg']``.
-        path: where it lies, for messages.
-        with_changes: let differences through.
+        checkpoint: checkpoint of a training, with its config in ``meta['cfg']``.
+        path: path of the checkpoint, for messages.
+        with_changes: accept differences.
 
     Returns:
-        Whether the schedule differs from the checkpoint's, and a line for each
-        difference that was let through.
+        Whether the schedule differs from the checkpoint's, and one message for each
+        accepted difference.
 
     Raises:
-        ValueError: a difference, unless ``with_changes``; the first is named.
+        ValueError: for a difference, unless ``with_changes``; names the first one.
     """
     text = checkpoint.get('meta', {}).get('cfg')
     if not text:
@@ -90,17 +90,17 @@ def check_resume(
         more = f' (and {len(changes) - 1} more)' if len(changes) > 1 else ''
         raise ValueError(
             f'{path} was trained with other data, schedule or model: {changes[0]}'
-            f"{more}; use that run's config and options, or go on with "
+            f"{more}; use that run's config and options, or pass "
             '--resume-with-changes'
         )
     return changed, changes
 
 
 def compare_data(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
-    """How the training data of two runs differ, in words; None where they agree.
+    """Describe how the training data of two runs differ; None if they are equal.
 
     Args:
-        here, there: of :func:`~fgclip2_det.engine.train_data.describe_data`.
+        here, there: results of :func:`~fgclip2_det.engine.train_data.describe_data`.
     """
     if here.get('num_samples') != there.get('num_samples'):
         return (

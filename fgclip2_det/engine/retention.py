@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmdet.models.detectors import BaseDetector
 from mmdet.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce, get_rank, get_world_size
@@ -23,27 +24,29 @@ from fgclip2_det.vocabulary import Vocabulary
 
 
 class RetentionTest:
-    """Region classification at true boxes, by a detector's encoder alone.
+    """Classification of ground-truth boxes by a detector's encoder alone.
 
-    The dense map is pooled at a box and compared with the text embeddings of the
-    names; no box head, no fusion and no proposals take part. Crowd boxes do not count.
+    The dense map is pooled at each box and compared with the text embeddings of the
+    names, without box head, fusion or proposals. Crowd boxes are left out.
 
     Args:
         dataset: config of a dataset with ``metainfo['classes']``; 'base' and 'novel'
             also need ``base_classes`` and ``novel_classes``. Its pipeline may resize
             images, but not flip or crop them.
-        classes: whose boxes, and the names to choose from: 'novel', 'base', 'all' or a
-            list of names.
-        max_images: the first so many images that have such boxes; None for all.
+        classes: classes of the boxes, also the names to choose from: 'novel', 'base',
+            'all' or a list of names.
+        max_images: number of images with such boxes to use, from the first; None for
+            all.
         templates: prompt templates of the names.
 
     Attributes:
         names: C names.
-        images: per image its index in the dataset, (n, 4) boxes xyxy in the original
-            image's pixels and (n,) labels, the index in ``names``.
+        images: for each image its index in the dataset, (n, 4) boxes xyxy in the
+            original image's pixels and (n,) labels, indices into ``names``.
 
     Raises:
-        ValueError: no such classes, no boxes of theirs, or a random pipeline.
+        ValueError: if the classes are unknown or have no boxes, or if the pipeline is
+            random.
 
     Example:
         >>> test = RetentionTest(config.val_dataloader.dataset, 'novel')
@@ -83,7 +86,7 @@ class RetentionTest:
 
     @property
     def num_boxes(self) -> int:
-        """Boxes in all images."""
+        """Number of boxes in all images."""
         return sum(len(labels) for _, _, labels in self.images)
 
     def _boxes(
@@ -92,29 +95,29 @@ class RetentionTest:
         label = {known.index(name): i for i, name in enumerate(self.names)}
         images = []
         for index in range(len(self.dataset)):
-            found = [
+            entries = [
                 (instance['bbox'], label[instance['bbox_label']])
                 for instance in self.dataset.get_data_info(index)['instances']
                 if instance['bbox_label'] in label and not instance['ignore_flag']
             ]
-            if found:
-                bboxes, labels = zip(*found, strict=True)
+            if entries:
+                bboxes, labels = zip(*entries, strict=True)
                 images.append((index, torch.tensor(bboxes), torch.tensor(labels)))
         return images[:max_images]
 
     @torch.no_grad()
-    def top1(self, model: nn.Module) -> float:
-        """Percent of boxes whose own name is nearest; a tie counts as wrong.
+    def top1(self, model: BaseDetector) -> float:
+        """Top-1 accuracy over all boxes in percent; a tie counts as wrong.
 
-        To be called in every process: each takes a share of the images. Modes of the
-        modules and the states of the random generators are what they were.
+        Collective: call it in every process; each evaluates a share of the images. The
+        modules' training modes and the random states are restored.
 
         Args:
-            model: a detector with an ``FGCLIP2ViT`` that gives a dense map, and its
-                ``data_preprocessor``.
+            model: a detector with a ``data_preprocessor`` and an ``FGCLIP2ViT`` whose
+                output includes the dense map.
 
         Raises:
-            ValueError: another backbone.
+            ValueError: for another backbone.
         """
         model = model.module if is_model_wrapper(model) else model
         backbone = getattr(model, 'backbone', None)
@@ -140,9 +143,9 @@ class RetentionTest:
         return 100 * correct.item() / self.num_boxes
 
     def _cosines(
-        self, model: nn.Module, index: int, bboxes: Tensor, embeds: Tensor
+        self, model: BaseDetector, index: int, bboxes: Tensor, embeds: Tensor
     ) -> Tensor:
-        """(n, C) on the CPU, of one image's boxes with the names."""
+        """(n, C) cosines of one image's boxes with the names, on the CPU."""
         data = model.data_preprocessor(pseudo_collate([self.dataset[index]]), False)
         (sample,), backbone = data['data_samples'], model.backbone
         _, dense = backbone.extract(data['inputs'])
@@ -153,8 +156,8 @@ class RetentionTest:
         regions = separable_roi_align(image, cells.to(image))[:, 0, 0]
         return (F.normalize(regions, dim=-1) @ embeds.to(regions).T).cpu()
 
-    def _text_embeds(self, model: nn.Module) -> Tensor:
-        """(C, D); the text tower is loaded the first time only."""
+    def _text_embeds(self, model: BaseDetector) -> Tensor:
+        """(C, D); the text tower is loaded by the first call only."""
         if self._embeds is None:
             cache_dir = getattr(model, 'cache_dir', None)
             source = text_source(model.backbone.encoder, cache_dir, None)
@@ -187,7 +190,7 @@ def _names(meta: dict, classes: str | Sequence[str]) -> list[str]:
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Put back each module's mode and all random generators."""
+    """Restore the training mode of each module and all random states."""
     modes = [(module, module.training) for module in model.modules()]
     python, numpy = random.getstate(), np.random.get_state()
     used = torch.cuda.is_available() and torch.cuda.is_initialized()

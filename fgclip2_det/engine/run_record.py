@@ -1,9 +1,9 @@
-"""Record in the work dir of the options that a run was started with."""
+"""Record of a run's command line options, kept in its work dir."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,27 @@ def start_record(
     auto_scale_lr: bool = False,
     resumed: Path | str | None = None,
 ) -> dict:
-    """What a run starts with: its own options, after those of the run it resumes.
+    """Record of a run: the options of the run it resumes, then its own.
 
     Args:
-        config: file of the run.
-        options: dotted options of this start; they win.
+        config: config file of the run.
+        options: dotted options of this start; they take precedence.
         amp, auto_scale_lr: flags of this start.
-        resumed: work dir of the run that this one resumes, if it does.
+        resumed: work dir of the resumed run; None if none is resumed.
 
     Returns:
-        ``config`` (name), ``options`` (a list of ``key=value`` words for each start
-        that brought new ones), ``amp``, ``auto_scale_lr``.
+        ``config`` (name), ``options`` (one list of ``key=value`` words for each start
+        that added some), ``amp``, ``auto_scale_lr``.
 
     Raises:
-        ValueError: if the work dir's record cannot be read.
+        ValueError: if the record in ``resumed`` is damaged.
     """
     name = Path(config).name
-    record = dict(config=name, options=[], amp=amp, auto_scale_lr=auto_scale_lr)
+    record: dict[str, Any] = dict(
+        config=name, options=[], amp=amp, auto_scale_lr=auto_scale_lr
+    )
     old = read_record(resumed) if resumed is not None else None
-    if old is not None and old['config'] == name:  # another config is compared anyway
+    if old is not None and old['config'] == name:  # check_resume compares others
         record['options'] = old['options']
         record['amp'], record['auto_scale_lr'] = (
             amp or old['amp'],
@@ -48,8 +50,9 @@ def start_record(
     known: dict[str, Any] = {}
     for words in record['options']:
         known |= parse_options(words)
-    if {**known, **(options or {})} != known:
-        record['options'] = [*record['options'], format_options(options)]
+    given = options or {}
+    if {**known, **given} != known:
+        record['options'] = [*record['options'], format_options(given)]
     return record
 
 
@@ -59,13 +62,13 @@ def recorded_options(record: Mapping) -> list[dict[str, Any]]:
 
 
 def write_record(work_dir: Path | str, record: Mapping) -> None:
-    """Note in the work dir what its run was started with."""
+    """Write the record of a run to its work dir."""
     text = json.dumps(record, indent=1, ensure_ascii=False)
     write_atomic(Path(work_dir) / RECORD_FILE, f'{text}\n'.encode())
 
 
 def read_record(work_dir: Path | str) -> dict | None:
-    """The record in a work dir; None where there is none.
+    """Read the record in a work dir; None if there is none.
 
     Raises:
         ValueError: if it is damaged.
@@ -79,8 +82,8 @@ def read_record(work_dir: Path | str) -> dict | None:
         raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
     if not _is_record(record):
         raise ValueError(
-            f'{path} must hold config, options, amp and auto_scale_lr of a run; delete '
-            'it, and give the options of the run again'
+            f'{path} must have the keys config, options, amp and auto_scale_lr; delete '
+            'it, and pass the options of the run again'
         )
     return record
 
@@ -91,8 +94,8 @@ def _is_record(record: Any) -> bool:
     if not all(isinstance(record.get(key), bool) for key in ('amp', 'auto_scale_lr')):
         return False
     starts = record.get('options')
-    return _are(starts, list) and all(_are(words, str) for words in starts)
+    return isinstance(starts, list) and all(map(_are_words, starts))
 
 
-def _are(items: Sequence | None, kind: type) -> bool:
-    return isinstance(items, list) and all(isinstance(item, kind) for item in items)
+def _are_words(items: Any) -> bool:
+    return isinstance(items, list) and all(isinstance(item, str) for item in items)

@@ -1,4 +1,4 @@
-"""Build MMEngine's Runner, and leave its process group."""
+"""Build MMEngine's Runner, and destroy its process group."""
 
 import gc
 
@@ -11,10 +11,10 @@ from fgclip2_det.models.checkpoints import read_checkpoint
 
 
 def build_runner(cfg: Config) -> Runner:
-    """MMEngine's Runner, or the one that ``runner_type`` names.
+    """Build MMEngine's Runner, or the class that ``runner_type`` names.
 
-    Several processes without a GPU talk through gloo, which MMEngine by itself
-    would not choose.
+    Several processes without a GPU use the gloo backend, which MMEngine does not select
+    by default.
     """
     if cfg.get('launcher') == 'pytorch' and not torch.cuda.is_available():
         if not torch.distributed.is_initialized():
@@ -33,21 +33,21 @@ def build_runner(cfg: Config) -> Runner:
         names = {name.removeprefix('module.') for name in runner.model.state_dict()}
         if not names & set(loaded.get('state_dict', loaded)):
             raise ValueError(
-                f'load_from {cfg.load_from} has no weight that the model has; use a '
+                f'load_from {cfg.load_from} has no weight of this model; use a '
                 'checkpoint of this or a similar config'
             )
     return runner
 
 
 def leave_process_group() -> None:
-    """End the threads of ``torch.distributed``, once every process has come here.
+    """Stop the threads of ``torch.distributed`` once all processes have arrived.
 
-    Models in shards keep their group, and with it its threads, beyond
-    ``destroy_process_group``. One that then frees a tensor while the interpreter ends
-    aborts the process, which has done all its work.
+    Sharded models keep their process group and its threads alive beyond
+    ``destroy_process_group``. A thread that frees a tensor while the interpreter exits
+    would abort the process after its work is done.
     """
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
-        gc.collect()  # such models hold themselves
+        gc.collect()  # such models have reference cycles
         distributed.destroy_process_group()

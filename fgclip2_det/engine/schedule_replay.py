@@ -1,4 +1,4 @@
-"""Replay a changed learning rate schedule up to the resumed iteration."""
+"""Replay of a changed learning rate schedule up to the resumed iteration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 
 def initial_settings(runner: Runner) -> list[dict[str, Any]]:
-    """Settings of all parameter groups as the config has them, before a resume."""
+    """Settings of all parameter groups by the config, before a checkpoint is loaded."""
     return [
         {key: value for key, value in group.items() if key != 'params'}
         for group in _groups(runner)
@@ -19,18 +19,18 @@ def initial_settings(runner: Runner) -> list[dict[str, Any]]:
 
 
 def replay_schedule(runner: Runner, settings: list[dict[str, Any]]) -> None:
-    """Put the config's schedule in place of the checkpoint's, as if it had run so far.
+    """Replace the checkpoint's schedule by the config's, at the resumed iteration.
 
-    MMEngine's schedulers come back from a checkpoint with their old ends, and compute
-    each rate from the last. So they are built anew on the config's rates and take all
-    steps up to the present one.
+    MMEngine's schedulers restore their old end from a checkpoint and compute each
+    learning rate from the previous one. They are therefore rebuilt with the config's
+    initial rates and stepped up to the current iteration.
 
     Args:
         runner: resumed; its parameter groups and schedulers are changed.
-        settings: of :func:`initial_settings`.
+        settings: result of :func:`initial_settings`.
 
     Raises:
-        ValueError: a schedule that depends on metrics of the past.
+        ValueError: for a scheduler that depends on earlier metrics.
     """
     for group, own in zip(_groups(runner), settings, strict=True):
         group.update(own)
@@ -48,7 +48,7 @@ def replay_schedule(runner: Runner, settings: list[dict[str, Any]]) -> None:
 
 
 def _build(runner: Runner) -> Any:
-    """Schedulers of the config, by the runner or by its strategy."""
+    """Schedulers of the config, built by the runner or its strategy."""
     cfg = runner.cfg.param_scheduler
     if hasattr(runner, 'build_param_scheduler'):
         schedulers = runner.build_param_scheduler(cfg)
@@ -68,7 +68,7 @@ def _build(runner: Runner) -> Any:
 
 
 def _steps(runner: Runner) -> Iterator[bool]:
-    """Whether an epoch (True) or an iteration (False) ended, from the first step."""
+    """Past steps from the first: True ends an epoch, False an iteration."""
     loop = runner.train_loop
     if not isinstance(loop, EpochBasedTrainLoop):
         yield from [False] * runner.iter  # epochs end no schedule there
@@ -88,8 +88,8 @@ def _schedulers(runner: Runner) -> list:
     for scheduler in schedulers:
         if getattr(scheduler, 'need_val_args', False):
             raise ValueError(
-                f'{type(scheduler).__name__} follows the metrics of the past, which a '
-                'changed schedule does not have; start a new training with load_from'
+                f'{type(scheduler).__name__} depends on earlier metrics, which are not '
+                'known for a changed schedule; start a new training with load_from'
             )
     return schedulers
 

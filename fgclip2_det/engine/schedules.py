@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LENGTHS = {'EpochBasedTrainLoop': 'max_epochs', 'IterBasedTrainLoop': 'max_iters'}
-# what a place in the training is called in a scheduler, and a part of it
+# keys of schedulers that are a time in the training, or a duration
 PLACES = ('begin', 'end', 'milestones', 'total_steps', 'total_iters')
 SPANS = ('T_max', 'step_size', 'periods')
 HOOK_PLACES = (
@@ -22,10 +22,11 @@ _ENDLESS = 10**9  # MMEngine's INF
 
 
 def train_length(cfg: Mapping) -> tuple[str, int] | None:
-    """``('max_epochs', 12)`` or ``('max_iters', 5000)`` of a config; None without.
+    """``('max_epochs', 12)`` or ``('max_iters', 5000)`` of a config; None if not set.
 
     Raises:
-        ValueError: a length that the loop does not count in, or that is no count.
+        ValueError: if the length is in the unit of the other loop, or not a positive
+            integer.
     """
     train = cfg.get('train_cfg') or {}
     loop = str(train.get('type', '')).split('.')[-1]
@@ -49,24 +50,24 @@ def stretch_schedule(
     old: tuple[str, int] | None,
     given: Collection[str] = (),
 ) -> list[str]:
-    """Let schedules, validation and hooks end with a training whose length changed.
+    """Rescale schedules, validation and hooks to a changed training length.
 
-    Places in the training move in proportion: ends and milestones of schedulers, the
-    gamma of an exponential decay, ``val_interval`` where it was the whole training,
-    ``dynamic_intervals``, and the epochs at which hooks switch. A warm-up keeps its
-    length, unless it would be more than half of what is now before the next place.
+    Scaled in proportion are ends and milestones of schedulers, the gamma of an
+    exponential decay, ``val_interval`` if it was the whole training,
+    ``dynamic_intervals`` and the epochs at which hooks switch. A warm-up keeps its
+    length unless it would take more than half of the time to the next milestone.
 
     Args:
         cfg: config after options were merged; changed in place.
         old: :func:`train_length` before.
-        given: dotted keys that options have set; these stay as they are.
+        given: dotted keys set by options; these are not changed.
 
     Returns:
-        ``'param_scheduler.1.milestones [2] -> [8]'`` of everything that moved.
+        ``'param_scheduler.1.milestones [2] -> [8]'`` for each change.
 
     Raises:
-        ValueError: a scheduler that cannot follow: of an unknown type, or counting
-            in epochs where the training no longer does.
+        ValueError: if a scheduler cannot be rescaled: an unknown type, or one in epochs
+            for a training in iterations.
     """
     new = train_length(cfg)
     if old is None or new is None or old == new:
@@ -79,8 +80,8 @@ def stretch_schedule(
     if old[0] != new[0]:
         if schedulers:
             raise ValueError(
-                f'the training counted {old[0]} and now {new[0]}, its param_scheduler '
-                'does not; give param_scheduler as an option as well'
+                f'the training length changed from {old[0]} to {new[0]}, but its '
+                'param_scheduler did not; set param_scheduler by an option as well'
             )
         return []
     change = _Change(old[1], new[1], set(given))
@@ -91,8 +92,8 @@ def stretch_schedule(
         is_own = scheduler.get('by_epoch', True) == in_epochs
         if not is_own and not in_epochs:
             raise ValueError(
-                f'{key} counts epochs in a training that counts iterations; give '
-                f'{key}.by_epoch=False with its places'
+                f'{key} is in epochs but the training in iterations; set '
+                f'{key}.by_epoch=False and give its milestones in iterations'
             )
         if is_own or not is_warm_up(scheduler):
             change.stretch_scheduler(key, scheduler, warm_up if is_own else None)
@@ -105,12 +106,12 @@ def stretch_schedule(
 
 @dataclass
 class _Change:
-    """From one length to another.
+    """Change of a training's length.
 
     Args:
-        old, new: epochs, or iterations.
-        given: dotted keys that stay.
-        moved: one line a change.
+        old, new: lengths in epochs or in iterations.
+        given: dotted keys that are not changed.
+        moved: one message per change.
     """
 
     old: int
@@ -119,7 +120,7 @@ class _Change:
     moved: list[str] = field(default_factory=list)
 
     def scaled(self, place: Any) -> Any:
-        """A place in the training, or a list of them, in the new one."""
+        """Rescale a time in the training, or a list of times."""
         if isinstance(place, list | tuple):
             return type(place)(map(self.scaled, place))
         if type(place) is not int or not 0 < place < _ENDLESS:
@@ -127,18 +128,18 @@ class _Change:
         return max(1, (2 * place * self.new + self.old) // (2 * self.old))
 
     def move(self, key: str, part: MutableMapping, name: str) -> None:
-        """Scale one entry of a scheduler or hook."""
+        """Rescale one entry of a scheduler or hook."""
         if name in part:
             self.put(key, part, name, self.scaled(part[name]))
 
     def put(self, key: str, part: MutableMapping, name: str, value: Any) -> None:
-        """Change one entry, unless an option has set it."""
+        """Set one entry, unless it was set by an option."""
         if part[name] != value and not _covers(self.given, f'{key}.{name}'):
             self.moved.append(f'{key}.{name} {part[name]!r} -> {value!r}')
             part[name] = value
 
     def find_warm_up(self, schedulers: Sequence[Mapping]) -> tuple[int, int] | None:
-        """(end before, end now) of the warm-up among schedulers of one unit."""
+        """(old end, new end) of the warm-up among schedulers of one unit."""
         ends = [s['end'] for s in schedulers if is_warm_up(s) and s['end'] < self.old]
         if not ends:
             return None
@@ -152,12 +153,12 @@ class _Change:
     def stretch_scheduler(
         self, key: str, scheduler: MutableMapping, warm_up: tuple[int, int] | None
     ) -> None:
-        """Move all places of a scheduler."""
+        """Rescale all times of a scheduler."""
         kind = str(scheduler['type']).split('.')[-1]
         if not _KNOWN.fullmatch(kind):
             raise ValueError(
-                f'{key} is a {kind}, whose places in a longer or shorter training are '
-                f'not known; give {key} as an option as well'
+                f'{key} is a {kind}, which cannot be rescaled to another training '
+                f'length; set {key} by an option as well'
             )
         begin, end = scheduler.get('begin', 0), scheduler.get('end')
         for name in PLACES:
@@ -179,7 +180,7 @@ class _Change:
             self.put(key, scheduler, 'gamma', gamma)
 
     def stretch_loop(self, train: MutableMapping) -> None:
-        """Move where validation begins and where its interval changes."""
+        """Rescale the beginning and the intervals of validation."""
         if train.get('val_interval') == self.old:
             self.put('train_cfg', train, 'val_interval', self.new)
         if train.get('val_begin', 1) > 1:
@@ -195,7 +196,7 @@ class _Change:
 
 
 def is_warm_up(scheduler: Mapping) -> bool:
-    """Whether a scheduler only raises the rate at the beginning of the training."""
+    """Whether a scheduler is a warm-up at the beginning of the training."""
     kind = str(scheduler.get('type', '')).split('.')[-1]
     if scheduler.get('begin', 0) != 0 or type(scheduler.get('end')) is not int:
         return False
@@ -208,11 +209,11 @@ def is_warm_up(scheduler: Mapping) -> bool:
 
 
 def _schedulers(cfg: Mapping) -> Iterator[tuple[str, MutableMapping]]:
-    """(dotted key, scheduler): of a list, of one, or of each optimizer's."""
+    """(dotted key, scheduler) of one scheduler, a list, or a dict by optimizer."""
     stack = [('param_scheduler', cfg.get('param_scheduler') or [])]
     while stack:
         key, part = stack.pop(0)
-        if isinstance(part, Mapping) and 'type' in part:
+        if isinstance(part, MutableMapping) and 'type' in part:
             yield key, part
         elif isinstance(part, Mapping):
             stack += [(f'{key}.{name}', item) for name, item in part.items()]
@@ -224,11 +225,11 @@ def _hooks(cfg: Mapping) -> Iterator[tuple[str, MutableMapping]]:
     for number, hook in enumerate(cfg.get('custom_hooks') or ()):
         yield f'custom_hooks.{number}', hook
     for name, hook in (cfg.get('default_hooks') or {}).items():
-        if isinstance(hook, Mapping):
+        if isinstance(hook, MutableMapping):
             yield f'default_hooks.{name}', hook
 
 
 def _covers(given: Collection[str], key: str) -> bool:
-    """Whether options have set a key, or all that it lies in."""
+    """Whether options have set a key or a dict that contains it."""
     parts = key.split('.')
     return any('.'.join(parts[:n]) in given for n in range(1, len(parts) + 1))

@@ -1,4 +1,4 @@
-"""Prepare a config for training or testing; nothing is written yet."""
+"""Prepare a config for training or testing, without writing anything."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,20 +33,21 @@ def prepare_training(
 
     Args:
         cfg: from :func:`load_config`; changed in place.
-        resume: a checkpoint, ``'auto'`` for the work dir's last one, None to start.
-        amp: automatic mixed precision, bfloat16 unless the config says otherwise
+        resume: a checkpoint, ``'auto'`` for the last one in the work dir, None for a
+            new training.
+        amp: automatic mixed precision, bfloat16 unless the config sets another dtype
             (FG-CLIP 2 overflows in float16).
         auto_scale_lr: scale the learning rate with the total batch size.
-        seed: of all randomness; the config's (0 by default) when None.
-        with_changes: resume although data, schedule or model are others.
-        record: what the run is started with, for the one that resumes it.
+        seed: random seed; the config's (0 by default) when None.
+        with_changes: resume even if data, schedule or model have changed.
+        record: record of the run's options, for later runs that resume it.
 
     Raises:
-        FileNotFoundError: if the checkpoint to resume is not there.
+        FileNotFoundError: if the checkpoint to resume does not exist.
         ValueError: if the work dir belongs to another config, annotation files or
             images are missing (:func:`.check_data_files`), the checkpoint is
             damaged, from another seed or another training, or an option does not
-            fit. Nothing has been written then.
+            fit.
     """
     if seed is not None:
         cfg.randomness.seed = seed
@@ -71,7 +72,7 @@ def prepare_training(
             print_once(
                 f'nothing to resume in {cfg.work_dir}: training starts at epoch 0'
             )
-        elif not path.is_dir():  # DeepSpeed's folder is DeepSpeed's to read
+        elif not path.is_dir():  # DeepSpeed reads its own folders
             hook.changed_schedule = _check_resumed(cfg, path, seed, with_changes)
     for note in check_data_files(cfg) if is_first_process() else ():
         print(note)
@@ -80,7 +81,7 @@ def prepare_training(
 def _check_resumed(
     cfg: Config, path: Path, seed: int | None, with_changes: bool
 ) -> bool:
-    """Whether the schedule differs from the checkpoint's; takes over its seed."""
+    """Whether the schedule differs from the checkpoint's; sets the seed to its seed."""
     checkpoint = read_checkpoint(path)
     if not with_changes:
         check_checkpoint(cfg, checkpoint, path)
@@ -99,15 +100,15 @@ def prepare_test(
     Args:
         cfg: from :func:`load_config`; changed in place.
         checkpoint: file to load, of MMEngine or a bare state_dict; None for a
-            re-scorer, whose config names all weights, or one with ``load_from``.
-        show_dir: folder for the drawn images; all of them are drawn then.
+            re-scorer, whose config names all weights, or a config with ``load_from``.
+        show_dir: folder for the drawn images; if given, every image is drawn.
 
     Returns:
-        The checkpoint's weights, for ``check_weights``; None without one.
+        The checkpoint's weights, for ``check_weights``; None without a checkpoint.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it cannot be read, or a model that was trained has none.
+        ValueError: if it cannot be read, or if the model needs one and none is given.
     """
     for key in ('runner_type', 'strategy'):  # a test needs no shards
         cfg.pop(key, None)
@@ -120,7 +121,7 @@ def prepare_test(
     elif cfg.model.type != 'FGCLIP2Rescorer' or not _has_own_weights(cfg.model):
         raise ValueError(
             'a checkpoint is needed: tools/test.py CONFIG CHECKPOINT; only a re-scorer '
-            'whose config names the weights of its detector does without'
+            'whose config names the weights of its detector works without'
         )
     if show_dir is not None:
         for hook in cfg.custom_hooks:
@@ -147,7 +148,7 @@ def _enable_amp(cfg: Config) -> None:
 
 
 def _take_seed(cfg: Config, checkpoint: Mapping, path: Path, seed: int | None) -> None:
-    """Go on with the seed that the checkpoint was trained with."""
+    """Set the seed to the one that the checkpoint was trained with."""
     saved = checkpoint.get('meta', {}).get('seed')
     if saved is None:
         raise ValueError(

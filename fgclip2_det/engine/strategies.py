@@ -1,13 +1,14 @@
-"""FSDP strategy that saves and loads the checkpoints of a single process.
+"""FSDP strategy with unsharded checkpoints.
 
-A checkpoint is what one process writes: a run goes on with or without shards.
+Checkpoints are the same as those of a single process, so a run can be resumed with or
+without FSDP.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine._strategy import FSDPStrategy
@@ -23,34 +24,33 @@ _WRAPPERS = re.compile(r'_(fsdp|checkpoint)_wrapped_module\.')
 
 
 def wrap_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
-    """Policy for FSDP: every transformer block is gathered and freed by itself.
+    """Wrap policy for FSDP: every transformer block is one unit.
 
-    Heads and embeddings belong to the whole model's unit, because some of them are
-    used through other methods than ``forward``, where FSDP would not see them.
+    Heads and embeddings stay in the root unit, because some are used through methods
+    other than ``forward``, which FSDP does not hook.
     """
     return recurse or isinstance(module, EncoderLayer)
 
 
 @STRATEGIES.register_module()
 class FGCLIP2FSDPStrategy(FSDPStrategy):
-    """MMEngine's FSDP with checkpoints in one piece, right on GPUs and on CPUs.
+    """MMEngine's FSDP with unsharded checkpoints, on GPUs and on CPUs.
 
-    What differs from ``FSDPStrategy``:
+    Differences from ``FSDPStrategy``:
 
-    * The optimizer's state is saved as one process has it. PyTorch's own way keys it
-      by name, and mixes up AdamW's moments on a CPU.
-    * Gradients are clipped by the norm of all shards, not of a process's own.
-    * bfloat16 goes without loss scaling, which would stop at a process whose shard
-      is frozen.
-    * It runs on CPUs, through gloo.
+    * The optimizer state is saved in the format of a single process. PyTorch's own
+      function keys it by name, and mixes up AdamW's moments on a CPU.
+    * Gradients are clipped by the norm over all shards, not over the local one.
+    * bfloat16 has no loss scaling, which would fail in a process whose shard is frozen.
+    * It also runs on CPUs, with the gloo backend.
 
     Args:
         state_dict_cfg: 'full', or a dict with ``state_dict_type='FULL_STATE_DICT'``.
         kwargs: of ``FSDPStrategy``. ``model_wrapper`` needs ``use_orig_params=True``.
 
     Raises:
-        ValueError: another ``state_dict_cfg`` or ``model_wrapper``, or, when the model
-            is built, one process without ``torch.distributed``.
+        ValueError: for another ``state_dict_cfg`` or ``model_wrapper``; when the model
+            is built, if ``torch.distributed`` is not initialised.
 
     Example:
         >>> strategy = dict(
@@ -73,7 +73,7 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
         if not self._is_full_state_dict():
             raise ValueError(
                 f"state_dict_cfg must be 'full', got {state_dict_cfg!r}: checkpoints "
-                'are in one piece'
+                'are unsharded'
             )
         if not (model_wrapper or {}).get('use_orig_params'):
             raise ValueError(
@@ -83,14 +83,14 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
 
     def _init_state_dict_cfg(self, state_dict_cfg: str | dict) -> None:
         super()._init_state_dict_cfg(state_dict_cfg)
-        if not torch.cuda.is_available():  # nothing to copy, and FSDP crashes
+        if not torch.cuda.is_available():  # offloading to the CPU would crash
             self.state_dict_config = FullStateDictConfig(rank0_only=True)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """The model before it is cut, whose shapes are noted."""
-        model = super().build_model(model)
-        self._shapes = {name: p.shape for name, p in model.named_parameters()}
-        return model
+        """Build the model, and store its parameter shapes before it is sharded."""
+        built = super().build_model(model)
+        self._shapes = {name: p.shape for name, p in built.named_parameters()}
+        return built
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         if not dist.is_initialized():
@@ -98,9 +98,9 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
                 'FSDP needs torch.distributed, this is one process; start with '
                 'torchrun --nproc-per-node N tools/train.py CONFIG --launcher pytorch'
             )
-        if not torch.cuda.is_available():  # MMEngine would pass a GPU's number
+        if not torch.cuda.is_available():  # MMEngine would pass the index of a GPU
             options = dict(self.model_wrapper, device_id=torch.device('cpu'))
-            if options.pop('sync_module_states', False):  # FSDP's own wants a GPU
+            if options.pop('sync_module_states', False):  # FSDP's needs a GPU
                 for tensor in (*model.parameters(), *model.buffers()):
                     dist.broadcast(tensor.detach(), 0)
             self.model_wrapper = options
@@ -109,35 +109,36 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
     def build_optim_wrapper(
         self, optim_wrapper: Any, model: nn.Module | None = None
     ) -> OptimWrapper:
-        """As in ``FSDPStrategy``, one optimizer."""
+        """As in ``FSDPStrategy``, for one optimizer."""
         wrapper = super().build_optim_wrapper(optim_wrapper, model)
         if not isinstance(wrapper, OptimWrapper):
             raise ValueError(f'FSDP needs one optimizer, got {type(wrapper).__name__}')
         if wrapper.clip_grad_kwargs and wrapper.clip_func is nn.utils.clip_grad_norm_:
-            # in place of the method: it would skip a process without gradients,
-            # for which the others would wait
-            wrapper._clip_grad = lambda: _clip(wrapper, model)
+            # the original method skips a process without gradients, and the others
+            # would wait for it
+            sharded = cast(FullyShardedDataParallel, model)
+            wrapper._clip_grad = lambda: _clip(wrapper, sharded)
         low = isinstance(wrapper, AmpOptimWrapper)
         if low and wrapper.cast_dtype is torch.bfloat16:
             wrapper.loss_scaler = type(wrapper.loss_scaler)(enabled=False)
         return wrapper
 
     def optim_state_dict(self) -> dict:
-        """State of the whole optimizer, as one process has it; first process only."""
+        """State of the unsharded optimizer; tensors in the first process only."""
         state = self.optim_wrapper.state_dict()
         shapes = [self._shapes[name] for name in self._names()]
         state['state'] = gather_state(
             state['state'], shapes, self.model.process_group, self.model.compute_device
         )
         if not state.get('loss_scaler', True):
-            del state['loss_scaler']  # of a scaler that is off; others refuse it
+            del state['loss_scaler']  # empty if off, which an active scaler rejects
         return state
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """Give every process its shard of a saved optimizer.
+        """Load this process's shard of a saved optimizer state.
 
         Raises:
-            ValueError: a state of other parameters than the model's.
+            ValueError: if the state is of another model's parameters.
         """
         params = self._params()
         shapes = {name: self._shapes[name] for name in self._names()}
@@ -151,7 +152,7 @@ class FGCLIP2FSDPStrategy(FSDPStrategy):
         return [parameter for group in groups for parameter in group['params']]
 
     def _names(self) -> list[str]:
-        """Of the optimizer's parameters, in its order, as the model had them."""
+        """Names of the optimizer's parameters in its order, as before wrapping."""
         names = {
             id(parameter): _WRAPPERS.sub('', name)
             for name, parameter in self.model.named_parameters()
@@ -170,22 +171,22 @@ def gather_state(
     group: dist.ProcessGroup | None = None,
     device: torch.device | str = 'cpu',
 ) -> dict[int, dict]:
-    """The whole state of an optimizer, from everyone's shard; collective.
+    """Gather the state of an optimizer from the shards of all processes; collective.
 
     Args:
-        state: this process's ``optimizer.state_dict()['state']``. Tensors with an axis
-            are shards (n,); the rest is the same everywhere. A parameter whose shard
-            is empty may be absent.
-        shapes: of the whole parameters, in the optimizer's order.
-        group: the processes that hold one copy together; None: all.
-        device: that ``group`` talks from.
+        state: this process's ``optimizer.state_dict()['state']``. Tensors with one or
+            more dimensions are shards (n,); other values are the same in all processes.
+            A parameter whose shard is empty may be absent.
+        shapes: shapes of the unsharded parameters, in the optimizer's order.
+        group: processes that hold one copy of the model together; None: all.
+        device: device for the communication in ``group``.
 
     Returns:
-        The state with whole tensors on the CPU in the group's first process, empty in
-        the others.
+        The state with unsharded tensors on the CPU in the group's first process, empty
+        in the others.
 
     Raises:
-        ValueError: a tensor that is not one number for each weight.
+        ValueError: if a tensor does not have one value per weight.
     """
     described = {
         i: {key: _describe(value) for key, value in values.items()}
@@ -206,8 +207,8 @@ def gather_state(
             if flat is None:
                 raise ValueError(
                     f"the optimizer's {key!r} of a parameter of shape "
-                    f'{tuple(shapes[i])} has {lengths} numbers in the processes; FSDP '
-                    'needs an optimizer with one for each weight, as AdamW'
+                    f'{tuple(shapes[i])} has {lengths} values in the processes; FSDP '
+                    'needs an optimizer with one value per weight, such as AdamW'
                 )
             whole[i][key] = flat.view(shapes[i]).cpu()
         if dist.get_rank(group):
@@ -221,22 +222,22 @@ def share_state(
     shapes: Mapping[str, torch.Size],
     group: dist.ProcessGroup | None = None,
 ) -> dict[int, dict]:
-    """This process's shard of a whole optimizer state; collective.
+    """Extract this process's shard of an unsharded optimizer state; collective.
 
     Args:
-        state: as :func:`gather_state` returns it, or a plain optimizer saves it.
+        state: result of :func:`gather_state`, or the state of a plain optimizer.
         params: this process's shards (n,), in the optimizer's order.
-        shapes: name -> whole shape, in that order.
+        shapes: name -> unsharded shape, in that order.
         group: as in :func:`gather_state`.
 
     Raises:
-        ValueError: a state of other parameters.
+        ValueError: if the state is of other parameters.
     """
     if not all(type(i) is int and i < len(params) for i in state):
         raise ValueError(
-            f'the saved optimizer does not number {len(params)} parameters; it is of '
-            "another model, or of MMEngine's FSDPStrategy: start from its weights with "
-            'load_from'
+            f'the saved optimizer state does not have indices of {len(params)} '
+            "parameters; it is of another model, or of MMEngine's FSDPStrategy: start "
+            'from its weights with load_from'
         )
     names, counts = list(shapes), [parameter.numel() for parameter in params]
     before = _everyones(counts, group)[: dist.get_rank(group)]
@@ -261,7 +262,7 @@ def share_state(
 
 
 def _describe(value: Any) -> tuple[int, torch.dtype | None, Any]:
-    """(length, dtype, None) of a shard, (0, None, value) of what all share."""
+    """(length, dtype, None) of a shard, (0, None, value) of a value all share."""
     if isinstance(value, torch.Tensor) and value.dim():
         return value.numel(), value.dtype, None
     return 0, None, value.cpu() if isinstance(value, torch.Tensor) else value
@@ -279,13 +280,13 @@ def _gather(
     total: int,
     group: dist.ProcessGroup | None,
 ) -> torch.Tensor | None:
-    """(total,) pieces of all processes in a row; None if they do not add up."""
+    """(total,) concatenated shards of all processes; None if the sizes do not fit."""
     padded = own.new_zeros(max(lengths))
     padded[: len(own)] = own
     pieces = [torch.empty_like(padded) for _ in lengths]
     dist.all_gather(pieces, padded, group)
     pieces = [piece[:n] for piece, n in zip(pieces, lengths, strict=True)]
-    if lengths[0] == total:  # NO_SHARD: whole everywhere
+    if lengths[0] == total:  # NO_SHARD: each process has all of it
         pieces = pieces[:1]
     flat = torch.cat(pieces)
     return flat if len(flat) == total else None

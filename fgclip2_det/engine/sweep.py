@@ -29,18 +29,18 @@ def run_config(
     options: Mapping[str, Any],
     train: Path,
 ) -> dict[str, float]:
-    """Metrics of one training, from its folder if it was finished there.
+    """Metrics of one training, read from its folder if it has finished.
 
     Args:
-        config: of a detector.
-        seed: of the training.
-        work_dir: gets ``<config>/seed<seed>``; a training that was stopped goes on.
+        config: config file of a detector.
+        seed: seed of the training.
+        work_dir: parent of ``<config>/seed<seed>``; a stopped training is resumed.
         options: dotted options of the config.
-        train: ``tools/train.py``.
+        train: path of ``tools/train.py``.
 
     Raises:
-        ValueError: the folder is of another config, seed or options, naming what
-            differs; or the training failed.
+        ValueError: if the folder is of another config, seed or options, naming the
+            difference; or if the training failed.
     """
     folder = work_dir / config.stem / f'seed{seed}'
     resolved = resolved_config(config, options, folder)
@@ -56,8 +56,8 @@ def run_config(
         code = subprocess.run(command).returncode
         if code or not done.is_file():
             raise ValueError(
-                f'a training ended with exit code {code}, see its output above; the '
-                f'same sweep goes on from here. It was: {shlex.join(command)}'
+                f'a training ended with exit code {code}, see its output above; run '
+                f'the same sweep again to continue. It was: {shlex.join(command)}'
             )
         write_record(record, settings | {'finished': True})
     return _read(done)
@@ -66,14 +66,14 @@ def run_config(
 def collect(
     results: Mapping[str, Sequence[Mapping[str, float]]], metrics: Sequence[str]
 ) -> Table:
-    """The wanted metrics of every config, in percent.
+    """The requested metrics of every config, in percent.
 
     Args:
         results: config -> metrics of each seed, 0 to 1.
-        metrics: names, or their ends ('novel_ap50').
+        metrics: names, or name suffixes ('novel_ap50').
 
     Raises:
-        ValueError: naming the metric that a result lacks.
+        ValueError: for a metric that a result does not have.
     """
     table: Table = {}
     for config, runs in results.items():
@@ -104,11 +104,11 @@ def format_markdown(table: Table) -> str:
 
 
 def draw_table(table: Table, out: Path) -> Path:
-    """A panel per metric, a bar per config, a line for the spread over seeds.
+    """Bar chart: a panel per metric, a bar per config, standard deviations as lines.
 
     Args:
-        table: of :func:`collect`.
-        out: PNG file.
+        table: result of :func:`collect`.
+        out: PNG file to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -143,8 +143,7 @@ def _find(metrics: Mapping[str, float], name: str) -> float:
     ]
     if len(values) != 1 or values[0] is None:
         raise ValueError(
-            f'metric {name!r} must be one of a result, its names are '
-            f'{", ".join(metrics)}'
+            f'a result has no metric {name!r}; choose among {", ".join(metrics)}'
         )
     return values[0]
 

@@ -17,23 +17,23 @@ META_KEYS = (
 
 
 def use_tta(cfg: Config) -> None:
-    """Wrap the model in test-time augmentation: the config's, or a flip.
+    """Wrap the model in test-time augmentation: the config's, or a horizontal flip.
 
-    Without ``tta_model`` and ``tta_pipeline`` an image is tested as it is and
-    mirrored, and the boxes of both go through NMS at 0.5, as MMDetection does.
+    Without ``tta_model`` and ``tta_pipeline``, the original and the flipped image are
+    tested and their boxes merged by NMS at 0.5, as in MMDetection.
 
     Raises:
         ValueError: for a model that cannot be augmented: a re-scorer, which reads the
-            image file itself, or one that makes masks.
+            image file itself, or one that predicts masks.
     """
     if cfg.model.type == 'FGCLIP2Rescorer':
         raise ValueError(
-            '--tta is for detectors; a re-scorer looks at the picture itself. Augment '
-            'its detector, save the results, and re-score them with tools/rescore.py'
+            '--tta is for detectors; a re-scorer reads the original image. Augment its '
+            'detector, save the results, and re-score them with tools/rescore.py'
         )
     if _has_masks(cfg.model):
         raise ValueError(
-            '--tta merges boxes and no masks, and this model makes masks; test it '
+            '--tta merges boxes but not masks, and this model predicts masks; test it '
             'without --tta'
         )
     limit = ((cfg.model.get('test_cfg') or {}).get('rcnn') or cfg.model.test_cfg).get(
@@ -56,14 +56,14 @@ def use_tta(cfg: Config) -> None:
 
 
 def show_results(cfg: Config, wait_time: float) -> None:
-    """Open a window for every image.
+    """Show every image in a window.
 
     Args:
         cfg: config of a test; changed in place.
-        wait_time: seconds until the next one; 0 waits for a key.
+        wait_time: seconds per image; 0 waits for a key.
 
     Raises:
-        ValueError: where there is no display.
+        ValueError: if there is no display.
     """
     display = any(os.environ.get(name) for name in ('DISPLAY', 'WAYLAND_DISPLAY'))
     if sys.platform.startswith('linux') and not display:
@@ -75,7 +75,7 @@ def show_results(cfg: Config, wait_time: float) -> None:
 
 
 def dump_predictions(cfg: Config, out: str) -> tuple[Path, Path] | None:
-    """Have a test write its predictions.
+    """Configure a test to write its predictions.
 
     Args:
         cfg: config of a test; changed in place.
@@ -83,10 +83,10 @@ def dump_predictions(cfg: Config, out: str) -> tuple[Path, Path] | None:
             result lists of the evaluator, ``NAME.bbox.json`` and ``NAME.segm.json``.
 
     Returns:
-        (temporary file, file to rename it to) of a dump; None for lists.
+        (temporary file, final file) of a dump; None for result lists.
 
     Raises:
-        ValueError: another ending, or an evaluator that writes no lists.
+        ValueError: for another extension, or an evaluator that writes no result lists.
     """
     path = Path(out)
     evaluators = cfg.test_evaluator
@@ -111,13 +111,13 @@ def dump_predictions(cfg: Config, out: str) -> tuple[Path, Path] | None:
 
 
 def finish_dump(dump: tuple[Path, Path] | None) -> None:
-    """Give a whole dump its name; first process only."""
+    """Rename a complete dump to its final name; first process only."""
     if dump is not None and dump[0].is_file():
         os.replace(*dump)
 
 
 def _with_flip(pipeline: list) -> list:
-    """A test pipeline whose last step packs the image twice, plain and mirrored."""
+    """Test pipeline whose last step packs the image twice, original and flipped."""
     if not str(pipeline[-1]['type']).endswith('PackDetInputs'):
         raise ValueError(
             f'--tta needs a tta_pipeline in the config: its test pipeline ends with '

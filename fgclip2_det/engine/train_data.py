@@ -1,4 +1,4 @@
-"""Number, batch size and digest of a run's training data, kept in its checkpoints."""
+"""Description of a run's training data, kept in its checkpoints."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch.utils.data import DataLoader
 
 from fgclip2_det.io.digests import add_file
 
-_WHOLE = 2**30  # bytes; of larger files, beginning and end are read
+_WHOLE = 2**30  # bytes; only the beginning and end of larger files are read
 
 
 def describe_data(loader: DataLoader) -> dict[str, Any]:
-    """Size and identity of a training's data.
+    """Number of samples, batch size and digest of the training data.
 
     Returns:
-        ``num_samples``; ``batch_size``, samples a step in all processes, None where
-        the loader does not tell; ``digest`` of the annotation files' content, or of
-        the shards' names and sizes.
+        ``num_samples``; ``batch_size``, samples per step in all processes, None if the
+        loader has none; ``digest`` of the annotation files' content, or of the shards'
+        names and sizes.
     """
     digest, num_samples = hashlib.blake2b(digest_size=16), 0
     for dataset in _datasets(loader.dataset):
@@ -42,7 +42,7 @@ def describe_data(loader: DataLoader) -> dict[str, Any]:
 
 
 def _datasets(dataset: Any) -> Iterator[Any]:
-    """Data sets inside wrappers."""
+    """Data sets without their wrappers."""
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     if inner[0] is None:
         yield dataset
@@ -52,7 +52,7 @@ def _datasets(dataset: Any) -> Iterator[Any]:
 
 
 def _files(dataset: Any) -> Iterator[Path]:
-    """The files that a data set has its annotations from, as far as they are local."""
+    """Local annotation files of a data set."""
     paths = getattr(getattr(dataset, 'records', None), 'files', None)
     paths = paths or [getattr(dataset, 'ann_file', None)]
     for path in paths:

@@ -1,13 +1,10 @@
 """Unwrap the detector from distributed and test-time augmentation wrappers."""
 
-from typing import cast
-
-from mmengine.model import BaseTTAModel, is_model_wrapper
-from torch import nn
+from mmengine.model import BaseModel, BaseTTAModel, is_model_wrapper
 
 
-def unwrap_model(model: nn.Module) -> nn.Module:
-    """Without the wrapper of several processes and that of test-time augmentation."""
+def unwrap_model(model: BaseModel) -> BaseModel:
+    """The detector inside wrappers of distributed training and of TTA."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = cast(nn.Module, model.module)
+        model = model.module
     return model

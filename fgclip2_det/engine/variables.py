@@ -1,4 +1,4 @@
-"""Propagate changed top-level variables of a config to their uses."""
+"""Propagation of changed top-level variables of a config to their uses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _PLACE = re.compile('(^|_)(from|begin|start|end|until|warm_?up(_iters)?)$')
 
 
 def spread_variables(cfg: MutableMapping, options: Mapping[str, Any]) -> None:
-    """Carry a changed variable to the places that were built from it.
+    """Update the values that were derived from a changed variable.
 
-    A config says ``data_root = 'data/chess'`` once and uses it in three data sets
-    and an annotation path; by the time an option arrives these are plain values.
-    So wherever the same key holds the variable's old value it gets the new one,
-    and where the old value is a path, so does every path that is it, starts with
-    it or ends with it. A slash at the end of either value makes no difference.
+    A config sets ``data_root = 'data/chess'`` once and uses it in three data sets and
+    an annotation path; once it is loaded, these are plain values. So the new value
+    replaces the variable's old one under the same key, and if the old value is a path,
+    also in every path that equals it, starts with it or ends with it. A trailing slash
+    makes no difference.
 
     Args:
         cfg: config before ``options`` are merged; changed in place.
-        options: dotted key -> value; only undotted keys of plain values count.
+        options: dotted key -> value; only keys without dots and plain values are used.
 
     Example:
         >>> cfg = dict(root='a/b', train=dict(root='a/b', file='a/b/x.json'))
@@ -35,10 +35,10 @@ def spread_variables(cfg: MutableMapping, options: Mapping[str, Any]) -> None:
 
 
 def spread_places(cfg: MutableMapping, options: Mapping[str, Any]) -> list[str]:
-    """Carry a changed variable that is a place in the training to the schedulers.
+    """Update the schedulers for a changed variable that is a time in the training.
 
-    ``decay_from = 800`` becomes a scheduler's ``begin``: another key with the same
-    number, so only variables that are named like places are looked for there.
+    ``decay_from = 800`` is a scheduler's ``begin``, another key with the same number,
+    so only variables with names of such times are considered.
 
     Args:
         cfg: config before ``options`` are merged; changed in place.
@@ -74,8 +74,8 @@ def _spread(part: Any, key: str, old: Any, new: Any) -> None:
 
 
 def _exchange(path: str, old: str, new: str) -> str:
-    """``path`` with a leading or trailing ``old`` exchanged; a word that stands
-    alone or last is no path. MMDetection's roots end with a slash, ours do not."""
+    """Replace a leading or trailing ``old`` in ``path``; a single word is not a path.
+    MMDetection's roots end with a slash, this package's do not."""
     old, is_path = old.rstrip('/'), '/' in old
     if not old:
         return path

@@ -22,27 +22,27 @@ from fgclip2_det.models.backbones.lora import merge_lora
 from fgclip2_det.models.checkpoints import check_weights
 
 PREFIX = 'backbone.'
-MEASURE_WHEN = ('type', 'interval', 'priority')  # of the hook, not of the test
+MEASURE_WHEN = ('type', 'interval', 'priority')  # options of the hook only
 _WRITING_HOOKS = ('OpenVocabVisualizationHook', 'OpenVocabMetricsJsonHook')
 
 
 class WiseFT:
     """A detector whose encoder is (1 - alpha) * zero-shot + alpha * fine-tuned.
 
-    Everything but the encoder is the checkpoint's. LoRA adapters are folded in first,
-    so that all results have plain, released names and need no peft.
+    All other weights are the checkpoint's. LoRA adapters are merged first, so that all
+    results have the released parameter names and need no peft.
 
     Args:
-        backbone: config of the ``FGCLIP2ViT`` that was trained; its ``encoder`` has
-            the zero-shot weights.
+        backbone: config of the trained ``FGCLIP2ViT``; its ``encoder`` has the
+            zero-shot weights.
         state_dict: weights of the fine-tuned detector.
-        source: where they come from, for messages.
+        source: name of the checkpoint, for messages.
 
     Attributes:
         zero_shot, fine_tuned: weights of the backbone, by name.
 
     Raises:
-        ValueError: another backbone, weights that do not fit, or an encoder that
+        ValueError: for another backbone, weights that do not fit, or an encoder that
             training did not change.
 
     Example:
@@ -73,7 +73,7 @@ class WiseFT:
         self.zero_shot = MODELS.build({**backbone, 'lora': None}).state_dict()
         if all(torch.equal(w, self.zero_shot[n]) for n, w in self.fine_tuned.items()):
             raise ValueError(
-                f'the encoder in {source} is the zero-shot one, so there is nothing to '
+                f'the encoder in {source} has the zero-shot weights, nothing to '
                 'interpolate; train it with backbone.frozen_stages=-1 or backbone.lora'
             )
         self._rest = {
@@ -83,13 +83,13 @@ class WiseFT:
         }
 
     def state_dict(self, alpha: float) -> dict[str, Tensor]:
-        """Weights of the detector, of a config with ``backbone.lora=None``.
+        """Weights of the detector, for a config with ``backbone.lora=None``.
 
         Args:
             alpha: 0 gives exactly the zero-shot encoder, 1 exactly the fine-tuned one.
 
         Raises:
-            ValueError: ``alpha`` outside [0, 1].
+            ValueError: if ``alpha`` is outside [0, 1].
         """
         if not 0 <= alpha <= 1:
             raise ValueError(f'alpha must be in [0, 1], got {alpha}')
@@ -103,12 +103,12 @@ class WiseFT:
 def save_checkpoint(
     path: Path | str, state_dict: Mapping[str, Tensor], meta: Mapping, cfg: Config
 ) -> None:
-    """Weights and the config they fit, as ``tools/test.py`` reads them.
+    """Save weights and their config in the format that ``tools/test.py`` reads.
 
     Args:
-        path: of the file, replaced at once.
+        path: file to write, replaced atomically.
         state_dict: from :meth:`WiseFT.state_dict`.
-        meta: of the checkpoint it was made from.
+        meta: of the fine-tuned checkpoint.
         cfg: from :func:`without_lora`.
     """
     buffer = io.BytesIO()
@@ -118,7 +118,7 @@ def save_checkpoint(
 
 
 def without_lora(cfg: Config) -> Config:
-    """A copy of a config whose backbone has no adapters."""
+    """Copy of a config whose backbone has no adapters."""
     cfg = copy.deepcopy(cfg)
     cfg.model.backbone.lora = None
     return cfg
@@ -129,13 +129,13 @@ def evaluate(
 ) -> Iterator[dict[str, float | None]]:
     """Run the config's test loop and its retention test for every alpha.
 
-    The retention test is that of the config's ``ZeroShotRetentionHook``; without one,
-    the novel classes of the test data.
+    The retention test is that of the config's ``ZeroShotRetentionHook``; if it has
+    none, the novel classes of the test data are used.
 
     Args:
         cfg: from :func:`without_lora`.
-        wise: weights to mix.
-        alphas: in [0, 1].
+        wise: weights to interpolate.
+        alphas: values in [0, 1].
 
     Yields:
         ``{'alpha': ..., 'retention_top1': percent, metric: value, ...}``; None where
@@ -148,7 +148,7 @@ def evaluate(
         kind = str(hook['type']).split('.')[-1]
         if kind == 'ZeroShotRetentionHook':
             options = {k: v for k, v in hook.items() if k not in MEASURE_WHEN}
-        elif kind not in _WRITING_HOOKS:  # they would replace what the training wrote
+        elif kind not in _WRITING_HOOKS:  # these would replace files of the training
             hooks.append(hook)
     cfg.custom_hooks, cfg.load_from, cfg.resume = hooks, None, False
     runner = build_runner(cfg)
@@ -163,9 +163,9 @@ def evaluate(
 
 
 def table(rows: Sequence[Mapping[str, float | None]]) -> str:
-    """Rows of :func:`evaluate`: AP on base and novel classes, and retention.
+    """Table of the rows of :func:`evaluate`: AP on base and novel classes, retention.
 
-    Where metrics do not tell base from novel, all of them are shown.
+    If the metrics have no base/novel split, all of them are shown.
     """
     metrics = [name for name in rows[0] if name not in ('alpha', 'retention_top1')]
     split = [n for n in metrics if n.split('/')[-1].startswith(('base_', 'novel_'))]

@@ -4,7 +4,7 @@ import ast
 import json
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine.config import Config
 
@@ -12,8 +12,7 @@ from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.models.checkpoints import newest_checkpoint, read_checkpoint
 
 FINGERPRINT_FILE = 'config_fingerprint.json'
-# where weights come from, how results are cut, memory against time: none of them
-# makes another model
+# source of weights, post-processing, memory options: these do not change the model
 PATHS = {
     'init_cfg', 'checkpoint', 'pretrained', 'cache_dir', 'test_cfg', 'with_cp',
     'micro_batch_size', 'gradient_checkpointing',
@@ -25,10 +24,10 @@ _LABEL_KEYS = {
 
 
 def config_fingerprint(cfg: Mapping) -> dict:
-    """The parts of a config that define the model and its label space, JSON-like.
+    """The parts of a config that define the model and its label space, as JSON values.
 
-    ``model``, ``custom_imports`` and of the training data its types and metainfo;
-    neither schedule, logging, paths nor pretrained weights.
+    ``model``, ``custom_imports``, and the types and metainfo of the training data; not
+    schedule, logging, paths and pretrained weights.
     """
     data = cfg.get('train_dataloader') or {}
     parts = {
@@ -40,7 +39,7 @@ def config_fingerprint(cfg: Mapping) -> dict:
 
 
 def _packages(custom_imports: object) -> object:
-    """A package and its module that registers are the same import."""
+    """Treat a package and its module ``registration`` as the same import."""
     if not isinstance(custom_imports, Mapping):
         return custom_imports
     imports = custom_imports.get('imports')
@@ -50,15 +49,15 @@ def _packages(custom_imports: object) -> object:
 
 
 def last_checkpoint(work_dir: Path | str) -> Path | None:
-    """What ``--resume`` resumes: the file that ``last_checkpoint`` names, looked for
-    in ``work_dir`` (which may have moved); None if nothing was ever saved."""
+    """Checkpoint for ``--resume``: the file named in ``last_checkpoint``, first looked
+    up in ``work_dir`` (which may have moved); None if there is no checkpoint."""
     work_dir = Path(work_dir)
     pointer = work_dir / 'last_checkpoint'
     name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
     if not name:
         return newest_checkpoint(work_dir)
     for path in (work_dir / Path(name.replace('\0', '?')).name, Path(name)):
-        if '\0' not in name and path.exists():  # a folder if DeepSpeed wrote it
+        if '\0' not in name and path.exists():  # DeepSpeed's are folders
             return path
     newest = newest_checkpoint(work_dir)
     remedy = f'--resume {newest}' if newest else 'start in another --work-dir'
@@ -68,7 +67,7 @@ def last_checkpoint(work_dir: Path | str) -> Path | None:
 
 
 def check_work_dir(cfg: Config) -> None:
-    """Refuse a work dir that holds checkpoints of another model; write nothing.
+    """Check that the checkpoints in a work dir are of this model; writes nothing.
 
     Args:
         cfg: resolved config with ``work_dir``.
@@ -86,7 +85,7 @@ def check_work_dir(cfg: Config) -> None:
 
 
 def check_checkpoint(cfg: Config, checkpoint: Mapping, path: Path) -> None:
-    """Refuse a checkpoint whose own config, where it has one, is another model's.
+    """Check that the config in a checkpoint, if it has one, is of this model.
 
     Raises:
         ValueError: naming the first part that differs, with both values.
@@ -97,16 +96,16 @@ def check_checkpoint(cfg: Config, checkpoint: Mapping, path: Path) -> None:
 
 
 def write_fingerprint(cfg: Config) -> None:
-    """Note in the work dir whose it is."""
+    """Write the fingerprint of the config into its work dir."""
     text = json.dumps(config_fingerprint(cfg), indent=1, ensure_ascii=False)
     write_atomic(Path(cfg.work_dir) / FINGERPRINT_FILE, text.encode())
 
 
 def parse_config_text(text: str) -> dict:
-    """Read a dumped config, ``name = dict(...)`` lines of literals, without running it.
+    """Parse a dumped config, ``name = dict(...)`` lines of literals, never executed.
 
     Raises:
-        ValueError: if it holds anything but literals.
+        ValueError: if it contains anything but literals.
     """
     return {
         node.targets[0].id: _literal(node.value)
@@ -115,7 +114,7 @@ def parse_config_text(text: str) -> dict:
     }
 
 
-def _literal(node: ast.expr) -> Any:
+def _literal(node: ast.expr | None) -> Any:
     if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'dict':
         odd = [_literal(arg) for arg in node.args]  # dict({'no-name': 1})
         named = {word.arg: _literal(word.value) for word in node.keywords}
@@ -127,7 +126,7 @@ def _literal(node: ast.expr) -> Any:
         return dict(zip(keys, map(_literal, node.values), strict=True))
     if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):
         return float(node.id)
-    return ast.literal_eval(node)
+    return ast.literal_eval(cast(ast.expr, node))  # ValueError for None, a ``**``
 
 
 def _read_json(path: Path) -> dict:
@@ -157,7 +156,7 @@ def first_difference(here: Any, there: Any) -> tuple | None:
 
 
 def differences(here: Any, there: Any, key: str = '') -> Iterator[tuple]:
-    """(dotted key, value here, value there) of what differs in nested dicts."""
+    """(dotted key, value here, value there) of all differences in nested dicts."""
     if isinstance(here, dict) and isinstance(there, dict):
         pairs = [(name, here.get(name), there.get(name)) for name in {**here, **there}]
     elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
@@ -171,13 +170,13 @@ def differences(here: Any, there: Any, key: str = '') -> Iterator[tuple]:
 
 
 def short(value: Any) -> str:
-    """A value in at most 80 characters."""
+    """``repr`` of a value in at most 80 characters."""
     text = 'absent' if value is None else repr(value)
     return text if len(text) <= 80 else f'{text[:77]}...'
 
 
 def without(value: Any, names: Set[str]) -> Any:
-    """A copy of nested dicts and lists without some keys."""
+    """Copy of nested dicts and lists without some keys."""
     if isinstance(value, Mapping):
         return {k: without(v, names) for k, v in value.items() if k not in names}
     if isinstance(value, list | tuple):
@@ -186,7 +185,7 @@ def without(value: Any, names: Set[str]) -> Any:
 
 
 def _only(value: Any, names: set[str]) -> Any:
-    """A copy of nested datasets with some keys alone; their metainfo in full."""
+    """Copy of nested datasets with only some keys; metainfo is copied in full."""
     if isinstance(value, Mapping):
         return {
             key: item if key == 'metainfo' else _only(item, names)

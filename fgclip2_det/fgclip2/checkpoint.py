@@ -18,8 +18,8 @@ from torch import Tensor, nn
 ASSETS = Path(__file__).resolve().parents[1] / 'assets' / 'fgclip2_tiny'
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 CONFIG, PROCESSOR = 'config.json', 'preprocessor_config.json'
-# What preprocess.py does, in the words of the released processor. The budget is its
-# default; ours grows with the image.
+# preprocess.py in the format of the released processor's config. The budget is its
+# default; preprocess.py chooses one by image size.
 PREPROCESSOR = dict(
     image_processor_type='Siglip2ImageProcessor',
     do_resize=True,
@@ -38,8 +38,8 @@ TOLERATED_SUFFIX = '.embeddings.position_ids'
 
 
 def resolve_folder(name: str | os.PathLike) -> Path:
-    """A local folder, the model of this package for 'fgclip2_tiny', or the snapshot
-    of a hub id such as 'qihoo360/fg-clip2-base'.
+    """Folder of a model: a local folder, the embedded model for 'fgclip2_tiny', or the
+    snapshot of a hub id such as 'qihoo360/fg-clip2-base'.
 
     Raises:
         ValueError: if it is none of these, or the hub cannot be reached.
@@ -71,7 +71,7 @@ def resolve_folder(name: str | os.PathLike) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Parsed ``config.json``; ValueError if absent or no JSON object."""
+    """Parsed ``config.json``; ValueError if it is missing or not a JSON object."""
     path = folder / CONFIG
     if not path.is_file():
         raise ValueError(f'{folder} holds no {CONFIG}; expected the released layout')
@@ -145,7 +145,7 @@ class Weights:
         return self._where[name].get_tensor(name)
 
     def names(self) -> set[str]:
-        """Names of all tensors but those that every loader tolerates."""
+        """Names of all tensors except those that every loader ignores."""
         return {
             name
             for name in self._where
@@ -166,7 +166,7 @@ def load_strictly(model: nn.Module, weights: Weights, ignore: Iterable[str] = ()
     Args:
         model: parameters on any device are replaced by the file's tensors.
         weights: the folder's tensors.
-        ignore: prefixes of names in the file that the model left out on purpose.
+        ignore: prefixes of names in the file that the model leaves out on purpose.
 
     Raises:
         ValueError: naming the first missing, unexpected or misshapen tensor.
@@ -186,7 +186,7 @@ def load_strictly(model: nn.Module, weights: Weights, ignore: Iterable[str] = ()
 def check_fit(
     expected: Mapping[str, tuple], actual: Mapping[str, tuple], source: Path
 ) -> None:
-    """ValueError naming the first tensor (name -> shape) that is not as expected."""
+    """Raise ValueError naming the first tensor (name -> shape) that does not fit."""
     problems = [f'{n} is missing' for n in sorted(set(expected) - set(actual))]
     problems += [f'{n} is unexpected' for n in sorted(set(actual) - set(expected))]
     problems += [
@@ -203,7 +203,7 @@ def check_fit(
 
 
 def check_finite(state: Mapping[str, Tensor], source: str | os.PathLike) -> None:
-    """ValueError naming the first floating tensor with NaN or infinity."""
+    """Raise ValueError naming the first floating-point tensor with NaN or infinity."""
     for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(
@@ -216,7 +216,7 @@ def save_folder(
     folder: str | os.PathLike, config: Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> Path:
     """Write ``model.safetensors``, ``config.json`` and ``preprocessor_config.json``,
-    each under a temporary name first, so that an interrupted write never leaves a torn
+    each under a temporary name first, so that an interruption never leaves a truncated
     file."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

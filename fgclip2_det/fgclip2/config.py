@@ -104,7 +104,7 @@ class FGCLIP2Config:
             shapes: tensor name -> shape, names as in ``model.safetensors``.
 
         Raises:
-            ValueError: if a size is in neither, or ``hidden_act`` is another one.
+            ValueError: if a size is in neither, or ``hidden_act`` is not supported.
         """
         towers = []
         for key, kind in (('text_config', TextConfig), ('vision_config', VisionConfig)):
@@ -129,7 +129,7 @@ class FGCLIP2Config:
             missing = [name for name in required if name not in known]
             if missing:
                 raise ValueError(
-                    f'{key} lacks {", ".join(missing)} and the tensors do not tell; '
+                    f'{key} lacks {", ".join(missing)}, which the tensors do not fix; '
                     f'add them to config.json'
                 )
             towers.append(kind(**known))
@@ -163,7 +163,7 @@ _SIZES = {  # width, MLP width, layers, heads (spec A.1)
 def _sizes_of_tensors(
     tower: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, int]:
-    """Sizes that the tensors' shapes fix; all but the number of heads."""
+    """Sizes determined by the tensors' shapes: all but the number of heads."""
     prefix = f'{tower}_model.'
     layers = {
         int(name.split('.')[3])

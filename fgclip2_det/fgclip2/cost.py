@@ -51,7 +51,7 @@ class DenseEncoder(nn.Module):
         )
 
     def windows(self, grid: tuple[int, int], batch_size: int = 1) -> Windows | None:
-        """Of ``batch_size`` images of one grid; None where windows are off."""
+        """Windows of ``batch_size`` images of one grid; None for global attention."""
         if not self.window_size:
             return None
         return cut_windows([grid] * batch_size, self.window_size, grid[0] * grid[1])
@@ -66,7 +66,7 @@ class DenseEncoder(nn.Module):
 
 
 def count_parameters(config: VisionConfig) -> int:
-    """Of the tower and the dense head."""
+    """Number of parameters of the tower and the dense head."""
     with torch.device('meta'):
         return sum(p.numel() for p in DenseEncoder(config).parameters())
 
@@ -77,17 +77,17 @@ def count_flops(
     window_size: int = 0,
     global_blocks: Sequence[int] = (),
 ) -> dict[str, int]:
-    """FLOPs of one image, a multiplication and an addition being two.
+    """FLOPs of one image; a multiply-add is two FLOPs.
 
-    Matrix products alone, as ``torch.utils.flop_counter`` counts: with N patches of D
-    channels, a linear layer to E channels has 2 N D E, attention 4 N^2 D, windows of
-    S patches 4 S^2 D each.
+    Only matrix products are counted, as in ``torch.utils.flop_counter``: with N patches
+    of D channels, a linear layer to E channels has 2 N D E, attention 4 N^2 D, windows
+    of S patches 4 S^2 D each.
 
     Args:
         config: sizes.
         grid: (h, w) patches.
         window_size: side of a window in patches; 0: none.
-        global_blocks: blocks that see the whole grid nevertheless.
+        global_blocks: blocks with global attention if windows are used.
 
     Returns:
         ``embedding``, ``linear`` and ``attention`` of all blocks, ``head``, ``total``.
@@ -116,10 +116,10 @@ def count_flops(
 
 
 class LiveBytes(TorchDispatchMode):
-    """Bytes that tensors made inside hold together, now and at most.
+    """Current and peak memory of the tensors created inside the context.
 
-    What exists before (weights, inputs) does not count; views count once. Nor do
-    buffers that a kernel keeps to itself.
+    Tensors that exist before (weights, inputs) and internal buffers of kernels are not
+    counted; storage shared by views is counted once.
 
     Attributes:
         now, peak: bytes.
@@ -131,11 +131,11 @@ class LiveBytes(TorchDispatchMode):
         self._known = weakref.WeakSet()
 
     def ignore(self, tensors: Sequence[Tensor]) -> None:
-        """Take tensors as given."""
+        """Exclude tensors from the count."""
         self._known.update(tensor.untyped_storage() for tensor in tensors)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Run an operator and note what it made."""
+        """Run an operator and count its outputs."""
         out = func(*args, **(kwargs or {}))
         for tensor in tree_iter(out):
             if isinstance(tensor, Tensor):
@@ -168,20 +168,21 @@ def peak_memory(
     """Peak memory in bytes of a pass, without weights and input, measured with meta
     tensors.
 
-    Training is forward and backward of all weights, each gradient dropped as soon as
-    it is there: with AdamW add 16 bytes a parameter for weights, gradients and
-    moments. Attention is PyTorch's memory-efficient one, which keeps no N x N weights.
+    Training is a forward and backward pass for all weights; each gradient is freed as
+    soon as it is computed: with AdamW, add 16 bytes per parameter for weights,
+    gradients and moments. Attention is PyTorch's memory-efficient kernel, which stores
+    no N x N weights.
 
     Args:
         config, grid, window_size, global_blocks: as in :func:`count_flops`.
-        train: with the backward pass; else without gradients.
+        train: include the backward pass; else without gradients.
         with_cp: gradient checkpointing.
         amp: bfloat16 autocast; else float32.
         batch_size: B.
     """
     side = round(config.num_patches**0.5)
     for length in grid:
-        _resampling_matrix(side, length)  # kept by a cache: it must be a real one
+        _resampling_matrix(side, length)  # cached, so it must not be a meta tensor
     with torch.device('meta'):
         plain = DenseEncoder(config, window_size, global_blocks, with_cp)
     windows = plain.windows(grid, batch_size)
@@ -226,8 +227,8 @@ def cost_row(
         size: 'base', 'large', 'so400m' or 'tiny'.
         resolution: pixels; the grid is that of ``FGCLIP2ViT``, rounded up.
         window_size: side of a window in patches; 0: every block is global.
-        num_global: blocks that are global nevertheless, evenly spaced.
-        train: measure training, too.
+        num_global: number of global blocks beside windows, evenly spaced.
+        train: also measure training.
         amp: bfloat16 autocast.
 
     Returns:
@@ -235,7 +236,7 @@ def cost_row(
         ``train``, ``training`` and ``training_cp``.
 
     Raises:
-        ValueError: a number below 1, or as many global blocks as there are.
+        ValueError: for a number below 1, or if all blocks would be global.
     """
     config = FGCLIP2Config.from_size(size).vision
     blocks = config.num_hidden_layers

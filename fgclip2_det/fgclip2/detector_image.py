@@ -27,7 +27,7 @@ _FLIPS = {
 
 
 def detector_image(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
-    """Image in whose pixels the sample's boxes are, 8-bit RGB.
+    """The 8-bit RGB image whose pixels are the coordinates of the sample's boxes.
 
     Loaders differ in the orientations that they apply: OpenCV returns a WebP with an
     EXIF orientation as it is stored in the file, Pillow upright. ``ori_shape`` shows
@@ -56,8 +56,8 @@ def detector_image(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
         header, seen = read_header(path), (shape[1], shape[0])
         if seen not in (header.upright, header.stored):
             raise ValueError(
-                f'{path}: {describe_sizes(header, detector=seen)}; boxes would be in '
-                'the wrong place: is this the file that the detector was given?'
+                f'{path}: {describe_sizes(header, detector=seen)}; boxes would be '
+                'misplaced: is this the file that the detector was given?'
             )
         if not _is_upright(image, header, seen, meta, inputs):
             image = as_stored(image, header.orientation)
@@ -85,12 +85,12 @@ def _is_upright(
         stored = _likeness(as_stored(image, header.orientation), thumbnail)
     if max(upright, stored) >= _ALIKE:
         return upright >= stored
-    if header.format in TURNED_BY_OPENCV:  # every loader turns it
+    if header.format in TURNED_BY_OPENCV:  # every loader applies its orientation
         return True
     raise ValueError(
-        f'{meta["img_path"]}: {describe_sizes(header, detector=seen)}: this does not '
-        'tell if it was turned, and the network was given another image; save it '
-        'upright, without an orientation'
+        f'{meta["img_path"]}: {describe_sizes(header, detector=seen)}: whether the '
+        'orientation was applied is ambiguous, and the network was given another '
+        'image; save it upright, without an orientation'
     )
 
 

@@ -32,8 +32,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BACK = _TURNS | {6: _TURNS[8], 8: _TURNS[6]}  # the others undo themselves
-_ON_ITS_SIDE = (5, 6, 7, 8)  # width and height change places
+_BACK = _TURNS | {6: _TURNS[8], 8: _TURNS[6]}  # the others are their own inverse
+_ON_ITS_SIDE = (5, 6, 7, 8)  # width and height are swapped
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ImageHeader:
 def load_image(image: ImageLike) -> Image.Image:
     """Upright 8-bit RGB image.
 
-    The EXIF orientation is applied; of the EXIF block it alone is read. Transparency is
+    The EXIF orientation is applied; no other EXIF entry is read. Transparency is
     dropped, not blended, as in the released processor. 16-bit and float images are
     scaled, where PIL would clip: ``I`` and ``I;16`` from 0-65535; ``F`` from 0-1, or
     from 0-255 if it exceeds 1.
@@ -75,7 +75,7 @@ def load_image(image: ImageLike) -> Image.Image:
     with _named('image'):
         if isinstance(image, Image.Image):
             return upright(image)
-        pixels = cast('np.ndarray | Tensor', image)  # whatever it is, that is checked
+        pixels = cast('np.ndarray | Tensor', image)  # _to_array checks the type
         return Image.fromarray(_to_array(pixels)).convert('RGB')
 
 
@@ -89,7 +89,7 @@ def read_header(path: str | os.PathLike) -> ImageHeader:
         turn = orientation(image)
         stored = image.size
         tags = getattr(image, 'tag_v2', None)
-        if tags is not None:  # newer versions of Pillow give a TIFF's sizes turned
+        if tags is not None:  # newer Pillow versions return a TIFF's upright size
             stored = tags[256], tags[257]
         width, height = stored
         turned = (height, width) if turn in _ON_ITS_SIDE else stored
@@ -106,7 +106,7 @@ def open_image(
 
     Args:
         source: a path, or the bytes of a file.
-        kind: what error messages call it.
+        kind: noun for error messages.
 
     Raises:
         ValueError: naming the file, for any error of opening or, inside the ``with``
@@ -132,9 +132,9 @@ def upright(image: Image.Image) -> Image.Image:
     image.load()
     tags = getattr(image, 'tag_v2', None)
     if tags is not None and _ORIENTATION not in tags:
-        turn = 1  # a TIFF is turned by Pillow itself when it is loaded
+        turn = 1  # Pillow rotates a TIFF itself when it is loaded
     image = _to_rgb(image)
-    image.info = {}  # or whoever reads the orientation again would turn it again
+    image.info = {}  # otherwise the orientation could be applied twice
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
@@ -158,7 +158,9 @@ def orientation(image: Image.Image) -> int:
 
 
 def describe_sizes(
-    header: ImageHeader, annotated: Size | None = None, detector: Size | None = None
+    header: ImageHeader,
+    annotated: tuple[float, float] | None = None,
+    detector: tuple[float, float] | None = None,
 ) -> str:
     """Message that lists sizes which should be equal, and explains the difference.
 
@@ -167,8 +169,8 @@ def describe_sizes(
         annotated: (width, height) of the annotation file.
         detector: (width, height) of the image that the detector was given.
     """
-    others = {'the annotation file says': annotated, 'the detector saw': detector}
-    others = {words: size for words, size in others.items() if size}
+    given = {'the annotation file says': annotated, 'the detector saw': detector}
+    others = {words: size for words, size in given.items() if size}
     text = f'the image has {_times(header.upright)} pixels'
     if header.orientation != 1:
         text += (
@@ -179,15 +181,15 @@ def describe_sizes(
         text += f', {words} {_times(size)}'
     turned = header.upright[::-1]
     if turned != header.upright and turned in others.values():
-        text += '; with its sides exchanged, as before an EXIF orientation is applied'
+        text += '; with width and height swapped, as without the EXIF orientation'
     return text
 
 
 def _exif_orientation(block: object) -> int | None:
     """Orientation of an EXIF block, None if it has none.
 
-    That one entry is looked up, so the others may be of any type, cut or wrong. Its
-    value is the first 16 bits whatever type it is given, as in OpenCV's reader.
+    Only that entry is read, so others may have any type, be truncated or wrong. Its
+    value is the first 16 bits whatever its type, as in OpenCV's reader.
 
     Reference: Exif 2.3, section 4.6.2; TIFF 6.0, section 2.
     """
@@ -210,8 +212,8 @@ def _exif_orientation(block: object) -> int | None:
 def _is_mapped(image: Image.Image, turn: int) -> bool:
     """Whether it is a rotated TIFF that was opened by its path and is not loaded yet.
 
-    Pillow 11 to 13 map an uncompressed one into memory with its sides exchanged: its
-    pixels come out scrambled; opened as a file it is read well.
+    Pillow 11 to 13 map an uncompressed one into memory with width and height swapped,
+    which scrambles the pixels; opened as a file object it is read correctly.
     """
     on_its_side = hasattr(image, 'tag_v2') and turn in _ON_ITS_SIDE
     return on_its_side and bool(getattr(image, 'filename', '')) and image.tell() == 0
@@ -219,7 +221,7 @@ def _is_mapped(image: Image.Image, turn: int) -> bool:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Turn errors of an image into a ValueError with its name."""
+    """Convert errors of an image to a ValueError with its name."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -234,7 +236,7 @@ def _named(name: str) -> Iterator[None]:
         raise ValueError(f'{name} cannot be read: {reason}') from error
 
 
-def _times(size: Size) -> str:
+def _times(size: tuple[float, float]) -> str:
     return f'{size[0]:g} x {size[1]:g}'
 
 

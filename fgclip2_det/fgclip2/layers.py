@@ -13,7 +13,7 @@ from fgclip2_det.fgclip2.windows import Windows
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None):
-    """Multi-head attention; N x N weights are kept nowhere but in training short
+    """Multi-head attention; N x N weights are stored only for training with short
     sequences in bfloat16 on a CPU.
 
     Args:
@@ -33,11 +33,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int, mask: Tensor | None)
 
 
 def _attend_in_parts(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention (B, H, L, d), a few images at a time, so that weights stay in cache.
+    """Attention (B, H, L, d), a few images at a time, so that weights fit in the cache.
 
-    PyTorch's own kernel is slower for bfloat16 there than for float32: forward and
-    backward of 32 images of 576 tokens, 4 heads, one core, once: 330 and 269 ms,
-    this 110. A whole step: ``benchmarks/alignment.py``. Weights stay for backward.
+    On a CPU, PyTorch's kernel is slower for bfloat16 than for float32: forward and
+    backward of 32 images of 576 tokens, 4 heads, on one core take 330 and 269 ms, this
+    function 110 ms. For a whole step see ``benchmarks/alignment.py``. The weights are
+    kept for the backward pass.
     """
     size = max(PART_WEIGHTS // (q.shape[1] * q.shape[2] * k.shape[2]), 1)
     parts = [x.split(size) for x in (q * q.shape[-1] ** -0.5, k.transpose(-1, -2), v)]
@@ -69,7 +70,7 @@ def _parts_serve(q: Tensor, k: Tensor, v: Tensor) -> bool:
 
 
 PART_WEIGHTS = 2**21  # attention weights at once in _attend_in_parts
-# whether the CPU multiplies it (avx512_bf16, amx_bf16); PyTorch's kernel serves others
+# whether the CPU multiplies bfloat16 (avx512_bf16, amx_bf16); else PyTorch's kernel
 BFLOAT16 = (
     hasattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported')
     and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -111,7 +112,7 @@ def _onednn_serves(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
     )
 
 
-# the op is PyTorch's own, made for its compiler; without it F.linear serves
+# the op is part of PyTorch, for its compiler; without it F.linear is used
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
     torch.ops.mkldnn, '_linear_pointwise'
 )
@@ -200,8 +201,8 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """Stack of blocks; ``gradient_checkpointing`` trades time for memory.
 
-    ``global_blocks`` are the blocks that see the whole grid where ``windows`` are
-    given; the others see a window.
+    ``global_blocks`` are the blocks with global attention if ``windows`` are given; the
+    others attend within windows.
     """
 
     def __init__(self, config) -> None:
@@ -231,10 +232,11 @@ class Encoder(nn.Module):
         Args:
             x: (B, N, D).
             mask: (B, 1, 1, N) bool over keys, or None.
-            out_indices: blocks whose outputs are wanted too.
-            only_last: the last block computes its last position alone, for towers
-                that read nothing else: the same numbers, and most of a block saved.
-            windows: of the blocks that are not in ``global_blocks``; None: of none.
+            out_indices: blocks whose outputs are also returned.
+            only_last: compute only the last position in the last block, for towers that
+                use no other: same result, less computation.
+            windows: windows of the blocks that are not in ``global_blocks``; None for
+                global attention in all blocks.
 
         Returns:
             (B, N, D) after the last block, or (B, 1, D) with ``only_last``, and the
@@ -276,7 +278,7 @@ class PackedAttention(nn.Module):
 
 
 class AttentionPoolingHead(nn.Module):
-    """MAP head. ``pool`` gives one vector an image, ``dense`` one a token.
+    """MAP head. ``pool`` returns one vector per image, ``dense`` one per token.
 
     The dense path (spec A.4) lets every token be its own query and adds no
     residual from its input: y = attention(x, x, x); out = y + MLP(LN(y)).

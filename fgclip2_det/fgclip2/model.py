@@ -40,8 +40,8 @@ class FGCLIP2(nn.Module):
     Args:
         config: sizes of both towers.
         tokenizer: turns texts into ids; None if only ids are passed.
-        towers: 'both', or the half that is wanted: 'vision' keeps the vision
-            tower and the dense head, 'text' the text tower and its heads.
+        towers: 'both', 'vision' for the vision tower and the dense head, or 'text' for
+            the text tower and its heads.
 
     Example:
         >>> encoder = FGCLIP2.from_size('tiny')
@@ -93,9 +93,9 @@ class FGCLIP2(nn.Module):
         Args:
             size: 'base', 'large', 'so400m' or 'tiny'.
             towers: see the class. A tower's weights do not depend on it.
-            generator: source of the seed; torch's default one when None.
-            device: 'meta' builds without memory and without values; torch's default
-                one (``with torch.device('meta')``) when None.
+            generator: source of the seed; None for torch's default generator.
+            device: 'meta' builds without allocating memory; None for torch's default
+                device (``with torch.device('meta')``).
 
         The tokenizer is the small one in ``assets/``; random weights give no
         meaning to ids, so it serves every size.
@@ -124,8 +124,8 @@ class FGCLIP2(nn.Module):
             towers: see the class; the other half is not read.
 
         Raises:
-            ValueError: missing, truncated, misshapen, unexpected or FG-CLIP 1
-                weights; SigLIP 2 weights (they go through ``from_siglip2``).
+            ValueError: for weights that are missing, truncated, of other shapes or
+                names, or of FG-CLIP 1; for SigLIP 2 weights (use ``from_siglip2``).
         """
         folder = resolve_folder(name)
         weights = Weights(folder)
@@ -162,7 +162,7 @@ class FGCLIP2(nn.Module):
         shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
         given = read_config(folder)
         if isinstance(given.get('vision_config'), dict):
-            # the table's rows decide: fixed-resolution configs tell image_size
+            # from the table's rows: fixed-resolution configs have image_size instead
             given['vision_config'].pop('num_patches', None)
         config = FGCLIP2Config.from_dict(given, shapes)
         with torch.device('meta'):
@@ -185,7 +185,7 @@ class FGCLIP2(nn.Module):
         return folder
 
     def settings(self) -> dict[str, object]:
-        """Settings that outputs depend on besides the weights, as values for JSON."""
+        """Settings that outputs depend on besides the weights, as JSON values."""
         tokenizer = None if self.tokenizer is None else self.tokenizer.digest
         return dict(config=asdict(self.config), tokenizer=tokenizer)
 
@@ -216,7 +216,7 @@ class FGCLIP2(nn.Module):
         return [x.permute(2, 0, 1).contiguous() for x in self._dense_grids(batch)]
 
     def _dense_grids(self, batch: ImageBatch) -> list[Tensor]:
-        """``dense_features`` as the tokens lie in memory, (h, w, D)."""
+        """``dense_features`` in the memory layout of the tokens, (h, w, D)."""
         dense = self.dense_feature_head.dense(*self.encode_tokens(batch))
         return [
             tokens[: h * w].unflatten(0, (h, w))
@@ -237,8 +237,8 @@ class FGCLIP2(nn.Module):
             List of (n, D).
 
         Raises:
-            ValueError: NaN or infinite boxes, negative sizes, boxes wholly
-                outside their image, another shape than (n, 4).
+            ValueError: for boxes with NaN, infinity or negative sizes, boxes entirely
+                outside their image, or another shape than (n, 4).
         """
         if len(bboxes) != len(batch.grid_sizes):
             raise ValueError(

@@ -31,11 +31,11 @@ class ImageBatch:
         pixel_values: (B, N, 3 * patch * patch), in -1 to 1; padding is 0.
         patch_mask: (B, N) bool, True = real patch.
         grid_sizes: (B, 2) int64, (h, w) in patches.
-        image_sizes: (B, 2) int64, (h, w) in pixels of the upright image before
-            any resizing: the image that boxes are given in.
-        windows: (B, 4) int64, (top, left, H, W): the patches are the part of an
-            H x W grid that starts there, and get that part's positions. None: each
-            image is its whole grid.
+        image_sizes: (B, 2) int64, (h, w) in pixels of the upright image before any
+            resizing, the coordinates of boxes.
+        windows: (B, 4) int64, (top, left, H, W): the patches are the part of an H x W
+            grid that starts at (top, left), and get the position embeddings of that
+            part. None: each image is a whole grid.
     """
 
     pixel_values: Tensor
@@ -73,7 +73,7 @@ def preprocess(
     Args:
         images: one image or B images, each as ``load_image`` takes it.
         max_num_patches: budget per image. Small images are enlarged to fill it.
-            'auto' takes the largest of the images' own (:func:`patch_budget`).
+            'auto' takes the largest budget of the images (:func:`patch_budget`).
         patch_size: pixels per patch side.
 
     Returns:
@@ -122,14 +122,15 @@ def target_grid(
 ) -> tuple[int, int]:
     """Grid (h, w) that an image is resized to.
 
-    Bisection for the largest scale in 1e-6 to 100, to within 1e-5, whose grid
-    keeps the budget. Its tolerance is part of the model: the exact optimum would
-    now and then be another grid. Every side has at least one patch, which never
-    breaks the budget, because the smallest scale leaves one patch per side.
+    Bisection for the largest scale in 1e-6 to 100, to within 1e-5, whose grid is within
+    the budget. The tolerance is part of the model: the exact optimum would sometimes be
+    another grid. Every side has at least one patch, which never exceeds the budget,
+    because the smallest scale leaves one patch per side.
 
     Args:
-        height: of the image, in pixels, as ``width``.
-        max_num_patches: the budget, h * w at most.
+        height, width: size of the image in pixels.
+        max_num_patches: the budget, maximum of h * w.
+        patch_size: pixels per patch side.
 
     Raises:
         ValueError: if an argument is not a positive integer.

@@ -26,7 +26,7 @@ def axis_weights(
         end: (n,) upper box sides.
         size: cells of the map along this axis.
         bins: output cells along this axis.
-        sampling_ratio: points a bin; 0 = ceil(bin length), as RoIAlign does.
+        sampling_ratio: points per bin; 0 = ceil(bin length), as in RoIAlign.
 
     Returns:
         (n, bins, size) float32. A bin without points is all zero.
@@ -70,7 +70,7 @@ def separable_roi_align(
         features: (h, w, D), any strides and any float type; sums run in fp32.
         bboxes: (n, 4) xyxy in cells of the map. n may be 0.
         output_size: k, for k x k outputs.
-        sampling_ratio: points a bin and axis; 0 = adaptive.
+        sampling_ratio: points per bin and axis; 0 = adaptive.
 
     Returns:
         (n, k, k, D) in the type of ``features``.
@@ -96,19 +96,20 @@ def separable_roi_align(
 def pool_regions(
     maps: Sequence[Tensor], image_sizes: Sequence[Sequence[int]], bboxes: Sequence
 ) -> list[Tensor]:
-    """Region features of B images: one vector a box (spec A.5).
+    """Region features of B images: one vector per box (spec A.5).
 
     Args:
         maps: B dense maps (h, w, D), any strides; grids may differ.
-        image_sizes: B pairs (height, width) in the pixels that boxes are given in.
+        image_sizes: B pairs (height, width) in the pixels of the boxes.
         bboxes: B entries of (n, 4) xyxy, n >= 0.
 
     Returns:
         List of (n, D), not normalised.
 
     Raises:
-        ValueError: NaN or infinite boxes, negative sizes, boxes wholly outside their
-            image, another shape than (n, 4). Nothing has been pooled then.
+        ValueError: for boxes with NaN, infinity or negative sizes, boxes entirely
+            outside their image, or another shape than (n, 4), before anything is
+            pooled.
     """
     sizes = [tuple(size) for size in image_sizes]
     checked = [

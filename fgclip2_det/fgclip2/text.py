@@ -12,7 +12,7 @@ MODES = ('short', 'box', 'long')
 
 
 def check_mode(mode: str) -> str:
-    """The mode in lower case; ValueError for another word."""
+    """The mode in lower case; ValueError if it is unknown."""
     if str(mode).lower() not in MODES:
         raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
     return mode.lower()
@@ -54,7 +54,7 @@ class TextEmbeddings(nn.Module):
 class TextTower(nn.Module):
     """Bidirectional text transformer, pooled at the last position.
 
-    No attention mask exists: padding takes part, so a text must be padded to
+    There is no attention mask, and padding is attended to, so a text must be padded to
     exactly the length of its mode.
 
     Example:

@@ -49,7 +49,7 @@ class FGCLIP2Tokenizer:
     no mask to request or to pass.
 
     Args:
-        engine: what splits a text, without special tokens.
+        engine: tokenizer that splits a text, without special tokens.
         files: the files it was read from, for :meth:`save`.
 
     Example:
@@ -118,7 +118,7 @@ class FGCLIP2Tokenizer:
             (T, length) int64. There is no attention mask, on purpose.
 
         Raises:
-            ValueError: if a text is not a string, or does not fit and must.
+            ValueError: if a text is not a string, or is too long without truncation.
         """
         if length < 1:
             raise ValueError(f'length must be 1 or more, got {length}')

@@ -18,8 +18,9 @@ from fgclip2_det.fgclip2.windows import cut_windows
 def _resampling_matrix(source: int, target: int) -> Tensor:
     """(target, source) weights of 1-D antialiased bilinear resampling.
 
-    2-D resampling is separable, so a grid needs two of these and no cache of
-    values that a training step would make stale; plain matmuls also export.
+    2-D resampling is separable, so a grid needs two of these matrices. Unlike resized
+    position embeddings, they can be cached while the table is trained; plain matrix
+    products can also be exported.
     """
     eye = torch.eye(source, device='cpu', dtype=torch.float32)[None, None]
     size = (target, source)
@@ -124,8 +125,8 @@ class VisionTower(nn.Module):
             pixel_values: (B, N, 768), order row, column, channel in a patch.
             grid_sizes: B pairs (h, w) with h * w <= N.
             mask: (B, 1, 1, N) bool, True = real patch; None when all are.
-            out_indices: blocks whose outputs are wanted too.
-            windows: B times (top, left, H, W), see ``ImageBatch.windows``.
+            out_indices: blocks whose outputs are also returned.
+            windows: B tuples (top, left, H, W), see ``ImageBatch.windows``.
 
         Returns:
             Last hidden state (B, N, D) after ``post_layernorm``, and the

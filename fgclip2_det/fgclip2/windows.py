@@ -11,16 +11,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Windows:
-    """How the tokens of a batch lie in K windows of S = size ** 2 places.
+    """Assignment of the tokens of a batch to K windows of S = size ** 2 positions.
 
-    Windows belong to one image each. The last ones of a row or column reach beyond
-    the grid; no token lies there, and none attends there.
+    Each window belongs to one image. The last windows of a row or column extend beyond
+    the grid; positions there have no token and are masked.
 
     Args:
-        index: (K, S) int64, the token of each place, counted over the whole batch.
-        mask: (K, 1, 1, S) bool, True = a token lies there; None when all places
-            are taken.
-        place: (B, N) int64, the place of each token, counted over all windows.
+        index: (K, S) int64, the token at each position, counted over the whole batch.
+        mask: (K, 1, 1, S) bool, True = there is a token; None if all positions have
+            one.
+        place: (B, N) int64, the position of each token, counted over all windows.
     """
 
     index: Tensor
@@ -28,11 +28,11 @@ class Windows:
     place: Tensor
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (K, S, D); places without a token hold those of others."""
+        """(B, N, D) -> (K, S, D); positions without a token have any token's values."""
         return _take(x, self.index)
 
     def join(self, x: Tensor) -> Tensor:
-        """(K, S, D) -> (B, N, D); what a batch padded holds another token's."""
+        """(K, S, D) -> (B, N, D); padding has any token's values."""
         return _take(x, self.place)
 
 
@@ -74,7 +74,7 @@ def cut_windows(
     taken = index >= 0
     place = torch.zeros(len(tables) * num_patches, dtype=torch.long)
     place[index[taken]] = taken.flatten().nonzero()[:, 0]
-    # one token for all empty places would make their gradients queue for one address
+    # different tokens for empty positions, so that gradients need not be added to one
     spread = torch.arange(index.numel()).view_as(index) % len(place)
     index = torch.where(taken, index, spread)
     mask = None if taken.all() else taken[:, None, None].to(device)
@@ -83,7 +83,7 @@ def cut_windows(
 
 
 def evenly_spaced_blocks(num_blocks: int, count: int = 4) -> tuple[int, ...]:
-    """``count`` of the blocks 0 to ``num_blocks - 1``, the last one included.
+    """``count`` evenly spaced blocks of 0 to ``num_blocks - 1``, including the last.
 
     Example:
         >>> evenly_spaced_blocks(12)

@@ -42,7 +42,9 @@ def json_digest(content: object) -> str:
 
 
 def add_file(
-    digest: hashlib._Hash, path: str | os.PathLike, whole: int | None = None
+    digest: hashlib._Hash | hashlib.blake2b,
+    path: str | os.PathLike,
+    whole: int | None = None,
 ) -> None:
     """Update a hash with a file's bytes.
 

@@ -1,4 +1,4 @@
-"""Modules that join MMDetection's registries: backbones, necks, heads, detectors."""
+"""Modules in MMDetection's registry: backbones, necks, heads, detectors."""
 
 from fgclip2_det.compat import mm  # noqa: F401
 from fgclip2_det.models.backbones import FGCLIP2ViT

@@ -1,5 +1,6 @@
-"""Reading of checkpoints, with checks that MMEngine makes too late or not at all."""
+"""Reading of checkpoints, with checks that MMEngine lacks or makes too late."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -11,13 +12,13 @@ from torch import Tensor, nn
 from fgclip2_det.fgclip2.checkpoint import check_finite
 
 
-def read_checkpoint(path: Path | str) -> dict:
+def read_checkpoint(path: str | os.PathLike) -> dict:
     """Load a checkpoint on the CPU; ``compat`` keeps MMEngine from unpickling it.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, holds objects that only unpickling could
-            load, or is not a checkpoint. Both errors name the newest complete
+            load, or is not a checkpoint. Both messages name the newest complete
             checkpoint of the folder.
     """
     path = Path(path)
@@ -29,7 +30,7 @@ def read_checkpoint(path: Path | str) -> dict:
         raise ValueError(f'{error}{_hint(path)}') from error
     if not isinstance(checkpoint, Mapping):
         raise ValueError(
-            f'{path} is not a checkpoint: expected a dict, found {type(checkpoint)}'
+            f'{path} is not a checkpoint: expected a dict, got {type(checkpoint)}'
         )
     if not isinstance(checkpoint.get('state_dict', checkpoint), Mapping):
         raise ValueError(f'{path} is not a checkpoint: its state_dict is not a dict')
@@ -46,19 +47,19 @@ def newest_checkpoint(folder: Path | str) -> Path | None:
         try:
             checkpoint = _load(path)
         except ValueError:
-            continue  # the question is which one is readable
+            continue  # the next older one may be readable
         if 'optimizer' in checkpoint:
             return path
     return None
 
 
 def check_weights(
-    model: nn.Module, weights: Mapping[str, Tensor], source: Path | str
+    model: nn.Module, weights: Mapping[str, Tensor], source: str | os.PathLike
 ) -> None:
-    """Raise for weights of another model, which MMEngine loads with a warning only.
+    """Check that weights fit a model; MMEngine only logs a warning if they do not.
 
     Args:
-        model: built from the config.
+        model: model built from the config.
         weights: name -> tensor; entries that the model lacks are ignored.
         source: name of their source, for the message.
 
@@ -82,7 +83,7 @@ def check_weights(
             )
     if wrong:
         raise ValueError(
-            f'{source} holds another model than the config ({len(wrong)} parameters '
+            f'{source} does not fit the model of the config ({len(wrong)} parameters '
             f'differ; {wrong[0]}); use the config it was trained with'
         )
 
@@ -93,4 +94,4 @@ def _load(path: Path) -> dict:
 
 def _hint(path: Path) -> str:
     good = newest_checkpoint(path.parent)
-    return f'; the newest one that is whole is {good}' if good else ''
+    return f'; the newest complete one is {good}' if good else ''

@@ -12,7 +12,7 @@ SIZES = ('tiny', 'base', 'large', 'so400m')
 
 
 def _checked(encoder: str | dict) -> dict:
-    """A dict with 'size' or 'pretrained'; a string is either."""
+    """Validated dict with 'size' or 'pretrained'; a string may be either."""
     if isinstance(encoder, str):
         encoder = {'size' if encoder in SIZES else 'pretrained': encoder}
     encoder = dict(encoder)
@@ -33,7 +33,7 @@ def pretrained_folder(encoder: str | dict) -> str | None:
 
 
 def released_logits(encoder: FGCLIP2 | str) -> tuple[Tensor, Tensor]:
-    """``logit_scale`` and ``logit_bias`` of an encoder, or of one's folder."""
+    """``logit_scale`` and ``logit_bias`` of an encoder or its folder."""
     if isinstance(encoder, str):
         weights = Weights(resolve_folder(encoder))
         return weights['logit_scale'], weights['logit_bias']
@@ -41,7 +41,7 @@ def released_logits(encoder: FGCLIP2 | str) -> tuple[Tensor, Tensor]:
 
 
 def encoder_config(encoder: str | dict) -> FGCLIP2Config:
-    """Sizes of an encoder, without its weights."""
+    """Config of an encoder, without loading its weights."""
     encoder = _checked(encoder)
     if 'size' in encoder:
         return FGCLIP2Config.from_size(encoder['size'])

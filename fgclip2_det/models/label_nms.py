@@ -14,19 +14,19 @@ _AT_ONCE = 512  # boxes whose overlaps are compared in one matrix
 def nms_by_label(
     boxes: Tensor, scores: Tensor, labels: Tensor, nms_cfg: Mapping | None
 ) -> tuple[Tensor, Tensor]:
-    """NMS within each label, as ``mmcv.ops.batched_nms`` approximates it.
+    """NMS within each label, which ``mmcv.ops.batched_nms`` approximates.
 
-    mmcv shifts the boxes of label k by k times the largest coordinate and runs one NMS.
-    In float32 the shifted boxes lose their fractions, and then whole pixels: at label
-    12,999 of a 1,024 pixel image coordinates are multiples of 1, and boxes with
-    negative coordinates overlap those of the previous label. Here nothing is shifted.
+    mmcv offsets the boxes of label k by k times the largest coordinate and runs one
+    NMS. In float32, the offset boxes lose fractions of pixels and then whole pixels: at
+    label 12,999 of a 1,024 pixel image, coordinates are multiples of 1, and boxes with
+    negative coordinates overlap those of the previous label. No offsets are used here.
 
     Args:
         boxes: (n, 4) xyxy.
         scores: (n,); NaN counts as the lowest.
         labels: (n,) int64.
         nms_cfg: as for ``batched_nms``, ``dict(type='nms', iou_threshold=0.5)``; other
-            kinds and options are mmcv's, label by label. None: no NMS.
+            types and options call mmcv's op for each label. None: no NMS.
 
     Returns:
         Boxes with scores (k, 5), by descending score, and their rows (k,).
@@ -35,7 +35,7 @@ def nms_by_label(
     limit = options.pop('max_num', -1)
     if nms_cfg is None or options.get('class_agnostic') or not len(boxes):
         return batched_nms(boxes, scores, labels, nms_cfg)
-    options.pop('split_thr', None)  # of mmcv's way to save memory
+    options.pop('split_thr', None)  # an option of mmcv to save memory
     if is_plain(options):
         keep = torch.cat(list(_keep_plain(boxes, scores, labels, options)))
         kept = scores[keep]
@@ -48,7 +48,7 @@ def nms_by_label(
 
 
 def is_plain(nms_cfg: Mapping) -> bool:
-    """Whether it is greedy NMS with a threshold and nothing else."""
+    """Whether it is greedy NMS with only a threshold."""
     known = {'type', 'iou_threshold', 'split_thr'}
     return nms_cfg.get('type', 'nms') == 'nms' and set(nms_cfg) <= known
 
@@ -63,13 +63,13 @@ def pairwise_iou(boxes: Tensor) -> Tensor:
 
 
 def keep_first(over: Tensor) -> Tensor:
-    """(m,) bool: the greedy choice among m candidates, the best first.
+    """(m,) bool: the greedy selection among m candidates, the best first.
 
-    ``keep[j] = not any(over[i, j] and keep[i], i < j)`` iterated from all True:
-    round t settles candidate t at the latest, so a fixed point is the answer.
+    Iterates ``keep[j] = not any(over[i, j] and keep[i], i < j)`` from all True. After t
+    iterations the first t values are final, so a fixed point is the solution.
 
     Args:
-        over: (m, m) bool, pairs of which one excludes the other.
+        over: (m, m) bool, pairs that overlap too much.
     """
     over = over.triu(1)
     keep, last = ~over.any(0), None
@@ -81,7 +81,7 @@ def keep_first(over: Tensor) -> Tensor:
 def _keep_plain(
     boxes: Tensor, scores: Tensor, labels: Tensor, options: Mapping
 ) -> Iterator[Tensor]:
-    """Rows to keep, some labels at a time."""
+    """Rows to keep, computed for several labels at a time."""
     threshold = options['iou_threshold']
     order = _lowest_nan(scores).argsort(descending=True, stable=True)
     order = order[labels[order].argsort(stable=True)]  # label by label, the best first
@@ -99,7 +99,7 @@ def _keep_plain(
 
 
 def _group(counts: list[int]) -> list[int]:
-    """Neighbouring counts added up as long as they stay within ``_AT_ONCE``."""
+    """Sums of neighbouring counts, each at most ``_AT_ONCE`` if possible."""
     groups: list[int] = []
     for count in counts:
         if groups and groups[-1] + count <= _AT_ONCE:
@@ -112,7 +112,7 @@ def _group(counts: list[int]) -> list[int]:
 def _each_label(
     boxes: Tensor, scores: Tensor, labels: Tensor, options: dict
 ) -> tuple[Tensor, Tensor]:
-    """Scores and rows that mmcv's NMS of another kind keeps of each label."""
+    """Scores and rows kept by another type of mmcv's NMS, label by label."""
     kept, keep = [], []
     for label in labels.unique():
         rows = (labels == label).nonzero()[:, 0]

@@ -38,20 +38,21 @@ class Rescored:
 
 
 class PredictionRescorer:
-    """Fuses any detector's scores with region-text similarities, without training.
+    """Fuse any detector's scores with region-text similarities, without training.
 
     An image is encoded once, all its distinct boxes are pooled at once, and one matrix
     product compares them with the whole vocabulary. Boxes that cross the image border
     are clipped for pooling only.
 
-    ``mode`` selects what is fused. Boxes with equal coordinates count as one box.
+    ``mode`` selects what is fused. Boxes with equal coordinates are treated as one box.
 
     - 'keep': each row's score with the similarity of its own label. Rows, labels and
       order are kept, so a wrong label stays wrong.
     - 'box': the best score of each box with the similarity of every class; the best
       classes become the labels, and the detector's labels are dropped.
-    - 'joint': the score of each box and label with that label's similarity; labels
-      that the detector did not assign to the box, or with less, count as ``floor``.
+    - 'joint': the score of each box and label with that label's similarity; scores
+      below ``floor``, or of labels that the detector did not assign to the box, are
+      replaced by ``floor``.
 
     In 'box' and 'joint' several boxes of one object can get the same label: ``nms_iou``
     removes all but the best of them. A detector that processes its class names in
@@ -88,8 +89,8 @@ class PredictionRescorer:
         ...     encoder, vocabulary.embed(encoder), OpenVocabGeometricFusion())
         >>> rescore(image, [[10, 10, 60, 60]], [0.8], [1]).scores
 
-    Reference: FG-CLIP 2 (arXiv:2510.10921), section 4.2.3 and appendix B, which leave
-    mode, temperature and NMS open.
+    Reference: FG-CLIP 2 (arXiv:2510.10921), section 4.2.3 and appendix B, which do not
+    specify mode, temperature and NMS.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class PredictionRescorer:
         scores: Tensor | Sequence,
         labels: Tensor | Sequence,
     ) -> Rescored:
-        """Rescore one image.
+        """Re-score one image.
 
         Args:
             image: path, PIL image or (h, w, 3) uint8 RGB.
@@ -151,7 +152,7 @@ class PredictionRescorer:
             labels: (n,) in 0 .. C - 1.
 
         Raises:
-            ValueError: for invalid lengths, scores or labels, and the errors of
+            ValueError: for invalid lengths, scores or labels, and as in
                 :meth:`FGCLIP2.region_features`.
         """
         bboxes = torch.as_tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
@@ -190,13 +191,13 @@ class PredictionRescorer:
         image_cosines: Tensor | None = None,
         others: Tensor | None = None,
     ) -> Rescored:
-        """Fuse one image's n rows, given its boxes' cosines.
+        """Fuse one image's n rows, given the cosines of its boxes.
 
         Args:
             cosines: (k, C) of the distinct boxes with the names.
             boxes: (k, 4) xyxy.
-            box_of: (n,) the box of each row.
-            scores, labels: (n,) as the detector gave them.
+            box_of: (n,) index of each row's box.
+            scores, labels: (n,) of the detector.
             image_cosines: (C,) of the whole image, for a rule that ``needs_image``.
             others: (k, S) of the distinct boxes with the competitors; None: none.
         """
@@ -217,7 +218,7 @@ class PredictionRescorer:
         else:
             det = torch.full_like(cosines, self.floor).flatten()
             cell = box_of * cosines.shape[1] + labels
-            det.scatter_reduce_(0, cell, scores, 'amax')  # a given one is never below
+            det.scatter_reduce_(0, cell, scores, 'amax')  # at least the floor
             det = det.view_as(cosines)
         fused = self._fused(det, cosines, others, image_cosines)
         best, names = fused.topk(self.labels_per_box, dim=1)
@@ -274,7 +275,7 @@ class PredictionRescorer:
 
 
 def clip_boxes(boxes: Tensor, image_size: Tensor) -> Tensor:
-    """Boxes clipped to the image; boxes wholly outside it are not changed.
+    """Clip boxes to the image; boxes entirely outside it are not changed.
 
     Args:
         boxes: (k, 4) xyxy.
@@ -287,7 +288,7 @@ def clip_boxes(boxes: Tensor, image_size: Tensor) -> Tensor:
 
 
 def _best_row(scores: Tensor, box_of: Tensor) -> Tensor:
-    """(k,) for each box its row of the highest score, the first of equal ones."""
+    """(k,) each box's row with the highest score, the first of equal ones."""
     order = scores.argsort(descending=True, stable=True)
     order = order[box_of[order].argsort(stable=True)]
     boxes = box_of[order]
@@ -299,7 +300,7 @@ def _best_row(scores: Tensor, box_of: Tensor) -> Tensor:
 def _merge(
     boxes: Tensor, box_of: Tensor, scores: Tensor, iou: float
 ) -> tuple[Tensor, Tensor]:
-    """(m,) the boxes that stand for the others, and (n,) which of them a row is."""
+    """(m,) boxes that represent merged ones, and (n,) each row's index into them."""
     best = scores[_best_row(scores, box_of)]
     chosen = nms(boxes, best, iou)[1]
     overlaps = bbox_overlaps(boxes, boxes[chosen])

@@ -1,4 +1,4 @@
-"""Sampling of regions that does not depend on how images are split over processes."""
+"""Sampling of regions that is independent of the distribution over processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class OpenVocabSeededSampler(RandomSampler):
     """``RandomSampler`` whose samples depend on seed, iteration and image only.
 
     MMDetection's sampler draws from one random stream per process, so an image's
-    samples depend on the images before it, and two processes never train like one.
-    Here iteration and ground truth determine the samples: equal batches get equal ones.
+    samples depend on the images before it, and training with two processes differs
+    from training with one. Here seed, iteration and ground truth determine the samples.
 
     Args:
         seed: seed of the samples.

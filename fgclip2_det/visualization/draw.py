@@ -43,12 +43,12 @@ def draw_detections(
     Args:
         image: PIL image, or (h, w, 3) uint8 RGB. The image is made upright and 8-bit,
             as everywhere in this package.
-        bboxes: (N, 4) xyxy in pixels of the upright ``image``; parts outside are cut
-            off. An array, a list or a tensor. N may be 0.
+        bboxes: (N, 4) xyxy in pixels of the upright ``image``, clipped to it. An array,
+            a list or a tensor. N may be 0.
         texts: N names; any language of the font (English, Chinese, Japanese kana).
         scores: (N,) or None for boxes without a score (ground truth).
         score_thr: boxes that score lower are left out.
-        max_boxes: of the rest, how many of the best are drawn.
+        max_boxes: number of boxes to draw, the best first.
         min_size: length in pixels to which the longer side of a smaller image is
             enlarged.
         title: text in the upper left corner of the image.
@@ -79,13 +79,13 @@ def draw_detections(
     canvas = ImageDraw.Draw(image)
     line = max(1, round(max(image.size) / 280))
     order: list[int] = kept.tolist()
-    for i in order[::-1]:  # the best box is painted last
+    for i in order[::-1]:  # the best box is drawn last, on top
         canvas.rectangle(_corners(bboxes[i]), outline=class_color(texts[i]), width=line)
     font = _font(max(12, round(max(image.size) / 40)))
     plates = []
     if title:
         plates.append(_draw_title(canvas, title, font, image.size))
-    for i in order:  # and the best plate chooses its place first
+    for i in order:  # the label of the best box is placed first
         score = None if scores is None else float(scores[i])
         plates.append(_draw_plate(canvas, bboxes[i], texts[i], score, font, plates))
     return image
@@ -136,7 +136,7 @@ def class_color(text: str) -> Color:
 
 
 def _to_pil(image: Image.Image | np.ndarray) -> Image.Image:
-    """A copy in RGB that may be painted on."""
+    """An RGB copy to draw on."""
     if isinstance(image, Image.Image):
         return upright(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -150,7 +150,7 @@ def _to_pil(image: Image.Image | np.ndarray) -> Image.Image:
 def _check(
     bboxes: ArrayLike, texts: Sequence[str], scores: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """float64 (N, 4) and (N,), from whatever holds them."""
+    """Convert to float64 (N, 4) boxes and (N,) scores, and check them."""
     bboxes = _to_numpy(bboxes).reshape(-1, 4)
     scores = None if scores is None else _to_numpy(scores).reshape(-1)
     counts = [len(bboxes), len(texts), len(bboxes if scores is None else scores)]
@@ -180,13 +180,13 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _corners(bbox: np.ndarray) -> Rect:
-    """Pillow wants x0 <= x1 and includes both corners."""
+    """Corners for Pillow, which requires x0 <= x1 and includes both."""
     x0, y0, x1, y1 = bbox
     return min(x0, x1), min(y0, y1), max(x0, x1 - 1), max(y0, y1 - 1)
 
 
 def _fit(text: str, ending: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text on one line and its ending, shortened with '…' to ``width`` pixels."""
+    """Text on one line with its ending, shortened with '…' to ``width`` pixels."""
     text = ''.join(c for c in ' '.join(text.split()) if c.isprintable())
     full = f'{text} {ending}'.strip()
     while font.getlength(full) > width and text:
@@ -203,7 +203,7 @@ def _draw_plate(
     font: ImageFont.FreeTypeFont,
     taken: list[Rect],
 ) -> Rect:
-    """Paint one plate at the best free place; returns where it lies."""
+    """Draw a label at the best free position; returns its rectangle."""
     pad = font.size / 4
     width, height = canvas.im.size
     ending = '' if score is None else f'{score:.2f}'
@@ -224,7 +224,7 @@ def _draw_title(
     font: ImageFont.FreeTypeFont,
     size: tuple[int, int],
 ) -> Rect:
-    """Words on a dark plate in the upper left corner; returns where it lies."""
+    """Draw a title on a dark plate in the upper left corner; returns its rectangle."""
     pad = font.size / 4
     title = _fit(title, '', font, size[0] - 2 * pad)
     plate = (0, 0, font.getlength(title) + 2 * pad, font.size * 1.35)
@@ -236,8 +236,8 @@ def _draw_title(
 def _place(
     box: Rect, plate: tuple[float, float], size: tuple[int, int], taken: list[Rect]
 ) -> Rect:
-    """Where a plate covers least of the others: above the box if that is free, else
-    inside its top, below it, or moved along its sides in steps of a plate."""
+    """Position of a label with the least overlap: above the box if that is free, else
+    inside its top edge, below it, or along its sides."""
     (x0, y0, x1, y1), (plate_w, plate_h) = box, plate
     tops = [y0 - plate_h, y0, y1, y1 - plate_h]
     tops += [y0 + step * plate_h for step in (1, 2, -2, 3, -3)]
@@ -255,7 +255,7 @@ def _place(
 
 
 def _overlap(a: Rect, b: Rect) -> float:
-    """Common area of two xyxy rectangles, in pixels."""
+    """Area of the intersection of two xyxy rectangles, in pixels."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     return max(width, 0) * max(height, 0)

@@ -32,10 +32,10 @@ def check_vocabulary(
 
     Args:
         vocabulary: C classes.
-        encoder: a model, folder or hub id; its tokenizer and its text tower.
+        encoder: a model, folder or hub id with tokenizer and text tower.
         embeds: (C, D), L2-normalised, instead of the encoder's.
-        cache_dir: of ``Vocabulary.embed``.
-        threshold: cosine, in -1 ... 1.
+        cache_dir: as in ``Vocabulary.embed``.
+        threshold: cosine, -1 to 1.
 
     Raises:
         ValueError: if the number of ``embeds`` is not that of the classes.

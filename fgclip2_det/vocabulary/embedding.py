@@ -25,7 +25,7 @@ from fgclip2_det.io.model_digests import encoder_digest
 
 TEXT_TOWER = ('text_model.', 'boxtext_head.', 'longtext_head.')
 POSITIONS = 'text_model.embeddings.position_embedding.weight'
-_FOLDERS: dict[tuple | None, str] = {}  # states of a folder's files -> fingerprint
+_FOLDERS: dict[tuple | None, str] = {}  # state of a folder's files -> fingerprint
 
 
 class TextSource:
@@ -67,7 +67,7 @@ class TextSource:
 
     @property
     def device(self) -> torch.device:
-        """Where embeddings go: the encoder's device, or the CPU for a folder."""
+        """Device of the embeddings: the encoder's, or the CPU for a folder."""
         return self._tensors['boxtext_head.weight'].device
 
     def load(self) -> FGCLIP2:
@@ -101,10 +101,10 @@ class TextSource:
 def fingerprint(encoder: FGCLIP2 | str | os.PathLike) -> str:
     """Digest of everything that text embeddings depend on, without running the model.
 
-    It covers every byte of the text tower and its heads, their dtypes, the text
-    tower's config and the tokenizer file's bytes. A folder and the float32 model
-    loaded from it have the same. A folder is read once, until a file in it changes;
-    for a live encoder see :func:`fgclip2_det.io.model_digests.encoder_digest`.
+    It covers the weights of the text tower and its heads, their dtypes, the text
+    tower's config and the tokenizer file. A folder and the float32 model loaded from it
+    have the same digest. A folder is read once, until one of its files changes; for a
+    model in memory see :func:`fgclip2_det.io.model_digests.encoder_digest`.
 
     Args:
         encoder: with a text tower; or a folder, or a hub id.
@@ -130,13 +130,13 @@ def embed_groups(
         source: the text tower; not loaded if the cache has the groups.
         groups: G lists of prompts.
         cache_dir: folder of safetensors files, or None.
-        batch_size: prompts at once.
+        batch_size: prompts per batch.
 
     Returns:
         (G, D) float32 on the source's device, L2-normalised.
 
     Raises:
-        ValueError: a prompt beyond the token limit; a damaged cache file.
+        ValueError: for a prompt beyond the token limit or a damaged cache file.
     """
     device = source.device
     if cache_dir is None:
@@ -166,7 +166,7 @@ def class_cosines(
         alias_reduce: 'max' takes the best alias, 'mean' the average cosine.
 
     Returns:
-        (K, C) float32, with the gradient of both embeddings.
+        (K, C) float32, differentiable in both embeddings.
 
     Raises:
         ValueError: another ``alias_reduce``, or another number of aliases.
@@ -194,7 +194,7 @@ def _text_digest(
 
 
 def _folder_state(folder: Path) -> tuple | None:
-    """States of the files that embeddings are made from; None if one is new."""
+    """State of the files that embeddings depend on; None if one is too new."""
     names = sorted([*folder.glob('*.safetensors'), *folder.glob('*.json')])
     paths = [*names, *folder.glob(MODEL_FILE)]
     states = [file_state(path) for path in paths if path.is_file()]
@@ -212,7 +212,7 @@ def _tokenizer_file(folder: Path) -> Path:
 
 
 def checked_tokenizer(tokenizer: FGCLIP2Tokenizer | None) -> FGCLIP2Tokenizer:
-    """Raises ``ValueError`` for an encoder without a tokenizer."""
+    """Return the tokenizer; ValueError for an encoder without one."""
     if tokenizer is None:
         raise ValueError(
             f'the encoder has no tokenizer; load it from a folder with {JSON_FILE} or '
@@ -251,7 +251,7 @@ def _read_cache(path: Path, key: str, shape: tuple[int, int]) -> Tensor:
             stored_key = (file.metadata() or {}).get('key')
             embeds = file.get_tensor('text_embeds') if stored_key == key else None
     except (SafetensorError, OSError) as error:
-        raise ValueError(f'{path} is cut short or damaged ({error}); delete it') from (
+        raise ValueError(f'{path} is truncated or damaged ({error}); delete it') from (
             error
         )
     if embeds is not None and tuple(embeds.shape) == shape:

@@ -33,7 +33,7 @@ class Finding:
 
 
 def check_names(aliases: Sequence[Sequence[str]]) -> list[Finding]:
-    """Findings that need the names alone.
+    """Findings that only need the names.
 
     - duplicate: two classes whose names differ only in case, character width, spaces,
       hyphens and the like; or two aliases of a class that differ only in case, number
@@ -86,7 +86,7 @@ def _equal(aliases: Sequence[Sequence[str]]) -> list[Finding]:
 
 
 def _squeeze(name: str) -> str:
-    """Stricter than ``normalize_name``: without width, hyphens, dots and spaces."""
+    """Like ``normalize_name``, and without character width, hyphens, dots, spaces."""
     name = normalize_name(unicodedata.normalize('NFKC', name))
     return ''.join(c for c in name if c not in " -–'’.·") or name
 
@@ -108,7 +108,7 @@ def _plural(aliases: Sequence[Sequence[str]]) -> list[Finding]:
 
 
 def _plurals(name: str) -> set[str]:
-    """Ways to write the plural of an English name; nothing for other scripts."""
+    """Possible plurals of an English name; none for other scripts."""
     head, space, last = name.rpartition(' ')
     if not last.isascii() or not last.isalpha():
         return set()

@@ -40,7 +40,7 @@ def read_texts(texts: str) -> list[list[str]]:
             :func:`parse_texts`, each with its aliases as 'sofa|couch'.
 
     Raises:
-        ValueError: the errors of these two, and a path to a missing file.
+        ValueError: as in these two, and for the path of a missing file.
     """
     path = texts.strip()
     if _is_path(path) and os.path.isfile(path):

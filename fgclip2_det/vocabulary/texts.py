@@ -56,7 +56,7 @@ def parse_texts(texts: str) -> list[str]:
 
 
 def _split(texts: str) -> Iterator[str]:
-    """The stretches between separators."""
+    """Texts between separators."""
     start = place = 0
     while place < len(texts):
         sign = texts[place]

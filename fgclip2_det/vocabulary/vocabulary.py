@@ -28,8 +28,8 @@ from fgclip2_det.vocabulary.templates import resolve_templates
 __all__ = ['Vocabulary', 'fingerprint', 'normalize_name', 'parse_texts']
 
 
-def _says_something(name: str) -> bool:
-    """Whether a letter, a digit or a symbol (emoji) is in the name."""
+def _has_content(name: str) -> bool:
+    """Whether the name has a letter, a digit or a symbol (emoji)."""
     return any(
         unicodedata.category(character)[0] in 'LNS' for character in spoken(name)
     )
@@ -183,7 +183,7 @@ class Vocabulary:
             if not aliases:
                 raise ValueError(f'class {index} has an empty list of aliases')
             for name in aliases:
-                if not isinstance(name, str) or not _says_something(name):
+                if not isinstance(name, str) or not _has_content(name):
                     raise ValueError(
                         f'name of class {index} must be a non-empty string, got '
                         f'{name!r}'
@@ -234,7 +234,7 @@ class Vocabulary:
                 not isinstance(texts, Sequence)
                 or isinstance(texts, str)
                 or not texts
-                or not all(isinstance(t, str) and _says_something(t) for t in texts)
+                or not all(isinstance(t, str) and _has_content(t) for t in texts)
             ):
                 raise ValueError(
                     f'parts of {name!r} must be a list of texts such as '
@@ -337,7 +337,7 @@ class Vocabulary:
         cache_dir: str | os.PathLike | None = None,
         batch_size: int = 256,
     ) -> Tensor:
-        """Text embeddings in 'box' mode, the mean over aliases and templates.
+        """Text embeddings in 'box' mode, averaged over aliases and templates.
 
         Every prompt is normalised, averaged over its class and normalised again.
 
@@ -346,7 +346,7 @@ class Vocabulary:
                 text tower is loaded only if the cache lacks the embeddings.
             cache_dir: folder of safetensors files, keyed by encoder and prompts;
                 no disk cache when None.
-            batch_size: prompts at once.
+            batch_size: prompts per batch.
 
         Returns:
             (C, D) float32 on the encoder's device (the CPU for a folder),

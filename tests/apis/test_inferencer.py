@@ -1,4 +1,4 @@
-"""A checkpoint, any picture and any names, from Python and the command line."""
+"""A checkpoint, any image and any names, from Python and the command line."""
 
 import importlib
 import json
@@ -43,39 +43,39 @@ def inferencer(weights) -> OpenVocabInferencer:
 
 
 @pytest.fixture(scope='module')
-def picture(tmp_path_factory) -> Path:
+def image_path(tmp_path_factory) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (150, 220, 3), np.uint8)
-    path = tmp_path_factory.mktemp('pictures') / 'noise.jpg'
+    path = tmp_path_factory.mktemp('images') / 'noise.jpg'
     Image.fromarray(pixels).save(path)
     return path
 
 
-def test_training_names_then_others(inferencer, picture):
-    (found,) = inferencer(picture)
-    assert found.classes == tuple(NAMES)
+def test_training_names_then_others(inferencer, image_path):
+    (actual,) = inferencer(image_path)
+    assert actual.classes == tuple(NAMES)
     assert inferencer.model.vocabulary.novel_classes == NAMES[2:]
-    assert len(found) > 0
-    assert set(found.names) <= set(NAMES)
-    (other,) = inferencer(picture, 'dog. 狗')
+    assert len(actual) > 0
+    assert set(actual.names) <= set(NAMES)
+    (other,) = inferencer(image_path, 'dog. 狗')
     assert other.classes == ('dog', '狗')
     assert (other.scores.diff() <= 0).all()
     x1, y1, x2, y2 = other.bboxes.unbind(1)
     assert x1.min() >= 0
     assert y1.min() >= 0
-    assert x2.max() <= 220 + 1e-3  # the original picture's pixels
+    assert x2.max() <= 220 + 1e-3  # the original image's pixels
     assert y2.max() <= 150 + 1e-3
     assert (x2 > x1).all()
     assert (y2 > y1).all()
 
 
-def test_paths_images_and_arrays_agree(inferencer, picture):
-    image = Image.open(picture)
+def test_paths_images_and_arrays_agree(inferencer, image_path):
+    image = Image.open(image_path)
     array = np.asarray(image)[..., ::-1]  # BGR, as cv2.imread gives it
-    results = inferencer([picture, image, array], NAMES)
+    results = inferencer([image_path, image, array], NAMES)
     results += inferencer(np.asarray(image), NAMES, channel_order='rgb')
     for result in results[1:]:
         assert torch.equal(result.scores, results[0].scores)
-    assert len(inferencer(picture, NAMES, score_thr=2.0)[0]) == 0
+    assert len(inferencer(image_path, NAMES, score_thr=2.0)[0]) == 0
 
 
 def test_a_red_circle_is_red_however_it_is_read(inferencer, tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_the_embedded_detector_knows_a_red_circle():
         torch.testing.assert_close(detections.bboxes, corners, atol=8, rtol=0)
 
 
-def test_bad_input(inferencer, weights, picture, tmp_path):
+def test_bad_input(inferencer, weights, image_path, tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no checkpoint'):
         OpenVocabInferencer(tmp_path / 'absent.pth')
     bare = tmp_path / 'bare.pth'
@@ -127,12 +127,12 @@ def test_bad_input(inferencer, weights, picture, tmp_path):
     other = ROOT / 'configs/ovd_fgclip2.py'
     cfg = Config.fromfile(other)
     cfg.model.neck.out_channels = 32
-    with pytest.raises(ValueError, match='holds another model than the config'):
+    with pytest.raises(ValueError, match='does not fit the model of the config'):
         OpenVocabInferencer(bare, cfg)
     with pytest.raises(ValueError, match=r'absent\.jpg'):
         inferencer(tmp_path / 'absent.jpg', NAMES)
     with pytest.raises(ValueError, match="channel_order must be 'bgr' or 'rgb'"):
-        inferencer(picture, NAMES, channel_order='gbr')
+        inferencer(image_path, NAMES, channel_order='gbr')
     with pytest.raises(ValueError, match='expected names'):
         inferencer(np.zeros((9, 9, 3), np.uint8), '')
 
@@ -193,9 +193,9 @@ def demo(*arguments) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_demo(weights, picture, tmp_path):
+def test_demo(weights, image_path, tmp_path):
     done = demo(
-        picture.parent, '--texts', '红色圆形. star', '--weights', weights,
+        image_path.parent, '--texts', '红色圆形. star', '--weights', weights,
         '--out-dir', tmp_path / 'out', '--score-thr', 0,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -203,29 +203,29 @@ def test_demo(weights, picture, tmp_path):
     assert {d['name'] for d in row['detections']} <= {'红色圆形', 'star'}
     drawn = Image.open(row['picture'])
     assert drawn.size == (220, 150)
-    assert (np.asarray(drawn) != np.asarray(Image.open(picture))).any()
+    assert (np.asarray(drawn) != np.asarray(Image.open(image_path))).any()
 
 
 @pytest.mark.slow
-def test_one_unreadable_picture_loses_nothing(weights, picture, tmp_path):
+def test_one_unreadable_image_loses_nothing(weights, image_path, tmp_path):
     bad = tmp_path / 'bad.jpg'
-    bad.write_bytes(picture.read_bytes()[:500])
+    bad.write_bytes(image_path.read_bytes()[:500])
     done = demo(
-        bad, picture, '--texts', 'star', '--weights', weights,
+        bad, image_path, '--texts', 'star', '--weights', weights,
         '--out-dir', tmp_path / 'out',
     )  # fmt: skip
     assert done.returncode == 1
     assert '1 of 2 images' in done.stderr
     assert str(bad) in done.stderr
     (row,) = json.loads((tmp_path / 'out/detections.json').read_text('utf-8'))
-    assert row['image'] == str(picture)
+    assert row['image'] == str(image_path)
 
 
-def test_earlier_results_outlive_a_wrong_picture(tmp_path, tool, weights):
+def test_earlier_results_outlive_a_wrong_image(tmp_path, tool, weights):
     out = tmp_path / 'out'
     out.mkdir()
     (out / 'detections.json').write_text('[1]')
-    (tmp_path / 'bad.jpg').write_bytes(b'no picture')
+    (tmp_path / 'bad.jpg').write_bytes(b'no image')
     words = ['--texts', 'star', '--weights', str(weights), '--out-dir', str(out)]
     for name, match in (('nowhere.jpg', r'there is no image .*nowhere\.jpg'),
                         ('bad.jpg', r'none of 1 images .*bad\.jpg')):  # fmt: skip
@@ -234,16 +234,16 @@ def test_earlier_results_outlive_a_wrong_picture(tmp_path, tool, weights):
         assert (out / 'detections.json').read_text() == '[1]'
 
 
-def test_names_of_a_file(tmp_path, tool, weights, picture):
+def test_names_of_a_file(tmp_path, tool, weights, image_path):
     (tmp_path / 'names.txt').write_text('St. Bernard\nsofa|couch\n')
     words = ['--weights', str(weights), '--score-thr', '0', '--out-dir', str(tmp_path)]
     texts = ['--texts', str(tmp_path / 'names.txt')]
-    tool.main(tool.parser().parse_args([str(picture), *words, *texts]))
+    tool.main(tool.parser().parse_args([str(image_path), *words, *texts]))
     (row,) = json.loads((tmp_path / 'detections.json').read_text('utf-8'))
     assert {d['name'] for d in row['detections']} <= {'St. Bernard', 'sofa'}
     with pytest.raises(ValueError, match=r'no file absent\.txt of names'):
-        tool.main(tool.parser().parse_args([str(picture), '--texts', 'absent.txt']))
-    assert 'quotes keep a name whole' in ' '.join(tool.parser().format_help().split())
+        tool.main(tool.parser().parse_args([str(image_path), '--texts', 'absent.txt']))
+    assert 'in quotes is not split' in ' '.join(tool.parser().format_help().split())
 
 
 @pytest.mark.slow
@@ -257,8 +257,8 @@ def test_names_of_a_file(tmp_path, tool, weights, picture):
         ),
     ],
 )
-def test_demo_errors_are_one_sentence(picture, change, words):
-    done = demo(picture, *change)
+def test_demo_errors_are_one_sentence(image_path, change, words):
+    done = demo(image_path, *change)
     assert done.returncode != 0
     assert words in done.stderr
     assert 'Traceback' not in done.stderr

@@ -79,12 +79,12 @@ def use_attention_op(tests: ModuleType) -> None:
 
 def numbers(instances: list) -> dict[str, Tensor]:
     """Predictions of two images as tensors."""
-    found = {}
+    actual = {}
     for i, rows in enumerate(instances):
         for key in ('bboxes', 'scores', 'labels', 'masks'):
             if key in rows:
-                found[f'{key} {i}'] = torch.as_tensor(np.asarray(rows[key])).clone()
-    return found
+                actual[f'{key} {i}'] = torch.as_tensor(np.asarray(rows[key])).clone()
+    return actual
 
 
 def two_steps(model: nn.Module, batch: dict) -> dict[str, Tensor]:
@@ -97,26 +97,26 @@ def two_steps(model: nn.Module, batch: dict) -> dict[str, Tensor]:
 
     torch.manual_seed(0)
     optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e-4, momentum=0.9))
-    optimizer, found = build_optim_wrapper(model.train(), optim_wrapper), {}
+    optimizer, actual = build_optim_wrapper(model.train(), optim_wrapper), {}
     for step in (1, 2):
         data = model.data_preprocessor(copy.deepcopy(batch), training=True)
         loss, values = model.parse_losses(model(**data, mode='loss'))
-        found[f'losses {step}'] = torch.stack([*values.values()]).detach()
+        actual[f'losses {step}'] = torch.stack([*values.values()]).detach()
         optimizer.backward(loss)
         grads = [x.grad.flatten() for x in model.parameters() if x.grad is not None]
-        found[f'gradients {step}'] = torch.cat(grads)
+        actual[f'gradients {step}'] = torch.cat(grads)
         optimizer.step()
         optimizer.zero_grad()
-    return found
+    return actual
 
 
 def swap_case(tests: ModuleType, name: str, bert: str) -> dict[str, Tensor]:
     """A detector of MMDetection, predictions first."""
     cfg = tests.load(name)
     model = tests.build(tests.tiny(cfg, bert), seed=0)
-    found = numbers(tests.predict(model))
+    actual = numbers(tests.predict(model))
     batch = tests.batch(with_masks='mask' in name)
-    return {**found, **two_steps(model, batch)}
+    return {**actual, **two_steps(model, batch)}
 
 
 def open_vocab_model(with_masks: bool) -> nn.Module:
@@ -150,8 +150,8 @@ def open_vocab_model(with_masks: bool) -> nn.Module:
 
 def open_vocab_case(tests: ModuleType, with_masks: bool) -> dict[str, Tensor]:
     model = open_vocab_model(with_masks)
-    found = numbers(tests.predict(model))
-    return {**found, **two_steps(model, tests.batch(with_masks))}
+    actual = numbers(tests.predict(model))
+    return {**actual, **two_steps(model, tests.batch(with_masks))}
 
 
 def rescorer_case(tests: ModuleType, mode: str, folder: Path) -> dict[str, Tensor]:
@@ -189,20 +189,20 @@ def ops_case() -> dict[str, Tensor]:
     low = torch.rand(300, 2, generator=generator) * 60
     boxes = torch.cat([low, low + 5 + torch.rand(300, 2, generator=generator) * 40], 1)
     scores, labels = torch.rand(300, generator=generator), torch.arange(300) % 5
-    found = {'overlaps': ops.bbox_overlaps(boxes[:40], boxes[40:])}
+    actual = {'overlaps': ops.bbox_overlaps(boxes[:40], boxes[40:])}
     for kind in ('nms', 'soft_nms'):
         option = dict(type=kind, iou_threshold=0.5)
-        found[kind] = ops.batched_nms(boxes, scores, labels, option)[0]
+        actual[kind] = ops.batched_nms(boxes, scores, labels, option)[0]
     groups = ops.nms_match(torch.cat([boxes, scores[:, None]], 1), 0.5)
-    found['nms_match'] = torch.cat(groups)
+    actual['nms_match'] = torch.cat(groups)
     images = (labels % 2).float()[:, None]
     rois = torch.cat([images, boxes], 1)
     for mode in ('avg', 'max'):
         x = torch.randn(2, 8, 25, 25, generator=generator).requires_grad_()
         pooled = ops.roi_align(x, rois, 7, 0.25, 0, mode, True)
         (pooled * torch.randn(pooled.shape, generator=generator)).sum().backward()
-        found |= {f'roi_align {mode}': pooled.detach(), f'its gradient {mode}': x.grad}
-    return found
+        actual |= {f'roi_align {mode}': pooled.detach(), f'its gradient {mode}': x.grad}
+    return actual
 
 
 def main(kind: str, out: str) -> None:
@@ -211,7 +211,7 @@ def main(kind: str, out: str) -> None:
     from mmengine.registry import init_default_scope
 
     init_default_scope('mmdet')
-    tests, found = swap(), {'mmcv.ops': ops_case()}
+    tests, actual = swap(), {'mmcv.ops': ops_case()}
     if kind != 'compiled':
         use_attention_op(tests)
     with tempfile.TemporaryDirectory() as temporary:
@@ -219,14 +219,14 @@ def main(kind: str, out: str) -> None:
         bert = tests.make_bert(folder)
         for with_masks in (False, True):
             name = 'open vocabulary' + ', masks' * with_masks
-            found[name] = open_vocab_case(tests, with_masks)
+            actual[name] = open_vocab_case(tests, with_masks)
         for mode in ('keep', 'box', 'joint'):
-            found[f're-scorer, {mode}'] = rescorer_case(tests, mode, folder)
+            actual[f're-scorer, {mode}'] = rescorer_case(tests, mode, folder)
         names = os.environ.get('FGCLIP2_OPS_CONFIGS', '-b16')
         for name in tests.NAMES:
             if names in name:
-                found[name] = swap_case(tests, name, bert)
-    torch.save(found, out)
+                actual[name] = swap_case(tests, name, bert)
+    torch.save(actual, out)
 
 
 if __name__ == '__main__':

@@ -50,7 +50,7 @@ def start(python: str, kind: str, out: Path) -> subprocess.Popen:
 @pytest.fixture(scope='module')
 def results(tmp_path_factory) -> dict[str, dict[str, dict[str, Tensor]]]:
     """Kind of ops -> case -> name -> numbers; torchvision's where it imports."""
-    folder, found = tmp_path_factory.mktemp('ops'), {}
+    folder, actual = tmp_path_factory.mktemp('ops'), {}
     pythons = dict.fromkeys(('fallback', 'torchvision'), sys.executable)
     pythons['compiled'] = compiled_python()
     running = {
@@ -60,10 +60,10 @@ def results(tmp_path_factory) -> dict[str, dict[str, dict[str, Tensor]]]:
     for kind, process in running.items():
         errors = process.communicate()[1]
         if process.returncode == 0:
-            found[kind] = torch.load(folder / f'{kind}.pt', weights_only=True)
+            actual[kind] = torch.load(folder / f'{kind}.pt', weights_only=True)
         elif kind != 'torchvision' or 'absent' not in errors:
             pytest.fail(f'{kind} ops in {pythons[kind]}: {errors[-2000:]}')
-    return found
+    return actual
 
 
 def difference(name: str, first: Tensor, second: Tensor) -> float:

@@ -55,8 +55,8 @@ def strided(tensor: Tensor) -> Tensor:
 
 
 def test_every_op_has_a_contract():
-    told = {'get_compiler_version', 'get_compiling_cuda_version'}
-    assert set(mmcv_ext.__all__) - told == set(CONTRACTS)
+    exempt = {'get_compiler_version', 'get_compiling_cuda_version'}
+    assert set(mmcv_ext.__all__) - exempt == set(CONTRACTS)
 
 
 @pytest.mark.parametrize('op', CONTRACTS)
@@ -74,7 +74,7 @@ def test_strides(op: str, name: str):
     if name in CONTRACTS[op].strided:
         run(mmcv_ext, op, tensors)
         return
-    message = rf'{op}: {name} must be contiguous.*found shape \(.*with strides \('
+    message = rf'{op}: {name} must be contiguous.*got shape \(.*with strides \('
     with pytest.raises(ValueError, match=message):
         run(mmcv_ext, op, tensors)
 
@@ -83,15 +83,13 @@ def test_strides(op: str, name: str):
 def test_types(op: str, name: str):
     """float32, int64, or the first tensor's: then the others do not fit any more."""
     tensors, rule = call_of(op), CONTRACTS[op]
-    told = name if rule.dtype or name != next(iter(tensors)) else r'\w+'
+    named = name if rule.dtype or name != next(iter(tensors)) else r'\w+'
     tensors[name] = tensors[name].to(torch.float64)
     if name in rule.sorted:
         run(mmcv_ext, op, tensors)
         return
     wanted = 'int64' if name in INTEGERS else r'float\d+'
-    with pytest.raises(
-        ValueError, match=rf'{op}: {told} must be torch.{wanted}, found'
-    ):
+    with pytest.raises(ValueError, match=rf'{op}: {named} must be torch.{wanted}, got'):
         run(mmcv_ext, op, tensors)
 
 
@@ -99,7 +97,7 @@ def test_types(op: str, name: str):
 def test_shapes(op: str, name: str):
     tensors = call_of(op)
     tensors[name] = tensors[name][None]
-    message = rf'{op}: {name} must be of shape \(.*, found \(1, '
+    message = rf'{op}: {name} must be of shape \(.*, got \(1, '
     with pytest.raises(ValueError, match=message):
         run(mmcv_ext, op, tensors)
 
@@ -109,7 +107,7 @@ def test_sizes_must_agree():
     tensors['output'] = tensors['output'][:, :2].contiguous()
     message = (
         r'output must be of shape \(K, C, P, Q\) with B = 2, C = 3, H = 4, W = 5, '
-        r'K = 6, found \(6, 2, 2, 2\)'
+        r'K = 6, got \(6, 2, 2, 2\)'
     )
     with pytest.raises(ValueError, match=message):
         run(mmcv_ext, 'roi_align_forward', tensors)
@@ -120,7 +118,7 @@ def test_devices(op: str):
     tensors = call_of(op)
     *_, last = tensors
     tensors[last] = tensors[last].to('meta')
-    message = f'{op}: {last} must be on cpu like .*, found meta'
+    message = f'{op}: {last} must be on cpu like .*, got meta'
     with pytest.raises(ValueError, match=message):
         run(mmcv_ext, op, tensors)
 

@@ -184,8 +184,8 @@ with warnings.catch_warnings(record=True) as log:
     warnings.simplefilter('always')
     import fgclip2_det, fgclip2_det.datasets, fgclip2_det.evaluation
     from fgclip2_det import FGCLIP2, HAS_MM, Vocabulary
-told = [str(x.message) for x in log if 'adds detection' in str(x.message)]
-assert len(told) == 1 and told[0].startswith('mmdet is not installed'), told
+warned = [str(x.message) for x in log if 'adds detection' in str(x.message)]
+assert len(warned) == 1 and warned[0].startswith('mmdet is not installed'), warned
 assert not HAS_MM and 'mmdet' not in sys.modules
 encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
 print(tuple(Vocabulary(['red circle', '蓝色星形']).embed(encoder).shape))
@@ -238,9 +238,9 @@ def test_the_pkg_resources_stand_in_answers_mmengine():
     )
     module = module_from_spec(finder.find_spec('pkg_resources'))
     module.__spec__.loader.exec_module(module)
-    found = module.get_distribution('pytest')
-    assert (Path(found.location) / 'pytest').is_dir()
-    assert found.has_metadata('METADATA')
+    actual = module.get_distribution('pytest')
+    assert (Path(actual.location) / 'pytest').is_dir()
+    assert actual.has_metadata('METADATA')
     with pytest.raises(module.DistributionNotFound):
         module.get_distribution('no-such-distribution')
 

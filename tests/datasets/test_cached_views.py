@@ -1,4 +1,4 @@
-"""Views equal MMDetection's transforms, with the picture and without it."""
+"""Views equal MMDetection's transforms, with the image and without it."""
 
 import os
 
@@ -21,9 +21,9 @@ from fgclip2_det.datasets.transforms import (
 )
 
 
-def write_picture(folder, size=(90, 60)) -> str:
+def write_image(folder, size=(90, 60)) -> str:
     pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
-    path = folder / 'picture.png'
+    path = folder / 'image.png'
     Image.fromarray(pixels).save(path)
     return str(path)
 
@@ -48,7 +48,7 @@ def annotations(shape) -> dict:
 def test_a_view_is_resize_and_flip(tmp_path, flip, budget):
     from mmdet.datasets.transforms import RandomFlip
 
-    path = write_picture(tmp_path)
+    path = write_image(tmp_path)
     load, apply = FGCLIP2LoadView(budget), FGCLIP2ApplyView()
     ours = load(dict(img_path=path, wanted_view=(budget, flip)))
     ours = apply(ours | annotations(ours['ori_shape']))
@@ -62,7 +62,7 @@ def test_a_view_is_resize_and_flip(tmp_path, flip, budget):
     for name in ('img_shape', 'scale_factor', 'flip', 'flip_direction'):
         assert ours[name] == theirs[name], name
 
-    # the same without the picture
+    # the same without the image
     bare = dict(view=(budget, flip), ori_shape=(60, 90), img_shape=(60, 90))
     bare = apply(bare | annotations((60, 90)))
     assert torch.equal(bare['gt_bboxes'].tensor, theirs['gt_bboxes'].tensor)
@@ -71,7 +71,7 @@ def test_a_view_is_resize_and_flip(tmp_path, flip, budget):
 
 
 def test_every_view_is_drawn(tmp_path):
-    path = write_picture(tmp_path)
+    path = write_image(tmp_path)
     load = FGCLIP2LoadView([40, 60, 100], flip=True)
     np.random.seed(0)
     drawn = [load(dict(img_path=path))['view'] for _ in range(60)]
@@ -89,7 +89,7 @@ def fill(folder, key) -> FeatureCache:
 
 
 def test_load_from_a_cache(tmp_path):
-    path = write_picture(tmp_path)
+    path = write_image(tmp_path)
     load = FGCLIP2LoadView(40, flip=False)
     load.digests = image_digests([path])
     key = view_key(load.digests[path], 40, False)
@@ -100,14 +100,14 @@ def test_load_from_a_cache(tmp_path):
     packed = FGCLIP2PackView(meta_keys=('img_shape', 'flip'))(results)
     assert packed['inputs'].shape == (4, 2, 3)
     assert packed['data_samples'].img_shape == results['img_shape']
-    with pytest.raises(ValueError, match='made of 90 x 60'):
+    with pytest.raises(ValueError, match='computed from 90 x 60'):
         load(dict(img_path=path, width=90, height=61))
     load.cache = fill(tmp_path / 'others', 'other')
     with pytest.raises(ValueError, match='has no map of'):
         load(dict(img_path=path))
 
 
-def test_pictures_are_told_apart_by_content(tmp_path):
+def test_images_are_distinguished_by_content(tmp_path):
     """Of equal size in pixels and bytes, written at the same time."""
     from shutil import copyfile
 
@@ -121,5 +121,5 @@ def test_pictures_are_told_apart_by_content(tmp_path):
     copyfile(paths[1], paths[0])
     os.utime(paths[0], (0, 0))
     missing = str(tmp_path / 'none.bmp')
-    found = image_digests([str(paths[0]), missing])
-    assert found == {str(paths[0]): blue, missing: f'unreadable {missing}'}
+    actual = image_digests([str(paths[0]), missing])
+    assert actual == {str(paths[0]): blue, missing: f'unreadable {missing}'}

@@ -30,12 +30,12 @@ def write(folder: Path, labels: list[int], names=NAMES, splits=SPLITS) -> dict:
         categories=categories,
     )
     (folder / 'ann.json').write_text(json.dumps(content))
-    found = dict(
+    actual = dict(
         bboxes=np.tile([[10.0, 10, 30, 30]], (len(labels), 1)),
         scores=np.linspace(0.9, 0.1, len(labels)),
         labels=np.array(labels),
     )
-    pickled = pickle.dumps([dict(img_id=1, pred_instances=found)])
+    pickled = pickle.dumps([dict(img_id=1, pred_instances=actual)])
     (folder / 'results.pkl').write_bytes(pickled)
     return dict(
         predictions_file=folder / 'results.pkl', ann_file=folder / 'ann.json',
@@ -46,8 +46,8 @@ def write(folder: Path, labels: list[int], names=NAMES, splits=SPLITS) -> dict:
 def ids(files: dict, **options) -> list[int]:
     if 'label_order' in options:
         options['label_order'] = label_order_of(options['label_order'])
-    found = read_predictions(**files, **options)
-    return [row['category_id'] for row in found.rows[1]]
+    actual = read_predictions(**files, **options)
+    return [row['category_id'] for row in actual.rows[1]]
 
 
 def test_both_orders_and_the_option_that_decides(tmp_path):
@@ -73,8 +73,8 @@ def test_our_own_data_set_comes_back(tmp_path):
     files = write(tmp_path, [0, 1, 2])
     dataset = OpenVocabCocoDataset(ann_file=str(files['ann_file']), test_mode=True)
     names = {10: 'cat', 20: 'dog', 30: 'sofa', 40: 'bus'}
-    found = [names[i] for i in ids(files, label_order='split')]
-    assert found == list(dataset.metainfo['classes'])
+    actual = [names[i] for i in ids(files, label_order='split')]
+    assert actual == list(dataset.metainfo['classes'])
 
 
 def test_one_possible_order_needs_no_option(tmp_path):
@@ -96,8 +96,8 @@ def test_ov_coco_is_a_possible_order_of_cocos_file(tmp_path):
     files = write(tmp_path, [0, 64], names, None)
     with pytest.raises(ValueError, match=r"0 'airplane', .* 0 'person', .*'ov_coco'"):
         ids(files)
-    found = ids(files, label_order='ov_coco')
-    assert [names[i // 10 - 1] for i in found] == ['person', 'scissors']
+    actual = ids(files, label_order='ov_coco')
+    assert [names[i // 10 - 1] for i in actual] == ['person', 'scissors']
     assert ids(write(tmp_path, [0, 65], names, None)) == [10, 660]
 
 

@@ -1,4 +1,4 @@
-"""A cache holds what was put in; a batch of maps is what a batch of pictures gives."""
+"""A cache holds what was put in; a batch of maps is what a batch of images gives."""
 
 import pickle
 
@@ -78,24 +78,24 @@ def test_mixed_sizes_in_a_batch(divisor, out_indices):
     backbone = FGCLIP2ViT('tiny', out_indices=out_indices, frozen_stages=4)
     preprocessor = FGCLIP2DetDataPreprocessor(pad_size_divisor=divisor)
     generator = torch.Generator().manual_seed(0)
-    pictures, maps = [], []
+    images, maps = [], []
     for size in ((80, 144), (112, 48)):  # 5 x 9 and 7 x 3 patches
-        picture = torch.randint(0, 256, (3, *size), generator=generator).byte()
-        alone = preprocessor(dict(inputs=[picture], data_samples=None))['inputs']
+        image = torch.randint(0, 256, (3, *size), generator=generator).byte()
+        alone = preprocessor(dict(inputs=[image], data_samples=None))['inputs']
         own, dense = backbone.extract(alone[..., : size[0], : size[1]], False)
         assert dense is None
-        pictures.append(picture)
+        images.append(image)
         maps.append(torch.cat(own, 1)[0])
 
     def batch(inputs):
         samples = [DetDataSample(metainfo=dict(img_shape=(80, 144))) for _ in inputs]
         return preprocessor(dict(inputs=inputs, data_samples=samples), training=True)
 
-    true, found = batch(pictures), batch(maps)
-    for ours, theirs in zip(found['data_samples'], true['data_samples'], strict=True):
+    true, actual = batch(images), batch(maps)
+    for ours, theirs in zip(actual['data_samples'], true['data_samples'], strict=True):
         assert ours.metainfo == theirs.metainfo
     expected, _ = backbone.extract(true['inputs'], False)
-    ours, dense = backbone.extract(found['inputs'], False)
+    ours, dense = backbone.extract(actual['inputs'], False)
     assert dense is None and len(ours) == len(expected)
     for a, b in zip(ours, expected, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)

@@ -33,7 +33,7 @@ def logged(monkeypatch) -> list[str]:
 
 
 def build(folder, masks: list, pipeline=TRAIN, kind=OpenVocabCocoDataset):
-    """One picture, a box of 30 x 30 for each of the masks."""
+    """One image, a box of 30 x 30 for each of the masks."""
     pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     Image.fromarray(pixels).save(folder / '1.png')
     annotations = [
@@ -66,7 +66,7 @@ def test_an_instance_without_mask_is_ignored(tmp_path, logged, missing, kind):
     assert sample.gt_instances.masks.areas.tolist() == [900]
     assert sample.ignored_instances.bboxes.tensor.tolist() == [[60, 10, 90, 40]]
     (line,) = logged
-    assert '1 of 2 annotations have no mask (image 1 has the first)' in line
+    assert '1 of 2 annotations have no mask (the first in image 1)' in line
 
 
 def test_boxes_alone_need_no_mask(tmp_path, logged):

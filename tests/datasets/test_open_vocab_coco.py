@@ -304,9 +304,9 @@ def test_ov_coco_on_real_files(shared, ann_file, only_base, num_images, num_boxe
     )
     meta = dataset.metainfo
     assert meta['classes'] == OV_COCO_BASE_CLASSES + OV_COCO_NOVEL_CLASSES
-    found = [label for i in range(len(dataset)) for label in dataset.get_cat_ids(i)]
-    assert (len(dataset), len(found)) == (num_images, num_boxes)
-    assert max(found) < (48 if only_base else 65)
+    actual = [label for i in range(len(dataset)) for label in dataset.get_cat_ids(i)]
+    assert (len(dataset), len(actual)) == (num_images, num_boxes)
+    assert max(actual) < (48 if only_base else 65)
 
 
 def test_chess_on_real_files(shared):
@@ -357,9 +357,9 @@ def test_a_root_category_is_no_class(write_coco):
         category['supercategory'] = 'pets'
     root = {'id': 0, 'name': 'pets', 'supercategory': 'none'}
     coco['categories'] = [root, *coco['categories']]
-    found = build(write_coco(coco)).metainfo
-    assert found['classes'] == ('cat', 'dog', 'sofa')
-    assert found['category_ids'] == (1, 2, 3)
+    actual = build(write_coco(coco)).metainfo
+    assert actual['classes'] == ('cat', 'dog', 'sofa')
+    assert actual['category_ids'] == (1, 2, 3)
     root['name'] = 'cat'
-    found = build(write_coco(coco), novel_classes=['cat']).metainfo
-    assert found['novel_classes'] == ('cat',) and found['category_ids'] == (2, 3, 1)
+    actual = build(write_coco(coco), novel_classes=['cat']).metainfo
+    assert actual['novel_classes'] == ('cat',) and actual['category_ids'] == (2, 3, 1)

@@ -18,8 +18,8 @@ BOX = np.array([[10, 10, 40, 40]], float)
 
 def sample(image_id: int, label: int, path: str = '') -> dict:
     truth = dict(bboxes=BOX, labels=np.array([label]))
-    found = truth | dict(scores=np.array([0.9]))
-    return dict(img_id=image_id, img_path=path, pred_instances=found,
+    actual = truth | dict(scores=np.array([0.9]))
+    return dict(img_id=image_id, img_path=path, pred_instances=actual,
                 gt_instances=truth)  # fmt: skip
 
 
@@ -67,5 +67,5 @@ def test_images_of_two_files_may_share_ids(tmp_path):
     assert metric.evaluate(3)['open_vocab/base_ap50'] == pytest.approx(51 / 101)
     metric = metric_of(dict(category_ids=(7, 3)), outfile_prefix=str(tmp_path / 'r'))
     metric.process({}, samples)
-    with pytest.raises(ValueError, match="id 1 stands for 'a/1"):
+    with pytest.raises(ValueError, match="id 1 is used for 'a/1"):
         metric.evaluate(3)

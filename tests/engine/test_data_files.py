@@ -10,7 +10,7 @@ from fgclip2_det.engine.data_files import check_data_files, data_files
 
 @pytest.fixture
 def root(tmp_path):
-    """Two files of two pictures each, with a polygon an annotation."""
+    """Two files of two images each, with a polygon an annotation."""
     for split in ('train', 'val'):
         (tmp_path / split / 'sub').mkdir(parents=True)
         names = ['a.png', 'sub/b.png']
@@ -79,7 +79,7 @@ def test_wrong_paths_name_the_part(root, option, value, message):
         check_data_files(config(root, **{option: value}))
 
 
-def test_some_missing_pictures(root):
+def test_some_missing_images(root):
     (root / 'train' / 'sub' / 'b.png').unlink()
     with pytest.raises(ValueError, match=r'1 of 2 images .* missing: .*sub/b\.png;'):
         check_data_files(config(root))

@@ -1,4 +1,4 @@
-"""A detector trains from cached maps as it does from pictures."""
+"""A detector trains from cached maps as it does from images."""
 
 import hashlib
 import json
@@ -29,16 +29,16 @@ def data_root(tmp_path_factory) -> Path:
 
 class Losses(Hook):
     def __init__(self) -> None:
-        self.found = []
+        self.actual = []
 
     def after_train_iter(self, runner, *_, outputs=None, **__) -> None:
-        self.found.append({k: float(v.detach()) for k, v in outputs.items()})
+        self.actual.append({k: float(v.detach()) for k, v in outputs.items()})
 
 
 def train(
     data_root, work_dir, folder, dtype='bfloat16', iterations=None, **options
 ) -> list[dict]:
-    """Losses of five steps; ``folder`` None reads pictures."""
+    """Losses of five steps; ``folder`` None reads images."""
     small = dict(num_train=10, num_val=2, image_size=96, max_num_patches=36)
     small |= {'data_root': str(data_root), 'max_epochs': 1}
     small |= {'train_dataloader.batch_size': 2, **options}
@@ -57,7 +57,7 @@ def train(
     losses = Losses()
     runner.register_hook(losses)
     runner.train()
-    return losses.found
+    return losses.actual
 
 
 def difference(first: list[dict], second: list[dict]) -> float:
@@ -69,16 +69,16 @@ def difference(first: list[dict], second: list[dict]) -> float:
     )
 
 
-def test_cached_training_is_training_on_pictures(data_root, tmp_path):
-    pictures = train(data_root, tmp_path / 'a', None)
-    assert len(pictures) == 5
+def test_cached_training_is_training_on_images(data_root, tmp_path):
+    images = train(data_root, tmp_path / 'a', None)
+    assert len(images) == 5
     exact = train(data_root, tmp_path / 'b', tmp_path / 'fp32', 'float32')
-    assert difference(pictures, exact) < 1e-5
+    assert difference(images, exact) < 1e-5
     half = train(data_root, tmp_path / 'c', tmp_path / 'bf16')
     # of other regions, where bfloat16 changes which proposals are best
-    assert 0 < difference(pictures[:1], half[:1]) < 5e-2
+    assert 0 < difference(images[:1], half[:1]) < 5e-2
     for name in ('loss_rpn_cls', 'loss_rpn_bbox'):
-        assert half[0][name] == pytest.approx(pictures[0][name], rel=1e-3)
+        assert half[0][name] == pytest.approx(images[0][name], rel=1e-3)
     shards = sorted((tmp_path / 'bf16').iterdir())
     before = [path.stat().st_mtime_ns for path in shards]
     again = train(data_root, tmp_path / 'd', tmp_path / 'bf16')
@@ -101,7 +101,7 @@ def test_filling_goes_on(data_root, tmp_path):
     assert len(list((tmp_path / 'maps').iterdir())) == 2
 
 
-def test_a_replaced_picture_is_encoded_anew(data_root, tmp_path, monkeypatch):
+def test_a_replaced_image_is_encoded_anew(data_root, tmp_path, monkeypatch):
     """Of the same size, under the same name, with the same time."""
     from fgclip2_det.datasets.feature_cache import FeatureCache
     from fgclip2_det.datasets.ovshapes import generate as ovshapes_generate
@@ -154,10 +154,10 @@ def test_what_is_refused(data_root, tmp_path, options, message):
 def test_iterations_and_workers(data_root, tmp_path):
     """An iteration-based loop has its workers before the cache is filled."""
     options = {'iterations': 4, 'train_dataloader.num_workers': 2}
-    pictures = train(data_root, tmp_path / 'a', None, **options)
+    images = train(data_root, tmp_path / 'a', None, **options)
     exact = train(data_root, tmp_path / 'b', tmp_path / 'maps', 'float32', **options)
     assert len(exact) == 4
-    assert difference(pictures, exact) < 1e-5
+    assert difference(images, exact) < 1e-5
 
 
 def test_digest_of_an_encoder():

@@ -155,8 +155,10 @@ def test_metrics_check_our_labels_by_themselves(file, kind):
     """Under any tool; a data set of MMDetection is left to it."""
     if kind is not CocoMetric:
         pytest.importorskip('lvis', reason='needs the package lvis')
-    found = dict(bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0))
-    sample = dict(img_id=1, ori_shape=(96, 160), pred_instances=found)
+    actual = dict(
+        bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0)
+    )
+    sample = dict(img_id=1, ori_shape=(96, 160), pred_instances=actual)
     for options, fault in ((dict(novel_classes=['dog']), True), (dict(), False)):
         metric = kind(str(file))
         metric.dataset_meta = OpenVocabCocoDataset(
@@ -178,7 +180,7 @@ def test_lvis_metrics(file, kind):
     metric = Evaluator([kind(str(file))])
     check_metrics(metric, NAMES)
     check_metrics(metric, ['狗', '猫', '沙发', '公交车'])  # no name of the file
-    with pytest.raises(ValueError, match='OpenVocabLVISMetric, which goes by name'):
+    with pytest.raises(ValueError, match='OpenVocabLVISMetric, which matches names'):
         check_metrics(metric, SORTED)
 
 
@@ -223,7 +225,7 @@ def test_both_hooks_look_at_once(file):
 def test_mmdetections_own_parts_get_a_warning(file, caplog):
     loop = Loop(plain(file, SORTED), CocoMetric(str(file)))
     OpenVocabLabelOrderHook().before_run(runner_of(loop, Detector()))
-    assert 'names in pictures are exchanged' in caplog.text
+    assert 'class names in drawn images are swapped' in caplog.text
     caplog.clear()
     loop = Loop(plain(file, NAMES), CocoMetric(str(file)))
     OpenVocabLabelOrderHook().before_run(runner_of(loop, Detector()))
@@ -257,7 +259,7 @@ def two_files(file, tmp_path):
 
 
 def test_two_files_with_the_same_names(two_files):
-    """Their ids differ; the hook, the metric and the pictures get one metainfo."""
+    """Their ids differ; the hook, the metric and the images get one metainfo."""
     assert isinstance(two_files.metainfo, list)
     loop, model = Loop(two_files, OpenVocabCocoMetric()), NamedDetector()
     runner = runner_of(loop, model)
@@ -273,9 +275,9 @@ def test_two_files_with_the_same_names(two_files):
             bboxes=np.array([b['bbox'] for b in info['instances']]),
             labels=np.array([b['bbox_label'] for b in info['instances']]),
         )
-        found = truth | dict(scores=np.ones(4))
+        actual = truth | dict(scores=np.ones(4))
         sample = dict(img_id=info['img_id'], img_path=info['img_path'])
-        metric.process({}, [sample | dict(pred_instances=found, gt_instances=truth)])
+        metric.process({}, [sample | dict(pred_instances=actual, gt_instances=truth)])
     values = metric.evaluate(4)
     assert values['open_vocab/novel_ap50'] == pytest.approx(1)
     assert values['open_vocab/base_ap50'] == pytest.approx(1)

@@ -28,17 +28,17 @@ def rates(model: nn.Module, **options) -> dict[str, tuple[float, float]]:
             paramwise_cfg=options,
         ),
     )
-    found = {
+    actual = {
         parameter: (group['lr'], group['weight_decay'])
         for group in wrapper.param_groups
         for parameter in group['params']
     }
     assert wrapper.clip_grad_kwargs == dict(max_norm=1.0)
-    return {n: found[p] for n, p in model.named_parameters() if p.requires_grad}
+    return {n: actual[p] for n, p in model.named_parameters() if p.requires_grad}
 
 
 def test_rates_and_weight_decay():
-    found = rates(Detector(), decay_rate=0.5, backbone_lr_mult=0.1)
+    actual = rates(Detector(), decay_rate=0.5, backbone_lr_mult=0.1)
     tower = 'backbone.vision_model'
     blocks = f'{tower}.encoder.layers'  # the tiny tower has four
     expected = {
@@ -56,16 +56,16 @@ def test_rates_and_weight_decay():
         f'{tower}.embeddings.position_embedding.weight': (0.1 * 0.5**5, 0.0),
     }
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value), name
-    dense = [n for n in found if n.startswith('backbone.dense_feature_head')]
+        assert actual[name] == pytest.approx(value), name
+    dense = [n for n in actual if n.startswith('backbone.dense_feature_head')]
     assert dense
-    assert all(found[name][0] == pytest.approx(0.1) for name in dense)
+    assert all(actual[name][0] == pytest.approx(0.1) for name in dense)
 
 
 def test_frozen_parameters_are_left_out():
-    found = rates(Detector(frozen_stages=3), decay_rate=0.5)
-    assert not any('embeddings' in name or 'layers.2.' in name for name in found)
-    assert any('layers.3.' in name for name in found)
+    actual = rates(Detector(frozen_stages=3), decay_rate=0.5)
+    assert not any('embeddings' in name or 'layers.2.' in name for name in actual)
+    assert any('layers.3.' in name for name in actual)
 
 
 @pytest.mark.parametrize('options', [dict(decay_rate=1.5), dict(decay=0.7)])

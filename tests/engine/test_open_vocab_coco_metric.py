@@ -37,9 +37,9 @@ def instances(bboxes, labels, scores=None) -> InstanceData:
     return data
 
 
-def sample(image_id, found, truth=((), ()), crowd=((), ())) -> dict:
+def sample(image_id, actual, truth=((), ()), crowd=((), ())) -> dict:
     data = DetDataSample(metainfo={'img_id': image_id})
-    data.pred_instances = instances(*found)
+    data.pred_instances = instances(*actual)
     data.gt_instances = instances(*truth)
     data.ignored_instances = instances(*crowd)
     return data.to_dict()
@@ -75,12 +75,12 @@ def to_samples(results: list, image_ids: list, category_ids: list) -> list[dict]
     for r in results:
         rows[r['image_id']].append(r)
     samples = []
-    for image_id, found in rows.items():
+    for image_id, actual in rows.items():
         xyxy = [
-            [b[0], b[1], b[0] + b[2], b[1] + b[3]] for b in (f['bbox'] for f in found)
+            [b[0], b[1], b[0] + b[2], b[1] + b[3]] for b in (f['bbox'] for f in actual)
         ]
-        labels = [category_ids.index(f['category_id']) for f in found]
-        samples.append(sample(image_id, (xyxy, labels, [f['score'] for f in found])))
+        labels = [category_ids.index(f['category_id']) for f in actual]
+        samples.append(sample(image_id, (xyxy, labels, [f['score'] for f in actual])))
     return samples
 
 
@@ -118,15 +118,15 @@ def check_against_pycocotools(coco, tmp_path, base, novel) -> None:
     path = tmp_path / 'ann.json'
     path.write_text(json.dumps(coco))
     samples = to_samples(results, [i['id'] for i in coco['images']], category_ids)
-    found = evaluate(samples, meta, ann_file=str(path))
+    actual = evaluate(samples, meta, ann_file=str(path))
     for group, rows in (
         ('base', expected[: len(base)]),
         ('novel', expected[len(base) :]),
         ('all', expected),
     ):
         ap, ap50 = np.nanmean(rows), np.nanmean(rows[:, 0])
-        assert found[f'open_vocab/{group}_ap'] == pytest.approx(ap, abs=1e-6)
-        assert found[f'open_vocab/{group}_ap50'] == pytest.approx(ap50, abs=1e-6)
+        assert actual[f'open_vocab/{group}_ap'] == pytest.approx(ap, abs=1e-6)
+        assert actual[f'open_vocab/{group}_ap50'] == pytest.approx(ap50, abs=1e-6)
         assert 0.05 < ap < 0.95  # a case that could tell them apart
 
 
@@ -189,8 +189,8 @@ def test_hand_made_case():
 def test_box_with_two_labels_is_one_agnostic_prediction():
     """Counted twice, the second BOX would halve the precision of FAR."""
     shaken = [BOX[0] + 1, *BOX[1:]]
-    found = ([BOX, shaken, FAR], [0, 1, 2], [0.9, 0.8, 0.7])
-    samples = [sample(1, found, ([BOX, FAR], [2, 2]))]
+    actual = ([BOX, shaken, FAR], [0, 1, 2], [0.9, 0.8, 0.7])
+    samples = [sample(1, actual, ([BOX, FAR], [2, 2]))]
     assert evaluate(samples)['open_vocab/agnostic_ap50'] == pytest.approx(1)
     apart = evaluate(samples, agnostic_iou=1.0)['open_vocab/agnostic_ap50']
     assert apart == pytest.approx((51 + 50 * 2 / 3) / 101)
@@ -198,8 +198,8 @@ def test_box_with_two_labels_is_one_agnostic_prediction():
 
 def test_agnostic_counts_the_best_boxes_of_an_image():
     bboxes = [[20.0 * i, 0.0, 20.0 * i + 10, 10.0] for i in range(4)]
-    found = (bboxes, [0, 1, 2, 0], [0.9, 0.8, 0.7, 0.6])
-    metrics = evaluate([sample(1, found, (bboxes, [0, 1, 2, 0]))], max_dets=2)
+    actual = (bboxes, [0, 1, 2, 0], [0.9, 0.8, 0.7, 0.6])
+    metrics = evaluate([sample(1, actual, (bboxes, [0, 1, 2, 0]))], max_dets=2)
     assert metrics['open_vocab/agnostic_ap50'] == pytest.approx(51 / 101)
     assert metrics['open_vocab/all_ap50'] == pytest.approx(
         1
@@ -207,8 +207,8 @@ def test_agnostic_counts_the_best_boxes_of_an_image():
 
 
 def test_crowd_is_neither_right_nor_wrong():
-    found = ([BOX, FAR], [1, 0], [0.9, 0.8])
-    metrics = evaluate([sample(1, found, ([FAR], [0]), ([BOX], [1]))])
+    actual = ([BOX, FAR], [1, 0], [0.9, 0.8])
+    metrics = evaluate([sample(1, actual, ([FAR], [0]), ([BOX], [1]))])
     assert metrics['open_vocab/base_ap50'] == pytest.approx(1)
     assert metrics['open_vocab/agnostic_ap50'] == pytest.approx(1)
 
@@ -254,9 +254,9 @@ def test_labels_of_the_dataset_need_no_order_of_the_file(tmp_path):
         for name in ('base_ap', 'agnostic_ap50'):
             assert metrics[f'open_vocab/{name}'] == pytest.approx(1)
         assert metrics['open_vocab/novel_ap'] == -1
-    with pytest.raises(ValueError, match="'猫' with category id 4"):
+    with pytest.raises(ValueError, match="'猫' has category id 4"):
         evaluate(samples, meta | {'category_ids': (4, 6)}, **options)
-    with pytest.raises(ValueError, match="'狗' with category id None"):
+    with pytest.raises(ValueError, match="'狗' has category id None"):
         evaluate(samples, {'classes': ('狗',)}, **options)
     with pytest.raises(ValueError, match='image 9 is not in'):
         evaluate([sample(9, ([], [], []))], meta, **options)
@@ -264,8 +264,8 @@ def test_labels_of_the_dataset_need_no_order_of_the_file(tmp_path):
 
 def test_result_list_is_written(tmp_path):
     meta = META | {'category_ids': (3, 1, 2)}
-    found = ([BOX, FAR], [0, 2], [0.5, 0.25])
-    evaluate([sample(4, found)], meta, outfile_prefix=str(tmp_path / 'out/test'))
+    actual = ([BOX, FAR], [0, 2], [0.5, 0.25])
+    evaluate([sample(4, actual)], meta, outfile_prefix=str(tmp_path / 'out/test'))
     assert json.loads((tmp_path / 'out/test.bbox.json').read_text()) == [
         {'image_id': 4, 'category_id': 3, 'bbox': [10, 10, 40, 40], 'score': 0.5},
         {'image_id': 4, 'category_id': 2, 'bbox': [60, 60, 30, 30], 'score': 0.25},
@@ -283,7 +283,7 @@ def test_classwise_table_is_logged(caplog):
 
 
 @pytest.mark.parametrize(
-    ('found', 'message'),
+    ('actual', 'message'),
     [
         (([[math.nan, 0, 1, 1]], [0], [0.5]), 'image 5: prediction 0 is not finite'),
         (([BOX], [0], [math.inf]), 'image 5: prediction 0 is not finite'),
@@ -291,9 +291,9 @@ def test_classwise_table_is_logged(caplog):
         (([BOX], [-1], [0.5]), 'image 5: label -1'),
     ],
 )
-def test_impossible_predictions_are_named(found, message):
+def test_impossible_predictions_are_named(actual, message):
     with pytest.raises(ValueError, match=message):
-        evaluate([sample(5, found)])
+        evaluate([sample(5, actual)])
 
 
 def test_other_impossible_input():
@@ -312,12 +312,12 @@ def test_box_ap_by_hand():
     truth = ImageBoxes(
         np.array([[0.0, 0, 10, 10]]), np.zeros(1, int), crowd=np.zeros(1)
     )
-    found = ImageBoxes(
+    actual = ImageBoxes(
         np.array([[50.0, 50, 10, 10], [0, 0, 10, 10]]),
         np.zeros(2, int),
         scores=np.array([0.9, 0.8]),
     )
-    aps = box_ap([truth], [found], 2)
+    aps = box_ap([truth], [actual], 2)
     np.testing.assert_allclose(aps, [[0.5] * 10, [np.nan] * 10])
 
 

@@ -78,13 +78,13 @@ def expected_of(path, rows, folder, iou_types=('bbox',), image_ids=None):
     return evaluate_results('lvis-both', truths, results, iou_types).metrics
 
 
-def check(found, expected):
-    assert len(found) == len(expected)
+def check(actual, expected):
+    assert len(actual) == len(expected)
     for name, value in expected.items():
         flavour, iou_type, short = name.split('/')
         prefix = 'fixed_' if flavour == 'lvis-fixed' else ''
         key = f'open_vocab_lvis/{prefix}{iou_type}_{short}'
-        assert found[key] == pytest.approx(value, abs=1e-6)
+        assert actual[key] == pytest.approx(value, abs=1e-6)
 
 
 def test_equals_the_result_list(case, tmp_path, monkeypatch):
@@ -94,12 +94,12 @@ def test_equals_the_result_list(case, tmp_path, monkeypatch):
     metric = build(path, meta, flavour=BOTH)
     for one in [*samples, samples[3], samples[0]]:
         metric.process({}, [one])
-    found = metric.evaluate(31)
-    check(found, expected_of(path, rows, tmp_path))
-    assert 0.1 < found['open_vocab_lvis/bbox_AP'] < 0.9
+    actual = metric.evaluate(31)
+    check(actual, expected_of(path, rows, tmp_path))
+    assert 0.1 < actual['open_vocab_lvis/bbox_AP'] < 0.9
     for one in samples:  # a second epoch starts from nothing
         metric.process({}, [one])
-    assert metric.evaluate(31) == found
+    assert metric.evaluate(31) == actual
 
 
 def test_masks(case, tmp_path):
@@ -126,8 +126,8 @@ def test_processes_together_count_every_image_once(case, monkeypatch):
         metric = build(path, meta, flavour=BOTH)
         metric.process({}, share)
         gathered.append((sorted(metric._seen), metric._joined()))
-    found = whole.compute_metrics(gathered)
-    for name, value in found.items():
+    actual = whole.compute_metrics(gathered)
+    for name, value in actual.items():
         assert expected[f'open_vocab_lvis/{name}'] == pytest.approx(value, abs=1e-9)
 
 
@@ -136,10 +136,10 @@ def test_images_that_were_not_processed_do_not_count(case, tmp_path, caplog):
     metric = build(path, meta, flavour=BOTH, classwise=True)
     metric.process({}, samples)
     MMLogger.get_current_instance().addHandler(caplog.handler)
-    found = metric.evaluate(20)
+    actual = metric.evaluate(20)
     MMLogger.get_current_instance().removeHandler(caplog.handler)
     ids = [one['img_id'] for one in samples]
-    check(found, expected_of(path, rows, tmp_path, image_ids=ids))
+    check(actual, expected_of(path, rows, tmp_path, image_ids=ids))
     assert '20 of the 31 images of' in caplog.text
     assert '| lvis-fixed/bbox' in caplog.text and '| aerosol_can' in caplog.text
 

@@ -68,9 +68,9 @@ from fgclip2_det.engine.options import (
     ],
 )  # fmt: skip
 def test_values(text, value):
-    found = parse_value(text)
-    assert found == value and type(found) is type(value)
-    assert repr(found) == repr(value)
+    actual = parse_value(text)
+    assert actual == value and type(actual) is type(value)
+    assert repr(actual) == repr(value)
     assert parse_value(format_value(value)) == value
 
 

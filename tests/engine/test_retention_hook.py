@@ -45,7 +45,7 @@ def detector():
 
 @torch.no_grad()
 def obvious_top1(data_root: str, split: set[str], chosen: list[str]) -> float:
-    """Annotation file and pictures by hand, one box after the other."""
+    """Annotation file and images by hand, one box after the other."""
     encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
     (folder,) = (p for p in Path(data_root).iterdir() if '8train_7val' in p.name)
     coco = json.loads((folder / 'val.json').read_text(encoding='utf-8'))
@@ -109,10 +109,10 @@ def measure_on_rank(folder: Path, rank: int, dataset: dict, detector) -> None:
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
     )
-    found = [
+    actual = [
         RetentionTest(dataset, 'all', max_images=n).top1(detector) for n in (None, 3, 1)
     ]
-    (folder / f'{rank}.json').write_text(json.dumps(found))
+    (folder / f'{rank}.json').write_text(json.dumps(actual))
 
 
 def test_two_processes_equal_one(dataset, detector, tmp_path):
@@ -190,11 +190,11 @@ def read(work_dir: Path) -> dict:
 def test_a_training_and_its_resumption(data_root, tmp_path, capfd):
     whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
     runner = train(data_root, whole)
-    found = read(whole)
-    records = found['records']
+    actual = read(whole)
+    records = actual['records']
     assert [(r['epoch'], r['iter']) for r in records] == [(0, 0), (2, 4), (4, 8)]
-    assert len(found['names']) == 17
-    assert found['num_images'] <= 7
+    assert len(actual['names']) == 17
+    assert actual['num_images'] <= 7
     assert records[0]['top1'] > records[-1]['top1']
     assert [r['change'] for r in records] == [
         r['top1'] - records[0]['top1'] for r in records
@@ -211,7 +211,7 @@ def test_a_training_and_its_resumption(data_root, tmp_path, capfd):
             shutil.copy(file, resumed)
     shutil.copy(whole / 'epoch_3.pth', resumed)
     train(data_root, resumed, str(resumed / 'epoch_3.pth'))
-    assert read(resumed) == found
+    assert read(resumed) == actual
 
 
 @pytest.mark.slow

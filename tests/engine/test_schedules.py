@@ -148,7 +148,7 @@ def test_schedules_that_cannot_follow():
     with pytest.raises(ValueError, match='max_iters is not for EpochBasedTrainLoop'):
         load_config(path, {'train_cfg.max_iters': 50})
     loop = {'train_cfg.type': 'IterBasedTrainLoop', 'train_cfg.max_iters': 50}
-    with pytest.raises(ValueError, match='counted max_epochs and now max_iters'):
+    with pytest.raises(ValueError, match='from max_epochs to max_iters'):
         load_config(path, loop)
     cfg = load_config(path, loop | {'param_scheduler': []})
     assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=50)

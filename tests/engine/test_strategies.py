@@ -124,7 +124,7 @@ def check_states(rank: int, strategy: str) -> None:
     wrong = {0: {'exp_avg': torch.zeros(99)}}
     with pytest.raises(ValueError, match=r"'exp_avg' of .* is \(99,\)"):
         share_state(wrong, params, shapes)
-    with pytest.raises(ValueError, match='one for each weight, as AdamW'):
+    with pytest.raises(ValueError, match='one value per weight, such as AdamW'):
         gather_state({0: {'rows': torch.zeros(1)}}, list(shapes.values()))
 
 
@@ -187,9 +187,9 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def assert_same_training(found: Path, expected: Path) -> None:
+def assert_same_training(actual: Path, expected: Path) -> None:
     """Weights, both moments, step, rates and names, to rounding."""
-    first, second = (torch.load(path) for path in (found, expected))
+    first, second = (torch.load(path) for path in (actual, expected))
     assert first.keys() == second.keys()
     assert first['state_dict'].keys() == second['state_dict'].keys()
     for name, value in second['state_dict'].items():

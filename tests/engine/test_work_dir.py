@@ -101,7 +101,7 @@ def test_torn_checkpoints(tmp_path):
         os.utime(path, (i, i))
     path.write_bytes(path.read_bytes()[:4000])
     assert newest_checkpoint(tmp_path) == tmp_path / 'epoch_1.pth'
-    with pytest.raises(ValueError, match=r'newest one that is whole is .*epoch_1\.pth'):
+    with pytest.raises(ValueError, match=r'newest complete one is .*epoch_1\.pth'):
         read_checkpoint(path)
     with pytest.raises(FileNotFoundError, match=r'epoch_3\.pth.*epoch_1\.pth'):
         read_checkpoint(tmp_path / 'epoch_3.pth')

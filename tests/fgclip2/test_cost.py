@@ -32,20 +32,20 @@ def test_flops_are_those_of_the_module(size, choice):
     windows = model.windows(GRID)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         model(torch.zeros(1, 60, 768), GRID, windows)
-    found = count_flops(config, GRID, **choice)
-    assert found['total'] == counter.get_total_flops()
-    assert found['total'] == sum(v for k, v in found.items() if k != 'total')
+    actual = count_flops(config, GRID, **choice)
+    assert actual['total'] == counter.get_total_flops()
+    assert actual['total'] == sum(v for k, v in actual.items() if k != 'total')
 
 
 def test_flops_by_hand():
     """One block of 2 channels and MLP width 3 on 1 x 2 patches, a 1 x 1 table.
     Patches 2 * 2 * 768 * 2, table 2 * 1 * 1 * 2 * (1 + 2); q, k, v, out 4 * 2 * 2 * 4;
     MLP 2 * 2 * 2 * 2 * 3; attention 2 * 2 * 2 * 2 * 2; the head once more."""
-    found = count_flops(VisionConfig(2, 3, 1, 1, num_patches=1), (1, 2))
-    assert found['embedding'] == 6144 + 12
-    assert found['linear'] == 64 + 48
-    assert found['attention'] == 32
-    assert found['head'] == 144
+    actual = count_flops(VisionConfig(2, 3, 1, 1, num_patches=1), (1, 2))
+    assert actual['embedding'] == 6144 + 12
+    assert actual['linear'] == 64 + 48
+    assert actual['attention'] == 32
+    assert actual['head'] == 144
 
 
 @pytest.mark.parametrize('size', ['tiny', 'base'])
@@ -55,8 +55,8 @@ def test_parameters_are_those_of_the_backbone(size):
 
     with torch.device('meta'):
         backbone = FGCLIP2ViT(size, output='both')
-    found = count_parameters(FGCLIP2Config.from_size(size).vision)
-    assert found == sum(p.numel() for p in backbone.parameters())
+    actual = count_parameters(FGCLIP2Config.from_size(size).vision)
+    assert actual == sum(p.numel() for p in backbone.parameters())
 
 
 def test_live_bytes_by_hand():
@@ -131,8 +131,8 @@ def drop(parameter):
 def test_peak_of_shapes_is_the_peak_of_real_tensors(options, choice):
     """To a hundredth: a real LayerNorm keeps its means a moment longer."""
     peak, _, _ = real_peak(**options, **choice)
-    found = peak_memory(SMALL, GRID, batch_size=2, **options, **choice)
-    assert found == pytest.approx(peak, rel=0.01) and found > 0
+    actual = peak_memory(SMALL, GRID, batch_size=2, **options, **choice)
+    assert actual == pytest.approx(peak, rel=0.01) and actual > 0
 
 
 @pytest.mark.parametrize('choice', CHOICES, ids=['global', 'mixed', 'windows'])

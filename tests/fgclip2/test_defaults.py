@@ -12,7 +12,7 @@ def encoder() -> FGCLIP2:
     return FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(3))
 
 
-def picture(width: int, height: int) -> Image.Image:
+def noise_image(width: int, height: int) -> Image.Image:
     return Image.radial_gradient('L').resize((width, height)).convert('RGB')
 
 
@@ -49,15 +49,18 @@ def test_default_device_is_taken(monkeypatch, encoder):
 @pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
 def test_default_dtype(encoder, dtype):
     """New parameters have it, with float32's values; loaded models stay float32."""
-    batch, boxes = encoder.preprocess([picture(160, 96)]), [[[3, 4, 120, 90]]]
+    batch, boxes = encoder.preprocess([noise_image(160, 96)]), [[[3, 4, 120, 90]]]
     regions = encoder.region_features(batch, boxes)[0]
     texts = encoder.encode_text(['a cat'])
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         other = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(3))
-        again = encoder.preprocess([picture(160, 96)])
-        found = encoder.region_features(again, boxes)[0], encoder.encode_text(['a cat'])
+        again = encoder.preprocess([noise_image(160, 96)])
+        actual = (
+            encoder.region_features(again, boxes)[0],
+            encoder.encode_text(['a cat']),
+        )
         half = other.region_features(again, boxes)[0], other.encode_text(['a cat'])
     finally:
         torch.set_default_dtype(default)
@@ -66,8 +69,8 @@ def test_default_dtype(encoder, dtype):
         if tensor.ndim > 1:
             assert torch.equal(tensor, encoder.state_dict()[name].to(dtype)), name
     assert torch.equal(again.pixel_values, batch.pixel_values)
-    torch.testing.assert_close(found[0], regions)
-    torch.testing.assert_close(found[1], texts)
+    torch.testing.assert_close(actual[0], regions)
+    torch.testing.assert_close(actual[1], texts)
     for mine, expected in zip(half, (regions, texts), strict=True):
         cosine = torch.cosine_similarity(mine.double(), expected.double())
         assert mine.dtype == dtype and cosine.min() > 0.99

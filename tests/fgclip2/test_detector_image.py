@@ -1,4 +1,4 @@
-"""A picture in the frame that a detector saw, whichever reader its pipeline had."""
+"""An image in the frame that a detector saw, whichever reader its pipeline had."""
 
 from io import BytesIO
 from pathlib import Path
@@ -33,10 +33,10 @@ def save(path: Path, size: tuple[int, int], orientation: int) -> str:
     return str(path)
 
 
-def network_input(picture: np.ndarray, height: int = 96) -> tuple[torch.Tensor, dict]:
+def network_input(array: np.ndarray, height: int = 96) -> tuple[torch.Tensor, dict]:
     """(3, H, W), BGR, normalised and padded; what the pipeline says of it."""
-    shape, factor = picture.shape[:2], height / picture.shape[0]
-    pixels = torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1).float()
+    shape, factor = array.shape[:2], height / array.shape[0]
+    pixels = torch.from_numpy(array[..., ::-1].copy()).permute(2, 0, 1).float()
     size = [round(side * factor) for side in shape]
     pixels = F.interpolate(pixels[None], size, mode='bilinear')[0]
     pixels = F.pad((pixels - 120) / 58, (0, 13, 0, 21), value=float('nan'))
@@ -59,8 +59,8 @@ def test_as_the_detector_saw_it(suffix, size, orientation, tmp_path):
     upright, stored = np.asarray(load_image(path)), np.asarray(scene(*size))
     for seen in (upright, stored):
         inputs, meta = network_input(seen)
-        found = detector_image(dict(meta, img_path=path), inputs)
-        assert is_near(found, seen)
+        actual = detector_image(dict(meta, img_path=path), inputs)
+        assert is_near(actual, seen)
     for name, axis in (('horizontal', 1), ('vertical', 0), ('diagonal', (0, 1))):
         flipped = np.flip(stored, axis)
         inputs, meta = network_input(flipped)
@@ -68,7 +68,7 @@ def test_as_the_detector_saw_it(suffix, size, orientation, tmp_path):
         assert is_near(detector_image(meta, inputs), flipped)
 
 
-def test_a_picture_without_orientation_needs_no_input(tmp_path):
+def test_an_image_without_orientation_needs_no_input(tmp_path):
     scene(64, 48).save(tmp_path / 'a.png')
     meta = dict(img_path=str(tmp_path / 'a.png'))
     for more in ({}, dict(ori_shape=(48, 64)), dict(ori_shape=(48, 64, 3))):
@@ -79,8 +79,8 @@ def test_where_nothing_tells(tmp_path):
     """OpenCV and Pillow agree on a JPEG; on a WebP upside down they do not."""
     meta = dict(ori_shape=(64, 64))
     path = save(tmp_path / 'a.jpeg', (64, 64), 3)
-    found = detector_image(dict(meta, img_path=path), torch.zeros(3, 64, 64))
-    assert is_near(found, np.asarray(load_image(path)))
+    actual = detector_image(dict(meta, img_path=path), torch.zeros(3, 64, 64))
+    assert is_near(actual, np.asarray(load_image(path)))
     path = save(tmp_path / 'a.webp', (64, 64), 3)
     for inputs in (None, torch.zeros(3, 64, 64)):
         with pytest.raises(ValueError, match=r'a\.webp: .*save it upright'):

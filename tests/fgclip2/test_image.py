@@ -1,4 +1,4 @@
-"""One reader of pictures, against what OpenCV and Pillow make of the same files."""
+"""One reader of images, against what OpenCV and Pillow make of the same files."""
 
 import struct
 import zlib
@@ -28,7 +28,7 @@ SHORT, LONG, RATIONAL, ASCII = 3, 4, 5, 2
 
 
 def scene() -> Image.Image:
-    """64 x 48 pixels: four colours, so that no turn gives the same picture."""
+    """64 x 48 pixels: four colours, so that no turn gives the same image."""
     pixels = np.zeros((48, 64, 3), np.uint8)
     pixels[:24, :32], pixels[:24, 32:] = (220, 20, 20), (20, 220, 20)
     pixels[24:, :32], pixels[24:, 32:] = (20, 20, 220), (220, 220, 20)
@@ -77,18 +77,18 @@ def test_every_orientation_of_every_format(form, tmp_path):
     for orientation in range(1, 9):
         data = turned(orientation, form)
         path = tmp_path / f'{orientation}.bin'
-        found = load(path, data)
-        assert np.array_equal(found, by_pillow(data)), orientation
+        actual = load(path, data)
+        assert np.array_equal(actual, by_pillow(data)), orientation
         again = load_image(load_image(path))  # is not turned twice, here or elsewhere
-        assert np.array_equal(ImageOps.exif_transpose(again), found)
+        assert np.array_equal(ImageOps.exif_transpose(again), actual)
         header = read_header(path)
-        assert header.upright == found.shape[1::-1]
+        assert header.upright == actual.shape[1::-1]
         assert (header.stored, header.orientation) == ((64, 48), orientation)
-        back = np.asarray(as_stored(Image.fromarray(found), orientation))
+        back = np.asarray(as_stored(Image.fromarray(actual), orientation))
         assert is_near(back, np.asarray(scene()), 12)
         if form in ('WEBP', 'AVIF'):  # which this OpenCV leaves as they lie
             continue
-        assert is_near(found, by_opencv(data)), orientation
+        assert is_near(actual, by_opencv(data)), orientation
 
 
 @pytest.mark.parametrize('form', ['PNG', 'TIFF', 'WEBP', 'JPEG'])
@@ -105,13 +105,13 @@ def test_modes_that_lie_on_their_side_are_what_opencv_reads(form, mode, tmp_path
         data = turned(6, form, image)
     except OSError:
         pytest.skip(f'{form} holds no {mode}')
-    found = load(tmp_path / 'a.bin', data)
+    actual = load(tmp_path / 'a.bin', data)
     with Image.open(tmp_path / 'a.bin') as opened:
-        assert np.array_equal(load_image(opened), found)
+        assert np.array_equal(load_image(opened), actual)
     expected = by_opencv(data)
     if form == 'WEBP':
         expected = np.rot90(expected, -1)
-    assert is_near(found, expected), abs(found.astype(int) - expected).max()
+    assert is_near(actual, expected), abs(actual.astype(int) - expected).max()
 
 
 @pytest.mark.parametrize('orientation', [1, 6])
@@ -197,8 +197,8 @@ def test_odd_exif_blocks_are_read_as_opencv_reads_them(form, put, order, tmp_pat
     plain = encode(scene(), form)
     for name, exif in odd_blocks(order).items():
         data = put(plain, exif)
-        found = load(tmp_path / f'a.{form.lower()}', data)
-        assert is_near(found, by_opencv(data)), name
+        actual = load(tmp_path / f'a.{form.lower()}', data)
+        assert is_near(actual, by_opencv(data)), name
     turns = {'make as rational', 'resolution as text', 'more entries promised'}
     for name in turns:
         data = put(plain, odd_blocks(order)[name])
@@ -211,8 +211,8 @@ def test_odd_exif_blocks_of_webp(order, tmp_path):
         upright = load(tmp_path / 'a.jpg', in_jpeg(encode(scene(), 'JPEG'), exif))
         for prefix in (b'', b'Exif\0\0'):
             data = encode(scene(), 'WEBP', exif=prefix + exif, lossless=True)
-            found = load(tmp_path / 'a.webp', data)
-            assert is_near(found, upright, 12), name
+            actual = load(tmp_path / 'a.webp', data)
+            assert is_near(actual, upright, 12), name
 
 
 @pytest.mark.parametrize('name', ['make_as_rational.jpg', 'xresolution_as_ascii.jpg'])
@@ -228,8 +228,8 @@ def test_one_tag_of_an_unusual_type(name):
 def test_xmp_alone_turns_nothing(tmp_path):
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     data = encode(scene(), 'JPEG', xmp=xmp)
-    found = load(tmp_path / 'a.jpg', data)
-    assert found.shape == by_opencv(data).shape == (48, 64, 3)
+    actual = load(tmp_path / 'a.jpg', data)
+    assert actual.shape == by_opencv(data).shape == (48, 64, 3)
 
 
 # ------------------------------------------------------------------ errors and words
@@ -262,7 +262,7 @@ def test_the_sizes_in_words():
     assert describe_sizes(header, (320, 240), (320, 240)) == (
         'the image has 240 x 320 pixels upright (320 x 240 in the file, which EXIF '
         'orientation 6 turns), the annotation file says 320 x 240, the detector saw '
-        '320 x 240; with its sides exchanged, as before an EXIF orientation is applied'
+        '320 x 240; with width and height swapped, as without the EXIF orientation'
     )
     header = ImageHeader((640, 480), (640, 480), 1, 'PNG')
     assert describe_sizes(header, (320.0, 240)) == (

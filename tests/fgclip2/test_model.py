@@ -17,7 +17,7 @@ def encoder() -> FGCLIP2:
     return FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(3))
 
 
-def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (height, width, 3), generator=generator)
     return Image.fromarray(pixels.byte().numpy())
@@ -56,7 +56,7 @@ def test_random_weights_follow_the_generator_and_not_the_towers(encoder):
 
 
 def test_batch_of_two_is_two_of_one(encoder):
-    images = [picture(160, 96), picture(64, 300, 1)]
+    images = [noise_image(160, 96), noise_image(64, 300, 1)]
     boxes = [[[3, 4, 120, 90], [0, 0, 160, 96]], [[0, 10, 64, 150]]]
     both = encoder.preprocess(images, max_num_patches=128)
     assert not both.patch_mask.all()
@@ -118,10 +118,10 @@ def test_position_table_gets_gradients_after_a_first_pass():
         assert not torch.equal(embeddings.positions(3, 5), before), step
 
 
-def test_a_window_is_the_picture_with_everything_else_masked(encoder):
-    """The 2 x 3 patches at row 1, column 2 of a 4 x 6 picture, once alone as a window
+def test_a_window_is_the_image_with_everything_else_masked(encoder):
+    """The 2 x 3 patches at row 1, column 2 of a 4 x 6 image, once alone as a window
     of it, once in place with all other patches masked away."""
-    whole = encoder.preprocess(picture(96, 64), max_num_patches=24)
+    whole = encoder.preprocess(noise_image(96, 64), max_num_patches=24)
     inside = torch.zeros(4, 6, dtype=torch.bool)
     inside[1:3, 2:5] = True
     patches = whole.pixel_values[:, inside.flatten()]
@@ -219,7 +219,7 @@ def test_no_tokenizer():
 
 
 def test_logits_are_scaled_cosines(encoder):
-    batch = encoder.preprocess(picture(64, 48))
+    batch = encoder.preprocess(noise_image(64, 48))
     logits = encoder(batch, ['red circle', '蓝色星形'])
     image = encoder.encode_image(batch, normalize=True)
     text = encoder.encode_text(['red circle', '蓝色星形'], 'short', normalize=True)
@@ -237,18 +237,18 @@ def test_logits_are_scaled_cosines(encoder):
     ],
 )
 def test_bad_boxes(encoder, boxes, match):
-    batch = encoder.preprocess(picture(64, 48))
+    batch = encoder.preprocess(noise_image(64, 48))
     with pytest.raises(ValueError, match=match):
         encoder.region_features(batch, [boxes])
 
 
 def test_box_lists_must_match_the_images(encoder):
     with pytest.raises(ValueError, match='one box list per image'):
-        encoder.region_features(encoder.preprocess(picture(64, 48)), [])
+        encoder.region_features(encoder.preprocess(noise_image(64, 48)), [])
 
 
 def test_no_boxes(encoder):
-    batch = encoder.preprocess([picture(64, 48), picture(64, 48, 1)])
+    batch = encoder.preprocess([noise_image(64, 48), noise_image(64, 48, 1)])
     regions = encoder.region_features(batch, [[], torch.tensor([[0, 0, 64, 48.0]])])
     assert [tuple(r.shape) for r in regions] == [(0, 128), (1, 128)]
 
@@ -256,7 +256,7 @@ def test_no_boxes(encoder):
 def test_bf16_regions_and_texts_multiply(encoder):
     half = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(3))
     half = half.to(torch.bfloat16)
-    batch = half.preprocess(picture(64, 48))
+    batch = half.preprocess(noise_image(64, 48))
     regions = half.region_features(batch, [[[0, 0, 30, 30]]], normalize=True)[0]
     texts = half.encode_text(['red circle'], normalize=True)
     assert (regions @ texts.T).dtype == torch.bfloat16
@@ -266,7 +266,7 @@ def test_bf16_regions_and_texts_multiply(encoder):
 
 def test_gradient_checkpointing_changes_nothing():
     model = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(0))
-    batch = model.preprocess(picture(64, 48))
+    batch = model.preprocess(noise_image(64, 48))
     grads = []
     for checkpointing in (False, True):
         model.vision_model.encoder.gradient_checkpointing = checkpointing
@@ -308,22 +308,22 @@ def test_linear_is_the_same_with_and_without_gradients(gelu):
 @pytest.mark.parametrize('masked', [False, True])
 @pytest.mark.parametrize('queries', [9, 1])
 def test_bf16_attention_on_a_cpu_is_the_same_in_parts(monkeypatch, masked, queries):
-    """Five pictures, two at a time, against float32 of the same numbers."""
+    """Five images, two at a time, against float32 of the same numbers."""
     monkeypatch.setattr(layers, 'PART_WEIGHTS', 2 * 2 * queries * 9)
     monkeypatch.setattr(layers, 'BFLOAT16', True)
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(5, n, 16, generator=generator) for n in (queries, 9, 9))
     mask = torch.arange(9) < torch.tensor([9, 3, 5, 9, 1])[:, None]
     mask = mask[:, None, None] if masked else None
-    found = []
+    results = []
     for dtype in (torch.bfloat16, torch.float32):
         inputs = [x.bfloat16().to(dtype).requires_grad_() for x in (q, k, v)]
         with torch.autocast('cpu', enabled=dtype == torch.bfloat16):
             out = attend(*inputs, 2, mask)
         assert out.dtype == dtype
         out.float().square().sum().backward()
-        found.append([out, *(x.grad for x in inputs)])
-    for low, full in zip(*found, strict=True):
+        results.append([out, *(x.grad for x in inputs)])
+    for low, full in zip(*results, strict=True):
         torch.testing.assert_close(low.float(), full, rtol=0.05, atol=0.03)
 
 
@@ -332,7 +332,7 @@ def test_bf16_attention_on_a_cpu_is_the_same_in_parts(monkeypatch, masked, queri
     [
         ((2, 9, 8), True, True),
         ((2, 9, 8), False, False),  # exact to float32, and as fast
-        ((2, 80, 8), True, False),  # weights of one picture are too many
+        ((2, 80, 8), True, False),  # weights of one image are too many
         ((0, 4, 8), True, False),
         ((2, 0, 8), True, False),
     ],

@@ -32,7 +32,7 @@ GRIDS = [
 ]
 
 
-def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
+def noise_image(width: int, height: int, seed: int = 0) -> np.ndarray:
     """(height, width, 3) uint8 noise."""
     generator = np.random.default_rng(seed)
     return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -42,7 +42,7 @@ def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
 def test_budget_and_grid_of_known_sizes(width, height, budget, grid):
     assert patch_budget(width, height) == budget
     assert target_grid(height, width, budget) == grid
-    batch = preprocess(picture(width, height))
+    batch = preprocess(noise_image(width, height))
     assert batch.pixel_values.shape == (1, grid[0] * grid[1], 768)
     assert batch.grid_sizes.tolist() == [list(grid)]
     assert batch.image_sizes.tolist() == [[height, width]]
@@ -81,7 +81,7 @@ def test_same_as_transformers():
         assert (grid[0] * 16, grid[1] * 16) == expected
         assert grid[0] * grid[1] <= budget
     processor = module.Siglip2ImageProcessorPil()
-    images = [picture(w, h) for w, h in [(61, 43), (1, 1), (300, 7), (97, 301)]]
+    images = [noise_image(w, h) for w, h in [(61, 43), (1, 1), (300, 7), (97, 301)]]
     batch = preprocess(images, 128)
     expected = processor(
         images=images,
@@ -124,7 +124,7 @@ def test_normalize():
 
 
 def test_batch_is_padded_to_its_longest_image_only():
-    images = [picture(160, 96), picture(100, 100, seed=1)]  # 126 and 121
+    images = [noise_image(160, 96), noise_image(100, 100, seed=1)]  # 126 and 121
     batch = preprocess(images)
     assert batch.grid_sizes.tolist() == [[9, 14], [11, 11]]
     assert batch.patch_mask.sum(1).tolist() == [126, 121] and len(batch) == 2
@@ -139,14 +139,14 @@ def test_batch_is_padded_to_its_longest_image_only():
 
 
 def test_auto_budget_is_the_largest_of_the_batch_and_a_number_is_obeyed():
-    images = [picture(640, 480), picture(100, 100)]
+    images = [noise_image(640, 480), noise_image(100, 100)]
     assert preprocess(images).grid_sizes.tolist() == [[27, 36], [32, 32]]
     assert preprocess(images, 256).grid_sizes.tolist() == [[14, 18], [16, 16]]
     assert preprocess(images[1], 1024, patch_size=32).pixel_values.shape[2] == 3072
 
 
 def test_batch_moves_and_casts_pixels_only():
-    batch = preprocess(picture(40, 30)).to('cpu', torch.bfloat16)
+    batch = preprocess(noise_image(40, 30)).to('cpu', torch.bfloat16)
     assert isinstance(batch, ImageBatch)
     assert batch.pixel_values.dtype == torch.bfloat16
     assert batch.to('meta').grid_sizes.device.type == 'meta'
@@ -155,7 +155,7 @@ def test_batch_moves_and_casts_pixels_only():
 
 
 def test_every_input_kind_gives_the_same_patches(tmp_path):
-    array = picture(50, 70)
+    array = noise_image(50, 70)
     Image.fromarray(array).save(tmp_path / 'image.png')
     tensor = torch.from_numpy(array).permute(2, 0, 1)
     path = tmp_path / 'image.png'
@@ -174,7 +174,7 @@ def test_every_input_kind_gives_the_same_patches(tmp_path):
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'LA', 'RGBA', 'CMYK', 'YCbCr', 'HSV'])
 def test_8_bit_modes(mode):
-    image = Image.fromarray(picture(31, 17)).convert(mode)
+    image = Image.fromarray(noise_image(31, 17)).convert(mode)
     loaded = load_image(image)
     assert loaded.mode == 'RGB' and loaded.size == (31, 17)
     assert np.array_equal(np.asarray(loaded), np.asarray(image.convert('RGB')))
@@ -182,7 +182,7 @@ def test_8_bit_modes(mode):
 
 def test_transparency_is_dropped(tmp_path, recwarn):
     """The colour under a transparent pixel stays, also in a palette image."""
-    array = np.dstack([picture(8, 8) // 64 * 64, np.zeros((8, 8), np.uint8)])
+    array = np.dstack([noise_image(8, 8) // 64 * 64, np.zeros((8, 8), np.uint8)])
     image = Image.fromarray(array)
     assert np.array_equal(np.asarray(load_image(image)), array[..., :3])
     palette = Image.fromarray(array[..., :3]).quantize(64)
@@ -215,7 +215,7 @@ def test_deep_images_are_scaled_not_clipped(tmp_path):
 
 def test_exif_rotation(tmp_path):
     """Orientation 6: the stored image is turned a quarter to the right."""
-    array = picture(20, 10)
+    array = noise_image(20, 10)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(array).save(tmp_path / 'image.png', exif=exif)
@@ -226,7 +226,7 @@ def test_exif_rotation(tmp_path):
 
 
 def test_extreme_sizes():
-    one = preprocess(picture(1, 1))
+    one = preprocess(noise_image(1, 1))
     assert one.grid_sizes.tolist() == [[7, 7]]  # scale 100, the largest
     long = preprocess(Image.new('RGB', (20_000, 300)))
     assert long.grid_sizes.tolist() == [[4, 256]]
@@ -235,7 +235,7 @@ def test_extreme_sizes():
 
 def test_unreadable_files_are_named(tmp_path):
     good = tmp_path / 'good.jpg'
-    Image.fromarray(picture(64, 64)).save(good)
+    Image.fromarray(noise_image(64, 64)).save(good)
     data = good.read_bytes()
     contents = {
         'truncated.jpg': data[: len(data) // 2],
@@ -250,7 +250,7 @@ def test_unreadable_files_are_named(tmp_path):
 
 
 def test_images_beyond_the_pixel_limit(tmp_path, monkeypatch):
-    Image.fromarray(picture(50, 50)).save(tmp_path / 'image.png')
+    Image.fromarray(noise_image(50, 50)).save(tmp_path / 'image.png')
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
     with pytest.raises(ValueError, match=r'image\.png is too large.*MAX_IMAGE_PIXELS'):
         load_image(tmp_path / 'image.png')
@@ -260,7 +260,7 @@ def test_images_beyond_the_pixel_limit(tmp_path, monkeypatch):
     ('image', 'message'),
     [
         (
-            picture(4, 4).astype(np.float32),
+            noise_image(4, 4).astype(np.float32),
             'expected uint8 values of 0-255, got float32',
         ),
         (torch.zeros(4, 4, 3, dtype=torch.uint8), r'a tensor must be \(3, h, w\)'),
@@ -280,10 +280,10 @@ def test_wrong_inputs(image, message):
 def test_wrong_budgets():
     for budget in (0, -1, 2.5, 'big', None, True):
         with pytest.raises(ValueError, match="a positive integer or 'auto', got"):
-            preprocess(picture(4, 4), budget)
+            preprocess(noise_image(4, 4), budget)
     with pytest.raises(
         ValueError, match='patch_size must be a positive integer, got 0'
     ):
-        preprocess(picture(4, 4), 128, patch_size=0)
+        preprocess(noise_image(4, 4), 128, patch_size=0)
     with pytest.raises(ValueError, match='at least one image'):
         preprocess([])

@@ -73,10 +73,10 @@ def test_image_embeddings_and_gradients(models, batch):
     ).pooler_output
     actual = ours.encode_image(batch)
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
-    wanted, found = gradients(expected, theirs), gradients(actual, ours)
-    assert set(wanted) == set(found)
+    wanted, computed = gradients(expected, theirs), gradients(actual, ours)
+    assert set(wanted) == set(computed)
     for name, grad in wanted.items():
-        torch.testing.assert_close(found[name], grad, atol=2e-4, rtol=1e-3, msg=name)
+        torch.testing.assert_close(computed[name], grad, atol=2e-4, rtol=1e-3, msg=name)
 
 
 def test_tokens(models, batch):
@@ -95,9 +95,9 @@ def test_text_embeddings_and_gradients(models):
     expected = theirs.text_model(ids).pooler_output
     actual = ours.encode_text(ids, 'short')
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
-    wanted, found = gradients(expected, theirs), gradients(actual, ours)
+    wanted, computed = gradients(expected, theirs), gradients(actual, ours)
     for name, grad in wanted.items():
-        torch.testing.assert_close(found[name], grad, atol=2e-4, rtol=1e-3, msg=name)
+        torch.testing.assert_close(computed[name], grad, atol=2e-4, rtol=1e-3, msg=name)
 
 
 def test_logits(models, batch):

@@ -69,7 +69,7 @@ def slow_tower(tower, patches, grids, mask):
 def test_equals_masked_full_attention(tower, grids):
     """Outputs and gradients, of every parameter and of the patches."""
     patches, mask = batch(grids)
-    found = []
+    actual = []
     weights = torch.randn(
         len(grids), patches.shape[1], 32, generator=torch.Generator().manual_seed(2)
     ).double()
@@ -79,22 +79,22 @@ def test_equals_masked_full_attention(tower, grids):
         tower.zero_grad()
         tokens = run(leaf, grids, mask) * real
         (tokens * weights).sum().backward()
-        found.append([tokens, leaf.grad] + [
+        actual.append([tokens, leaf.grad] + [
             p.grad.clone() for name, p in tower.named_parameters()
             if not name.startswith('head.')
         ])  # fmt: skip
-    for fast, slow in zip(*found, strict=True):
+    for fast, slow in zip(*actual, strict=True):
         torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-9)
-    assert found[0][0].abs().sum() > 0
+    assert actual[0][0].abs().sum() > 0
 
 
 def test_single_precision(tower):
     patches, mask = batch(GRIDS)
     expected = slow_tower(tower, patches, GRIDS, mask)
-    found = tower.float()(patches.float(), GRIDS, mask)[0]
+    actual = tower.float()(patches.float(), GRIDS, mask)[0]
     real = mask[:, 0, 0, :, None]
     torch.testing.assert_close(
-        found * real, expected.float() * real, rtol=1e-5, atol=1e-5
+        actual * real, expected.float() * real, rtol=1e-5, atol=1e-5
     )
 
 

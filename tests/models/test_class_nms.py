@@ -70,8 +70,8 @@ def test_equals_mmdet(seed, n, num_classes, score_thr, iou, limit):
 
 @pytest.mark.parametrize('offset', [-700.0, 0.0, 20_000.0])
 @pytest.mark.parametrize('labels', [[12_999], [0, 1, 2], range(20_900, 21_000)])
-def test_large_labels_and_pictures(labels, offset):
-    """A picture of 20,000 pixels, boxes left of it, 21,000 names."""
+def test_large_labels_and_images(labels, offset):
+    """An image of 20,000 pixels, boxes left of it, 21,000 names."""
     boxes, scores = random_case(120, 1, 0, spread=25.0)
     generator = torch.Generator().manual_seed(1)
     own = torch.tensor(list(labels))
@@ -158,8 +158,8 @@ def test_other_kinds_and_options_are_mmcvs():
         expected = []
         for label in range(3):
             rows = scores[:, label] > 0.1
-            found = own(bboxes[rows], scores[rows, label], **options)[0]
-            expected += [(*row, label) for row in found.tolist()]
+            actual = own(bboxes[rows], scores[rows, label], **options)[0]
+            expected += [(*row, label) for row in actual.tolist()]
         expected = sorted(expected, key=lambda row: -row[4])[:20]
         assert labels.tolist() == [row[5] for row in expected]
         torch.testing.assert_close(dets, torch.tensor([r[:5] for r in expected]))

@@ -80,8 +80,8 @@ def test_fixed_size_adds_nothing_to_images():
     (maps,) = backbone(data['inputs'])
     for i, (h, w) in enumerate([(6, 10), (8, 5)]):
         (alone,) = backbone(data['inputs'][i : i + 1, :, : h * 16, : w * 16])
-        found = maps[i : i + 1, :, :h, :w]
-        torch.testing.assert_close(found, alone, atol=1e-5, rtol=1e-4)
+        actual = maps[i : i + 1, :, :h, :w]
+        torch.testing.assert_close(actual, alone, atol=1e-5, rtol=1e-4)
     assert preprocessor(batch())['inputs'].shape == (2, 3, 128, 160)  # not in testing
 
 

@@ -50,7 +50,7 @@ def data(*sizes, labels=None, seed=0):
         sample = DetDataSample(
             metainfo=dict(
                 img_shape=(h, w), ori_shape=(h * 2, w * 2), scale_factor=(0.5, 0.5),
-                img_path='picture.jpg', img_id=0,
+                img_path='image.jpg', img_id=0,
             )
         )  # fmt: skip
         if labels is not None:
@@ -70,10 +70,10 @@ def test_batch_of_two_is_two_of_one(detector):
     detector.set_vocabulary(NAMES)
     sizes = [(96, 160), (128, 64)]
     together = detector.test_step(data(*sizes))
-    pictures = data(*sizes)['inputs']
+    images = data(*sizes)['inputs']
     for i, size in enumerate(sizes):
         single = data(size)
-        single['inputs'] = [pictures[i]]
+        single['inputs'] = [images[i]]
         (alone,) = detector.test_step(single)
         joint = together[i].pred_instances
         assert len(joint) == len(alone.pred_instances) > 0
@@ -184,11 +184,11 @@ def test_no_proposals(detector):
     x = detector.extract_feat(torch.zeros(1, 3, 96, 160))
     assert torch.equal(x.dense, dense)
     empty = InstanceData(bboxes=torch.zeros(0, 4))
-    (found,) = detector.roi_head.predict_bbox(
+    (actual,) = detector.roi_head.predict_bbox(
         x, [meta], [empty], detector.test_cfg.rcnn, rescale=True
     )
-    assert len(found) == 0
-    assert found.bboxes.shape == (0, 4)
+    assert len(actual) == 0
+    assert actual.bboxes.shape == (0, 4)
 
 
 @pytest.mark.slow

@@ -20,18 +20,18 @@ def images(*sizes, seed=0):
     ]
 
 
-def batch_of(pictures, preprocessor=None):
+def batch_of(inputs, preprocessor=None):
     preprocessor = preprocessor or FGCLIP2DetDataPreprocessor(pad_size_divisor=16)
-    samples = [DetDataSample(metainfo=dict(img_shape=p.shape[1:])) for p in pictures]
-    return preprocessor(dict(inputs=pictures, data_samples=samples))['inputs']
+    samples = [DetDataSample(metainfo=dict(img_shape=p.shape[1:])) for p in inputs]
+    return preprocessor(dict(inputs=inputs, data_samples=samples))['inputs']
 
 
 def test_maps_equal_the_encoder():
     """BGR image in, the encoder's dense map and tokens of the RGB image out."""
-    picture = images((96, 160))[0]
-    tokens, dense = FGCLIP2ViT(TINY, output='both')(batch_of([picture]))
+    image = images((96, 160))[0]
+    tokens, dense = FGCLIP2ViT(TINY, output='both')(batch_of([image]))
     encoder = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(5))
-    batch = encoder.preprocess(picture.flip(0), max_num_patches=60)
+    batch = encoder.preprocess(image.flip(0), max_num_patches=60)
     assert batch.grid_sizes.tolist() == [[6, 10]]
     torch.testing.assert_close(
         dense[0], encoder.dense_features(batch)[0], atol=1e-5, rtol=1e-4
@@ -45,11 +45,11 @@ def test_maps_equal_the_encoder():
 )
 def test_padding_changes_nothing_real(sizes):
     backbone = FGCLIP2ViT(TINY, output='both', out_indices=(1, 3))
-    pictures = images(*sizes)
-    together = backbone(batch_of(pictures))
+    inputs = images(*sizes)
+    together = backbone(batch_of(inputs))
     assert len(together) == 3
-    for i, picture in enumerate(pictures):
-        alone = backbone(batch_of([picture]))
+    for i, image in enumerate(inputs):
+        alone = backbone(batch_of([image]))
         for joint, single in zip(together, alone, strict=True):
             h, w = single.shape[-2:]
             torch.testing.assert_close(
@@ -98,20 +98,20 @@ def test_frozen_stages(frozen_stages, trained):
     backbone = FGCLIP2ViT(TINY, output='both', frozen_stages=frozen_stages).train()
     maps = backbone(torch.zeros(1, 3, 32, 32))
     assert backbone.frozen == (not trained)
-    found = set()
+    actual = set()
     if trained:
         sum(x.square().sum() for x in maps).backward()
         for name, parameter in backbone.named_parameters():
             assert (parameter.grad is not None) == parameter.requires_grad, name
             if parameter.grad is not None:
                 parts = name.split('.')
-                found.add(
+                actual.add(
                     parts[3] if 'layers' in parts
                     else 'embeddings' if 'embeddings' in parts else 'heads'
                 )  # fmt: skip
     else:
         assert not any(x.requires_grad for x in maps)
-    assert found == trained
+    assert actual == trained
 
 
 def test_every_trained_parameter_is_used():
@@ -166,7 +166,7 @@ def test_pretrained_folder(tmp_path):
         (dict(encoder=dict(seed=3)), 'encoder must be'),
         (dict(encoder='tiny', output='all'), 'output must be'),
         (dict(encoder='tiny', out_indices=(0, 4)), r'0 to 3, got \(0, 4\)'),
-        (dict(encoder='tiny', out_indices=3), 'out_indices must be whole'),
+        (dict(encoder='tiny', out_indices=3), 'out_indices: expected integers'),
         (dict(encoder='tiny', frozen_stages=99), r'-1 to 4, got \[99\]'),
         (dict(encoder=dict(size='tiny', seed='a')), "seed must be an integer, got 'a'"),
     ],

@@ -108,9 +108,9 @@ def test_detrefiner_adds_the_image():
     without = build('DetRefiner', image_weight=0.0)(DET, COSINES)
     expected = without + torch.tensor([[0.0574443, 0.0354344]])
     torch.testing.assert_close(rule(DET, COSINES, None, image), expected)
-    for found in (None, torch.zeros(3)):
+    for actual in (None, torch.zeros(3)):
         with pytest.raises(ValueError, match=r'image_cosines must be \(2,\)'):
-            rule(DET, COSINES, None, found)
+            rule(DET, COSINES, None, actual)
 
 
 def test_geometric_order_does_not_depend_on_other_names():
@@ -213,9 +213,9 @@ def test_weights_follow_the_distance_from_training():
 def test_a_sure_detector_is_asked_less():
     """a = 0.5 x 0.2 ** 2 = 0.02 at d = 0.8, and 0.5 x 0.9 ** 2 = 0.405 at d = 0.1."""
     fuse = build('Confidence', alpha=0.5, gamma=2, temperature=1.0)
-    found = fuse(torch.tensor([[0.8, 0.1]]), torch.zeros(1, 2))
+    actual = fuse(torch.tensor([[0.8, 0.1]]), torch.zeros(1, 2))
     expected = [0.8**0.98 * 0.5**0.02, 0.1**0.595 * 0.5**0.405]
-    torch.testing.assert_close(found, torch.tensor([expected]))
+    torch.testing.assert_close(actual, torch.tensor([expected]))
     det, cosines = torch.rand(3, 2), torch.rand(3, 2)
     plain = build('Geometric', alpha=0.3)(det, cosines)
     torch.testing.assert_close(

@@ -15,7 +15,7 @@ pytest.importorskip('peft', reason="needs peft: pip install -e '.[finetune]'")
 TINY = dict(size='tiny', seed=5)
 
 
-def picture():
+def noise_image():
     generator = torch.Generator().manual_seed(0)
     return torch.rand(2, 3, 96, 160, generator=generator) * 2 - 1
 
@@ -26,7 +26,7 @@ def build(**options):
 
 @torch.no_grad()
 def maps(backbone):
-    return backbone.eval()(picture())
+    return backbone.eval()(noise_image())
 
 
 def disturb(backbone, seed=1):
@@ -56,7 +56,7 @@ def test_only_adapters_train_and_all_of_them_do():
     assert trained == {n for n, _ in backbone.named_parameters() if '.lora_' in n}
     # A and B of: six layers in four blocks, three in the dense head
     assert len(trained) == 2 * (6 * 4 + 3)
-    sum(x.sum() for x in backbone(picture())).backward()
+    sum(x.sum() for x in backbone(noise_image())).backward()
     for name, parameter in backbone.named_parameters():
         assert (parameter.grad is not None) == (name in trained), name
 
@@ -75,7 +75,7 @@ def test_blocks_with_adapters(options, blocks):
     names = [n for n, p in backbone.named_parameters() if p.requires_grad]
     assert {name.split('.')[3] for name in names} == blocks
     assert {name.split('.')[5] for name in names} == {'q_proj', 'v_proj'}
-    sum(x.sum() for x in backbone(picture())).backward()
+    sum(x.sum() for x in backbone(noise_image())).backward()
     assert all(p.grad is not None for p in backbone.parameters() if p.requires_grad)
 
 
@@ -84,7 +84,7 @@ def test_a_step_changes_outputs_and_no_released_weight():
     before, first = copy.deepcopy(backbone.state_dict()), maps(backbone)
     trained = [p for p in backbone.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, 0.1)
-    sum(x.square().mean() for x in backbone.train()(picture())).backward()
+    sum(x.square().mean() for x in backbone.train()(noise_image())).backward()
     optimizer.step()
     for old, new in zip(first, maps(backbone), strict=True):
         assert not torch.equal(old, new)
@@ -160,7 +160,7 @@ def test_gradient_checkpointing():
     grads = []
     for with_cp in (False, True):
         backbone = disturb(build(lora={}, with_cp=with_cp)).train()
-        sum(x.square().mean() for x in backbone(picture())).backward()
+        sum(x.square().mean() for x in backbone(noise_image())).backward()
         layer = backbone.vision_model.encoder.layers[0].self_attn.q_proj
         grads.append(layer.lora_A['default'].weight.grad)
     torch.testing.assert_close(*grads)
@@ -182,7 +182,7 @@ def test_meta_device():
     [
         (dict(lora=8), 'lora must be None or a dict'),
         (dict(lora=dict(rank=8)), 'lora must be None or a dict'),
-        (dict(lora=dict(r=0)), 'r must be whole and at least 1'),
+        (dict(lora=dict(r=0)), 'r must be a positive integer'),
         (dict(lora=dict(alpha=0)), 'alpha above 0'),
         (dict(lora=dict(dropout=1.0)), r'dropout in \[0, 1\)'),
         (dict(lora=dict(target=())), 'target must list'),

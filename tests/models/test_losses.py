@@ -38,8 +38,10 @@ def test_focal_loss_equals_a_loop(gamma, alpha):
             weight = weights[k].item() * (0.5 if label == 4 else 1.0)
             expected += weight * part * is_base[c].item()
     loss = OpenVocabFocalLoss(gamma, alpha, bg_weight=0.5, loss_weight=3.0)
-    found = loss(logits, labels, weights, 7.0, is_base)
-    torch.testing.assert_close(found, torch.tensor(3 * expected / 7), rtol=1e-5, atol=0)
+    actual = loss(logits, labels, weights, 7.0, is_base)
+    torch.testing.assert_close(
+        actual, torch.tensor(3 * expected / 7), rtol=1e-5, atol=0
+    )
 
 
 def test_focal_loss_gradient():
@@ -74,8 +76,8 @@ def test_hard_name_loss_equals_alignment_loss():
     scale = torch.tensor([2.0])
     keep = torch.tensor([0, 2, 3])  # a row without a negative says nothing
     expected = hard_negative_loss(regions, texts, keep, index[keep], scale)
-    found = hard_name_loss(regions @ texts.T * scale.exp(), index)
-    torch.testing.assert_close(found, expected)
+    actual = hard_name_loss(regions @ texts.T * scale.exp(), index)
+    torch.testing.assert_close(actual, expected)
     assert hard_name_loss(torch.randn(2, 3), torch.tensor([[0, -1], [1, -1]])) == 0
     assert hard_name_loss(torch.zeros(0, 3), torch.zeros(0, 2).long()) == 0
 
@@ -83,19 +85,19 @@ def test_hard_name_loss_equals_alignment_loss():
 @pytest.mark.parametrize('num', [1, 2, 4, 15])
 def test_vocabulary_tic_equals_alignment_loss(num):
     texts = unit(num, 3).requires_grad_()
-    found = vocabulary_tic_loss(texts, 0.9, 3)
-    (gradient,) = torch.autograd.grad(found, texts)
+    actual = vocabulary_tic_loss(texts, 0.9, 3)
+    (gradient,) = torch.autograd.grad(actual, texts)
     expected = tic_loss(texts, threshold=0.9, topk=3)
     (wanted,) = torch.autograd.grad(expected, texts)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(gradient, wanted)
 
 
 def test_nearest_names():
     texts = F.normalize(torch.tensor([[1.0, 0], [1, 0.1], [1, 0.2], [0, 1]]), dim=-1)
     is_base = torch.tensor([True, False, True, True])
-    found = nearest_names(texts, is_base, 3).tolist()
-    assert found == [[0, 2, 3, -1], [1, -1, -1, -1], [2, 0, 3, -1], [3, 2, 0, -1]]
+    actual = nearest_names(texts, is_base, 3).tolist()
+    assert actual == [[0, 2, 3, -1], [1, -1, -1, -1], [2, 0, 3, -1], [3, 2, 0, -1]]
 
 
 VOCABULARY = Vocabulary(['red cup', 'blue cup', 'dog'], base_classes=['red cup', 'dog'])
@@ -142,11 +144,11 @@ def test_bad_hard_texts(texts, message):
 
 
 def sample(labels, negative=(), partial=()) -> DetDataSample:
-    found = DetDataSample(
+    actual = DetDataSample(
         metainfo=dict(neg_labels=negative, not_exhaustive_labels=partial)
     )
-    found.gt_instances = InstanceData(labels=torch.tensor(labels, dtype=torch.int64))
-    return found
+    actual.gt_instances = InstanceData(labels=torch.tensor(labels, dtype=torch.int64))
+    return actual
 
 
 IS_BASE = torch.tensor([True, True, True, True, False])

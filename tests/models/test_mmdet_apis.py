@@ -39,7 +39,7 @@ visualizer = dict(type='DetLocalVisualizer', vis_backends=[])
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
-    """Config, picture and checkpoint, as a training leaves them."""
+    """Config, image and checkpoint, as a training leaves them."""
     folder = tmp_path_factory.mktemp('apis')
     pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     Image.fromarray(pixels).save(folder / 'a.png')
@@ -82,8 +82,8 @@ def detector(folder, monkeypatch):
 
 
 def rows(sample) -> tuple[torch.Tensor, ...]:
-    found = sample.pred_instances
-    return found.bboxes, found.scores, found.labels
+    actual = sample.pred_instances
+    return actual.bboxes, actual.scores, actual.labels
 
 
 def same(first, second, same_labels: bool = True) -> bool:
@@ -98,9 +98,9 @@ def test_the_vocabulary_travels_with_the_checkpoint(detector, folder):
     assert detector.dataset_meta['palette'] == 'random'  # init_detector's own
     image = str(folder / 'a.png')
     pixels = np.asarray(Image.open(image))[..., ::-1].copy()
-    (found,) = inference_detector(detector, [image])
-    assert len(found.pred_instances) > 0
-    assert same(inference_detector(detector, pixels), found)
+    (actual,) = inference_detector(detector, [image])
+    assert len(actual.pred_instances) > 0
+    assert same(inference_detector(detector, pixels), actual)
 
 
 def test_a_text_prompt_is_for_its_call(detector, folder):
@@ -121,15 +121,15 @@ def test_a_text_prompt_is_for_its_call(detector, folder):
 
 
 def test_det_inferencer(folder, detector, tmp_path):
-    """With a config or the checkpoint's own; names in its pictures follow texts."""
+    """With a config or the checkpoint's own; names in its images follow texts."""
     image = str(folder / 'a.png')
     inferencer = DetInferencer(
         str(folder / 'config.py'), str(folder / 'last.pth'), device='cpu',
         show_progress=False,
     )  # fmt: skip
     options = dict(return_datasamples=True, no_save_vis=True)
-    (found,) = inferencer(image, **options)['predictions']
-    assert same(found, inference_detector(detector, image))
+    (actual,) = inferencer(image, **options)['predictions']
+    assert same(actual, inference_detector(detector, image))
     (asked,) = inferencer(image, texts='dog . blue square', **options)['predictions']
     assert inferencer.visualizer.dataset_meta['classes'] == ('dog', 'blue square')
     expected = inference_detector(detector, image, text_prompt='dog . blue square')

@@ -37,7 +37,7 @@ def batch(labels: list[int]) -> dict:
     sample = DetDataSample(
         metainfo=dict(
             img_shape=(96, 128), ori_shape=(96, 128), scale_factor=(1.0, 1.0),
-            img_path='picture.jpg', img_id=0,
+            img_path='image.jpg', img_id=0,
         )
     )  # fmt: skip
     boxes = torch.tensor([[8.0, 8, 40, 50], [50, 20, 90, 60]])[: len(labels)]
@@ -75,11 +75,11 @@ def test_scores_are_a_softmax_over_the_names_in_force():
             names = Vocabulary(names, base_classes=names, check=False)
         model.set_vocabulary(names)
         (sample,) = model.test_step(batch([]))
-        found = sample.pred_instances
-        assert len(found) > 0 and int(found.labels.max()) < len(names)
+        actual = sample.pred_instances
+        assert len(actual) > 0 and int(actual.labels.max()) < len(names)
         # one box of the head has all names, whose scores and the background's sum to 1
-        boxes, of_box = found.bboxes.unique(dim=0, return_inverse=True)
-        sums = torch.zeros(len(boxes)).index_add(0, of_box, found.scores)
+        boxes, of_box = actual.bboxes.unique(dim=0, return_inverse=True)
+        sums = torch.zeros(len(boxes)).index_add(0, of_box, actual.scores)
         assert sums.max() <= 1 + 1e-5
 
 
@@ -103,11 +103,11 @@ def test_nms_is_exact_at_large_labels():
         score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100
     )
     meta = dict(img_shape=(768, 1024), scale_factor=(1.0, 1.0))
-    (found,) = head.predict_by_feat(
+    (actual,) = head.predict_by_feat(
         (roi,), (logits,), (torch.zeros(3, 4),), [meta], test_cfg, rescale=True
     )
-    assert found.labels.tolist() == [12_999] * 2
-    torch.testing.assert_close(found.bboxes, roi[[0, 2], 1:])
+    assert actual.labels.tolist() == [12_999] * 2
+    torch.testing.assert_close(actual.bboxes, roi[[0, 2], 1:])
     (empty,) = head.predict_by_feat(
         (roi[:0],), (logits[:0],), (torch.zeros(0, 4),), [meta], test_cfg, True
     )

@@ -25,18 +25,18 @@ def fresh_compiler():
 
 
 def two_steps(model, wrapper) -> list[dict[str, float]]:
-    """Losses of two steps on the same two pictures, with the same draws."""
+    """Losses of two steps on the same two images, with the same draws."""
     model = model.train()
     model.trained_classes = BASE
     model.set_vocabulary(BASE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    wrapped, found = wrapper(optimizer), []
+    wrapped, actual = wrapper(optimizer), []
     for _ in range(2):
         torch.manual_seed(0)
         batch = data((96, 160), (128, 96), labels=[0, 1])
         losses = model.train_step(batch, wrapped)
-        found.append({name: value.item() for name, value in losses.items()})
-    return found
+        actual.append({name: value.item() for name, value in losses.items()})
+    return actual
 
 
 def test_bfloat16_trains_close_to_float32(monkeypatch):
@@ -45,13 +45,13 @@ def test_bfloat16_trains_close_to_float32(monkeypatch):
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     single = two_steps(build(), OptimWrapper)
     model = build()
-    found = two_steps(model, lambda o: AmpOptimWrapper(dtype='bfloat16', optimizer=o))
-    for low, full in zip(found, single, strict=True):
+    actual = two_steps(model, lambda o: AmpOptimWrapper(dtype='bfloat16', optimizer=o))
+    for low, full in zip(actual, single, strict=True):
         assert low.keys() == full.keys() and low != full
         assert low['loss'] == pytest.approx(full['loss'], rel=0.1)
         assert low['loss_rpn_cls'] == pytest.approx(full['loss_rpn_cls'], rel=1e-3)
         assert low['loss_region'] == pytest.approx(full['loss_region'], rel=0.05)
-    assert found[1]['loss'] < found[0]['loss']
+    assert actual[1]['loss'] < actual[0]['loss']
     for name, parameter in model.named_parameters():
         assert parameter.dtype is torch.float32 and parameter.isfinite().all(), name
 
@@ -70,7 +70,7 @@ def test_bfloat16_trains_close_to_float32(monkeypatch):
 def test_memory_and_speed_change_no_number(options):
     """Losses and gradients of the detector are those of plain blocks."""
     plain = {k: v for k, v in options.items() if k not in ('with_cp', 'compile')}
-    found = []
+    actual = []
     for choice in (plain, options):
         model = build(**{f'model.backbone.{k}': v for k, v in choice.items()}).train()
         model.trained_classes = BASE
@@ -80,8 +80,8 @@ def test_memory_and_speed_change_no_number(options):
         batch = model.data_preprocessor(batch, training=True)
         loss, _ = model.parse_losses(model(**batch, mode='loss'))
         loss.backward()
-        found.append((loss, {n: p.grad for n, p in model.named_parameters()}))
-    (expected, grads), (loss, again) = found
+        actual.append((loss, {n: p.grad for n, p in model.named_parameters()}))
+    (expected, grads), (loss, again) = actual
     torch.testing.assert_close(loss, expected)
     for name, grad in grads.items():
         if grad is not None:
@@ -107,7 +107,7 @@ def test_compiled_backbone_keeps_the_released_names():
 
 
 def test_blocks_of_a_kind_share_one_program():
-    """Four blocks and pictures of three sizes: compiled once, never again."""
+    """Four blocks and images of three sizes: compiled once, never again."""
     backbone = FGCLIP2ViT(TINY, compile=AOT)
     for size in ((96, 160), (64, 96), (112, 48)):
         backbone(batch_of(images(size)))
@@ -119,18 +119,18 @@ def test_inductor():
     """The real compiler, which needs a C++ compiler on a CPU."""
     inputs = batch_of(images((96, 160), (64, 64)))
     with torch.no_grad():
-        found = FGCLIP2ViT(TINY, compile=True)(inputs)[0]
+        actual = FGCLIP2ViT(TINY, compile=True)(inputs)[0]
         expected = FGCLIP2ViT(TINY)(inputs)[0]
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
         (dict(window_size=4), 'all 4 blocks are global; name fewer'),
-        (dict(global_blocks=[1]), 'needs a window_size, found 0'),
-        (dict(window_size=-1), 'window_size must be whole'),
-        (dict(window_size=4, global_blocks=[4]), 'global_blocks must be whole, 0 to 3'),
+        (dict(global_blocks=[1]), 'needs a window_size, got 0'),
+        (dict(window_size=-1), 'window_size: expected integers'),
+        (dict(window_size=4, global_blocks=[4]), 'global_blocks: expected integers 0'),
     ],
 )
 def test_wrong_windows(options, message):
@@ -138,18 +138,18 @@ def test_wrong_windows(options, message):
         FGCLIP2ViT(TINY, **options)
 
 
-def test_windows_of_large_pictures():
+def test_windows_of_large_images():
     """Default blocks of a size; a batch is its images; padding stays zero."""
     with torch.device('meta'):
         backbone = FGCLIP2ViT('base', window_size=16)
     assert backbone.vision_model.encoder.global_blocks == (2, 5, 8, 11)
     backbone = FGCLIP2ViT(TINY, output='both', window_size=4, global_blocks=(3,))
-    pictures = images((96, 160), (64, 50))
-    together = backbone(batch_of(pictures))
-    plain = FGCLIP2ViT(TINY, output='both')(batch_of(pictures))
+    inputs = images((96, 160), (64, 50))
+    together = backbone(batch_of(inputs))
+    plain = FGCLIP2ViT(TINY, output='both')(batch_of(inputs))
     assert (together[0] - plain[0]).abs().max() > 1e-3
-    for i, picture in enumerate(pictures):
-        for joint, alone in zip(together, backbone(batch_of([picture])), strict=True):
+    for i, image in enumerate(inputs):
+        for joint, alone in zip(together, backbone(batch_of([image])), strict=True):
             h, w = alone.shape[-2:]
             torch.testing.assert_close(
                 joint[i, :, :h, :w], alone[0], rtol=1e-4, atol=1e-5

@@ -33,14 +33,14 @@ def test_hard_names_and_tic_train():
     model = build(**options).train()
     model.set_vocabulary(vocabulary())
     batch = data((96, 160), (128, 96), labels=[0, 1])
-    found = losses(model, batch)
-    assert {'loss_cls', 'loss_hard', 'loss_tic'} <= set(found)
+    actual = losses(model, batch)
+    assert {'loss_cls', 'loss_hard', 'loss_tic'} <= set(actual)
     plain = build(**{HEAD + 'classifier.text_adapter': 16}).train()
     plain.load_state_dict(model.state_dict())
     plain.set_vocabulary(vocabulary())
-    torch.testing.assert_close(losses(plain, batch)['loss_cls'], found['loss_cls'])
+    torch.testing.assert_close(losses(plain, batch)['loss_cls'], actual['loss_cls'])
 
-    (found['loss_hard'] + found['loss_tic']).backward()
+    (actual['loss_hard'] + actual['loss_tic']).backward()
     adapter = model.classifier.adapter
     assert adapter.expand.weight.grad.any()
     assert model.classifier.project.weight.grad.any()
@@ -110,8 +110,8 @@ def test_masks_train_and_predict():
     drawn = np.zeros((2, 96, 160), np.uint8)
     drawn[0, 8:50, 8:40] = drawn[1, 20:60, 50:90] = 1
     sample.gt_instances.masks = BitmapMasks(drawn, 96, 160)
-    found = losses(model.train(), batch)
-    assert found['loss_mask'].isfinite()
+    actual = losses(model.train(), batch)
+    assert actual['loss_mask'].isfinite()
     with torch.no_grad():
         (result,) = model.eval().test_step(data((96, 160)))
     instances = result.pred_instances

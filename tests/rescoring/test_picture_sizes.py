@@ -18,7 +18,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from fgclip2_det.coco.predictions import read_predictions
-from fgclip2_det.engine.hooks.picture_size_hook import OpenVocabPictureSizeHook
+from fgclip2_det.engine.hooks.image_size_hook import OpenVocabImageSizeHook
 from fgclip2_det.engine.hooks.visualization_hook import OpenVocabVisualizationHook
 from fgclip2_det.rescoring.dump_writer import dump_scores
 from fgclip2_det.rescoring.predictions import rescore_predictions
@@ -107,7 +107,7 @@ def test_saved_results_of_another_frame_are_a_sentence(rescorer):
         rescorer.predict(inputs[None], [sample])
     inputs, sample = load_sample(WEBP / 'a.webp')
     sample.set_metainfo(dict(flip=True, flip_direction='horizontal'))
-    with pytest.raises(ValueError, match='is flipped, saved results are not'):
+    with pytest.raises(ValueError, match='is flipped but saved results are not'):
         rescorer.predict(inputs[None], [sample])
 
 
@@ -205,7 +205,7 @@ def test_evaluation_is_refused_with_the_three_sizes():
              metainfo=dict(classes=('red circle', 'blue square', 'green star')))
     )  # fmt: skip
     loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=data))
-    hook, runner = OpenVocabPictureSizeHook(), SimpleNamespace(test_loop=loop)
+    hook, runner = OpenVocabImageSizeHook(), SimpleNamespace(test_loop=loop)
     hook.before_test_epoch(runner)
     sample = data[0]['data_samples']
     match = (

@@ -123,12 +123,12 @@ def test_sweep_goes_on_and_tells_the_table(sweep, trainings, start, tmp_path):
         path.write_text(f"_base_ = '{config}'\nclip_grad = 9\n")
     configs = [edited / f'pretrain/fgclip2_tiny_{s}_ovshapes.py' for s in STAGES]
     done = sweep(*words, '--configs', *configs)
-    expect_error(done, 'full_seed0.json has another configs')
+    expect_error(done, 'full_seed0.json has different configs')
     done = sweep(*words, '--length', 0.5)
-    expect_error(done, 'full_seed0.json has another options')
+    expect_error(done, 'full_seed0.json has different options')
     (results / 'full_seed0.json').unlink()
     done = sweep(*words, '--length', 0.5)
-    expect_error(done, 'seed0/settings.json has another options')
+    expect_error(done, 'seed0/settings.json has different options')
     (results / 'full_seed0.json').write_text('{')
     expect_error(sweep(*words), 'full_seed0.json is not valid JSON')
     assert len(trainings) == 9

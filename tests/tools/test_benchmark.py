@@ -105,7 +105,7 @@ def test_wrong_words(run_tool, data_root, more, message):
 def test_the_list_names_what_is_missing(run_tool, data_root):
     code, text, _ = run_tool('benchmark', '--list', '--data-root', data_root)
     assert code == 0
-    assert 'coco/annotations/instances_val2017.json: there' in text
+    assert 'coco/annotations/instances_val2017.json: present' in text
     assert 'coco/annotations/lvis_v1_val.json: missing; published at' in text
     assert all(name in text for name in BENCHMARKS)
 

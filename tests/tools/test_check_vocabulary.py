@@ -15,7 +15,7 @@ def test_table_and_strict(run_tool):
     assert rows[2] == '4 classes: 1 shared, 1 plural'
     assert run_tool('check_vocabulary', *words, '--strict')[:2] == (1, text)
     code, text, _ = run_tool('check_vocabulary', '--list', 'coco', '--strict')
-    assert (code, text) == (0, '80 classes: nothing found\n')
+    assert (code, text) == (0, '80 classes: no findings\n')
 
 
 def test_encoder_and_files(run_tool, tmp_path):

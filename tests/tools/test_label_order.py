@@ -64,4 +64,4 @@ def test_novel_classes_under_a_metric_of_mmdetection(
     weights = MODELS.build(cfg.model).state_dict()
     torch.save(dict(state_dict=weights), tmp_path / 'detector.pth')
     code, _, err = run_tool('test', tmp_path / 'novel.py', tmp_path / 'detector.pth')
-    assert code == 1 and 'OpenVocabCocoMetric, which goes by name' in err
+    assert code == 1 and 'OpenVocabCocoMetric, which matches names' in err

@@ -65,7 +65,7 @@ def test_json(ann, run_tool, tmp_path):
     assert all('只' in text for text in chinese['short_expr_negs'].values())
     assert third == RECORDS[2] and first['caption'] == '长 caption'
     assert '两只' in out.read_text(encoding='utf-8')  # not escaped
-    assert '3 records, 4 phrases' in shown and '1 had negatives' in shown
+    assert '3 records, 4 phrases' in shown and '1 kept their existing' in shown
     assert '2 got 10 negatives' in shown and '1 got none' in shown
     assert [path.name for path in out.parent.iterdir()] == ['out.json']
 

@@ -81,10 +81,10 @@ def test_another_ending_is_refused(checkpoint, run_tool):
 
 
 def test_models_without_tta(monkeypatch):
-    with pytest.raises(ValueError, match='a re-scorer looks at the picture itself'):
+    with pytest.raises(ValueError, match='a re-scorer reads the original image'):
         use_tta(Config(dict(model=dict(type='FGCLIP2Rescorer'))))
     head = dict(type='StandardRoIHead', mask_head=dict(type='FCNMaskHead'))
-    with pytest.raises(ValueError, match='boxes and no masks'):
+    with pytest.raises(ValueError, match='boxes but not masks'):
         use_tta(Config(dict(model=dict(type='MaskRCNN', roi_head=head))))
     for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
         monkeypatch.delenv(name, raising=False)

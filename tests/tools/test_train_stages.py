@@ -143,7 +143,7 @@ def test_a_finished_stage_of_another_config(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='start_weights is'):  # a is trained anew
         run()
     (tmp_path / 'out/a/stage.json').unlink()
-    with pytest.raises(ValueError, match='nothing says of which config'):
+    with pytest.raises(ValueError, match='without a record of its config'):
         run()
     assert len(trained) == 3
 

@@ -49,7 +49,7 @@ def test_train_then_test(write_config, run_tool, tmp_path):
     expect_error(run_tool('test', config, broken), 'is not a readable checkpoint')
     options = ['--cfg-options', 'model.backbone.base_channels=4']
     done = run_tool('test', config, work_dir / 'epoch_2.pth', *options)
-    expect_error(done, 'holds another model than the config')
+    expect_error(done, 'does not fit the model of the config')
 
     before = sorted(path.name for path in work_dir.iterdir())
     options = ['--cfg-options', 'model.bbox_head.num_classes=3']
@@ -60,7 +60,7 @@ def test_train_then_test(write_config, run_tool, tmp_path):
 
     shutil.copy(broken, work_dir / 'epoch_2.pth')
     done = run_tool('train', config, '--work-dir', work_dir, '--resume')
-    expect_error(done, f'the newest one that is whole is {work_dir / "epoch_1.pth"}')
+    expect_error(done, f'the newest complete one is {work_dir / "epoch_1.pth"}')
 
 
 def test_resume_of_nothing_starts_and_a_second_start_works(

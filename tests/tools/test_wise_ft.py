@@ -95,7 +95,7 @@ def test_what_is_refused():
     plain = {**cfg.model.backbone, 'lora': None}
     with pytest.raises(ValueError, match='nothing to interpolate'):
         WiseFT(plain, frozen.state_dict(), 'x.pth')
-    with pytest.raises(ValueError, match='holds another model than the config'):
+    with pytest.raises(ValueError, match='does not fit the model of the config'):
         WiseFT(plain, state, 'x.pth')
     with pytest.raises(ValueError, match='FGCLIP2ViT as backbone, got ResNet'):
         WiseFT(dict(type='ResNet'), state, 'x.pth')

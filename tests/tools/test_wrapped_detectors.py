@@ -181,7 +181,7 @@ def test_retinanet(write_config, run_tool, coco_data, tmp_path):
 
     options = ['--cfg-options', 'model.detector.bbox_head.stacked_convs=2']
     code, _, err = run_tool('test', path, checkpoint, *options)
-    assert code == 1 and 'holds another model than the config' in err
+    assert code == 1 and 'does not fit the model of the config' in err
 
 
 @pytest.mark.parametrize('kind', ['owlv2', 'mm_grounding_dino', 'detr'])
@@ -243,7 +243,7 @@ def test_chunks(folders, image):
 
     detector = HuggingFaceDetector(folder)
     detector.set_vocabulary(['black cat', 'red cup', '白色杯子', 'cat', 'cup', 'red'])
-    with pytest.raises(ValueError, match=r'6 names make .* set a smaller chunk_size'):
+    with pytest.raises(ValueError, match=r'6 names have .* set a smaller chunk_size'):
         detector.detect(image)
 
 
@@ -258,7 +258,7 @@ def test_closed_set_labels_go_by_name(folders, image):
     expected = (best.indices > 0).sum()  # 'N/A' is no name
     assert len(scores) == expected
     assert labels.bincount(minlength=3)[1] == (best.indices == 1).sum()
-    with pytest.raises(ValueError, match=r'none of the names .* it finds its own'):
+    with pytest.raises(ValueError, match=r'none of the names .* only detects its own'):
         detector.set_vocabulary(['cup'])
     assert detector.vocabulary.names[0] == 'unknown'  # the one before stays
 
@@ -308,9 +308,9 @@ def test_owl_names_the_long_name_and_the_limit(folders, image):
     detector.set_vocabulary(Vocabulary(['cat', [text, 'nothing']]))
     assert detector._names == ['cat', 'nothing']
     detector.detect(image)
-    with pytest.warns(UserWarning, match="1 of 2 names are bytes to it: '猫'") as told:
+    with pytest.warns(UserWarning, match="names are only bytes to it: '猫'") as warned:
         detector.set_vocabulary(['猫', 'café'])
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 def test_wrong_input(folders, write_config, tmp_path):

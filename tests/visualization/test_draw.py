@@ -21,7 +21,7 @@ def test_box_is_painted_in_the_colour_of_its_name(grey):
     for row, column in [(60, 20), (60, 119), (89, 70)]:
         assert tuple(drawn[row, column]) == color
     assert tuple(drawn[60, 70]) == (128, 128, 128)
-    assert (grey == 128).all()  # the picture given stays as it was
+    assert (grey == 128).all()  # the image given stays as it was
 
 
 def test_colours_are_stable_and_differ():
@@ -55,7 +55,7 @@ def test_font_covers_english_chinese_and_is_small():
 
 
 def test_plates_move_aside_and_stay_inside():
-    """Six equal boxes: no plate covers another, none leaves the picture."""
+    """Six equal boxes: no plate covers another, none leaves the image."""
     taken = []
     for _ in range(6):
         spot = _place((100, 5, 160, 80), (50, 15), (160, 96), taken)
@@ -81,7 +81,7 @@ def test_image_kinds():
         assert (drawn.mode, drawn.size) == ('RGB', (50, 40))
 
 
-def test_opened_pictures_are_drawn_as_they_are_seen(tmp_path):
+def test_opened_images_are_drawn_as_they_are_seen(tmp_path):
     """16 bit, and turned by its orientation: what the inferencer's boxes are in."""
     exif = Image.Exif()
     exif[0x112] = 6
@@ -110,8 +110,8 @@ def test_bad_input(grey, changes, message):
 
 def test_contact_sheet():
     """Cells of 40 x 30 and gaps of 8: 2 x 48 + 8 wide, 2 x 38 + 8 high."""
-    pictures = [Image.new('RGB', size) for size in [(40, 20), (10, 30), (40, 30)]]
-    assert contact_sheet(pictures, columns=2).size == (104, 84)
-    assert contact_sheet(pictures[:1], columns=4).size == (56, 36)
+    panes = [Image.new('RGB', size) for size in [(40, 20), (10, 30), (40, 30)]]
+    assert contact_sheet(panes, columns=2).size == (104, 84)
+    assert contact_sheet(panes[:1], columns=4).size == (56, 36)
     with pytest.raises(ValueError, match='0 images'):
         contact_sheet([])

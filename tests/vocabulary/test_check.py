@@ -93,5 +93,5 @@ def test_encoder_finds_long_prompts_then_synonyms():
             float(embeds[i] @ embeds[j]): (i, j) for i, j in ((0, 1), (0, 2), (1, 2))
         }
         expected = [pairs[cosine] for cosine in sorted(pairs, reverse=True)]
-        found = [tuple(map(colours.names.index, f.names)) for f in findings]
-        assert found == expected
+        actual = [tuple(map(colours.names.index, f.names)) for f in findings]
+        assert actual == expected

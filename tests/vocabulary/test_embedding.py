@@ -142,8 +142,8 @@ def test_class_cosines_against_a_loop(alias_reduce):
     )
     aliases.requires_grad_()
     owner = Vocabulary(ALIASES).class_of_alias
-    found = class_cosines(regions, aliases, owner, alias_reduce)
-    assert found.shape == (5, 3)
+    actual = class_cosines(regions, aliases, owner, alias_reduce)
+    assert actual.shape == (5, 3)
     expected = torch.stack(
         [
             torch.stack(
@@ -155,10 +155,10 @@ def test_class_cosines_against_a_loop(alias_reduce):
             for region in regions
         ]
     )
-    torch.testing.assert_close(found, expected)
-    for result in (found, expected):
+    torch.testing.assert_close(actual, expected)
+    for result in (actual, expected):
         result.square().sum().backward(inputs=[aliases])
-    first, both = found.square().sum(), aliases.grad
+    first, both = actual.square().sum(), aliases.grad
     grad = torch.autograd.grad(
         class_cosines(regions, aliases, owner, alias_reduce).square().sum(), aliases
     )[0]

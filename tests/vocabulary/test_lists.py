@@ -65,9 +65,9 @@ def test_chinese_names(name, ram_tags):
     assert ram_tags in (None, sources['ram_tags'])
     assert all(re.search('[\u4e00-\u9fff]', zh) for zh in names.chinese)
     findings = check_names(names.entries('both', aliases=True))
-    found = [f.names for f in findings if f.kind in ('duplicate', 'shared')]
+    actual = [f.names for f in findings if f.kind in ('duplicate', 'shared')]
     # LVIS's own: a synonym of wristlet
-    assert found == ([('wristband', 'wrist_band')] if name == 'lvis' else [])
+    assert actual == ([('wristband', 'wrist_band')] if name == 'lvis' else [])
     by_name = dict(zip(names.names, names.chinese, strict=True))
     if name == 'coco':
         assert (by_name['skis'], by_name['snowboard']) == ('双板滑雪板', '单板滑雪板')

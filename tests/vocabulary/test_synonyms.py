@@ -19,9 +19,9 @@ def test_every_class_of_coco_in_rt_detrs_words():
 
 def test_every_class_of_voc_in_cocos_words_and_back():
     voc, coco = load_list('voc').names, load_list('coco').names
-    found = match_names([[name] for name in voc], coco)
-    assert None not in found and len(set(found)) == 20
-    assert match_names([[name] for name in found], voc) == list(voc)
+    actual = match_names([[name] for name in voc], coco)
+    assert None not in actual and len(set(actual)) == 20
+    assert match_names([[name] for name in actual], voc) == list(voc)
 
 
 def test_exact_names_come_first_and_none_serves_two():

@@ -62,9 +62,9 @@ def test_split():
 
 def test_what_was_left_open_is_the_detectors():
     options = ['a {}'], ['Dog', 'cow'], {'cat': ['fur'], 'cow': ['milk']}
-    found = Vocabulary(['cat', 'dog']).resolved(*options)
-    assert found.base_classes == ['dog'] and found.novel_classes == ['cat']
-    assert found.prompts() == [['a fur'], ['a dog']]
+    actual = Vocabulary(['cat', 'dog']).resolved(*options)
+    assert actual.base_classes == ['dog'] and actual.novel_classes == ['cat']
+    assert actual.prompts() == [['a fur'], ['a dog']]
     given = Vocabulary(['cat', 'dog'], 'raw', ['dog'], parts={})
     assert given.resolved(*options) is given
     half = Vocabulary(['cat', 'dog'], novel_classes=[]).resolved(*options)
@@ -130,7 +130,7 @@ def test_cache(encoder, tmp_path, monkeypatch):
     assert not torch.equal(vocabulary.embed(other, tmp_path), embeds)
     assert len(list(tmp_path.iterdir())) == 2  # another model, another file
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(ValueError, match='cut short'):
+    with pytest.raises(ValueError, match='truncated or damaged'):
         vocabulary.embed(encoder, tmp_path)
     for embeds, match in (
         (torch.full((2, 128), float('nan')), 'unit vectors'),

@@ -1,4 +1,4 @@
-"""Shared by the ops: the dtype of their arithmetic, and torchvision's kernels."""
+"""Helpers of the ops: compute dtype and torchvision's kernels."""
 
 import functools
 import warnings

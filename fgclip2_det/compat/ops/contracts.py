@@ -94,7 +94,7 @@ def checked(op: Callable) -> Callable:
 
     Raises:
         ValueError: when called, naming the op and the argument, with what was
-            expected and what was found.
+            expected and what it got.
     """
     name = op.__name__
 
@@ -122,14 +122,13 @@ def check(op: str, args: Sequence, kwargs: dict) -> None:
         place = f'{op}: {name} must be'
         if tensor.device != tensors[first].device:
             raise ValueError(
-                f'{place} on {tensors[first].device} like {first}, found '
-                f'{tensor.device}'
+                f'{place} on {tensors[first].device} like {first}, got {tensor.device}'
             )
         _check_dtype(place, name, tensor, contract, tensors[first])
         if name not in contract.strided and not tensor.is_contiguous():
             raise ValueError(
-                f'{place} contiguous, compiled ops read memory and not strides; found '
-                f'shape {tuple(tensor.shape)} with strides {tensor.stride()}'
+                f'{place} contiguous, since compiled ops ignore strides; got shape '
+                f'{tuple(tensor.shape)} with strides {tensor.stride()}'
             )
         _check_shape(place, contract.shapes[name], tensor, sizes)
 
@@ -146,7 +145,7 @@ def _check_dtype(
     ):  # float32 in all kinds of ops
         return
     if tensor.dtype != wanted:
-        raise ValueError(f'{place} {wanted}, found {tensor.dtype}')
+        raise ValueError(f'{place} {wanted}, got {tensor.dtype}')
 
 
 def _check_shape(place: str, shapes: str, tensor: Tensor, sizes: dict) -> None:
@@ -165,4 +164,4 @@ def _check_shape(place: str, shapes: str, tensor: Tensor, sizes: dict) -> None:
     wanted = ' or '.join(f'({", ".join(x.split())})' for x in shapes.split('|'))
     if known:
         wanted = f'{wanted} with {known}'
-    raise ValueError(f'{place} of shape {wanted}, found {actual}')
+    raise ValueError(f'{place} of shape {wanted}, got {actual}')

@@ -54,7 +54,7 @@ def softmax_focal_loss_forward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Fill ``output`` (N,) from softmax values (N, C); 0 where a label is < 0."""
+    """Fill ``output`` (N,) from softmax values (N, C); 0 for labels < 0."""
     prob = _label_probability(input, target)
     loss = -alpha * (1 - prob).pow(gamma) * _log(prob)
     loss = loss * _class_weights(target, weight, loss)

@@ -40,7 +40,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 
 
 def _columns(boxes: Tensor, offset: int) -> np.ndarray:
-    """(5, N): x1, y1, x2, y2, area. NumPy: blocks this small lose by threads."""
+    """(5, N): x1, y1, x2, y2, area. In NumPy, since threads slow down small blocks."""
     x1, y1, x2, y2 = boxes.detach().to('cpu', compute_dtype(boxes)).T.numpy()
     return np.stack([x1, y1, x2, y2, (x2 - x1 + offset) * (y2 - y1 + offset)])
 
@@ -61,10 +61,10 @@ def _overlaps(first: np.ndarray, second: np.ndarray, offset: int) -> np.ndarray:
 
 
 def _keep_first(over: np.ndarray) -> np.ndarray:
-    """(B,) bool: the greedy choice among B sorted boxes.
+    """(B,) bool: the greedy selection among B sorted boxes.
 
-    ``keep[j] = not any(over[i, j] and keep[i], i < j)`` iterated from all True:
-    round t settles box t at the latest, so the first fixed point is the answer.
+    Iterates ``keep[j] = not any(over[i, j] and keep[i], i < j)`` from all True. After t
+    iterations the first t values are final, so the first fixed point is the solution.
     """
     over = np.triu(over, 1)
     keep, last = ~over.any(0), None
@@ -83,7 +83,7 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Soft-NMS: overlap lowers a score, and low scores drop out.
+    """Soft-NMS: overlaps decrease scores, and low scores are dropped.
 
     Args:
         boxes: (N, 4) xyxy.

@@ -103,7 +103,7 @@ def roi_align_backward(
 
 
 def _use_torchvision(tensor: Tensor) -> bool:
-    """On a GPU; on a CPU its kernel is the slower one."""
+    """Whether to use torchvision's kernel: on a GPU; on a CPU it is slower."""
     return tensor.is_cuda and torchvision_ops() is not None
 
 

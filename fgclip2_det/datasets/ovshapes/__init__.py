@@ -1,1 +1,1 @@
-"""OVShapes: coloured shapes with names and captions, made on first use."""
+"""OVShapes: coloured shapes with names and captions, generated on first use."""

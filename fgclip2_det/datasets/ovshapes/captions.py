@@ -39,13 +39,13 @@ def hard_negatives(
     Args:
         shape_object: the object.
         language: 'en' or 'zh'.
-        rng: chooses ten where there are more, and their order.
+        rng: chooses ten if there are more, and their order.
         allowed: classes that may be named. Training passes the base classes, since a
             negative with a novel pair would teach that the pair never occurs. None
             allows all 80.
 
     If colour, shape and texture give fewer than ten (an allowed class has at least
-    nine), the count is changed: 'two striped red circles'.
+    nine), phrases with another count are added: 'two striped red circles'.
     """
     color, shape = shape_object.shape_class.color, shape_object.shape_class.shape
     named = OVSHAPES_CLASSES if allowed is None else allowed

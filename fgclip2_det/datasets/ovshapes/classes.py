@@ -13,9 +13,9 @@ COLORS = {
     'black': '黑色',
     'white': '白色',
 }
-# Colours of none of the 80 classes, for alignment training, on both sides of each of
-# theirs: with all shapes in them, a shape is learned whatever its colour. Without them
-# it is learned in the few colours that the base classes show it in, and in no other.
+# Further colours for alignment training, with hues on both sides of each of COLORS.
+# They occur with every shape, so that shapes are learned independently of colour.
+# Without them a shape is only recognised in the few colours of its base classes.
 EXTRA_COLORS = {
     'brown': '棕色',
     'vermilion': '朱色',
@@ -30,9 +30,9 @@ EXTRA_COLORS = {
     'charcoal': '炭色',
     'cream': '米色',
 }
-# Told apart at 28 px and at any rotation: the diamond is a slim rhombus, because a
-# rotated square is a square; an arrow instead of a hexagon, which small and noisy
-# is a circle.
+# Distinguishable at 28 px and at any rotation: the diamond is a slim rhombus, because a
+# rotated square is still a square; there is an arrow but no hexagon, which looks like a
+# circle if it is small and noisy.
 SHAPES = {
     'circle': '圆形',
     'square': '正方形',
@@ -46,8 +46,8 @@ SHAPES = {
     'ring': '圆环',
 }
 # Rows are COLORS, columns are SHAPES: B = base (48), N = novel (17), U = unused (15).
-# Drawn once and kept. Every shape has at least 4 base colours and every colour at
-# least 5 base shapes: with fewer, single novel classes cannot be learned.
+# Drawn at random once. Every shape has at least 4 base colours and every colour at
+# least 5 base shapes: with fewer, some novel classes cannot be learned.
 _SPLIT_TABLE = """
     UBNBBBBBBB
     BUBBBNUUNB

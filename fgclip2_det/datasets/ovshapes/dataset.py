@@ -16,16 +16,16 @@ class OVShapesDataset(OpenVocabCocoDataset):
     """Colour x shape objects, generated on first use.
 
     80 classes: 48 base, 17 novel whose colour and shape both occur in base classes,
-    15 unused that appear nowhere. The train split holds base objects alone, the val
-    split base and novel ones. Equal parameters share one folder below ``data_root``.
+    15 unused that appear nowhere. The train split has base objects only, the val split
+    base and novel ones. Equal parameters share one folder below ``data_root``.
 
     Args:
-        data_root: where :func:`generate_ovshapes` keeps its folders.
+        data_root: parent folder of the folders of :func:`generate_ovshapes`.
         split: ``'train'`` or ``'val'``.
-        num_train: images of the train split.
-        num_val: images of the val split.
+        num_train: number of images of the train split.
+        num_val: number of images of the val split.
         image_size: side in pixels.
-        seed: of the images.
+        seed: seed of the images.
         kwargs: as for :class:`OpenVocabCocoDataset`; ``indices=n`` takes the first n
             images; ``lazy_init=True`` generates nothing before :meth:`full_init`.
 
@@ -59,7 +59,7 @@ class OVShapesDataset(OpenVocabCocoDataset):
         )
 
     def _generate_once(self) -> None:
-        """The first process draws, the others find the result."""
+        """Generate the images in the first process, before the others read them."""
         if get_rank() > 0:
             barrier()
         generate_ovshapes(*self._parameters)
@@ -67,7 +67,7 @@ class OVShapesDataset(OpenVocabCocoDataset):
             barrier()
 
     def full_init(self) -> None:
-        """Generate the images where they are missing, and load the annotations."""
+        """Generate the images if they do not exist, and load the annotations."""
         if not self._fully_initialized:
             generate_ovshapes(*self._parameters)
             super().full_init()

@@ -1,4 +1,4 @@
-"""Generates OVShapes on disk: images, COCO files and a manifest with checksums."""
+"""Generation of OVShapes on disk: images, COCO files and a manifest with checksums."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ from tqdm import tqdm
 from .classes import EXTRA_CLASSES, ShapeClass, classes_of
 from .render import ShapeObject, render_image
 
-VERSION = 1  # of the drawing code; another version gets another folder
-# What each split draws. The unused classes appear nowhere.
+VERSION = 1  # of the drawing code; each version has its own folders
+# splits of the classes in each split of the images; unused classes appear nowhere
 SPLITS = {'train': ('base',), 'val': ('base', 'novel')}
 _MANIFEST = 'manifest.json'
-_STALE_SECONDS = 24 * 3600  # what a killed run left is then removed
+_STALE_SECONDS = 24 * 3600  # age at which folders of interrupted runs are removed
 _VERIFIED = set()  # folders whose image bytes this process has compared
 
 
@@ -36,25 +36,25 @@ def generate_ovshapes(
     extra_colors: bool = False,
     num_workers: int | None = None,
 ) -> Path:
-    """Write OVShapes below ``root``, or reuse it when it is there.
+    """Write OVShapes below ``root``, or reuse it if it exists.
 
-    Train images hold base classes only, val images base and novel classes; the 15
-    unused classes never appear. Image i of a split depends on ``seed``, the split and
-    i alone, whatever the number of images or threads.
+    Train images have base classes only, val images base and novel classes; the 15
+    unused classes never appear. Image i of a split depends only on ``seed``, the split
+    and i, not on the number of images or threads.
 
-    The folder is named after the parameters and gets its name when it is complete: a
-    run that is killed leaves at most a ``.tmp-*`` folder, which a later generation
-    removes after a day, and of two runs that start at once the first to finish keeps
-    its (identical) result.
+    The folder is named after the parameters and renamed into place when it is complete:
+    an interrupted run leaves at most a ``.tmp-*`` folder, which a later run removes
+    after a day, and if two runs start at once, the (identical) result of the first to
+    finish is kept.
 
     Args:
-        root: parent folder; made when missing.
-        num_train: images of the train split.
-        num_val: images of the val split.
+        root: parent folder; created if missing.
+        num_train: number of images of the train split.
+        num_val: number of images of the val split.
         image_size: side in pixels, at least 64.
-        seed: of all randomness, not negative.
-        extra_colors: train images hold the 120 pairs of ``EXTRA_COLORS``, too.
-        num_workers: threads; None takes the CPUs of the machine, at most 8.
+        seed: random seed, not negative.
+        extra_colors: train images also have the 120 pairs of ``EXTRA_COLORS``.
+        num_workers: threads; None for the number of CPUs, at most 8.
 
     Returns:
         Folder with ``train/``, ``val/`` (jpg), ``train.json`` and ``val.json``: COCO
@@ -62,8 +62,8 @@ def generate_ovshapes(
         ``name``, ``name_zh`` and ``split``.
 
     Raises:
-        ValueError: on impossible parameters, a ``root`` that cannot be written, or when
-            an existing folder was cut short or edited.
+        ValueError: for invalid parameters, a ``root`` that cannot be written, or an
+            existing folder that is incomplete or was edited.
 
     Example:
         >>> folder = generate_ovshapes('data/ovshapes', num_train=8, num_val=4)
@@ -79,7 +79,7 @@ def generate_ovshapes(
     }
     if extra_colors:
         params['extra_colors'] = True
-    if not os.path.exists(folder):  # False, too, where the parent may not be read
+    if not os.path.exists(folder):  # also False if the parent may not be read
         work = _make_work_folder(folder.parent)
         try:
             _write(work, params, num_workers or min(os.cpu_count() or 1, 8))
@@ -98,10 +98,10 @@ def ovshapes_folder(
     seed: int = 0,
     extra_colors: bool = False,
 ) -> Path:
-    """Where :func:`generate_ovshapes` writes; nothing is written.
+    """Folder that :func:`generate_ovshapes` writes for the given parameters.
 
     Raises:
-        ValueError: on impossible parameters.
+        ValueError: for invalid parameters.
     """
     for name, value, least in (
         ('num_train', num_train, 1),
@@ -118,7 +118,7 @@ def ovshapes_folder(
 
 
 def _make_work_folder(root: Path) -> Path:
-    """New folder below ``root``; day-old ones of killed runs go."""
+    """Create a temporary folder in ``root``; removes old ones of interrupted runs."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix='.tmp-', dir=root))
@@ -129,7 +129,7 @@ def _make_work_folder(root: Path) -> Path:
         ) from error
     ours = {_MANIFEST, *SPLITS, *(f'{split}.json' for split in SPLITS)}
     for stale in root.glob('.tmp-*'):
-        with suppress(OSError):  # another run may remove it, too
+        with suppress(OSError):  # another run may remove it first
             age = time.time() - stale.stat().st_mtime
             if age > _STALE_SECONDS and {f.name for f in stale.iterdir()} <= ours:
                 shutil.rmtree(stale)
@@ -137,14 +137,14 @@ def _make_work_folder(root: Path) -> Path:
 
 
 def _write(work: Path, params: dict, num_workers: int) -> None:
-    """Fill an empty folder; the manifest comes last."""
+    """Write all files into an empty folder, the manifest last."""
     jobs = []
     for split in SPLITS:
         (work / split).mkdir()
         jobs += [(split, i) for i in range(params[f'num_{split}'])]
     extra = list(EXTRA_CLASSES) if 'extra_colors' in params else []
     classes = {split: classes_of(*names) for split, names in SPLITS.items()}
-    if extra:  # near half of the objects
+    if extra:  # almost half of the objects
         classes['train'] = classes['train'] * 2 + extra
     categories = [c.to_category() for c in classes_of('base', 'novel') + extra]
     draw = partial(_write_image, work, params['seed'], params['image_size'], classes)
@@ -187,7 +187,7 @@ def _to_coco(
     image_size: int,
     categories: list[dict],
 ) -> dict:
-    """COCO dictionary of a split; ids count from 1 in file order."""
+    """COCO dictionary of a split; ids start at 1, in file order."""
     images = [
         {
             'id': i + 1,
@@ -248,8 +248,8 @@ def _fingerprints(folder: Path, with_content: bool) -> dict:
 
 
 def _publish(work: Path, folder: Path) -> None:
-    """Give the finished folder its name, unless another run was faster."""
-    work.chmod(0o755)  # mkdtemp makes private folders
+    """Rename the complete folder to its final name, unless another run was faster."""
+    work.chmod(0o755)  # mkdtemp creates private folders
     try:
         work.rename(folder)
     except OSError:
@@ -273,7 +273,7 @@ def _check_manifest(folder: Path, params: dict) -> None:
         _leaves({'parameters': params, 'files': files}),
     )
     for key in expected | actual:
-        # 'content' is not in early manifests, nor in a second look at a folder
+        # 'content' is neither in early manifests nor in repeated checks of a folder
         absent = key not in expected or key not in actual
         if expected.get(key) == actual.get(key) or (
             absent and key[-1:] == ('content',)
@@ -290,7 +290,7 @@ def _check_manifest(folder: Path, params: dict) -> None:
 
 
 def _leaves(tree: object, key: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
-    """Nested dictionaries as one, its keys the paths: ('files', 'val', 'images')."""
+    """Flatten nested dictionaries; keys are paths like ('files', 'val', 'images')."""
     if not isinstance(tree, dict):
         return {key: tree}
     return {k: v for name in tree for k, v in _leaves(tree[name], (*key, name)).items()}

@@ -1,4 +1,4 @@
-"""Draws OVShapes images: geometry, texture, overlap and background."""
+"""Rendering of OVShapes images: geometry, texture, overlap and background."""
 
 import colorsys
 import math
@@ -13,7 +13,7 @@ from .classes import ShapeClass
 TEXTURES = ('solid', 'striped', 'dotted')
 BACKGROUNDS = ('plain', 'gradient', 'clutter')
 SIZE_RANGE = (28 / 256, 110 / 256)  # longer side of a box / image side
-MIN_VISIBLE = 0.5  # share of an object that others may not hide
+MIN_VISIBLE = 0.5  # visible fraction of every object
 _SUPERSAMPLE = 4
 # (hue, saturation, value) ranges; hues in degrees leave gaps between neighbours
 _HSV = {
@@ -47,9 +47,9 @@ class ShapeObject:
     Args:
         shape_class: its colour, shape and names.
         texture: one of ``TEXTURES``.
-        bbox: (x1, y1, x2, y2) in pixels, tight on the outline as if nothing hid it.
+        bbox: (x1, y1, x2, y2) in pixels, tight box of the outline without occlusion.
         angle: counter-clockwise rotation in degrees.
-        visible: share of the object that no later object hides, 0 to 1.
+        visible: visible fraction of the object, 0 to 1.
     """
 
     shape_class: ShapeClass
@@ -72,7 +72,7 @@ def render_image(
 
     Args:
         rng: the only source of randomness.
-        classes: what the objects are drawn from, with equal chances.
+        classes: classes that the objects are drawn from, with equal probability.
         image_size: side in pixels; object sizes scale with it.
 
     Returns:
@@ -108,7 +108,7 @@ def render_image(
 
 
 def _expose(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
-    """Brightness and sensor noise, then 8 bits."""
+    """Apply brightness and sensor noise, and convert to 8 bits."""
     noise = rng.standard_normal(canvas.shape[:2], dtype=np.float32)
     noise *= np.float32(rng.uniform(0, 9))
     canvas *= np.float32(rng.uniform(0.82, 1.12))
@@ -123,7 +123,7 @@ def _arc(start: float, stop: float, radius: float = 1.0, x: float = 0.0) -> np.n
 
 
 def _crescent() -> np.ndarray:
-    """A unit disc less a disc of radius 0.85 around (0.45, 0)."""
+    """A unit disc without the disc of radius 0.85 around (0.45, 0)."""
     x = (0.45**2 + 1 - 0.85**2) / 0.9  # where the two circles meet
     y = math.sqrt(1 - x * x)
     tip = math.degrees(math.atan2(y, x))
@@ -174,7 +174,7 @@ _OUTLINES = {
 def _place_outline(
     rng: np.random.Generator, shape: str, image_size: int
 ) -> tuple[list[np.ndarray], float]:
-    """Rotate, scale and move an outline to a random place inside the image.
+    """Rotate, scale and move an outline to a random position inside the image.
 
     Returns:
         Outer outline and holes, each (n, 2) as (x, y) pixels, and the angle.
@@ -213,7 +213,7 @@ def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
 def _paint(
     rng: np.random.Generator, color: str, texture: str, shape: tuple[int, int]
 ) -> np.ndarray:
-    """(h, w, 3) float32 or (3,): the colour, with paler stripes or dots in it."""
+    """(h, w, 3) float32 or (3,): the colour, with paler stripes or dots if textured."""
     main = _rgb(*(rng.uniform(*limits) for limits in _HSV[color]))
     if texture == 'solid':
         return main
@@ -240,7 +240,7 @@ def _pattern(
 
 
 def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
-    """A greyish mid-tone that no object has."""
+    """A greyish mid-tone, which is no colour of objects."""
     color = _rgb(rng.uniform(0, 360), rng.uniform(0, 0.22), rng.uniform(0.36, 0.68))
     return tuple(color.astype(int).tolist())
 
@@ -261,7 +261,7 @@ def _background(rng: np.random.Generator, image_size: int) -> np.ndarray:
 
 
 def _clutter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Grey-toned polygons and lines over an image, drawn at twice its size."""
+    """Draw greyish polygons and lines over an image, at twice its resolution."""
     side = 2 * len(image)
     canvas = Image.fromarray(image.astype(np.uint8)).resize(
         (side, side), Image.Resampling.NEAREST

@@ -1,8 +1,9 @@
-"""A few fixed views of every image, loaded from the image or from a feature cache."""
+"""Fixed views of every image, loaded from the image file or from a feature cache."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import mmcv
 import numpy as np
@@ -19,22 +20,22 @@ from .open_vocab_load_image import OpenVocabLoadImage
 
 @TRANSFORMS.register_module()
 class FGCLIP2LoadView(BaseTransform):
-    """Draw a view (a patch budget, mirrored or not) and load it.
+    """Choose a random view (a patch budget, flipped or not) and load it.
 
-    With a cache (set by ``FGCLIP2FeatureCacheHook``, together with ``digests``, path ->
-    digest of the file) the view's map is read and the image file is not opened. This
-    is the first transform of a pipeline; ``FGCLIP2ApplyView`` follows the annotations,
-    and ``FGCLIP2PackView`` is the last.
+    With a cache (set by ``FGCLIP2FeatureCacheHook`` together with ``digests``, path ->
+    digest of the file), the view's feature map is read instead of the image file. This
+    is the first transform of a pipeline; ``FGCLIP2ApplyView`` comes after loading the
+    annotations, and ``FGCLIP2PackView`` is the last.
 
     Added keys: ``view``, ``ori_shape``, ``img_shape`` and ``img`` or ``feature_map``.
 
     Args:
         max_num_patches: one budget, or several that are drawn with equal probability.
-        flip: also draw mirrored views, with probability 0.5.
+        flip: also draw horizontally flipped views, with probability 0.5.
         backend_args: arguments of the file backend.
 
     Raises:
-        ValueError: if the cache lacks an image's view, or has it in another size.
+        ValueError: if the cache does not have an image's view, or another image size.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class FGCLIP2LoadView(BaseTransform):
         flip: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        budgets = max_num_patches
-        self.budgets = list(budgets) if isinstance(budgets, list | tuple) else [budgets]
+        several = isinstance(max_num_patches, list | tuple)
+        self.budgets: list[int] = (
+            list(max_num_patches) if several else [cast(int, max_num_patches)]
+        )
         self.flip = flip
         self.load = OpenVocabLoadImage(backend_args)
         self.cache: FeatureCache | None = None
@@ -52,7 +55,7 @@ class FGCLIP2LoadView(BaseTransform):
 
     @property
     def views(self) -> list[tuple[int, bool]]:
-        """All (budget, mirrored)."""
+        """All pairs (budget, flipped)."""
         flips = (False, True) if self.flip else (False,)
         return [(budget, flip) for budget in self.budgets for flip in flips]
 
@@ -67,15 +70,15 @@ class FGCLIP2LoadView(BaseTransform):
         if key not in self.cache:
             self.load(results)  # a damaged image is reported by the data set
             raise ValueError(
-                f'{self.cache.folder} has no map of {path} ({key}); images were '
-                'added since it was filled, start the training again'
+                f'{self.cache.folder} has no map of {path} ({key}); images were added '
+                'since it was filled, restart the training'
             )
         results['feature_map'], (height, width) = self.cache.read(key)
         expected = results.get('height', height), results.get('width', width)
         if (height, width) != expected:
             raise ValueError(
                 f'{path}: the annotation file says {expected[1]} x {expected[0]} '
-                f'pixels, the map in {self.cache.folder} was made of {width} x '
+                f'pixels, the map in {self.cache.folder} was computed from {width} x '
                 f'{height}; correct the annotation file'
             )
         results['img_shape'] = results['ori_shape'] = (height, width)
@@ -84,7 +87,7 @@ class FGCLIP2LoadView(BaseTransform):
 
 @TRANSFORMS.register_module()
 class FGCLIP2ApplyView(BaseTransform):
-    """Resize and mirror the image, if there is one, and its boxes and masks."""
+    """Resize and flip the image, if there is one, and its boxes and masks."""
 
     def transform(self, results: dict) -> dict:
         """Apply ``FGCLIP2Resize`` and ``RandomFlip`` for that view."""
@@ -109,7 +112,7 @@ class FGCLIP2ApplyView(BaseTransform):
 
 @TRANSFORMS.register_module()
 class FGCLIP2PackView(PackDetInputs):
-    """``PackDetInputs``, whose ``inputs`` may be a map (D, h, w) from a cache."""
+    """``PackDetInputs`` whose ``inputs`` may be a map (D, h, w) from a cache."""
 
     def transform(self, results: dict) -> dict:
         """As in ``PackDetInputs``."""

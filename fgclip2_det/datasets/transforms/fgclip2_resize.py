@@ -1,6 +1,7 @@
-"""Resizes as FG-CLIP 2 was trained: whole patches under a budget."""
+"""Resizing as in FG-CLIP 2's training: to whole patches under a budget."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from mmdet.datasets.transforms import Resize
@@ -19,9 +20,9 @@ class FGCLIP2Resize(Resize):
     differ slightly, because both sides are rounded to patches.
 
     Args:
-        max_num_patches: the budget; ``'auto'`` for the one that FG-CLIP 2 chooses by
-            image size (128 to 1024); or a list of budgets, of which each image draws
-            one (numpy's global generator, like MMDetection's random transforms).
+        max_num_patches: the budget; ``'auto'`` for FG-CLIP 2's choice by image size
+            (128 to 1024); or a list of budgets, one of which is drawn for each image
+            (NumPy's global generator, as in MMDetection's random transforms).
         patch_size: pixels per patch side.
 
     Raises:
@@ -40,7 +41,9 @@ class FGCLIP2Resize(Resize):
     ) -> None:
         super().__init__(scale=(patch_size, patch_size), backend='pillow')
         several = isinstance(max_num_patches, list | tuple)
-        self.budgets = list(max_num_patches) if several else [max_num_patches]
+        self.budgets: list[int | str] = (
+            list(max_num_patches) if several else [cast(int | str, max_num_patches)]
+        )
         self.patch_size = patch_size
         for budget in self.budgets or [None]:
             if budget != 'auto' and (not isinstance(budget, int) or budget < 1):
@@ -50,18 +53,18 @@ class FGCLIP2Resize(Resize):
                 )
 
     def transform(self, results: dict) -> dict:
-        """Resize the image and everything that is given in its pixels.
+        """Resize the image and its annotations.
 
-        Without an image (its map comes from a cache), only the rest, from
-        ``img_shape``.
+        Without an image, if its map comes from a cache, only the annotations are
+        resized, from ``img_shape``.
         """
         image = results.get('img')
         height, width = (results['img_shape'] if image is None else image.shape)[:2]
-        budget = self.budgets[0]
+        choice = self.budgets[0]
         if len(self.budgets) > 1:
-            budget = self.budgets[np.random.randint(len(self.budgets))]
-        if budget == 'auto':
-            budget = patch_budget(width, height)
+            choice = self.budgets[np.random.randint(len(self.budgets))]
+        auto = choice == 'auto'
+        budget = patch_budget(width, height) if auto else cast(int, choice)
         rows, columns = target_grid(height, width, budget, self.patch_size)
         self.scale = (columns * self.patch_size, rows * self.patch_size)  # (w, h)
         if image is None:

@@ -1,4 +1,4 @@
-"""Loading of images in any format that Pillow reads, with errors for damaged files."""
+"""Loading of images in any format that Pillow reads; damaged files are errors."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -9,28 +9,27 @@ from fgclip2_det.fgclip2.image import describe_sizes, load_image, read_header
 
 
 class UnreadableImageError(ValueError):
-    """An image file is missing, empty, truncated or not an image."""
+    """Raised for an image file that is missing, empty, truncated or not an image."""
 
 
 @TRANSFORMS.register_module()
 class OpenVocabLoadImage(BaseTransform):
     """Load ``results['img_path']`` upright, as (h, w, 3) uint8 BGR.
 
-    BGR is what MMDetection's transforms and visualisers expect; the data
-    preprocessor turns it to RGB (``bgr_to_rgb=True``). Unlike OpenCV, which fills the
-    rest of a truncated file with grey, a file that does not decode to its end is an
-    error.
+    MMDetection's transforms and visualizers expect BGR; the data preprocessor converts
+    it to RGB (``bgr_to_rgb=True``). A truncated file is an error, whereas OpenCV fills
+    the missing part with grey.
 
     Required keys: ``img_path``; ``img_id``, ``width`` and ``height`` when known.
     Added keys: ``img``, ``img_shape``, ``ori_shape``, the shapes as (h, w).
 
     Args:
-        backend_args: of the file backend, as in MMEngine.
+        backend_args: arguments of the file backend, as in MMEngine.
 
     Raises:
         UnreadableImageError: naming file and image id.
-        ValueError: if the upright size is not the one in the annotation file; boxes
-            would be in the wrong place.
+        ValueError: if the upright size differs from the annotation file's, since boxes
+            would be misplaced.
 
     Example:
         >>> OpenVocabLoadImage()(dict(img_path='cat.jpg'))['img'].shape

@@ -1,27 +1,29 @@
 """Log the number of images that training skipped."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
+
+from fgclip2_det.datasets import OpenVocabCocoDataset
 
 
 @HOOKS.register_module()
 class OpenVocabBadImageHook(Hook):
     """Log the number of unreadable images after every epoch.
 
-    Counts the images that datasets with ``on_bad_image='skip'`` passed over since the
-    start of training, in all processes; wrapped datasets are found. Silent while
-    there are none.
+    Counts the images that datasets with ``on_bad_image='skip'``, wrapped or not, have
+    skipped since the start of training, in all processes. Logs nothing if there are
+    none.
     """
 
     priority = 'LOW'
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Add up the flags of every dataset and write one line each."""
+        """Log one line for every dataset with skipped images."""
         for dataset in _open_vocab_datasets(runner.train_dataloader.dataset):
             flags = dataset.bad_image_flags.clone()
             all_reduce(flags, op='max')  # every process has its own flags
@@ -32,8 +34,8 @@ class OpenVocabBadImageHook(Hook):
                 )
 
 
-def _open_vocab_datasets(dataset: Dataset) -> Iterator[Dataset]:
-    """Datasets that skip bad images, inside any wrappers."""
+def _open_vocab_datasets(dataset: Any) -> Iterator[OpenVocabCocoDataset]:
+    """Datasets that skip bad images, without their wrappers."""
     if getattr(dataset, 'on_bad_image', None) == 'skip':
         yield dataset
     inner = getattr(dataset, 'datasets', [getattr(dataset, 'dataset', None)])

@@ -13,15 +13,16 @@ from fgclip2_det.io.atomic import write_atomic
 
 @HOOKS.register_module()
 class OpenVocabCheckpointHook(CheckpointHook):
-    """MMEngine's CheckpointHook, with every file renamed into place.
+    """MMEngine's CheckpointHook with atomic writes.
 
-    MMEngine writes a checkpoint over its name, rewrites ``last_checkpoint`` in place
-    and deletes the oldest checkpoint before it has the new one, so that a kill at
-    the wrong moment leaves nothing to resume. Here the new file comes first.
+    MMEngine writes checkpoints and ``last_checkpoint`` in place and deletes the oldest
+    checkpoint before it writes the new one, so an interruption can leave nothing to
+    resume. Here a new file is written under a temporary name and renamed, and old
+    checkpoints are deleted afterwards.
 
     Args:
-        args, kwargs: CheckpointHook's.
-        backend_args: CheckpointHook's; local files by default.
+        args, kwargs: as in ``CheckpointHook``.
+        backend_args: as in ``CheckpointHook``; local files by default.
 
     Example:
         >>> default_hooks = dict(
@@ -63,7 +64,7 @@ class OpenVocabCheckpointHook(CheckpointHook):
                     self.file_backend.remove(path)
 
     def _keep(self, runner: Runner, step: int) -> list[str]:
-        """Note ``step`` among the kept ones; returns files that are one too many."""
+        """Add ``step`` to the kept checkpoints; returns the files to delete."""
         if self.max_keep_ckpts <= 0 or step in self.keep_ckpt_ids:
             return []
         steps = [*self.keep_ckpt_ids, step]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
+from mmengine.dataset import BaseDataset
 from mmengine.dist import barrier, get_dist_info
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -38,25 +40,26 @@ DTYPES = {'bfloat16': torch.bfloat16, 'float32': torch.float32}
 
 @HOOKS.register_module()
 class FGCLIP2FeatureCacheHook(Hook):
-    """Computes the missing maps before training, then has the pipeline read them.
+    """Compute the missing feature maps before training and give them to the pipeline.
 
-    The training pipeline is ``FGCLIP2LoadView``, ``LoadAnnotations``,
-    ``FGCLIP2ApplyView``, ``FGCLIP2PackView``. A training that was killed while it
-    filled goes on where it was; validation and test go on reading images. Maps are
-    kept by the content of an image file: one that is replaced between two trainings
-    is encoded anew, one that moved is not.
+    The training pipeline must be ``FGCLIP2LoadView``, ``LoadAnnotations``,
+    ``FGCLIP2ApplyView``, ``FGCLIP2PackView``. If filling the cache is interrupted, the
+    next run continues it. Validation and test still read images. Maps are keyed by the
+    content of an image file: a file that was replaced is encoded again, one that was
+    only moved is not.
 
     Args:
-        folder: of the shards; several trainings with one encoder may share it.
-        dtype: 'bfloat16', or 'float32' for twice the disk and equal numbers.
-        num_workers: of the loader that reads the images to encode.
+        folder: folder of the shards; trainings with the same encoder may share it.
+        dtype: 'bfloat16', or 'float32' for exact maps and twice the disk space.
+        num_workers: workers of the loader that reads the images to encode.
 
     Raises:
-        ValueError: an encoder that is trained, a detector that wants its dense map,
-            another pipeline, too little disk, a folder of another encoder.
+        ValueError: if the encoder is trained, the detector needs the dense map, the
+            pipeline is another one, disk space is too low, or the folder was written
+            for another encoder.
     """
 
-    priority = 'VERY_HIGH'  # before others wrap the data set
+    priority = 'VERY_HIGH'  # before other hooks wrap the data set
 
     def __init__(
         self, folder: str, dtype: str = 'bfloat16', num_workers: int = 0
@@ -66,7 +69,7 @@ class FGCLIP2FeatureCacheHook(Hook):
         self.folder, self.dtype, self.num_workers = Path(folder), dtype, num_workers
 
     def before_train(self, runner: Runner) -> None:
-        """Fill the cache and give it to the pipeline."""
+        """Fill the cache and set it in the pipeline."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         backbone = _frozen_backbone(model)
         dataset = _innermost(runner.train_dataloader.dataset)
@@ -81,21 +84,21 @@ class FGCLIP2FeatureCacheHook(Hook):
                 f'{needed / 1e9:.2f} GB in {self.folder}'
             )
             check_disk(self.folder, needed)
-        barrier()  # all processes have listed the same views before one is added
+        barrier()  # every process must list the missing views before one writes
         if len(views):
             self._fill(model, backbone, cache, views)
         barrier()
         cache.refresh()
         load.cache, load.digests = cache, views.digests
         loop = runner.train_loop
-        if isinstance(loop, IterBasedTrainLoop):  # its workers read images already
+        if isinstance(loop, IterBasedTrainLoop):  # its workers have already started
             loop.dataloader._iterator = None
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
 
     @torch.no_grad()
     def _fill(
         self,
-        model: torch.nn.Module,
+        model: BaseModel,
         backbone: FGCLIP2ViT,
         cache: FeatureCache,
         views: ViewsToFill,
@@ -118,19 +121,19 @@ class FGCLIP2FeatureCacheHook(Hook):
 
 
 class ViewsToFill(Dataset):
-    """Views of a data set's images that a cache lacks.
+    """Views of a data set's images that a cache does not have yet.
 
     Args:
-        dataset: with ``FGCLIP2LoadView`` first in its pipeline.
+        dataset: data set whose pipeline begins with ``FGCLIP2LoadView``.
         load: that transform.
-        known: keys that are there.
+        known: keys in the cache.
 
     Attributes:
         digests: path of an image -> digest of its file.
-        total: number of views, those that are there included.
+        total: number of views, including those in the cache.
     """
 
-    def __init__(self, dataset: Dataset, load: FGCLIP2LoadView, known: set) -> None:
+    def __init__(self, dataset: BaseDataset, load: FGCLIP2LoadView, known: set) -> None:
         self.dataset, self.load = dataset, load
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         paths = (info['img_path'] for info in infos)
@@ -149,7 +152,7 @@ class ViewsToFill(Dataset):
     def __getitem__(
         self, index: int
     ) -> tuple[str, Tensor | None, tuple[int, int] | None]:
-        """Key, image (3, H, W) uint8 BGR, and the image's own size (h, w)."""
+        """Key, image (3, H, W) uint8 BGR, and the original size (h, w)."""
         key, info, view = self.missing[index]
         keys = ('img_path', 'img_id', 'width', 'height')
         results = {k: info[k] for k in keys if k in info} | {'wanted_view': view}
@@ -164,7 +167,7 @@ class ViewsToFill(Dataset):
         return key, torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous(), size
 
     def bytes(self, backbone: FGCLIP2ViT, dtype: torch.dtype) -> int:
-        """On disk, of what is missing."""
+        """Disk space in bytes for the missing maps."""
         channels = backbone.embed_dims * backbone.num_maps
         patches = 0
         for _, info, (budget, _) in self.missing:
@@ -174,10 +177,10 @@ class ViewsToFill(Dataset):
 
 
 def maps_digest(backbone: FGCLIP2ViT) -> str:
-    """SHA-256 of all that turns a view into its maps: weights and options."""
+    """SHA-256 of the weights and options that determine a view's maps."""
     tower = backbone.vision_model
     options = (
-        'FGCLIP2ApplyView 1',  # another number when that transform changes
+        'FGCLIP2ApplyView 1',  # increase the number when that transform changes
         asdict(backbone.vision_config),
         backbone.out_indices,
         tower.window_size,
@@ -186,7 +189,7 @@ def maps_digest(backbone: FGCLIP2ViT) -> str:
     return encoder_digest(tower, options)
 
 
-def _frozen_backbone(model: torch.nn.Module) -> FGCLIP2ViT:
+def _frozen_backbone(model: BaseModel) -> FGCLIP2ViT:
     backbone = getattr(model, 'backbone', None)
     if not isinstance(backbone, FGCLIP2ViT):
         raise ValueError(
@@ -213,13 +216,14 @@ def _frozen_backbone(model: torch.nn.Module) -> FGCLIP2ViT:
     return backbone
 
 
-def _innermost(dataset: Dataset) -> Dataset:
+def _innermost(dataset: Any) -> BaseDataset:
+    """The data set inside wrappers such as ``RepeatDataset``."""
     while not hasattr(dataset, 'pipeline') and hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
     return dataset
 
 
-def _load_view(dataset: Dataset) -> FGCLIP2LoadView:
+def _load_view(dataset: BaseDataset) -> FGCLIP2LoadView:
     transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
     kinds = [type(t).__name__ for t in transforms]
     views = [kind for kind in kinds if kind not in ANNOTATIONS]

@@ -15,24 +15,24 @@ from ..label_order import (
     check_dataset,
     check_metrics,
     check_trained_classes,
-    settle_metainfo,
+    unify_metainfo,
 )
 
 
 @HOOKS.register_module()
 class OpenVocabLabelOrderHook(Hook):
-    """Checks that a label means one name to data set, vocabulary, detector and metric.
+    """Check that data set, vocabulary, detector and metric use the same label order.
 
-    Where names matter, that is with a vocabulary or with this package's data sets,
-    another order is an error that shows both. In a run of MMDetection's own parts alone
-    it is a warning: its figures are right, the names in its pictures are not. A
-    ``ConcatDataset`` of files with the same names gets one ``metainfo``.
+    With a vocabulary or one of this package's data sets, a different order is an error
+    that shows both orders. In a run of MMDetection's own classes it is a warning: the
+    metrics are correct, but class names in drawn images are wrong. A ``ConcatDataset``
+    of files with the same class names gets one common ``metainfo``.
 
     ``tools/train.py`` and ``tools/test.py`` add it to every config;
     ``OpenVocabVocabularyHook`` makes the same checks under MMDetection's own tools.
 
     Raises:
-        ValueError: with both orders.
+        ValueError: if the orders differ; the message shows both.
     """
 
     priority = 'HIGHEST'  # before OpenVocabVocabularyHook reads metainfo
@@ -41,19 +41,19 @@ class OpenVocabLabelOrderHook(Hook):
         self.trained: tuple[str, ...] = ()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the classes that a detector with labels of its own was trained with."""
+        """Remember the classes that the checkpoint's detector was trained with."""
         meta = checkpoint.get('meta')
         meta = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
         classes = meta.get('classes') if isinstance(meta, Mapping) else None
         self.trained = tuple(classes or ())
 
     def before_run(self, runner: Runner) -> None:
-        """All loops that are built by now."""
-        settle_metainfo(runner)
+        """Check the loops that are already built."""
+        unify_metainfo(runner)
         check_labels(runner)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """The checkpoint, which was loaded meanwhile."""
+        """Check the classes of the checkpoint, which is loaded by now."""
         metainfo = runner.test_loop.dataloader.dataset.metainfo
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         detector = getattr(model, 'detector', model)
@@ -66,7 +66,8 @@ def check_labels(runner: Runner) -> None:
     """Check data sets and metrics of the loops that are built.
 
     Raises:
-        ValueError: with both orders, where names matter.
+        ValueError: if the orders differ and the class names matter; the message shows
+            both orders.
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
@@ -88,4 +89,4 @@ def _run(runner: Runner, strict: bool, check: Callable, *args: object) -> None:
     except ValueError as error:
         if strict:
             raise
-        runner.logger.warning(f'{error} (names in pictures are exchanged)')
+        runner.logger.warning(f'{error} (class names in drawn images are swapped)')

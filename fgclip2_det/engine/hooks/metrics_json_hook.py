@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from numbers import Number
 from pathlib import Path
+from typing import cast
 
 from mmdet.registry import HOOKS
 from mmengine.dist import master_only
@@ -20,8 +21,8 @@ METRICS_FILE = 'metrics.json'
 class OpenVocabMetricsJsonHook(Hook):
     """Write ``work_dir/metrics.json``, {name: value}, after each evaluation.
 
-    Values are plain floats, null where a metric is undefined (NaN: no box of that
-    kind in the annotations). The file is replaced at once, never half written.
+    Values are plain floats, or null for an undefined metric (NaN: no such box in the
+    annotations). The file is replaced atomically.
 
     Example:
         >>> custom_hooks = [dict(type='OpenVocabMetricsJsonHook')]
@@ -31,7 +32,7 @@ class OpenVocabMetricsJsonHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Take away the numbers of an earlier run, unless this one resumes it."""
+        """Delete the metrics of an earlier run, unless this run resumes it."""
         if runner.iter == 0:
             (Path(runner.work_dir) / METRICS_FILE).unlink(missing_ok=True)
 
@@ -56,5 +57,6 @@ def plain_metrics(metrics: Mapping) -> dict[str, float | None]:
     for name, value in metrics.items():
         value = value.item() if hasattr(value, 'item') else value
         if isinstance(value, Number):
-            plain[name] = float(value) if math.isfinite(value) else None
+            number = float(cast(float, value))
+            plain[name] = number if math.isfinite(number) else None
     return plain

@@ -1,7 +1,7 @@
-"""The same random numbers in a resumed as in an uninterrupted run."""
+"""Identical random numbers in a resumed and an uninterrupted run."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, cast
 
 from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
@@ -14,40 +14,39 @@ from fgclip2_det.datasets.seeding import SeededIndex, seed_everything
 
 @HOOKS.register_module()
 class OpenVocabReproducibleHook(Hook):
-    """Make a run's randomness a function of (seed, rank, step), not of its history.
+    """Make a run's random numbers depend on (seed, rank, step), not on its history.
 
-    A checkpoint of MMEngine holds no state of the random generators, and its workers
-    start every epoch from one constant, so augmentations repeat. Here
+    MMEngine's checkpoints have no state of the random generators, and its workers get
+    the same seed in every epoch, so that augmentations repeat. With this hook
 
-    * the model's generators are set from (seed, rank, iteration) before each step;
-    * each sample's from (seed, rank, epoch, position in the epoch) where it is
-      loaded, whichever worker does so, persistent ones too. The number of workers
-      does not matter;
-    * a run that resumes where an evaluation is due evaluates first: it may have been
-      killed between the checkpoint and the evaluation.
+    * the random generators are seeded with (seed, rank, iteration) before each step;
+    * they are seeded with (seed, rank, epoch, position in the epoch) before each sample
+      is loaded, also in persistent workers. The number of workers makes no difference;
+    * a run that resumes at a step where an evaluation is due evaluates first, since it
+      may have been interrupted between checkpoint and evaluation.
 
     Resuming is then exact, bit for bit on a CPU, from checkpoints at the end of an
-    epoch (or at any iteration with an iteration-based loop). An ``IterableDataset``
-    looks after its own samples.
+    epoch (or at any iteration of an iteration-based loop). The samples of an
+    ``IterableDataset`` are not seeded.
 
     Example:
         >>> custom_hooks = [dict(type='OpenVocabReproducibleHook')]
     """
 
-    priority = 'LOWEST'  # after the CheckpointHook, whose records evaluation reads
+    priority = 'LOWEST'  # after the CheckpointHook, whose state save_best reads
 
     def before_train(self, runner: Runner) -> None:
-        """Let the data loader carry a seed with every index."""
+        """Make the data loader pass a seed with every index."""
         self.seed, self.rank = runner.seed, get_rank()
         loop = runner.train_loop
         self.counter = _count_draws(loop.dataloader, self.seed, self.rank)
-        if isinstance(loop, IterBasedTrainLoop):  # its iterator knew the old sampler
+        if isinstance(loop, IterBasedTrainLoop):  # its iterator has the old sampler
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
         if _is_evaluation_due(runner):
             runner.val_loop.run()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed what draws numbers between the steps, and name the epoch."""
+        """Seed the random numbers drawn between steps, and set the epoch."""
         seed_everything(self.seed, self.rank, runner.epoch)
         if self.counter is not None:
             self.counter.set_epoch(runner.epoch)
@@ -55,17 +54,19 @@ class OpenVocabReproducibleHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Seed the step: dropout, sampling of boxes, stochastic depth."""
+        """Seed dropout, sampling of boxes and stochastic depth of the step."""
         seed_everything(self.seed, self.rank, runner.iter, 0)
 
 
 class DrawCounter:
-    """A sampler whose indices are numbered; otherwise the sampler it wraps.
+    """Wrapper of a sampler that attaches a seed to every index.
+
+    All other attributes are those of the wrapped sampler.
 
     Args:
-        sampler: any sampler; ``skip(n)`` (MMEngine's way to resume) is followed.
-        seed: of the run.
-        rank: of this process.
+        sampler: any sampler; calls of ``skip(n)`` (MMEngine's resume) are counted.
+        seed: seed of the run.
+        rank: rank of this process.
     """
 
     def __init__(self, sampler: Any, seed: int, rank: int) -> None:
@@ -87,7 +88,7 @@ class DrawCounter:
         return getattr(self.__dict__['sampler'], name)
 
     def set_epoch(self, epoch: int) -> None:
-        """Number from zero again, and shuffle as the sampler does."""
+        """Set the epoch here and in the sampler."""
         self.epoch = epoch
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
@@ -98,8 +99,8 @@ class DrawCounter:
 
 
 class SeededDataset(Dataset):
-    """A dataset that seeds each sample by its :class:`SeededIndex`; otherwise the
-    dataset it wraps, to read from and to assign to."""
+    """Wrapper of a dataset that seeds each sample by its :class:`SeededIndex`;
+    attributes are read from and assigned to the wrapped dataset."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.__dict__['dataset'] = dataset
@@ -113,7 +114,7 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith('__'):  # asked by pickle before there is a dataset
+        if name.startswith('__'):  # pickle looks these up before there is a dataset
             raise AttributeError(name)
         return getattr(self.__dict__['dataset'], name)
 
@@ -121,23 +122,30 @@ class SeededDataset(Dataset):
         setattr(self.dataset, name, value)
 
 
+class _HasSampler(Protocol):
+    """A data loader or a batch sampler."""
+
+    sampler: Any
+
+
 def _count_draws(loader: DataLoader, seed: int, rank: int) -> DrawCounter | None:
-    """Wrap a data loader's sampler and dataset in place; None where it has none."""
+    """Wrap a data loader's sampler and dataset in place; None if it has no sampler."""
     if isinstance(loader.dataset, IterableDataset):
         return None
-    holder = loader if loader.batch_sampler is None else loader.batch_sampler
+    batches = loader.batch_sampler
+    holder = cast(_HasSampler, loader if batches is None else batches)
     if isinstance(holder.sampler, DrawCounter):
         return holder.sampler
     counter = DrawCounter(holder.sampler, seed, rank)
-    if loader.batch_sampler is not None:
-        loader.batch_sampler.sampler = counter
+    if batches is not None:
+        holder.sampler = counter
     # DataLoader forbids assigning these two once built; no iterator exists yet
     loader.__dict__.update(sampler=counter, dataset=SeededDataset(loader.dataset))
     return counter
 
 
 def _is_evaluation_due(runner: Runner) -> bool:
-    """Whether this run resumes at a step that an evaluation follows."""
+    """Whether this run resumes at a step after which an evaluation is due."""
     loop = runner.train_loop
     if isinstance(loop, EpochBasedTrainLoop):
         step, last = loop.epoch, loop.max_epochs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -21,34 +22,37 @@ RETENTION_FILE = 'retention.json'
 
 @HOOKS.register_module()
 class ZeroShotRetentionHook(Hook):
-    """Measures what fine-tuning does to names that it has no boxes of.
+    """Measure how fine-tuning changes the accuracy on classes without training boxes.
 
-    Before training, after every ``interval`` epochs and at the end, the running
-    model's encoder names true boxes of a dataset (:class:`RetentionTest`). The value
-    and its change since the first one are logged, go to the message hub as
-    ``retention/top1`` and ``retention/change``, and to ``work_dir/retention.json``; at
-    the end there is a table. A resumed run goes on with the values of its checkpoint.
+    Before training, after every ``interval`` epochs and at the end, the model's encoder
+    classifies ground-truth boxes of a dataset (:class:`RetentionTest`). The top-1
+    accuracy and its change since the first measurement are logged, sent to the message
+    hub as ``retention/top1`` and ``retention/change``, and written to
+    ``work_dir/retention.json``; a table is logged at the end. A resumed run continues
+    with the values in its checkpoint.
 
     All values are in percent, changes in percentage points.
 
     Args:
-        dataset: config of a dataset, the validation's for example.
-        classes: 'novel', 'base', 'all' or a list of names. Names that training has
-            boxes of are said in the log: they are not held out.
-        interval: epochs between measurements; 0 measures before and after alone, as
-            does a training that counts iterations.
-        max_images: the first so many images that have boxes of the classes.
+        dataset: config of a dataset, for example the validation set's.
+        classes: 'novel', 'base', 'all' or a list of names. Names with boxes in training
+            are logged, because they are not held out.
+        interval: epochs between measurements; 0 measures only before and after the
+            training, as for iteration-based training.
+        max_images: number of images with boxes of the classes to use, from the first.
         templates: prompt templates of the names.
 
     Raises:
-        ValueError: ``interval`` below 0; see also :class:`RetentionTest`.
+        ValueError: if ``interval`` is below 0; see also :class:`RetentionTest`.
 
     Example:
         >>> custom_hooks = [dict(
         ...     type='ZeroShotRetentionHook', dataset=val_dataloader['dataset'])]
 
-    Reference: the question is WiSE-FT's (arXiv:2109.01903), section 3, on regions.
+    Reference: WiSE-FT (arXiv:2109.01903), section 3; here for regions.
     """
+
+    test: RetentionTest  # built before training
 
     def __init__(
         self,
@@ -60,15 +64,15 @@ class ZeroShotRetentionHook(Hook):
     ) -> None:
         if type(interval) is not int or interval < 0:
             raise ValueError(f'retention: interval must be 0 or more, got {interval!r}')
-        self.options = dict(
+        self.options: dict[str, Any] = dict(
             dataset=dataset, classes=classes, max_images=max_images, templates=templates
         )
         self.interval = interval
-        self.test: RetentionTest | None = None
+
         self.records: list[dict] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Measure, or take over what a resumed run measured."""
+        """Measure, or restore the measurements of a resumed run."""
         self.test = RetentionTest(**self.options)
         meta = getattr(runner.train_loop.dataloader.dataset, 'metainfo', {})
         trained = set(meta.get('base_classes', meta.get('classes', ())))
@@ -95,7 +99,7 @@ class ZeroShotRetentionHook(Hook):
             self._measure(runner, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
-        """Measure unless the last epoch was; show the table."""
+        """Measure unless the last epoch was measured; log the table."""
         if self.records[-1]['iter'] != runner.iter:
             self._measure(runner, runner.epoch)
         rows = [['epoch', 'iteration', 'top-1 (%)', 'change']]

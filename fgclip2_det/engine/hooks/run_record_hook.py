@@ -1,4 +1,4 @@
-"""Check the data of a resumed training, and record how a run was started."""
+"""Check the data of a resumed training, and record a run's options."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from ..work_dir import write_fingerprint
 
 @HOOKS.register_module()
 class OpenVocabRunRecordHook(Hook):
-    """Before the first step: compare data, replay a changed schedule, keep records.
+    """Compare data, replay a changed schedule and write records before the first step.
 
-    Size and digest of the training data travel in the checkpoints. Nothing is written
-    to the work dir before model, data and checkpoint have been found in order.
+    Size and digest of the training data are saved in the checkpoints. Nothing is
+    written to the work dir before model, data and checkpoint have been checked.
 
     Args:
-        record: of :func:`~fgclip2_det.engine.run_record.start_record`; None to write
-            none.
-        changed_schedule: the checkpoint that is resumed had another schedule.
-        with_changes: go on with other data than the checkpoint's.
+        record: result of :func:`~fgclip2_det.engine.run_record.start_record`; None to
+            write none.
+        changed_schedule: whether the resumed checkpoint had another schedule.
+        with_changes: continue even if the data differ from the checkpoint's.
 
     Raises:
-        ValueError: before the first step, if a resumed training's data have changed.
+        ValueError: before the first step, if the data of a resumed training have
+            changed.
 
     Example:
         >>> custom_hooks = [dict(type='OpenVocabRunRecordHook')]
@@ -48,12 +49,12 @@ class OpenVocabRunRecordHook(Hook):
         self.changed_schedule = changed_schedule
 
     def before_run(self, runner: Runner) -> None:
-        """Remember the config's rates: a checkpoint brings its own."""
+        """Store the config's learning rates before a checkpoint replaces them."""
         if self.changed_schedule:
             self.settings = initial_settings(runner)
 
     def before_train(self, runner: Runner) -> None:
-        """Check what is resumed; then the work dir is this run's."""
+        """Check the resumed run, then write this run's record."""
         data = describe_data(runner.train_loop.dataloader)
         if runner.iter:
             self._check(runner, data)
@@ -82,7 +83,7 @@ class OpenVocabRunRecordHook(Hook):
         if not self.with_changes:
             raise ValueError(
                 f'the training data have changed since the checkpoint: {difference}; '
-                'resume with the data it was trained on, or go on with '
+                'resume with the data it was trained on, or pass '
                 '--resume-with-changes'
             )
         runner.logger.warning(f'resumed with other training data: {difference}')

@@ -23,16 +23,16 @@ from ..annotated_sizes import Size, annotated_sizes
 class OpenVocabVisualizationHook(Hook):
     """Draw the first evaluated images, ground truth beside predictions.
 
-    ``vis/*.png`` has one file per image and ``detections.png`` all of them on one
-    sheet, both in the work dir and replaced by each evaluation. Images are drawn as
-    the detector saw them; where the file, the annotation file and the detector's image
-    have different sizes, a warning gives them.
+    ``vis/*.png`` are the images and ``detections.png`` is a contact sheet of them, both
+    in the work dir and replaced by each evaluation. Images are drawn in the detector's
+    orientation; a warning reports different sizes of image file, annotation file and
+    the detector's image.
 
     Args:
-        num_images: how many; -1 for all, 0 to write none.
-        score_thr: predictions that score lower are not drawn.
-        max_boxes: the best predictions drawn per image.
-        out_dir: instead of the work dir.
+        num_images: number of images; -1 for all, 0 for none.
+        score_thr: lowest score of a drawn prediction.
+        max_boxes: number of predictions drawn per image, the best first.
+        out_dir: folder to use instead of the work dir.
 
     Example:
         >>> custom_hooks = [dict(type='OpenVocabVisualizationHook', num_images=8)]
@@ -65,10 +65,10 @@ class OpenVocabVisualizationHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[DetDataSample] | None = None,
+        data_batch: dict,
+        outputs: Sequence[DetDataSample],
     ) -> None:
-        """Draw a batch, until there are ``num_images``."""
+        """Draw the images of a batch, up to ``num_images`` in total."""
         dataset = _dataset_meta(runner)
         for inputs, sample in zip(_plain_views(data_batch), outputs, strict=True):
             wanted = self.num_images < 0 or self.count < self.num_images
@@ -79,11 +79,11 @@ class OpenVocabVisualizationHook(Hook):
     after_test_iter = after_val_iter
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Lay the drawn images out on one sheet."""
+        """Write the contact sheet."""
         if self.pairs:
             path = self._folder(runner) / 'detections.png'
             contact_sheet(self.pairs, columns=1 + (len(self.pairs) > 3)).save(path)
-            runner.logger.info(f'{self.count} pictures: {path} and {path.parent}/vis')
+            runner.logger.info(f'{self.count} drawn: {path} and {path.parent}/vis')
         self.pairs = []
 
     after_test_epoch = after_val_epoch
@@ -127,13 +127,13 @@ class OpenVocabVisualizationHook(Hook):
         path = self._folder(runner) / 'vis' / f'{self.count:03d}_{stem}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         pair.save(path)
-        if self.count < 16:  # a sheet of more would not be read
+        if self.count < 16:  # more would be too small on the sheet
             self.pairs.append(pair)
         self.count += 1
 
 
 def _plain_views(data_batch: dict) -> Sequence[Tensor]:
-    """An input for each image; of test-time augmentation's views the first."""
+    """One input per image; with test-time augmentation, the first view."""
     inputs = data_batch['inputs']
     return inputs[0] if isinstance(inputs[0], list | tuple) else inputs
 
@@ -144,7 +144,7 @@ def _dataset_meta(runner: Runner) -> dict:
 
 
 def _names(instances, sample: DetDataSample, meta: dict) -> list[str]:
-    """A name per instance: its own, the sample's vocabulary, or the dataset's."""
+    """Name of each instance: from its own names, the sample's or the dataset's."""
     if 'label_names' in instances:
         return [str(name) for name in instances.label_names]
     known = sample.metainfo
@@ -161,9 +161,9 @@ def _boxes(instances) -> Tensor:
 def _load_image(
     runner: Runner, inputs: Tensor, sample: DetDataSample, annotated: Size | None
 ) -> Image.Image:
-    """The original image as the detector saw it.
+    """The original image in the orientation that the detector saw.
 
-    From the network's input where there is no file, and with a warning where the file
+    Taken from the network's input if there is no file, and with a warning if the file
     cannot be read or has another size.
     """
     path = Path(str(sample.metainfo.get('img_path', '')))

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from mmdet.registry import HOOKS
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from fgclip2_det.vocabulary import Vocabulary
 
-from ..label_order import settle_metainfo
+from ..label_order import unify_metainfo
 from ..unwrap import unwrap_model
 from .label_order_hook import check_labels
 
 
 @HOOKS.register_module()
 class OpenVocabVocabularyHook(Hook):
-    """Sets the vocabulary from ``metainfo`` before training, validation and test.
+    """Set the vocabulary from ``metainfo`` before training, validation and test.
 
-    So classes are named in one place, the data set, and a label means the same
-    to the detector, the metric and the drawn images. A vocabulary in the model's
-    config keeps its aliases and templates; its names must be the data set's.
-    Equal vocabularies cost nothing: the embeddings in a checkpoint are kept.
+    Class names are thus defined in one place, the data set, and detector, metric and
+    drawn images use the same labels. A vocabulary in the model's config keeps its
+    aliases and templates; its names must be those of the data set. If the vocabulary
+    does not change, the embeddings in a checkpoint are reused.
 
     Args:
-        shift_novel: a control for tests. Novel class i answers to the name of novel
-            class i + shift_novel, around; a detector that reads names must then fail
-            on novel classes. 0 leaves the names where they belong.
+        shift_novel: a control experiment. Novel class i gets the name of novel class
+            i + shift_novel (cyclic); a detector that uses names must then fail on novel
+            classes. 0 for the correct names.
     """
 
     priority = 'VERY_HIGH'
@@ -35,29 +38,30 @@ class OpenVocabVocabularyHook(Hook):
         self.shift_novel = shift_novel
 
     def before_run(self, runner: Runner) -> None:
-        """Before other hooks copy the model (``EMAHook`` does).
+        """Check labels and set the vocabulary before hooks such as ``EMAHook`` copy the
+        model.
 
         Raises:
-            ValueError: if a label means another name to data set or metric.
+            ValueError: if data set or metric use another label order.
         """
-        settle_metainfo(runner)
+        unify_metainfo(runner)
         check_labels(runner)
         self._set_for_training(runner)
 
     def before_train(self, runner: Runner) -> None:
-        """The training set's classes; its base classes count as trained."""
+        """Set the training set's classes; its base classes are the trained ones."""
         self._set_for_training(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """The validation set's classes, if they differ from training."""
+        """Set the validation set's classes, if they differ from the training set's."""
         self._set(runner, runner.val_loop.dataloader)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Back to the training set's classes."""
+        """Restore the training set's classes."""
         self._set_for_training(runner)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """The test set's classes."""
+        """Set the test set's classes."""
         self._set(runner, runner.test_loop.dataloader, shift=self.shift_novel)
 
     def _set_for_training(self, runner: Runner) -> None:
@@ -74,7 +78,7 @@ class OpenVocabVocabularyHook(Hook):
         model = unwrap_model(runner.model)
         if not hasattr(model, 'set_vocabulary'):
             return  # a closed-set detector
-        meta = loader.dataset.metainfo
+        meta = cast(BaseDataset, loader.dataset).metainfo
         names = list(meta['classes'])
         base = list(meta.get('base_classes', names))  # a plain data set: all base
         if trained:
@@ -101,12 +105,12 @@ class OpenVocabVocabularyHook(Hook):
 
 
 def _shift_novel(names: list, entries: list, base: set, shift: int) -> list:
-    """Entries with those of the novel names moved along by ``shift`` places."""
+    """Entries with those of the novel names shifted cyclically by ``shift``."""
     novel = [i for i, name in enumerate(names) if name not in base]
     if not novel or shift % len(novel) == 0:
         raise ValueError(
-            f'shift_novel={shift} moves none of the {len(novel)} novel names; choose '
-            'one that is no multiple of their number'
+            f'shift_novel={shift} moves none of the {len(novel)} novel names; choose a '
+            'value that is not a multiple of their number'
         )
     entries = list(entries)
     moved = [entries[i] for i in novel]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from mmdet.evaluation.metrics import CocoMetric
 from mmdet.evaluation.metrics.lvis_metric import LVISFixedAPMetric
@@ -14,14 +14,14 @@ from fgclip2_det.coco.categories import describe_orders, first_exchange
 
 
 def check_metric(metric: BaseMetric, classes: Sequence[str]) -> None:
-    """Compare a metric's categories with the names in label order.
+    """Check that a metric uses the label order of ``classes``.
 
-    ``CocoMetric`` numbers the categories that are named in the file's order, the LVIS
-    metrics all of them. Metrics without an annotation file, and those of this package,
-    go by label or by name.
+    ``CocoMetric`` labels the categories named in ``classes`` in the order of the file,
+    the LVIS metrics all categories. Metrics without an annotation file and those of
+    this package use labels or names and are not affected.
 
     Raises:
-        ValueError: naming the metric, with both orders.
+        ValueError: if the orders differ, naming the metric and both orders.
     """
     categories = _categories_of(metric, classes)
     if categories is None:
@@ -33,14 +33,14 @@ def check_metric(metric: BaseMetric, classes: Sequence[str]) -> None:
         ours = 'OpenVocabCocoMetric' if by_name else 'OpenVocabLVISMetric'
         raise ValueError(
             f'{describe_orders(label, classes, categories, name)}; write '
-            f"metainfo's classes in the order of the file, or use {ours}, which goes "
-            'by name'
+            f"metainfo's classes in the order of the file, or use {ours}, which "
+            'matches names'
         )
 
 
 def install() -> None:
-    """Have MMDetection's metrics check the labels of this package's data sets, with the
-    first images, whichever tool they are used by."""
+    """Patch MMDetection's metrics to check the label order of this package's data sets
+    when they process the first images, under any tool."""
     for kind in (CocoMetric, *CocoMetric.__subclasses__(), LVISFixedAPMetric):
         own = vars(kind).get('process')
         if own is not None and not hasattr(own, '_checks_labels'):
@@ -55,13 +55,13 @@ def _checked(process: Callable) -> Callable:
             check_metric(self, meta['classes'])
         return process(self, *args, **kwargs)
 
-    checked._checks_labels = True
+    cast(Any, checked)._checks_labels = True
     return checked
 
 
 def _categories_of(metric: BaseMetric, classes: Sequence[str]) -> list[dict] | None:
-    """Categories of label 0, 1, ... of a metric of MMDetection with an annotation
-    file; None of others."""
+    """Categories in the label order of an MMDetection metric with an annotation file;
+    None for other metrics."""
     lvis = getattr(metric, '_lvis_api', None)
     if lvis is not None:
         return [lvis.cats[i] for i in lvis.get_cat_ids()]

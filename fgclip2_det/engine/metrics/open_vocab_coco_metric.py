@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 from mmdet.registry import METRICS
@@ -28,33 +29,33 @@ from fgclip2_det.io.text import decode_json
 class OpenVocabCocoMetric(BaseMetric):
     """COCO AP in the generalised setting of OV-COCO.
 
-    The detector predicts over base and novel classes together; the AP of each class
-    is then averaged over base, novel and all classes that have ground truth. Names,
-    after the prefix ``open_vocab/``: ``base_ap50``, ``novel_ap50``, ``all_ap50``,
-    ``base_ap``, ``novel_ap``, ``all_ap`` (IoU 0.50:0.95) and ``agnostic_ap50``, where
-    labels do not count. Values are 0 to 1, or -1 where no class has ground truth.
+    The detector predicts base and novel classes together; AP is then averaged over
+    base, novel and all classes that have ground truth. Metric names, with the prefix
+    ``open_vocab/``: ``base_ap50``, ``novel_ap50``, ``all_ap50``, ``base_ap``,
+    ``novel_ap``, ``all_ap`` (IoU 0.50:0.95) and the class-agnostic ``agnostic_ap50``.
+    Values are 0 to 1, or -1 if no class has ground truth.
 
-    Images are those that were processed, each counted once.
+    Only processed images are evaluated, each of them once.
 
     Args:
-        ann_file: COCO file with the ground truth. None takes it from the data samples'
-            ``gt_instances`` and ``ignored_instances`` (crowd), which must be in the
-            original image's pixels: load annotations after resizing.
+        ann_file: COCO file with the ground truth. If None, the ground truth is taken
+            from ``gt_instances`` and ``ignored_instances`` (crowd) of the data samples,
+            which must be in the original image's pixels: load annotations after
+            resizing.
         max_dets: detections per image and class (per image for ``agnostic_ap50``).
-        agnostic_iou: boxes of one image that overlap by so much are one prediction in
-            ``agnostic_ap50``, whatever their labels.
+        agnostic_iou: IoU above which boxes of one image are merged into one prediction
+            for ``agnostic_ap50``, whatever their labels.
         classwise: also log a table of all classes.
         outfile_prefix: write the predictions as a COCO result list to
             ``{outfile_prefix}.bbox.json``. Category ids are those of ``ann_file`` or
-            of the data set; rows of classes that the file lacks are left out.
-        backend_args: of the file backend for ``ann_file``.
+            of the data set; detections of classes without a category are left out.
+        backend_args: arguments of the file backend for ``ann_file``.
         collect_device, prefix: as in MMEngine.
 
     Raises:
-        ValueError: on boxes or scores that are not finite, labels beyond the
-            vocabulary, unknown images, or classes that differ from ``ann_file``'s;
-            two files' images of one id; ``outfile_prefix`` where no category ids are
-            known.
+        ValueError: for boxes or scores that are not finite, labels beyond the
+            vocabulary, unknown images, classes that differ from ``ann_file``'s, two
+            images with the same id, or ``outfile_prefix`` without category ids.
 
     Reference: Bansal et al. (arXiv:1804.04340), section 4; COCO detection evaluation.
 
@@ -89,7 +90,7 @@ class OpenVocabCocoMetric(BaseMetric):
         self.classwise, self.outfile_prefix = classwise, outfile_prefix
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep the boxes of a batch.
+        """Collect the boxes of a batch.
 
         Args:
             data_batch: not used.
@@ -116,7 +117,7 @@ class OpenVocabCocoMetric(BaseMetric):
         by_image = {}
         for image, detections, truth in results:  # a sampler may repeat images
             by_image.setdefault(image, (detections, truth))
-        images = sorted(by_image)  # the order of ties in COCO's evaluation
+        images = sorted(by_image)  # COCO's evaluation breaks ties in this order
         image_ids = [image_id for image_id, _ in images]
         if self.ann_file or self.outfile_prefix:
             self._check_ids_are_unique(images)
@@ -141,10 +142,11 @@ class OpenVocabCocoMetric(BaseMetric):
         return metrics | {'agnostic_ap50': mean(aps[:, 0])}
 
     @cached_property
-    def _coco(self) -> dict:
+    def _coco(self) -> dict[str, Any]:
         """Content of ``ann_file``."""
-        data = get(self.ann_file, backend_args=self.backend_args)
-        return decode_json(data, self.ann_file)
+        path = cast(str, self.ann_file)
+        data = get(path, backend_args=self.backend_args)
+        return cast(dict[str, Any], decode_json(data, path))
 
     def _groups(self) -> dict[str, list[int]]:
         """Labels of base, novel and all classes."""
@@ -173,20 +175,19 @@ class OpenVocabCocoMetric(BaseMetric):
         for (image_id, path), (other_id, other) in pairwise(images):
             if image_id == other_id:
                 raise ValueError(
-                    f'image id {image_id} stands for {path!r} and for {other!r}; the '
-                    'images of several files need ids of their own, or leave out '
-                    'ann_file and outfile_prefix'
+                    f'image id {image_id} is used for {path!r} and for {other!r}; give '
+                    'the images of several files unique ids, or leave out ann_file and '
+                    'outfile_prefix'
                 )
 
     def _category_ids(self) -> list[int | None]:
-        """Category id per label, checked against ``ann_file``; None where no file
-        tells it."""
+        """Category id of each label, checked against ``ann_file``; None if unknown."""
         classes = self.dataset_meta['classes']
         ids = self.dataset_meta.get('category_ids')
         if not self.ann_file:
             return list(ids or [None] * len(classes))
         entries = self._coco['categories']
-        if not ids:  # a root that bears the name of a class comes after it
+        if not ids:  # a supercategory with the name of a class comes after it
             used = used_categories(self._coco['annotations'])
             entries = [*without_roots(self.ann_file, entries, used), *entries]
         names = {c['id']: names_of(c) for c in entries}
@@ -194,16 +195,16 @@ class OpenVocabCocoMetric(BaseMetric):
         for name, category_id in zip(classes, ids, strict=True):
             if name not in names.get(category_id, ()):
                 raise ValueError(
-                    f'the dataset has class {name!r} with category id {category_id}, '
-                    f'{self.ann_file} has {names.get(category_id, "none")} there; '
-                    'give dataset and metric the same annotation file'
+                    f'class {name!r} has category id {category_id} in the dataset, but '
+                    f'{self.ann_file} has {names.get(category_id, "none")} under that '
+                    'id; give dataset and metric the same annotation file'
                 )
         return list(ids)
 
     def _truths_of_file(
-        self, image_ids: list[int], category_ids: list[int]
+        self, image_ids: list[int], category_ids: list[int | None]
     ) -> list[ImageBoxes]:
-        """Ground truth of the processed images; other classes are left out."""
+        """Ground truth of the processed images, without other classes."""
         labels = {category_id: label for label, category_id in enumerate(category_ids)}
         rows = {image['id']: [] for image in self._coco['images']}
         unknown = [i for i in image_ids if i not in rows]
@@ -215,7 +216,7 @@ class OpenVocabCocoMetric(BaseMetric):
         if len(image_ids) < len(rows):
             MMLogger.get_current_instance().warning(
                 f'{len(image_ids)} of the {len(rows)} images of {self.ann_file} were '
-                'processed; the others do not count'
+                'processed; the others are not evaluated'
             )
         for a in self._coco['annotations']:
             if a['category_id'] in labels:
@@ -227,9 +228,9 @@ class OpenVocabCocoMetric(BaseMetric):
         self,
         image_ids: list[int],
         detections: list[ImageBoxes],
-        category_ids: list[int],
+        category_ids: list[int | None],
     ) -> None:
-        """COCO result list, without classes that the annotation file lacks."""
+        """Write a COCO result list, without classes that have no category."""
         num_rows = sum(len(image.labels) for image in detections)
         num_written = write_results(
             f'{self.outfile_prefix}.bbox.json',
@@ -237,7 +238,11 @@ class OpenVocabCocoMetric(BaseMetric):
                 row
                 for image_id, image in zip(image_ids, detections, strict=True)
                 for row in result_rows(
-                    image_id, image.bboxes, image.labels, image.scores, category_ids
+                    image_id,
+                    image.bboxes,
+                    image.labels,
+                    cast(np.ndarray, image.scores),
+                    category_ids,
                 )
             ),
         )
@@ -250,9 +255,8 @@ class OpenVocabCocoMetric(BaseMetric):
     def _log_table(
         self, aps: np.ndarray, truths: list[ImageBoxes], groups: dict[str, list[int]]
     ) -> None:
-        counts = np.bincount(
-            np.concatenate([t.labels[~t.crowd] for t in truths]), minlength=len(aps)
-        )
+        labels = [t.labels[~cast(np.ndarray, t.crowd)] for t in truths]
+        counts = np.bincount(np.concatenate(labels), minlength=len(aps))
         rows = [['class', 'split', 'boxes', 'AP', 'AP50']]
         for label, name in enumerate(self.dataset_meta['classes']):
             split = 'novel' if label in groups['novel'] else 'base'
@@ -263,7 +267,7 @@ class OpenVocabCocoMetric(BaseMetric):
 
 
 def _array(values: object, dtype: type) -> np.ndarray:
-    """Array of a tensor, of MMDetection's boxes or of anything like an array."""
+    """Convert a tensor, MMDetection's boxes or an array-like to an array."""
     values = getattr(values, 'tensor', values)
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
@@ -298,18 +302,19 @@ def _truth_of_sample(sample: dict) -> ImageBoxes:
 
 
 def _check_detections(image_id: int, pred: ImageBoxes, num_classes: int) -> None:
-    sizes = [len(v) for v in (pred.bboxes, pred.scores, pred.labels)]
+    scores = cast(np.ndarray, pred.scores)
+    sizes = [len(v) for v in (pred.bboxes, scores, pred.labels)]
     if len(set(sizes)) > 1:
         raise ValueError(
-            f'image {image_id}: bboxes, scores and labels must have one length, '
+            f'image {image_id}: bboxes, scores and labels must have equal lengths, '
             f'got {sizes}'
         )
-    finite = np.isfinite(pred.bboxes).all(1) & np.isfinite(pred.scores)
+    finite = np.isfinite(pred.bboxes).all(1) & np.isfinite(scores)
     if not finite.all():
         i = int(np.argmin(finite))
         raise ValueError(
             f'image {image_id}: prediction {i} is not finite (bbox '
-            f'xywh {pred.bboxes[i].tolist()}, score {pred.scores[i]}); look for a '
+            f'xywh {pred.bboxes[i].tolist()}, score {scores[i]}); look for a '
             'diverged training'
         )
     beyond = pred.labels[(pred.labels < 0) | (pred.labels >= num_classes)]

@@ -1,10 +1,11 @@
-"""LVIS AP: standard, and fixed AP."""
+"""LVIS AP: standard AP and fixed AP."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from mmdet.registry import METRICS
@@ -36,15 +37,15 @@ _PRUNE_ROWS = 4_000_000
 
 @METRICS.register_module()
 class OpenVocabLVISMetric(BaseMetric):
-    """AP of LVIS: 300 detections an image, 10,000 a class ("fixed"), or both.
+    """LVIS AP with 300 detections per image, 10,000 per class ("fixed AP"), or both.
 
-    Names, after the prefix ``open_vocab_lvis/``: ``bbox_AP``, ``bbox_AP50``,
+    Metric names, with the prefix ``open_vocab_lvis/``: ``bbox_AP``, ``bbox_AP50``,
     ``bbox_AP75``, ``bbox_AP`` with ``s``, ``m``, ``l``, ``r``, ``c``, ``f``, and
-    ``bbox_AR`` with ``s``, ``m``, ``l``; ``fixed_bbox_AP`` and so on in the flavour
-    'fixed'. Values are 0 to 1, or -1 where no class has an object.
+    ``bbox_AR`` with ``s``, ``m``, ``l``; ``fixed_bbox_AP`` and so on for the flavour
+    'fixed'. Values are 0 to 1, or -1 if no class has ground truth.
 
-    Images are those that were processed, each counted once: of an image that several
-    processes had, or one had twice, the first detections count.
+    Only processed images are evaluated, each of them once: if an image was processed
+    repeatedly, its first detections are used.
 
     Args:
         ann_file: LVIS annotation file.
@@ -52,11 +53,11 @@ class OpenVocabLVISMetric(BaseMetric):
         iou_types: 'bbox', 'segm' or both; masks come from ``pred_instances.masks``,
             (n, H, W) bool in the original image's size, or RLE.
         classwise: also log a table of all classes.
-        backend_args: of the file backend for ``ann_file``.
+        backend_args: arguments of the file backend for ``ann_file``.
         collect_device, prefix: as in MMEngine.
 
     Raises:
-        ValueError: on unknown flavours, on boxes or scores that are not finite, labels
+        ValueError: for unknown flavours, boxes or scores that are not finite, labels
             beyond the vocabulary, unknown images, or classes that differ from
             ``ann_file``'s.
 
@@ -70,6 +71,7 @@ class OpenVocabLVISMetric(BaseMetric):
     """
 
     default_prefix = 'open_vocab_lvis'
+    results: list[Any]  # Results of images; in evaluate one tuple per process
 
     def __init__(
         self,
@@ -96,7 +98,7 @@ class OpenVocabLVISMetric(BaseMetric):
         self._pending = 0
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep the detections of a batch.
+        """Collect the detections of a batch.
 
         Args:
             data_batch: not used.
@@ -120,8 +122,8 @@ class OpenVocabLVISMetric(BaseMetric):
             self._pending = 0
 
     def evaluate(self, size: int) -> dict:
-        """Metrics of the images of all processes; ``size`` plays no part."""
-        # One entry a process: MMEngine would cut and interleave the images'.
+        """Metrics over the images of all processes; ``size`` is not used."""
+        # one entry per process, because MMEngine interleaves and truncates entries
         self.results = [(sorted(self._seen), self._joined())]
         self._seen, self._pending = set(), 0
         return super().evaluate(get_world_size())
@@ -142,7 +144,7 @@ class OpenVocabLVISMetric(BaseMetric):
         if not counted.all():
             MMLogger.get_current_instance().warning(
                 f'{counted.sum()} of the {len(counted)} images of {self.ann_file} were '
-                'processed; the others do not count'
+                'processed; the others are not evaluated'
             )
             ids = [truths.images[i]['id'] for i in np.flatnonzero(counted)]
             truths = self._read_truths(ids)
@@ -166,7 +168,7 @@ class OpenVocabLVISMetric(BaseMetric):
 
     @cached_property
     def _categories(self) -> np.ndarray:
-        """(C,) index of the file's class for each label."""
+        """(C,) index of the file's category for each label."""
         classes = self.dataset_meta['classes']
         index = self._truths.category_index
         ids = self.dataset_meta.get('category_ids')
@@ -206,7 +208,8 @@ class OpenVocabLVISMetric(BaseMetric):
 
     def _joined(self) -> Results:
         results = join_results([*self.results, no_results('segm' in self.iou_types)])
-        return results.select(keep_for(self.protocol)(results))
+        keep = keep_for(self.protocol)
+        return results if keep is None else results.select(keep(results))
 
     def _log_tables(self, classwise: dict) -> None:
         for title, rows in classwise.items():
@@ -218,7 +221,7 @@ class OpenVocabLVISMetric(BaseMetric):
 
 
 def _encoded(image_id: int | str, pred_instances: dict, entry: dict) -> np.ndarray:
-    """(n,) RLE objects of an image's masks."""
+    """(n,) RLE masks of an image."""
     if 'masks' not in pred_instances:
         raise ValueError(
             f"image {image_id}: 'segm' needs pred_instances.masks; use a detector "

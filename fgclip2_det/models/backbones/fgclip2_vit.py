@@ -28,34 +28,34 @@ OUTPUTS = ('tokens', 'dense', 'both')
 class FGCLIP2ViT(BaseModule):
     """Vision tower and dense head, for images of any size.
 
-    Every image is encoded on its own grid of ceil(H / 16) x ceil(W / 16)
-    patches: what batching padded is cut off first and is zero in the output, so
-    it never changes a real pixel's feature. ``FGCLIP2DetDataPreprocessor`` marks
-    padding as NaN for that; without NaN the whole canvas counts as image.
+    Every image is encoded on its own grid of ceil(H / 16) x ceil(W / 16) patches:
+    padding is removed first and is zero in the output, so it never changes the features
+    of an image. ``FGCLIP2DetDataPreprocessor`` marks padding with NaN for this; without
+    NaN the whole input is the image.
 
     Args:
         encoder: ``dict(pretrained='folder or hub id')`` or
             ``dict(size='base', seed=0)`` (random weights), see ``build_encoder``.
         output: 'tokens' (last hidden state), 'dense' (comparable with box
             texts), or 'both', the dense map last.
-        out_indices: blocks whose outputs stand in for the last hidden state.
+        out_indices: blocks whose outputs replace the last hidden state.
         frozen_stages: -1 trains everything; n >= 0 freezes the embeddings and
             the first n blocks; the number of blocks freezes all, heads included.
         with_cp: gradient checkpointing.
         lora: options of ``add_lora``, as ``dict(r=8, alpha=16)``: the encoder is
             frozen, adapters in the blocks after the first ``frozen_stages`` are
             trained. None: no adapters.
-        window_size: side in patches of the windows that blocks attend in, for large
-            images; 0: every block sees the whole image, as the encoder was trained.
-        global_blocks: blocks that see the whole image nevertheless; None: four,
-            evenly spaced, the last block one of them.
-        compile: compile the blocks with ``torch.compile``, when they first run. A
-            dict holds its options; True: ``dict(dynamic=True)``, for images of many
-            sizes. Parameters keep their names.
+        window_size: side in patches of the windows of windowed attention, for large
+            images; 0: global attention in every block, as the encoder was trained.
+        global_blocks: blocks with global attention if windows are used; None: four,
+            evenly spaced, including the last block.
+        compile: compile the blocks with ``torch.compile`` when they first run. A dict
+            has its options; True: ``dict(dynamic=True)``, for images of many sizes.
+            Parameters keep their names.
         init_cfg: as in every ``BaseModule``.
 
     Raises:
-        ValueError: an option out of range, or one without effect.
+        ValueError: if an option is out of range or has no effect.
 
     Example:
         >>> backbone = FGCLIP2ViT(encoder=dict(size='tiny'))
@@ -120,7 +120,7 @@ class FGCLIP2ViT(BaseModule):
         _check_whole('window_size', [size], 0, 2**16)
         if not size and global_blocks is not None:
             raise ValueError(
-                f'global_blocks={global_blocks!r} needs a window_size, found 0; set '
+                f'global_blocks={global_blocks!r} needs a window_size, got 0; set '
                 'window_size, or leave global_blocks out'
             )
         if not size:
@@ -152,7 +152,7 @@ class FGCLIP2ViT(BaseModule):
                 tower.post_layernorm.requires_grad_(False)
 
     def _add_lora(self, lora: dict) -> None:
-        """Adapters in the blocks that are not frozen and that an output uses."""
+        """Add adapters to the blocks that are not frozen and that an output uses."""
         if self.frozen:
             raise ValueError(
                 f'frozen_stages={self.frozen_stages} leaves no block for lora; set '
@@ -192,7 +192,7 @@ class FGCLIP2ViT(BaseModule):
     def extract(
         self, x: Tensor, with_dense: bool = True
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """Like ``forward``: the maps, and the dense map if it is wanted.
+        """Like ``forward``: the maps, and the dense map if requested.
 
         ``x`` may also be (B, D * num_maps, h, w), the maps of a feature cache; there
         is no dense map then.
@@ -212,7 +212,7 @@ class FGCLIP2ViT(BaseModule):
         return maps, self._to_map(dense, grids, canvas)
 
     def grid_sizes(self, x: Tensor) -> list[tuple[int, int]]:
-        """(h, w) in patches of every image, from its first column and row."""
+        """(h, w) of every image in patches, by the NaN in its first column and row."""
         heights = x[:, 0, :, 0].isnan().logical_not().sum(-1)
         widths = x[:, 0, 0, :].isnan().logical_not().sum(-1)
         sizes = torch.stack([heights, widths], -1).tolist()
@@ -264,4 +264,4 @@ def _check_whole(name: str, values: object, low: int, high: int) -> None:
     """ValueError unless ``values`` lists integers from low to high."""
     listed = isinstance(values, list | tuple)
     if not listed or not all(type(v) is int and low <= v <= high for v in values):
-        raise ValueError(f'{name} must be whole, {low} to {high}, got {values!r}')
+        raise ValueError(f'{name}: expected integers {low} to {high}, got {values!r}')

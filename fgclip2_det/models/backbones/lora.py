@@ -20,29 +20,29 @@ def add_lora(
     target: Sequence[str] = ('q_proj', 'v_proj'),
     seed: int = 0,
 ) -> None:
-    """Freeze a backbone and give linear layers of it adapters: W x + alpha / r B A x.
+    """Freeze a backbone and add adapters to linear layers: W x + alpha / r B A x.
 
-    B starts at zero, so nothing changes at first: bit for bit where gradients are
-    off, but for ``fc1``, whose GELU is then no longer part of one oneDNN call and
-    differs in rounding.
+    B is initialised with zeros, so the output does not change at first: bit for bit
+    without gradients, except for rounding in ``fc1``, whose GELU is then no longer
+    fused by oneDNN.
 
-    Adapters go into the given blocks. ``out_proj``, ``fc1`` and ``fc2`` reach the dense
-    head as well; its q, k and v are one stacked parameter (``in_proj_weight``), which
-    is not a linear layer and stays frozen.
+    Adapters are added to the given blocks. ``out_proj``, ``fc1`` and ``fc2`` also
+    include the dense head, whose q, k and v are one stacked parameter
+    (``in_proj_weight``) that is not a linear layer and stays frozen.
 
     Args:
         backbone: ``FGCLIP2ViT`` with its weights.
         blocks: indices of the blocks.
         r: rank.
         alpha: the adapters' output is scaled by alpha / r.
-        dropout: of the adapters' input, in training.
-        target: layers, of ``TARGETS``.
-        seed: of A. The global generators stay as they are.
+        dropout: dropout of the adapters' input, in training.
+        target: names of layers, among ``TARGETS``.
+        seed: seed of A. The global random generators are not used.
 
     Raises:
-        ValueError: an option out of range, or peft is not installed.
+        ValueError: if an option is out of range, or peft is not installed.
 
-    Reference: LoRA (arXiv:2106.09685), section 4.1; q and v are its choice.
+    Reference: LoRA (arXiv:2106.09685), section 4.1; it chooses q and v.
     """
     _check(r, alpha, dropout, target)
     peft = _peft()
@@ -58,13 +58,13 @@ def add_lora(
     config = peft.LoraConfig(
         r=r, lora_alpha=cast(int, alpha), lora_dropout=dropout, target_modules=names
     )
-    # peft's annotation says int, its arithmetic takes any number
+    # peft annotates lora_alpha as int, but accepts any number
     with torch.random.fork_rng(devices=[]):
         peft.inject_adapter_in_model(config, backbone)  # and freezes the rest
     assert sorted(names) == sorted(_adapted(backbone))
     if torch.get_default_device().type != 'meta':
         generator = torch.Generator().manual_seed(seed)
-        for module in _adapted(backbone).values():  # as peft, but from our seed
+        for module in _adapted(backbone).values():  # as in peft, but with our seed
             weight = module.lora_A['default'].weight
             nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
 
@@ -79,7 +79,7 @@ def merge_lora(backbone: nn.Module) -> None:
         backbone: ``FGCLIP2ViT``; one without adapters stays as it is.
 
     Raises:
-        ValueError: the result is not finite.
+        ValueError: if the result is not finite.
     """
     adapted = _adapted(backbone)
     for name, module in adapted.items():
@@ -87,20 +87,21 @@ def merge_lora(backbone: nn.Module) -> None:
         backbone.set_submodule(name, module.get_base_layer())
     if adapted:
         del backbone.peft_config
-    backbone.lora = None
+    cast(Any, backbone).lora = None
 
 
 def name_base_layers(
     backbone: nn.Module, state_dict: dict[str, Tensor], prefix: str = ''
 ) -> None:
-    """Rename plain weights of layers that have adapters now, in place.
+    """Rename the weights of layers that now have adapters, in place.
 
-    So weights of a detector that was trained without adapters load into one with.
+    Weights of a detector trained without adapters can then be loaded into one with
+    adapters.
 
     Args:
         backbone: ``FGCLIP2ViT`` with adapters.
-        state_dict: weights; those that name ``base_layer`` already are kept.
-        prefix: what precedes the backbone's names.
+        state_dict: weights; names that already have ``base_layer`` are kept.
+        prefix: prefix of the backbone's names.
     """
     for name in _adapted(backbone):
         for part in ('weight', 'bias'):
@@ -128,8 +129,8 @@ def check_options(lora: object) -> None:
 def _check(r: int, alpha: float, dropout: float, target: Sequence[str]) -> None:
     if type(r) is not int or r < 1 or not alpha > 0 or not 0 <= dropout < 1:
         raise ValueError(
-            'lora: r must be whole and at least 1, alpha above 0, dropout in [0, 1), '
-            f'got {r!r}, {alpha!r} and {dropout!r}'
+            'lora: r must be a positive integer, alpha above 0, dropout in [0, 1), got '
+            f'{r!r}, {alpha!r} and {dropout!r}'
         )
     listed = isinstance(target, list | tuple) and target
     if not listed or set(target) - set(TARGETS):

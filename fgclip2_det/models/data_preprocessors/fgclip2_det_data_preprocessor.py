@@ -1,4 +1,4 @@
-"""Image normalisation of FG-CLIP 2, with padding that the backbone recognises."""
+"""Image normalisation of FG-CLIP 2, with padding marked for the backbone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PATCH = 16  # pixels a cell of a map
 
 @MODELS.register_module()
 class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
-    """BGR uint8 to RGB in -1 to 1; batches are padded with NaN.
+    """Convert BGR uint8 to RGB in -1 to 1, and pad batches with NaN.
 
-    NaN marks what is not image: ``FGCLIP2ViT`` cuts it off, so features of an
-    image do not depend on its neighbours in the batch. The rest of
-    MMDetection reads image sizes from the data samples.
+    NaN marks padding, which ``FGCLIP2ViT`` removes, so the features of an image do not
+    depend on the other images of the batch. The rest of MMDetection reads image sizes
+    from the data samples.
 
     Batch augmentations that pad (``BatchFixedSizePad``, ``BatchResize``) pad
     images with NaN too, whatever value their config names; masks and
@@ -29,8 +29,8 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
     samples get the sizes that the images would have.
 
     Args:
-        kwargs: of ``DetDataPreprocessor``, but mean, std and padding values,
-            which belong to the model (spec C.1).
+        kwargs: of ``DetDataPreprocessor``, except mean, std and padding values, which
+            the model determines (spec C.1).
     """
 
     def __init__(self, **kwargs) -> None:
@@ -56,8 +56,8 @@ class FGCLIP2DetDataPreprocessor(DetDataPreprocessor):
             return super().forward(data, training)
         if training and self.batch_augments:
             raise ValueError(
-                'batch_augments change images, and a batch of maps has none; leave '
-                'them out of the data_preprocessor, or train without feature cache'
+                'batch_augments need images, but this is a batch of feature maps; '
+                'remove them from the data_preprocessor, or train without feature cache'
             )
         data = self.cast_data(data)
         maps, samples = data['inputs'], data['data_samples']

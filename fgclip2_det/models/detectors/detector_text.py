@@ -39,10 +39,10 @@ def names_to_give(detector: BaseDetector, vocabulary: Vocabulary) -> list[str]:
 
 
 def give_names(samples: SampleList, names: list[str]) -> None:
-    """Every name becomes one entity, so that labels index the vocabulary.
+    """Set the text of data samples to a list of names, whose indices are the labels.
 
-    A list of names needs no part-of-speech tagger. What the data set said, which may
-    be a sentence with positions of its words, is replaced.
+    A list of names needs no part-of-speech tagger. It replaces the text of the data
+    set, which may be a sentence with token positions.
     """
     for sample in samples:
         sample.set_metainfo(
@@ -51,13 +51,13 @@ def give_names(samples: SampleList, names: list[str]) -> None:
 
 
 def check_names_were_read(sample: DetDataSample, vocabulary: Vocabulary) -> None:
-    """Raises ``ValueError`` for a name without tokens: its scores are means of none."""
+    """Raise ``ValueError`` for a name without tokens, whose scores are undefined."""
     instances = sample.pred_instances
     unread = instances.scores.isnan()
     if unread.any():
         name = vocabulary.names[int(instances.labels[unread][0])]
         raise ValueError(
-            f'{sample.img_path}: the detector has no score for {name!r}, of which no '
-            'token is in its text; set a smaller test_cfg.chunked_size in its config '
-            'or change the name'
+            f'{sample.img_path}: the detector has no score for {name!r}, since its '
+            'text has no token of it; set a smaller test_cfg.chunked_size in its '
+            'config or change the name'
         )

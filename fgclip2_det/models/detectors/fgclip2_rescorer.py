@@ -27,6 +27,7 @@ from fgclip2_det.models.detectors.detector_text import (
     reads_text,
 )
 from fgclip2_det.models.detectors.open_vocab_mixin import (
+    Names,
     as_vocabulary,
     leaves_split_open,
     text_source,
@@ -39,39 +40,39 @@ from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
 @MODELS.register_module()
 class FGCLIP2Rescorer(BaseDetector):
-    """Wraps a detector and re-scores its boxes with FG-CLIP 2's similarities.
+    """Wrapper of a detector that re-scores its boxes with FG-CLIP 2's similarities.
 
     The detector runs unchanged. Then the image is read from ``img_path`` in its
     original size and in the orientation that the detector saw (EXIF orientation applied
     or not, flipped or not), encoded once, and all boxes are compared with all names;
-    see :class:`PredictionRescorer`. Results hold the detector's scores as
+    see :class:`PredictionRescorer`. Results have the detector's scores as
     ``det_scores``.
 
     The weights of this model are the detector's, under their own names:
     ``tools/test.py CONFIG CHECKPOINT`` takes the detector's checkpoint. The encoder's
-    come from ``encoder``.
+    are loaded from ``encoder``.
 
-    The default mode 'keep' changes the order of results and nothing else: it needs no
-    NMS, cannot make duplicates, and is right for any detector. 'joint' can correct a
-    wrong name, where the detector gives a box several names or ``floor`` is set.
+    The default mode 'keep' only changes the scores and thus the order of results: it
+    needs no NMS, creates no duplicates and works with any detector. 'joint' can correct
+    a wrong label if the detector gives a box several labels or ``floor`` is set.
 
-    A detector that reads its names from each data sample, like MMDetection's Grounding
-    DINO and GLIP, is given those of the vocabulary, one entity each, instead of the
-    data set's.
+    A detector that reads its class names from each data sample, like MMDetection's
+    Grounding DINO and GLIP, gets the names of the vocabulary instead of the data set's.
 
     Args:
         detector: a model config, or the path of a config file with a ``model``; any
             registered detector whose ``predict`` returns boxes, labels and scores in
             [0, 1].
         encoder: ``dict(pretrained=folder or hub id)`` or ``dict(size='base')``.
-        checkpoint: of the detector; None leaves it to ``load_from`` and tools/test.py.
+        checkpoint: checkpoint of the detector; None if ``load_from`` or tools/test.py
+            loads it.
         fusion: a rule of :mod:`fgclip2_det.models.fusion`; FG-CLIP 2's geometric mean.
         mode, labels_per_box, floor, nms_iou, merge_iou, max_per_image,
             max_num_patches: of :class:`PredictionRescorer`.
         one_by_one: pass images to the detector one at a time; always so for Grounding
             DINO and GLIP with ``test_cfg.chunked_size``, which require it.
-        vocabulary: options of ``Vocabulary``; None leaves it to
-            ``OpenVocabVocabularyHook``, which reads the data set's classes.
+        vocabulary: options of ``Vocabulary``; None if ``OpenVocabVocabularyHook`` sets
+            the data set's classes.
         templates: prompt templates of FG-CLIP 2.
         competitors: what the names of a user compete with in the similarity, see
             ``OpenVocabTwoStageDetector``; None: the detector's own, if it has any.
@@ -115,7 +116,7 @@ class FGCLIP2Rescorer(BaseDetector):
         super().__init__()
         self.detector = MODELS.build(_model_config(detector))
         if data_preprocessor is not None:
-            raise ValueError("data_preprocessor belongs into the detector's config")
+            raise ValueError("data_preprocessor belongs in the detector's config")
         self.data_preprocessor = self.detector.data_preprocessor
         self.encoder_config, self.one_by_one = encoder, one_by_one
         # in a list: no submodule, so that checkpoints are the detector's
@@ -134,7 +135,7 @@ class FGCLIP2Rescorer(BaseDetector):
         self._rescorer: PredictionRescorer | None = None
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
-        self._given: Vocabulary | Sequence[str] | str | None = None
+        self._given: Names | None = None
         self._key: tuple | None = None  # of the vocabulary in force
         self._loaded = False  # weights came after the vocabulary was set
         self.trained_classes: Sequence[str] = ()
@@ -152,13 +153,13 @@ class FGCLIP2Rescorer(BaseDetector):
         """The image tower that scores the boxes."""
         return self._encoder[0]
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
-        """Change the classes of the re-scorer, and of a detector that can.
+    def set_vocabulary(self, names: Names) -> Vocabulary:
+        """Change the classes of the re-scorer, and of an open-vocabulary detector.
 
         Args:
             names: a vocabulary, a list of names, or 'black cat. 白色杯子'. Without a
                 split, names the detector was trained on are base, others novel;
-                without parts, the detector's own hold.
+                without parts, the detector's own are used.
 
         Returns:
             The new vocabulary.
@@ -239,8 +240,8 @@ class FGCLIP2Rescorer(BaseDetector):
         Raises:
             ValueError: without a vocabulary, for data samples without ``img_path``,
                 images of another size than the detector's, more names than the
-                detector processes at once, and the errors of
-                :class:`PredictionRescorer`, naming the image.
+                detector can process at once, and as in :class:`PredictionRescorer`,
+                naming the image.
         """
         if self._rescorer is None:
             raise ValueError(
@@ -273,7 +274,7 @@ class FGCLIP2Rescorer(BaseDetector):
         return self.detector.extract_feat(batch_inputs)
 
     def state_dict(self, *args, **kwargs) -> dict:
-        """Weights of the detector, by their names in it."""
+        """Weights of the detector, without a prefix."""
         return self.detector.state_dict(*args, **kwargs)
 
     def _detect(self, inputs: Tensor, samples: SampleList) -> SampleList:

@@ -21,7 +21,7 @@ from fgclip2_det.models.detectors.huggingface_outputs import (
     closed_set,
     token_scores,
 )
-from fgclip2_det.models.detectors.open_vocab_mixin import as_vocabulary
+from fgclip2_det.models.detectors.open_vocab_mixin import Names, as_vocabulary
 from fgclip2_det.models.detectors.readable_names import (
     readable_names,
     warn_of_other_scripts,
@@ -35,17 +35,17 @@ class HuggingFaceDetector(BaseDetector):
     """A detector of ``transformers``, prompted with the names of a vocabulary.
 
     It reads images from ``img_path`` and preprocesses them itself; the pipeline's image
-    only determines the orientation (:func:`detector_image`). Another
-    model needs one function ``(detector, PIL image, names) -> (boxes (n, 4) xyxy in
-    pixels, scores (n,), labels (n,))`` in ``ADAPTERS`` of :mod:`.huggingface_outputs`
-    under the ``model_type`` of its config.json.
+    only determines the orientation (:func:`detector_image`). To support another model,
+    add a function ``(detector, PIL image, names) -> (boxes (n, 4) xyxy in pixels,
+    scores (n,), labels (n,))`` to ``ADAPTERS`` of :mod:`.huggingface_outputs` under the
+    ``model_type`` of its config.json.
 
     Args:
         pretrained: folder or hub id; weights are read from safetensors only.
         chunk_size: names per pass; None for all at once. LLMDet's LVIS results use 40.
         score_thr: results at or below it are left out.
         max_per_image: best results of a pass; None for all.
-        vocabulary: options of ``Vocabulary``; None leaves it to the data set.
+        vocabulary: options of ``Vocabulary``; None for the data set's classes.
 
     Raises:
         ValueError: for a model that has no adapter.
@@ -95,15 +95,16 @@ class HuggingFaceDetector(BaseDetector):
             self.set_vocabulary(Vocabulary(**vocabulary))
         self.configured_vocabulary = self.vocabulary
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str] | str) -> Vocabulary:
-        """Change the names to look for; labels index them.
+    def set_vocabulary(self, names: Names) -> Vocabulary:
+        """Change the names to detect; labels are indices into them.
 
         A class is prompted by the first of its aliases that the model can tokenize. A
         model with fixed classes uses the matching ones, see :mod:`.synonyms`, and warns
         about classes that it lacks.
 
         Raises:
-            ValueError: names that the model cannot read, or of which it has none.
+            ValueError: for names that the model cannot tokenize, or if a model with
+                fixed classes has none of them.
         """
         vocabulary = as_vocabulary(names, self.templates, self.trained_classes)
         self._names = self._names_to_ask(vocabulary.aliases)
@@ -133,7 +134,7 @@ class HuggingFaceDetector(BaseDetector):
             image: what ``fgclip2_det.fgclip2.load_image`` takes.
 
         Raises:
-            ValueError: without a vocabulary, or more names than the model takes.
+            ValueError: without a vocabulary, or for more names than the model accepts.
         """
         if self.vocabulary is None:
             raise ValueError(
@@ -154,7 +155,7 @@ class HuggingFaceDetector(BaseDetector):
         return boxes, scores, labels
 
     def process(self, **inputs) -> dict:
-        """The processor's tensors, on the model's device."""
+        """Outputs of the processor, on the model's device."""
         device = next(self.model.parameters()).device
         batch = self.processor(**inputs, return_tensors='pt')
         return {name: value.to(device) for name, value in batch.items()}
@@ -162,7 +163,7 @@ class HuggingFaceDetector(BaseDetector):
     def predict(
         self, batch_inputs, batch_data_samples: SampleList, rescale: bool = True
     ) -> SampleList:
-        """Detections of the images that the data samples name."""
+        """Detections of the images at the data samples' ``img_path``."""
         device = next(self.model.parameters()).device
         for i, sample in enumerate(batch_data_samples):
             inputs = None if batch_inputs is None else batch_inputs[i]
@@ -188,20 +189,20 @@ class HuggingFaceDetector(BaseDetector):
 def _own_names(
     id2label: Mapping[int, str], aliases: Sequence[Sequence[str]]
 ) -> list[str]:
-    """The model's name of each class; of those that it lacks, an empty one."""
+    """The model's own name of each class; '' for classes that it lacks."""
     own = list(id2label.values())
     matches = match_names(aliases, own)
     missing = [n[0] for n, name in zip(aliases, matches, strict=True) if name is None]
     if len(missing) == len(aliases):
         raise ValueError(
             f'none of the names ({aliases[0][0]!r}, ...) is a class of the detector '
-            f'({own[0]!r}, ...); it finds its own classes only'
+            f'({own[0]!r}, ...); it only detects its own classes'
         )
     if missing:
         warnings.warn(
             f'the detector has no class for {len(missing)} of {len(aliases)} names, '
-            f'which it will not find: {", ".join(map(repr, missing))}; give the '
-            "detector's word as an alias if it has one",
+            f'which it cannot detect: {", ".join(map(repr, missing))}; give the '
+            "detector's own name as an alias if it has one",
             stacklevel=4,
         )
     return [name or '' for name in matches]

@@ -13,7 +13,7 @@ Detections = tuple[Tensor, Tensor, Tensor]
 
 
 def query_labels(detector, image: Image.Image, names: list[str]) -> Detections:
-    """OWL-ViT, OWLv2: every query has one name, its best."""
+    """OWL-ViT, OWLv2: every query is assigned its best name."""
     inputs = detector.process(images=image, text=[names])
     outputs = detector.model(**inputs)
     (result,) = detector.processor.post_process_grounded_object_detection(
@@ -26,7 +26,7 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> Detections:
     """Grounding DINO, MM-GDINO, LLMDet: every query has a score for every name, the
     mean of its tokens' sigmoids, as MMDetection computes it.
 
-    ``post_process_grounded_object_detection`` would instead glue the tokens above a
+    ``post_process_grounded_object_detection`` instead joins the tokens above a
     threshold into phrases, which need not be names.
     """
     names = [caption_name(name) for name in names]
@@ -42,8 +42,8 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> Detections:
     limit = detector.model.config.max_text_len
     if is_of.shape[1] > limit or not is_of.any(1).all():
         raise ValueError(
-            f'{len(names)} names make {is_of.shape[1]} tokens, at most {limit} fit; '
-            'set a smaller chunk_size'
+            f'{len(names)} names have {is_of.shape[1]} tokens, at most {limit} are '
+            'possible; set a smaller chunk_size'
         )
     outputs = detector.model(**detector.process(images=image, text=caption))
     tokens = outputs.logits[0, :, : is_of.shape[1]].float().sigmoid()
@@ -73,7 +73,7 @@ def closed_set(detector, image: Image.Image, names: list[str]) -> Detections:
 
 
 def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Detections:
-    """SAM 3: one pass of the image encoder, then one of the rest per name."""
+    """SAM 3: the image encoder runs once, the other parts once per name."""
     pixels = detector.process(images=image)['pixel_values']
     seen, parts = detector.model.get_vision_features(pixels), []
     for label, name in enumerate(names):
@@ -88,7 +88,8 @@ def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Detect
         )
         labels = torch.full((len(result['scores']),), label)
         parts.append((result['boxes'], result['scores'], labels))
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    boxes, scores, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return boxes, scores, labels
 
 
 # model_type of config.json -> (class of transformers, its adapter)
@@ -106,12 +107,12 @@ ADAPTERS: dict[str, tuple[str, Callable[..., Detections]]] = {
 
 
 def caption_name(name: str) -> str:
-    """A name within 'a cat. a dog.', where full stops separate."""
+    """A name for a caption such as 'cat. dog.', in which full stops separate names."""
     return ' '.join(name.lower().replace('.', ' ').split())
 
 
 def _to_xyxy(boxes: Tensor, image: Image.Image) -> Tensor:
-    """(n, 4) centre, size in parts of the image -> xyxy in pixels."""
+    """(n, 4) centre and size relative to the image -> xyxy in pixels."""
     centre, half = boxes[:, :2], boxes[:, 2:] / 2
     scale = boxes.new_tensor([*image.size, *image.size])
     return torch.cat([centre - half, centre + half], 1) * scale

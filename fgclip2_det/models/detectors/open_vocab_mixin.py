@@ -1,4 +1,4 @@
-"""Mixin of detectors that classify by text: an exchangeable vocabulary."""
+"""Mixin for detectors that classify by text, with an exchangeable vocabulary."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from fgclip2_det.models.encoders import build_encoder, pretrained_folder
 from fgclip2_det.vocabulary import Vocabulary, fingerprint
 from fgclip2_det.vocabulary.competitors import Competitors
 
+Names = Vocabulary | Sequence[str | Sequence[str]] | str
+
 
 def as_vocabulary(
-    names: Vocabulary | Sequence[str] | str,
+    names: Names,
     templates: str | Sequence[str],
     trained_classes: Sequence[str],
     parts: Mapping[str, Sequence[str]] | None = None,
@@ -59,7 +61,7 @@ def text_source(
     return tower
 
 
-def leaves_split_open(names: Vocabulary | Sequence[str] | str) -> bool:
+def leaves_split_open(names: Names) -> bool:
     """Whether names are a user's; the classes of a data set come with a split."""
     return not isinstance(names, Vocabulary) or names.is_base is None
 
@@ -70,10 +72,10 @@ class OpenVocabMixin:
     The text tower is not part of the detector: names are embedded once, whenever the
     vocabulary changes, and the embeddings are saved in the checkpoint.
 
-    MMDetection's ``init_detector``, ``inference_detector`` and ``DetInferencer`` work
-    on it: they set ``dataset_meta`` from the checkpoint, whose classes become the
-    vocabulary, and give ``text_prompt`` or ``texts`` with an image; such names are in
-    force for that call alone.
+    MMDetection's ``init_detector``, ``inference_detector`` and ``DetInferencer`` are
+    supported: they set ``dataset_meta`` from the checkpoint, whose classes become the
+    vocabulary, and pass ``text_prompt`` or ``texts`` with an image; such names are used
+    for that call only.
 
     Attributes:
         vocabulary: the current vocabulary, or None.
@@ -81,8 +83,8 @@ class OpenVocabMixin:
         dataset_meta: the current ``classes``, ``base_classes`` and ``novel_classes``,
             and other entries set by a checkpoint or a user; None if empty.
         cfg: the config that ``init_detector`` built the detector from, or None.
-        keep_text_encoder: set it where vocabularies change often; the text tower
-            then stays in memory after its first use.
+        keep_text_encoder: set to True if vocabularies change often; the text tower then
+            stays in memory after its first use.
     """
 
     roi_head: Any  # the detector's
@@ -101,9 +103,9 @@ class OpenVocabMixin:
         self.templates, self.cache_dir = templates, cache_dir
         self.competitors = CompetingTexts.build(competitors)
         self.vocabulary: Vocabulary | None = None
-        # what was set, as it was given, and the encoder; in a tuple: no submodule
+        # arguments of set_vocabulary; in a tuple, so that the encoder is no submodule
         self._given: tuple = (None, None)
-        self._before_texts: tuple | None = None  # what was given before an image's
+        self._before_texts: tuple | None = None  # those before names of an image
         self.keep_text_encoder = False
         self._kept_text_encoder: list[FGCLIP2] = []  # in a list: no submodule
         if vocabulary is not None:
@@ -117,10 +119,10 @@ class OpenVocabMixin:
 
     def set_vocabulary(
         self,
-        names: Vocabulary | Sequence[str] | str,
+        names: Names,
         encoder: FGCLIP2 | None = None,
     ) -> Vocabulary:
-        """Change the classes; no weight changes, labels index the new names.
+        """Change the classes; weights do not change, labels index the new names.
 
         Args:
             names: a vocabulary, a list of names, or 'black cat. 白色杯子'. Without a
@@ -219,7 +221,7 @@ class OpenVocabMixin:
     def _set_hard_names(
         self, vocabulary: Vocabulary, digest: Tensor, source: FGCLIP2 | str | None
     ) -> None:
-        """Hard negatives of the names, if the head uses them and they are new."""
+        """Set the hard negatives of new names, if the head uses any."""
         hard_names = self.roi_head.bbox_head.hard_names
         if hard_names is None or torch.equal(digest, hard_names.digest.cpu()):
             return
@@ -248,7 +250,7 @@ class OpenVocabMixin:
             ValueError: if there is none, or the images of a batch have different ones.
         """
         if self.vocabulary is not None and self.classifier.loaded:
-            self.set_vocabulary(*self._given)  # what was set outlives a load
+            self.set_vocabulary(*self._given)  # a checkpoint does not replace it
         if self.vocabulary is None and self.classifier.loaded:
             self._take_checkpoints_names()
         self._take_texts(names_of_samples(batch_data_samples))
@@ -259,8 +261,8 @@ class OpenVocabMixin:
             )
 
     def _take_checkpoints_names(self) -> None:
-        """``dataset_meta``'s names, or those that training had boxes of; which of them
-        are as many as the embeddings that were loaded."""
+        """Use the names of ``dataset_meta`` or those of the training, whichever match
+        the number of loaded embeddings."""
         meta, count = self.dataset_meta or {}, len(self.classifier.is_base)
         for names, base in (
             (meta.get('classes'), meta.get('base_classes')),
@@ -287,8 +289,8 @@ class OpenVocabMixin:
             self._before_texts = before
 
     def check_training_boxes(self, batch_data_samples: SampleList) -> None:
-        """Raises ``ValueError`` for a training box of a novel class or beyond the
-        vocabulary, or if there is no vocabulary."""
+        """Raise ``ValueError`` for a training box of a novel class or with a label
+        beyond the vocabulary, or if there is no vocabulary."""
         self.check_vocabulary()
         if not self.trained_classes and leaves_split_open(self._given[0]):
             assert self.vocabulary is not None
@@ -320,8 +322,8 @@ class OpenVocabMixin:
         )
 
     def _digest(self, vocabulary: Vocabulary, encoder: FGCLIP2 | None) -> Tensor:
-        """(32,) uint8: the encoder, the prompts and the split. Weights count where an
-        encoder is given; the detector's own is known by its config."""
+        """(32,) uint8 digest of encoder, prompts and split; a given encoder is
+        identified by its weights, the detector's own by its config."""
         own = self.text_encoder
         if encoder is not None:
             own = {'fingerprint': fingerprint(encoder)}

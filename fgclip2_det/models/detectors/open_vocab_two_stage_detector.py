@@ -20,8 +20,8 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
     Args:
         backbone: an ``FGCLIP2ViT`` with ``output='both'``.
         roi_head: an ``OpenVocabRoIHead``.
-        vocabulary: options of ``Vocabulary``; None leaves it to
-            ``OpenVocabVocabularyHook``, which reads the data set's classes.
+        vocabulary: options of ``Vocabulary``; None if ``OpenVocabVocabularyHook`` sets
+            the data set's classes.
         templates: prompt templates of names that are set later.
         cache_dir: folder for text embeddings on disk; None keeps no cache.
         parts: texts that names are composed of, as in ``Vocabulary``; of names that
@@ -73,8 +73,8 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         """As in ``TwoStageDetector``.
 
         Raises:
-            ValueError: no vocabulary, or a training box of a novel class or
-                beyond the vocabulary.
+            ValueError: without a vocabulary, or for a training box of a novel class or
+                with a label beyond the vocabulary.
         """
         self.check_training_boxes(batch_data_samples)
         return super().loss(batch_inputs, batch_data_samples)
@@ -87,8 +87,8 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
     ) -> SampleList:
         """Detections of B images.
 
-        The encoder runs on the batch; everything after it sees each image on
-        its own grid, so a batch gives what its images give one by one.
+        The encoder runs on the batch; the later stages process each image on its own
+        grid, so results do not depend on batching.
         """
         self.check_vocabulary(batch_data_samples)
         maps, dense = self.backbone.extract(batch_inputs)

@@ -1,4 +1,4 @@
-"""Class names that a detector's own text model can tokenize."""
+"""Selection of class names that a detector's own text model can tokenize."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def readable_names(
     prepare: Callable[[str], str] = str,
     reader: str = 'the detector',
 ) -> list[str]:
-    """For each class the first alias that the tokenizer knows and that fits.
+    """For each class, the first alias without unknown tokens that is short enough.
 
-    BERT's tokenizer turns words it does not know, most of Chinese for one, into [UNK]:
-    names of it would score alike. CLIP's knows the bytes of everything.
+    BERT's tokenizer replaces unknown words, such as most Chinese, by [UNK], so such
+    names get equal scores. CLIP's tokenizer is based on bytes and has no unknown words.
 
     Args:
         aliases: C lists of names.
-        tokenizer: of ``transformers``.
-        limit: tokens of a name, with those at start and end; None for any number.
-        prepare: what the detector does to a name.
+        tokenizer: tokenizer of ``transformers``.
+        limit: maximum number of tokens, including start and end tokens; None for any.
+        prepare: function that the detector applies to a name.
         reader: name of the text model, for messages.
 
     Raises:
-        ValueError: naming the classes of which no alias can be read, or is short
-            enough.
+        ValueError: naming the classes without an alias that can be tokenized and is
+            short enough.
     """
     chosen, unknown, long = [], [], []
     for names in aliases:
@@ -45,8 +45,8 @@ def readable_names(
     if unknown:
         raise ValueError(
             f'{reader} cannot read {len(unknown)} of {len(aliases)} names: '
-            f'{_listed(list(map(repr, unknown)))}; its tokenizer has no token for a '
-            f'word of each ({tokenizer.unk_token}), so that such names score alike. '
+            f'{_listed(list(map(repr, unknown)))}; each has a word that its tokenizer '
+            f'replaces by {tokenizer.unk_token}, so that such names get equal scores. '
             "Give them in English, or with an English alias: ['黑猫', 'black cat']"
         )
     if long:
@@ -59,13 +59,13 @@ def readable_names(
 
 
 def warn_of_other_scripts(names: Sequence[str], reader: str) -> None:
-    """One warning of names in a script that an English text model never learned."""
+    """Warn once of names in scripts that an English text model was not trained on."""
     foreign = [name for name in names if any(map(_is_foreign, name))]
     if foreign:
         warnings.warn(
-            f'{reader} learned from English text; {len(foreign)} of {len(names)} '
-            f'names are bytes to it: {_listed(list(map(repr, foreign)))}. Expect '
-            'little, or give English names or aliases',
+            f'{reader} was trained on English text; {len(foreign)} of {len(names)} '
+            f'names are only bytes to it: {_listed(list(map(repr, foreign)))}. Expect '
+            'low accuracy, or give English names or aliases',
             stacklevel=3,
         )
 

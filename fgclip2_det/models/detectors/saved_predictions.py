@@ -22,7 +22,7 @@ from fgclip2_det.fgclip2.image import describe_sizes, read_header
 
 @MODELS.register_module()
 class SavedPredictions(BaseDetector):
-    """Returns the detections of a result file; for ``FGCLIP2Rescorer(detector=...)``.
+    """Detector that returns the rows of a result file, for ``FGCLIP2Rescorer``.
 
     Its classes are the categories of the annotation file, base before novel if they
     have a ``split``; a data set with other classes or another order is rejected.
@@ -30,14 +30,13 @@ class SavedPredictions(BaseDetector):
 
     Args:
         predictions: COCO result list, or MMDetection's pickle.
-        ann_file: COCO file of the images and categories that it is of.
+        ann_file: COCO file with the images and categories of the predictions.
         unpickle, language, label_order, ids, categories: see
             :func:`.predictions.read_predictions`.
 
     Raises:
-        ValueError: the errors of :func:`.predictions.read_predictions`; images that the
-            annotation file does not know, that the pipeline has loaded in another
-            size than it says, or flipped.
+        ValueError: as in :func:`.predictions.read_predictions`; also for images that
+            are not in the annotation file, have another size there, or are flipped.
 
     Example:
         >>> model = dict(type='FGCLIP2Rescorer', encoder='qihoo360/fg-clip2-base',
@@ -76,14 +75,14 @@ class SavedPredictions(BaseDetector):
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
     ) -> SampleList:
-        """The file's rows of each image, in their order."""
+        """The rows of each image, in the order of the file."""
         label = {c: i for i, c in enumerate(self.split.category_ids)}
         device = self.device_of.device
         for sample in batch_data_samples:
             if sample.img_id not in self.images:
                 raise ValueError(
                     f'{self.ann_file} has no image {sample.img_id!r}; predictions and '
-                    'data set must be of the same annotation file'
+                    'data set must have the same annotation file'
                 )
             self._check_frame(sample)
             rows = self.rows.get(sample.img_id, [])
@@ -102,10 +101,10 @@ class SavedPredictions(BaseDetector):
         return batch_data_samples
 
     def _check_frame(self, sample: DetDataSample) -> None:
-        """The file's boxes must be in the pixels of the image that was loaded."""
+        """Check that the file's boxes are in pixels of the loaded image."""
         if sample.get('flip'):
             raise ValueError(
-                f'image {sample.img_id!r} is flipped, saved results are not; test '
+                f'image {sample.img_id!r} is flipped but saved results are not; test '
                 'without augmentation'
             )
         entry, shape = self.images[sample.img_id], sample.get('ori_shape')
@@ -116,7 +115,7 @@ class SavedPredictions(BaseDetector):
         sizes = describe_sizes(header, annotated, (shape[1], shape[0]))
         raise ValueError(
             f'{self.ann_file}: image {sample.img_id!r} ({sample.img_path}): {sizes}; '
-            'results and data set must be of the same image: correct the annotation '
+            'results and data set must have the same image: correct the annotation '
             'file, or load images with OpenVocabLoadImage, which makes them upright'
         )
 

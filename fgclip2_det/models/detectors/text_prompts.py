@@ -1,4 +1,4 @@
-"""``text_prompt`` and ``texts`` of MMDetection's own inference functions."""
+"""Support of ``text_prompt`` and ``texts`` of MMDetection's inference functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _META_KEYS = (  # PackDetInputs' own
 
 
 def names_of_samples(samples: SampleList) -> list[str] | None:
-    """Names that a user gave with the images, None if there are none.
+    """Names that a user passed with the images; None if there are none.
 
     Args:
         samples: their ``text`` is a string such as 'cat . dog', or a list of names.
@@ -39,7 +39,7 @@ def names_of_samples(samples: SampleList) -> list[str] | None:
 
 
 def let_texts_through(cfg: MutableMapping) -> None:
-    """Have the test pipeline of a config pack the texts that images come with."""
+    """Make the test pipeline of a config pack the texts passed with images."""
     for pipeline in _pipelines((cfg.get('test_dataloader') or {}).get('dataset')):
         step = pipeline[-1] if len(pipeline) else {}
         if str(step.get('type')).endswith('PackDetInputs'):

@@ -1,4 +1,4 @@
-"""Geometric means weighted by the novelty of names or by the detector's confidence."""
+"""Geometric means weighted by the novelty of classes or the detector's confidence."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
     list of novel classes is needed, and a novel synonym of a base name counts as base.
 
     Args:
-        alpha: weight of the similarity on names of the training.
-        beta: on the name farthest from it.
+        alpha: weight of the similarity on training names.
+        beta: weight on the name farthest from the training names.
         temperature: see :class:`ScoreFusion`.
 
     Raises:
-        ValueError: without ``beta``.
+        ValueError: if ``beta`` is None.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class OpenVocabConfidenceFusion(OpenVocabGeometricFusion):
     """The geometric mean with a lower similarity weight at confident detections.
 
     a = alpha (1 - d) ** gamma, for each box and class. ``gamma`` 0 is the plain mean.
-    FG-CLIP 2's gain over LLMDet is small on frequent classes (+2.5 AP of +6.9), which
-    a detector knows well.
+    FG-CLIP 2's gain over LLMDet is small on frequent classes (+2.5 AP of +6.9), on
+    which the detector is already accurate.
 
     Args:
         alpha, beta, temperature: see :class:`ScoreFusion`.

@@ -1,4 +1,4 @@
-"""Weighted sums: of scores, of probabilities of several sources, and of logits."""
+"""Weighted sums of scores, of probabilities from several sources, and of logits."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fgclip2_det.models.fusion.score_fusion import (
 
 @MODELS.register_module()
 class OpenVocabArithmeticFusion(ScoreFusion):
-    """(1 - a) d + a w, with a the class's weight.
+    """(1 - a) d + a w, where a is the weight of the class.
 
-    As the vocabulary grows w shrinks and d does not, so the best weight depends on the
-    number of names.
+    As the vocabulary grows, w decreases but d does not, so the best weight depends on
+    the number of names.
 
     Args:
         alpha, beta, temperature: see :class:`ScoreFusion`.
@@ -43,12 +43,12 @@ class OpenVocabArithmeticFusion(ScoreFusion):
 class OpenVocabLogitFusion(ScoreFusion):
     """sigmoid((1 - a) logit(d) + a (cos / temperature + bias)).
 
-    The similarity is a class's own, without a softmax: adding names changes no score.
+    There is no softmax over classes, so adding names does not change other scores.
 
     Args:
-        alpha, beta, temperature: see :class:`ScoreFusion`. 1 / exp(logit_scale) of the
-            encoder makes the logit that of its sigmoid loss,
-        bias: with its logit_bias.
+        alpha, beta, temperature: see :class:`ScoreFusion`. The temperature of the
+            encoder's sigmoid loss is 1 / exp(logit_scale).
+        bias: added to the logit; logit_bias in the encoder's sigmoid loss.
     """
 
     def __init__(
@@ -78,17 +78,17 @@ class OpenVocabLogitFusion(ScoreFusion):
 
 @MODELS.register_module()
 class OpenVocabDetRefinerFusion(ScoreFusion):
-    """Weighted sum of the detector, of the box and of the whole image.
+    """Weighted sum of detector score, box similarity and image similarity.
 
     det_weight d + image_weight sigmoid(cos(image) / T) + alpha sigmoid(cos(box) / T)
 
     Args:
-        alpha: weight of the box.
-        det_weight: of the detector's scores.
-        image_weight: of the whole image's similarity to the names.
+        alpha: weight of the box's similarity.
+        det_weight: weight of the detector's scores.
+        image_weight: weight of the whole image's similarity to the names.
         temperature: T.
 
-    :class:`PredictionRescorer` takes the whole image as one more box of the dense map.
+    :class:`PredictionRescorer` pools the whole image as one more box of the dense map.
 
     Reference: DetRefiner's published constants 0.8, 0.1, 0.1 and 0.03. It expects a
     detector without a score threshold.
@@ -131,8 +131,8 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
         if image_cosines is None or image_cosines.shape != cosines.shape[1:]:
             shape = None if image_cosines is None else tuple(image_cosines.shape)
             raise ValueError(
-                f'image_cosines must be ({cosines.shape[1]},), got {shape}; without '
-                'them, set image_weight=0'
+                f'image_cosines must be ({cosines.shape[1]},), got {shape}; set '
+                'image_weight=0 to omit them'
             )
         image = (image_cosines.float() / self.temperature).sigmoid()
         return scores + self.image_weight * image

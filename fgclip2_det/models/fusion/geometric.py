@@ -13,11 +13,11 @@ from fgclip2_det.models.fusion.score_fusion import ScoreFusion, check_positive
 
 @MODELS.register_module()
 class OpenVocabGeometricFusion(ScoreFusion):
-    """d ** (1 - a) * w ** a, with a the class's weight.
+    """d ** (1 - a) * w ** a, where a is the weight of the class.
 
-    The order of one box's classes does not depend on how many names there are: the
-    softmax's sum is a common factor. The scores themselves do, and they are no
-    probabilities.
+    The ranking of one box's classes does not depend on the number of names, since the
+    denominator of the softmax is a common factor. The scores themselves do, and they
+    are not probabilities.
 
     Args:
         alpha, beta, temperature: see :class:`ScoreFusion`. 1/2 on all classes is
@@ -84,9 +84,9 @@ class OpenVocabFViTFusion(OpenVocabGeometricFusion):
 class OpenVocabFVLMFusion(OpenVocabGeometricFusion):
     """The weighted geometric mean, renormalised together with the background.
 
-    The background is what a softmax detector leaves, 1 - sum d; it takes no part in
-    the mean and does in the sum. Independent (sigmoid) scores may sum to more than 1:
-    then the background is 0.
+    The background score is 1 - sum d for a softmax detector; it is not fused, but part
+    of the normalising sum. Independent (sigmoid) scores may sum to more than 1: then
+    the background score is 0.
 
     Reference: F-VLM (arXiv:2209.15639), equation 3; defaults as in its code, the
     paper's OV-COCO has 0.2 and 0.45.
@@ -110,13 +110,13 @@ class OpenVocabFVLMFusion(OpenVocabGeometricFusion):
 class OpenVocabLaMIFusion(OpenVocabGeometricFusion):
     """Base scores are the detector's; novel ones are fused, then multiplied.
 
-    A multiplier needs to know which classes are novel, and lets scores exceed 1.
+    The factor requires a base/novel split, and scores can exceed 1.
 
     Args:
         alpha, beta, temperature: see :class:`ScoreFusion`.
         novel_scale: multiplies the scores of novel classes; 1 needs no split.
 
-    Reference: LaMI-DETR (arXiv:2407.11335); defaults of its OV-LVIS, for detectors
+    Reference: LaMI-DETR (arXiv:2407.11335); defaults as on OV-LVIS there, for detectors
     with independent (sigmoid) scores.
     """
 

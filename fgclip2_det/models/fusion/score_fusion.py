@@ -14,18 +14,17 @@ from fgclip2_det.models.open_softmax import open_softmax
 
 
 class ScoreFusion(nn.Module):
-    """Detector scores d and region-text cosines -> fused scores, box by class.
+    """Base class: fuses detector scores d with region-text cosines, box by class.
 
     A rule is a subclass with ``combine``. The similarity is w = softmax(cos /
     temperature) over the C names and their competitors, so it shrinks as the vocabulary
     grows, and without competitors it is 1 for a single name.
 
     Args:
-        alpha: weight of w, in [0, 1]: on base classes, or on all where ``beta`` is
-            None. A sequence gives each class its own.
+        alpha: weight of w, in [0, 1]: on base classes, or on all classes if ``beta`` is
+            None. A sequence gives each class its own weight.
         beta: weight of w on novel classes.
-        temperature: cosines are divided by it. 0.01 is what the released evaluation
-            of regions uses.
+        temperature: divisor of the cosines. The released region evaluation uses 0.01.
 
     Raises:
         ValueError: for weights outside [0, 1], a temperature that is not positive and
@@ -76,8 +75,8 @@ class ScoreFusion(nn.Module):
         """Fused scores.
 
         Args:
-            det_scores: (n, C) class probabilities of the detector, or (n, 1) where it
-                has one score a box.
+            det_scores: (n, C) class probabilities of the detector, or (n, 1) if it has
+                one score per box.
             cosines: (n, C) of region embeddings with the vocabulary.
             is_base: (C,) bool; needed if there is a ``beta``.
             competitors: (n, S) cosines of the regions with texts that share the
@@ -131,14 +130,14 @@ class ScoreFusion(nn.Module):
         if is_base is None or is_base.shape != (num_classes,):
             shape = None if is_base is None else tuple(is_base.shape)
             raise ValueError(
-                f'alpha and beta need is_base ({num_classes},), got {shape}; without '
-                'a split, set beta=None'
+                f'alpha and beta need is_base ({num_classes},), got {shape}; set '
+                'beta=None if there is no split'
             )
         return torch.where(is_base, self.alpha, self.beta)
 
 
 def check_finite(name: str, value: float) -> float:
-    """The value; ValueError unless it is a finite number."""
+    """Return the value; ValueError unless it is a finite number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f'{name} must be a number, got {value!r}')
     if not math.isfinite(value):
@@ -147,14 +146,14 @@ def check_finite(name: str, value: float) -> float:
 
 
 def check_positive(name: str, value: float) -> float:
-    """The value; ValueError unless it is a finite number above 0."""
+    """Return the value; ValueError unless it is a finite number above 0."""
     if check_finite(name, value) <= 0:
         raise ValueError(f'{name} must be positive, got {value}')
     return value
 
 
 def check_weight(name: str, value: float) -> float:
-    """The value; ValueError unless it lies in [0, 1]."""
+    """Return the value; ValueError unless it lies in [0, 1]."""
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0 <= value <= 1:
         raise ValueError(f'{name} must lie in [0, 1], got {value!r}')

@@ -1,4 +1,4 @@
-"""Classification losses of a region-text head that is trained on base classes."""
+"""Classification losses of a region-text head trained on base classes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fgclip2_det.models.open_softmax import open_softmax
 class OpenVocabCrossEntropyLoss(nn.Module):
     """Cross entropy over base names, softmax with a background or sigmoid.
 
-    Novel names take no part: their objects are not annotated, so pushing their
-    texts away would teach the detector not to find them. With federated annotations
-    (:class:`.FederatedNames`) the names that take part differ from region to region.
+    Novel names are excluded: their objects are not annotated, so using them as
+    negatives would teach the detector not to detect them. With federated annotations
+    (:class:`.FederatedNames`), the names differ from region to region.
 
     Args:
-        use_sigmoid: one binary loss a name instead of a softmax over names and
+        use_sigmoid: one binary loss per name instead of a softmax over names and
             background; a background region is then negative for every name. With
             the released scale and bias this is SigLIP's pair loss.
-        bg_weight: weight of background regions, since an unannotated object
-            counts as one (F-ViT: 0.6 on OV-COCO, 0.9 on OV-LVIS).
+        bg_weight: weight of background regions, which may be unannotated objects
+            (F-ViT: 0.6 on OV-COCO, 0.9 on OV-LVIS).
         loss_weight: factor of the whole loss.
     """
 
@@ -51,9 +51,9 @@ class OpenVocabCrossEntropyLoss(nn.Module):
             logits: (K, C + 1), the background last.
             labels: (K,) in [0, C]; C is background.
             label_weights: (K,), 0 ignores a region.
-            avg_factor: usually the number of regions that count.
-            counts: (C,) bool, names that count: the base names; or (K, C), those of
-                every region, its own label among them.
+            avg_factor: usually the number of regions with nonzero weight.
+            counts: (C,) bool, names used in the loss: the base names; or (K, C), for
+                each region, including its own label.
 
         Returns:
             Scalar, float32; 0 when there are no regions.
@@ -64,7 +64,7 @@ class OpenVocabCrossEntropyLoss(nn.Module):
             targets = F.one_hot(labels, num_classes + 1)[:, :-1].to(logits)
             loss = (self.pair_loss(logits[:, :-1], targets) * counts).sum(-1)
         else:
-            unused = F.pad(~counts, (0, 1))  # the background takes part
+            unused = F.pad(~counts, (0, 1))  # the background is always used
             logits = logits.masked_fill(unused, float('-inf'))
             loss = F.cross_entropy(logits, labels, reduction='none')
         weights = torch.where(labels == num_classes, self.bg_weight, 1.0)
@@ -95,12 +95,13 @@ class OpenVocabCrossEntropyLoss(nn.Module):
 class OpenVocabFocalLoss(OpenVocabCrossEntropyLoss):
     """Sigmoid focal loss over base names.
 
-    L = sum_c -a_c (1 - p_c)^gamma log p_c, with p_c the probability of the right
-    answer to name c and a_c = alpha for the region's own name, 1 - alpha for others.
+    L = sum_c -a_c (1 - p_c)^gamma log p_c, where p_c is the probability of the correct
+    binary decision for name c and a_c is alpha for the region's own name, 1 - alpha for
+    others.
 
     Args:
-        gamma: 0 leaves the (weighted) binary cross entropy.
-        alpha: weight of a region's own name; negative: no weights.
+        gamma: focusing parameter; 0 is the (weighted) binary cross entropy.
+        alpha: weight of a region's own name; no weights if negative.
         bg_weight: as in ``OpenVocabCrossEntropyLoss``.
         loss_weight: factor of the whole loss.
 

@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def hard_name_loss(logits: Tensor, hard_index: Tensor) -> Tensor:
-    """Softmax of each region's own name against its hard negatives alone.
+    """Softmax loss of each region's own name against its hard negatives.
 
     L = -(1/H) sum_h log( e^l_h0 / sum_m e^l_hm ), over the H rows with a negative.
 
     Args:
         logits: (K, T), regions and texts.
-        hard_index: (K, 1 + M) int64 into T, the region's own name first, -1 for a
-            negative that is not there.
+        hard_index: (K, 1 + M) int64 into T, the region's own name first, padded with
+            -1.
 
     Returns:
         Scalar, float32; 0 when no row has a negative.
@@ -37,16 +37,16 @@ def vocabulary_tic_loss(
 ) -> Tensor:
     """TIC: pushes similar names of one vocabulary apart.
 
-    L = (1/C) sum_i log sum_{m in N_i} exp S_im, with S cosines and N_i the ``topk``
-    most similar names to i that are not i and have S_im <= ``threshold``.
+    L = (1/C) sum_i log sum_{m in N_i} exp S_im, where S are cosines and N_i the
+    ``topk`` names most similar to i, without i and with S_im <= ``threshold``.
 
     Args:
         text_embeds: (C, D), L2-normalised.
-        threshold: cosine above which two names mean the same.
-        topk: size of N_i; all there are where they are fewer.
+        threshold: cosine above which two names are synonyms.
+        topk: maximum size of N_i.
 
     Returns:
-        Scalar, float32; 0 for a name that has no N_i.
+        Scalar, float32; a name with empty N_i contributes 0.
 
     Reference: FG-CLIP 2 (arXiv:2510.10921), equation 1.
     """
@@ -62,16 +62,16 @@ def vocabulary_tic_loss(
 
 
 def nearest_names(text_embeds: Tensor, is_base: Tensor, num: int) -> Tensor:
-    """Each base name and the ``num`` base names most like it.
+    """Each base name and the ``num`` base names most similar to it.
 
     Args:
         text_embeds: (C, D), L2-normalised.
         is_base: (C,) bool.
-        num: negatives a name; fewer where there are fewer base names.
+        num: maximum number of negatives per name.
 
     Returns:
-        (C, 1 + num) int64 into C, the name itself first; -1 for what is not there,
-        and for all negatives of a novel name.
+        (C, 1 + num) int64 into C, the name itself first, padded with -1; novel names
+        have no negatives.
     """
     cosines = text_embeds.float() @ text_embeds.float().T
     out = ~(is_base[:, None] & is_base)

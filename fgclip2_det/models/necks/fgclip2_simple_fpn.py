@@ -18,20 +18,20 @@ class LayerNorm2d(nn.Module):
         self.norm = nn.LayerNorm(num_channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> the same."""
+        """(B, C, h, w) -> (B, C, h, w)."""
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 @MODELS.register_module()
 class FGCLIP2SimpleFPN(BaseModule):
-    """Levels of stride 4 to 64 from the last map of ``FGCLIP2ViT`` alone.
+    """Pyramid levels of stride 4 to 64 from the last map of ``FGCLIP2ViT``.
 
     Args:
         in_channels: D of the backbone.
         out_channels: of every level.
         scales: resolution of each level relative to the map at stride 16: a
             power of two up to 4 (transposed convolutions) or below 1 (pooling).
-        num_outs: levels in all; further ones are strided copies of the last.
+        num_outs: total number of levels; further ones subsample the last.
         init_cfg: as in every ``BaseModule``.
 
     Example:
@@ -81,7 +81,7 @@ def _width(channels: int, scale: float) -> int:
 
 
 def _resample(channels: int, scale: float) -> list[nn.Module]:
-    """Layers that bring a stride-16 map to ``scale`` times its resolution."""
+    """Layers that resample a stride-16 map to ``scale`` times its resolution."""
     if scale == 4:
         return [
             nn.ConvTranspose2d(channels, channels // 2, 2, stride=2),

@@ -25,14 +25,14 @@ def class_nms(
     """The best detections after class-wise NMS, as defined by ``multiclass_nms``.
 
     All classes share one box per region here, so overlaps are computed once. NMS visits
-    candidates by descending score, so the best ``max_per_img`` detections depend on the
-    best candidates only: just enough of them are processed, however many classes pass
+    candidates by descending score, so the best ``max_per_img`` detections only depend
+    on the best candidates: just enough of them are processed, however many classes pass
     the threshold. Exact for large labels and images, see :mod:`..label_nms`.
 
     Args:
         bboxes: (n, 4) xyxy.
         scores: (n, C); NaN is not a detection.
-        score_thr: lowest score that counts, exclusive.
+        score_thr: detections must score higher.
         nms: ``dict(type='nms', iou_threshold=0.5)``; other types are run by mmcv.
         max_per_img: D, maximum number of detections.
 
@@ -61,6 +61,6 @@ def class_nms(
 
 
 def _greedy(overlaps: Tensor, box: Tensor, label: Tensor) -> Tensor:
-    """Indices of candidates that no better kept one of the same class overlaps."""
+    """Indices of candidates without overlap with a better kept one of their class."""
     over = overlaps[box[:, None], box] & (label[:, None] == label)
     return keep_first(over).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Federated annotations: the names that take part in the loss of each image."""
+"""Federated annotations: the names used in the loss of each image."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from torch import Tensor
 
 
 class FederatedNames:
-    """LVIS's lists for each image, or a sample of the names for each batch.
+    """Selection of names by LVIS's lists for each image, or by sampling for each batch.
 
-    LVIS lists for every image which names it was searched for: those with boxes and
-    those of ``neg_category_ids``. Of a name in ``not_exhaustive_category_ids`` it has
-    some boxes, but not all. A region without a box is thus a negative for the names
-    that its image was searched for exhaustively, and ignored for the others.
+    In LVIS, an image is annotated for the categories with boxes and for those in
+    ``neg_category_ids``, which it does not contain. Categories in
+    ``not_exhaustive_category_ids`` have some of their boxes, but not all. A background
+    region is thus a negative for the exhaustively annotated names of its image, and
+    ignored for the others.
 
     Args:
         image_lists: use the lists of each image (``OpenVocabLVISDataset``).
-        num_names: without the lists: the batch's own names and others up to so many,
-            drawn with a probability in proportion to frequency ** power.
+        num_names: without the lists, number of names per batch: its own ones and others
+            sampled with probability proportional to frequency ** power.
         power: see ``num_names``.
 
     Raises:
-        ValueError: if neither or both of the two ways are chosen.
+        ValueError: unless exactly one of the two is chosen.
 
     Reference: Gupta et al. (arXiv:1908.03195), section 3; Detic (arXiv:2201.02605),
     federated loss of 50 names and power 0.5.
@@ -42,10 +43,10 @@ class FederatedNames:
         self.frequencies: Tensor | None = None
 
     def set_image_counts(self, image_counts: Sequence[int] | None) -> None:
-        """Images that every name occurs in, for ``num_names``.
+        """Set the number of images of every name, for ``num_names``.
 
         Raises:
-            ValueError: if they are needed and missing.
+            ValueError: if they are required and missing.
         """
         if self.image_lists:
             return
@@ -57,11 +58,11 @@ class FederatedNames:
         self.frequencies = torch.tensor(image_counts).double() ** self.power
 
     def __call__(self, samples: SampleList, is_base: Tensor) -> Tensor:
-        """Names that count for a background region of each image.
+        """Names for which the background regions of each image are negatives.
 
         Args:
             samples: B images with ``gt_instances.labels``, and with
-                ``neg_labels`` and ``not_exhaustive_labels`` where lists are used.
+                ``neg_labels`` and ``not_exhaustive_labels`` if lists are used.
             is_base: (C,) bool.
 
         Returns:

@@ -16,14 +16,14 @@ class HardNames(nn.Module):
     """Hard negative texts of the base names, and the loss against them.
 
     Args:
-        texts: {name: [text, ...]}, or a JSON file of it: texts one attribute off, for
-            example ('red cup': ['blue cup', 'red plate']). None: the base names whose
-            text embeddings are nearest.
-        num: negatives a name, at most.
+        texts: {name: [text, ...]}, or a JSON file with it: texts with one changed
+            attribute, such as {'red cup': ['blue cup', 'red plate']}. None: the base
+            names with the most similar text embeddings.
+        num: maximum number of negatives per name.
         loss_weight: weight of the loss; FG-CLIP 2's stage 2 has 0.5 for FGT.
 
     Raises:
-        ValueError: a file or value that is not such a mapping.
+        ValueError: for a file or value that is not such a mapping.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class HardNames(nn.Module):
         name_embeds: Tensor,
         embed: Callable[[Vocabulary], Tensor],
     ) -> Tensor:
-        """Find the negatives of a vocabulary's base names.
+        """Set the negatives of a vocabulary's base names.
 
         Args:
             vocabulary: C names.
@@ -55,11 +55,11 @@ class HardNames(nn.Module):
             embed: embeds other texts, called only if there are any.
 
         Returns:
-            (H, D), the texts that are none of the names; their logits come after
-            those of the names and the background.
+            (H, D), the texts that are not names; their logits come after those of the
+            names and the background.
 
         Raises:
-            ValueError: a text that is a novel name, or no base name has a text.
+            ValueError: if a text is a novel name, or no base name has a text.
         """
         is_base = vocabulary.known_split().to(name_embeds.device)
         if self.texts is None:
@@ -77,7 +77,7 @@ class HardNames(nn.Module):
         return embed(Vocabulary(extra, vocabulary.templates, check=False))
 
     def _choose(self, vocabulary: Vocabulary) -> list[list[str]]:
-        """Texts of every name, none of a novel one."""
+        """Negatives of every name; novel names have none."""
         assert self.texts is not None
         novel = {normalize_name(name) for name in vocabulary.novel_classes or ()}
         chosen = []
@@ -88,7 +88,7 @@ class HardNames(nn.Module):
                 if normalize_name(text) in novel:
                     raise ValueError(
                         f'hard_names: {text!r}, a negative of {name!r}, is a novel '
-                        'name; training would push its objects away, leave it out'
+                        'name; training would suppress it, leave it out'
                     )
             own = {normalize_name(name)}
             unique = {normalize_name(t): t for t in texts}
@@ -114,7 +114,7 @@ class HardNames(nn.Module):
 
 
 def _read(texts: Mapping[str, Sequence[str]] | str) -> dict[str, list[str]]:
-    """Checked, by normalised name."""
+    """Validated texts by normalised name."""
     where = 'hard_names'
     if isinstance(texts, str):
         where = f'hard_names: {texts}'

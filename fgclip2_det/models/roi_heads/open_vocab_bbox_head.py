@@ -21,23 +21,23 @@ from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassi
 
 @MODELS.register_module()
 class OpenVocabBBoxHead(ConvFCBBoxHead):
-    """Two shared layers, a region-text classifier and one box a region.
+    """Two shared layers, a region-text classifier and one box per region.
 
     Args:
         embed_dims: D of the text embeddings.
         classifier: options of ``RegionTextClassifier``.
         federated: options of ``FederatedNames``; None: every image is annotated for
             all base names.
-        hard_names: options of ``HardNames``, a loss against names that are easily
-            confused; None: no such loss.
+        hard_names: options of ``HardNames``, a loss against easily confused names;
+            None: no such loss.
         tic: ``dict(loss_weight=0.1, threshold=0.95, topk=10)``, a loss that pushes
             base names apart; needs ``classifier.text_adapter``. None: no such loss.
-        kwargs: of ``ConvFCBBoxHead``, without ``num_classes``: the vocabulary
-            decides. ``loss_cls`` is an ``OpenVocabCrossEntropyLoss`` or an
+        kwargs: of ``ConvFCBBoxHead``, without ``num_classes``, which the vocabulary
+            determines. ``loss_cls`` is an ``OpenVocabCrossEntropyLoss`` or an
             ``OpenVocabFocalLoss``.
 
     Raises:
-        ValueError: ``tic`` without an adapter to train.
+        ValueError: for ``tic`` without an adapter to train.
 
     Reference: F-VLM (arXiv:2209.15639), section 3.2; CLIPSelf
     (arXiv:2310.01403), F-ViT; FG-CLIP 2 (arXiv:2510.10921), section 3.2.
@@ -73,7 +73,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         self._counts: Tensor | None = None  # (B, C) of the batch in training
 
     def count_names(self, batch_data_samples: SampleList) -> None:
-        """Before ``loss``: which names count in which image, if federated."""
+        """Select the names for each image if federated; call it before ``loss``."""
         if self.federated is not None:
             self._counts = self.federated(batch_data_samples, self.fc_cls.is_base)
 
@@ -88,7 +88,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         bbox_weights: Tensor,
         reduction_override: str | None = None,
     ) -> dict:
-        """As in ``BBoxHead``; the classification sees base names only.
+        """As in ``BBoxHead``, with classification over base names only.
 
         ``cls_score`` is (K, C + 1), or (K, C + 1 + H) with the logits of H texts that
         are hard negatives.
@@ -148,7 +148,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
 
     def _counting(self, rois: Tensor, labels: Tensor) -> Tensor:
-        """(C,), or (K, C) bool: names that count, for each region if federated."""
+        """(C,) bool, names used in the loss; (K, C) for each region if federated."""
         is_base = self.fc_cls.is_base
         if self.federated is None:
             return is_base
@@ -159,7 +159,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         return counts | own
 
     def _tic_loss(self, loss_weight: float, **options) -> Tensor:
-        """Weighted TIC of the base names, as the adapter has them."""
+        """Weighted TIC loss of the adapted base names."""
         names = self.fc_cls.class_embeds()[self.fc_cls.is_base]
         with torch.autocast(names.device.type, enabled=False):
             embeds = self.fc_cls.adapter(names.float())

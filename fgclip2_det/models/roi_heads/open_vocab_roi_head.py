@@ -22,14 +22,14 @@ class FeaturePyramid(tuple):
     """Pyramid levels, together with the encoder's dense map (B, D, h, w).
 
     Attributes:
-        dense: the map at stride 16, or None if it is not used.
+        dense: the map at stride 16; None if it is not used.
     """
 
     dense: Tensor | None = None
 
     @classmethod
     def of(cls, levels: tuple[Tensor, ...], dense: Tensor | None) -> FeaturePyramid:
-        """Levels and dense map."""
+        """Build from levels and dense map."""
         pyramid = cls(levels)
         pyramid.dense = dense
         return pyramid
@@ -43,11 +43,11 @@ class OpenVocabRoIHead(StandardRoIHead):
     FG-CLIP 2 pools regions, and compared with the same texts.
 
     Args:
-        fusion: how both scores combine: a rule of :mod:`fgclip2_det.models.fusion`,
-            ``OpenVocabFViTFusion`` by default.
-        region_loss_weight: weight of a cross entropy on the encoder's own
-            region scores at positive boxes. A trained encoder needs it, or its
-            dense map drifts; a frozen one takes 0.
+        fusion: rule of :mod:`fgclip2_det.models.fusion`; ``OpenVocabFViTFusion`` by
+            default.
+        region_loss_weight: weight of a cross entropy loss on the encoder's own region
+            scores at positive boxes. A trained encoder needs it to keep its dense map
+            aligned; use 0 for a frozen one.
         calibration: options of :class:`.ScoreCalibration`, for names that a user asks
             for; None: scores as they are.
         kwargs: of ``StandardRoIHead``.
@@ -92,7 +92,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         rpn_results_list: list[InstanceData],
         batch_data_samples: SampleList,
     ) -> dict:
-        """As in ``StandardRoIHead``; the box head sees which names count."""
+        """As in ``StandardRoIHead``; first selects the names of federated images."""
         self.bbox_head.count_names(batch_data_samples)
         return super().loss(x, rpn_results_list, batch_data_samples)
 
@@ -130,8 +130,8 @@ class OpenVocabRoIHead(StandardRoIHead):
         rcnn_test_cfg: ConfigDict,
         rescale: bool = False,
     ) -> list[InstanceData]:
-        """Boxes, labels and fused scores of one image (the detector feeds images
-        one by one, so that batching changes nothing)."""
+        """Boxes, labels and fused scores of one image (the detector calls it per
+        image, so that results do not depend on batching)."""
         assert x.dense is not None
         (meta,), (proposals,), dense = batch_img_metas, rpn_results_list, x.dense[0]
         rois = F.pad(proposals.bboxes, (1, 0))  # batch index 0 in front

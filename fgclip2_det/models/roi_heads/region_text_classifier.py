@@ -17,7 +17,7 @@ BUFFERS = ('text_embeds', 'is_base', 'digest', 'trained_text')
 
 
 class TextAdapter(nn.Module):
-    """t + W2 gelu(W1 t), normalised; W2 starts at zero, so at first t is kept.
+    """t + W2 gelu(W1 t), normalised; W2 is initialised with zeros (identity).
 
     Args:
         embed_dims: D.
@@ -32,7 +32,7 @@ class TextAdapter(nn.Module):
         nn.init.zeros_(self.expand.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(T, D), L2-normalised -> the same."""
+        """(T, D) -> (T, D), both L2-normalised."""
         return F.normalize(x + self.expand(F.gelu(self.reduce(x))), dim=-1)
 
 
@@ -45,13 +45,13 @@ class RegionTextClassifier(BaseModule):
     Args:
         in_features: channels of a region feature.
         embed_dims: D of the text embeddings.
-        background: a text ('background') for what is not an object, encoded like a
-            name, or None for a learned embedding.
+        background: text for background regions ('background'), encoded like a name;
+            None for a learned embedding.
         logit_scale: initial log inverse temperature; 'released' copies scale and
-            bias from the encoder when the vocabulary is set first.
+            bias from the encoder when a vocabulary is first set.
         learn_logits: whether scale and bias are trained.
         text_adapter: hidden width of a :class:`TextAdapter` on the names, which
-            ``OpenVocabBBoxHead`` can train with TIC; 0 leaves the texts as they are.
+            ``OpenVocabBBoxHead`` can train with TIC; 0 for no adapter.
         init_cfg: as in every ``BaseModule``.
     """
 
@@ -77,7 +77,7 @@ class RegionTextClassifier(BaseModule):
         self.adapter = (
             TextAdapter(embed_dims, text_adapter) if text_adapter else nn.Identity()
         )
-        # all names, then the background text's row when there is one
+        # all names, then the background text if there is one
         self.register_buffer('text_embeds', torch.zeros(0, embed_dims))
         self.register_buffer('is_base', torch.zeros(0, dtype=torch.bool))
         self.register_buffer('digest', torch.zeros(32, dtype=torch.uint8))
@@ -98,7 +98,7 @@ class RegionTextClassifier(BaseModule):
 
     @property
     def trained_classes(self) -> tuple[str, ...]:
-        """Names that training had boxes of, kept in the checkpoint."""
+        """Names with boxes in training; saved in the checkpoint."""
         text = bytes(self.trained_text.tolist()).decode()
         return tuple(text.split('\n')) if text else ()
 
@@ -109,7 +109,7 @@ class RegionTextClassifier(BaseModule):
         self.trained_text = values.to(self.digest.device)
 
     def init_weights(self) -> None:
-        """Small projections, so that training starts from near-equal classes."""
+        """Initialise with small values: class scores are nearly equal at first."""
         nn.init.normal_(self.project.weight, std=0.01)
         nn.init.zeros_(self.project.bias)
 
@@ -122,8 +122,8 @@ class RegionTextClassifier(BaseModule):
         Args:
             embeds: (C, D), or (C + 1, D) with the background text last.
             is_base: (C,) bool.
-            encoder: it or its folder gives scale and bias the first time, if released
-                ones are requested.
+            encoder: model or folder; scale and bias are copied from it the first time
+                if ``logit_scale`` is 'released'.
         """
         if self.released and not len(self.is_base):
             scale, bias = released_logits(encoder)

@@ -68,9 +68,9 @@ def parse(text: str, language: str) -> list[tuple]:
     return [
         tuple(
             word and (word if language == 'en' else translate[word])
-            for translate, word in zip(back, found, strict=True)
+            for translate, word in zip(back, actual, strict=True)
         )
-        for found in (match.groups() for match in PATTERNS[language].finditer(text))
+        for actual in (match.groups() for match in PATTERNS[language].finditer(text))
     ]
 
 
@@ -89,8 +89,8 @@ def make_scene(rng: np.random.Generator, num: int) -> list[ShapeObject]:
     ]
 
 
-def named(found: ShapeObject) -> tuple[str, str]:
-    return found.shape_class.color, found.shape_class.shape
+def named(actual: ShapeObject) -> tuple[str, str]:
+    return actual.shape_class.color, actual.shape_class.shape
 
 
 def test_parser_reads_what_it_must():
@@ -109,10 +109,10 @@ def test_parser_reads_what_it_must():
 @pytest.mark.parametrize('language', LANGUAGES)
 def test_phrases_name_the_object(language):
     for number in range(240):
-        found = make_object(number)
-        short, long = region_phrases(found, language)
-        assert parse(short, language) == [(None, None, *named(found))]
-        assert parse(long, language) == [(None, found.texture, *named(found))]
+        actual = make_object(number)
+        short, long = region_phrases(actual, language)
+        assert parse(short, language) == [(None, None, *named(actual))]
+        assert parse(long, language) == [(None, actual.texture, *named(actual))]
         assert short in long
     first = make_object(0)
     expected = dict(
@@ -131,20 +131,20 @@ def test_negatives_are_ten_and_one_attribute_off(language, splits):
     pairs = {(c.color, c.shape) for c in allowed}
     kinds = set()
     for number in range(240):
-        found = make_object(number)
-        if named(found) not in {(c.color, c.shape) for c in classes_of('base')}:
+        actual = make_object(number)
+        if named(actual) not in {(c.color, c.shape) for c in classes_of('base')}:
             continue
         rng = np.random.default_rng(number)
-        texts = hard_negatives(found, language, rng, allowed)
+        texts = hard_negatives(actual, language, rng, allowed)
         assert len(texts) == len(set(texts)) == 10
-        truth = (None, found.texture, *named(found))
+        truth = (None, actual.texture, *named(actual))
         for text in texts:
             [said] = parse(text, language)
             different = [i for i in range(4) if said[i] != truth[i]]
             assert len(different) == 1, text
             kinds.add(different[0])
             assert said[2:] in pairs, text
-        assert not set(texts) & set(region_phrases(found, language))
+        assert not set(texts) & set(region_phrases(actual, language))
     assert kinds >= {1, 2, 3}
 
 
@@ -160,9 +160,9 @@ def test_negatives_of_all_classes_without_a_list():
 
 def test_negatives_take_turns():
     """No attribute, and no place in the list, gives them away."""
-    found = make_object(2)
+    actual = make_object(2)
     rng = np.random.default_rng(0)
-    lists = [hard_negatives(found, 'en', rng, classes_of('base')) for _ in range(200)]
+    lists = [hard_negatives(actual, 'en', rng, classes_of('base')) for _ in range(200)]
     assert len({tuple(texts) for texts in lists}) > 150
     assert len({texts[0] for texts in lists}) > 8
 
@@ -182,16 +182,16 @@ HOLDS = {
 
 def relations_in(text: str, language: str) -> list[tuple]:
     """(first, second, predicate of the offset first - second)."""
-    found = RELATIONS[language].findall(text)
+    actual = RELATIONS[language].findall(text)
     if language == 'zh':
-        found = [(one, word, other) for one, other, word in found]
+        actual = [(one, word, other) for one, other, word in actual]
     return [
         (
             parse(one, language)[0][2:],
             parse(other, language)[0][2:],
             next(holds for words, holds in HOLDS.items() if word in words),
         )
-        for one, word, other in found
+        for one, word, other in actual
     ]
 
 

@@ -146,8 +146,8 @@ def test_files_follow_the_protocol(tmp_path):
         assert len(coco['categories']) == 65
         seen[split] = {splits[a['category_id']] for a in coco['annotations']}
         for image in coco['images']:
-            with Image.open(folder / split / image['file_name']) as picture:
-                assert picture.size == (image['width'], image['height']) == (64, 64)
+            with Image.open(folder / split / image['file_name']) as opened:
+                assert opened.size == (image['width'], image['height']) == (64, 64)
     assert seen == {'train': {'base'}, 'val': {'base', 'novel'}}
     assert not list(tmp_path.glob('.tmp-*'))
 
@@ -163,12 +163,12 @@ def test_extra_colors_are_in_train_images_alone(tmp_path):
     assert EXTRA_CLASSES[33].name_zh == '青柠色菱形'
     splits = {c.category_id: c.split for c in OVSHAPES_CLASSES + EXTRA_CLASSES}
     assert len(splits) == 200
-    found = []
+    actual = []
     for split in ('train', 'val'):
         coco = json.loads((folder / f'{split}.json').read_text(encoding='utf-8'))
         assert len(coco['categories']) == 185
-        found.append({splits[a['category_id']] for a in coco['annotations']})
-    assert found == [{'base', 'extra'}, {'base', 'novel'}]
+        actual.append({splits[a['category_id']] for a in coco['annotations']})
+    assert actual == [{'base', 'extra'}, {'base', 'novel'}]
     assert (folder / 'val.json').read_bytes() != (plain / 'val.json').read_bytes()
     name = 'val/000001.jpg'
     assert (folder / name).read_bytes() == (plain / name).read_bytes()

@@ -15,16 +15,17 @@ from fgclip2_det.fgclip2.image import describe_sizes, read_header
 
 
 @HOOKS.register_module()
-class OpenVocabPictureSizeHook(Hook):
-    """Refuses to evaluate where the annotation file gives an image another size.
+class OpenVocabImageSizeHook(Hook):
+    """Stop an evaluation if the annotation file gives an image another size.
 
-    Detections are in the pixels of the image that was loaded, the ground truth in those
-    of the annotation file; MMDetection's ``LoadImageFromFile`` compares neither, and
-    leaves a WebP or AVIF on its side. ``OpenVocabLoadImage`` says so itself.
+    Detections are in pixels of the loaded image, the ground truth in pixels of the
+    annotation file. MMDetection's ``LoadImageFromFile`` does not compare the two and
+    ignores the EXIF orientation of WebP and AVIF files. ``OpenVocabLoadImage`` makes
+    this check itself.
 
     Raises:
-        ValueError: with the three sizes: of the file, upright; of the annotation file;
-            of the image that the detector is given.
+        ValueError: with three sizes: of the upright file, of the annotation file and
+            of the image that the detector was given.
     """
 
     priority = 'VERY_HIGH'
@@ -33,17 +34,17 @@ class OpenVocabPictureSizeHook(Hook):
         self.sizes: dict[str, Size] = {}
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Note the sizes of the validation set."""
+        """Read the sizes in the validation set's annotation file."""
         self.sizes = annotated_sizes(runner.val_loop)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Note the sizes of the test set."""
+        """Read the sizes in the test set's annotation file."""
         self.sizes = annotated_sizes(runner.test_loop)
 
     def before_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Compare the image sizes of a batch."""
+        """Compare the image sizes of a batch with the annotated ones."""
         for sample in _samples((data_batch or {}).get('data_samples')):
             self._check(sample)
 
@@ -60,12 +61,12 @@ class OpenVocabPictureSizeHook(Hook):
             sizes = describe_sizes(read_header(path), annotated, seen)
         raise ValueError(
             f'{path}: {sizes}; correct width, height and boxes in the annotation file, '
-            'or load pictures with OpenVocabLoadImage, which turns them all'
+            'or load images with OpenVocabLoadImage, which makes all of them upright'
         )
 
 
 def _samples(batch: object) -> Iterator[DetDataSample]:
-    """Data samples of a batch, in the lists of test-time augmentation too."""
+    """Data samples of a batch, including nested lists of test-time augmentation."""
     if isinstance(batch, DetDataSample):
         yield batch
     elif isinstance(batch, list | tuple):
