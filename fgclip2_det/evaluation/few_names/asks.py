@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fgclip2_det.coco.blanks import spoken
 from fgclip2_det.coco.ground_truths import Truths
 
+from .languages import names_in
 from .name_pools import NamePools, name_pools
 from .nearness import Nearness
 
@@ -92,7 +92,7 @@ def draw_asks(
     ks = check_ks(ks)
     check_draw(seed, mode)
     pools = name_pools(truths, negatives)
-    own = [spoken(str(category['name'])) for category in truths.categories]
+    own = names_in(truths.categories)
     if names is not None and len(names) != len(own):
         raise ValueError(f'there are {len(own)} categories but {len(names)} names')
     nearness = None

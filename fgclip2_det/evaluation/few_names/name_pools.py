@@ -33,9 +33,13 @@ class NamePools:
         return self.source.endswith('annotations') and 'neg' in self.source
 
 
-def is_federated(images: Collection[Mapping]) -> bool:
-    """Whether images say which categories they lack, as LVIS's do."""
-    return bool(images) and all('neg_category_ids' in image for image in images)
+def is_federated(images: object) -> bool:
+    """Whether all images of a list say which categories they lack, as LVIS's do."""
+    return (
+        isinstance(images, list)
+        and bool(images)
+        and all(isinstance(i, Mapping) and 'neg_category_ids' in i for i in images)
+    )
 
 
 def counted_objects(truths: Truths) -> np.ndarray:
