@@ -61,7 +61,7 @@ class Nearness:
             raise ValueError(
                 f'hard absent names: no absent name shares a word with those of image '
                 f'{image_id!r} ({shown}); give text embeddings of names (embed=..., '
-                "--text-encoder), or take mode 'random'"
+                "tools/evaluate.py --text-encoder), or take mode 'random'"
             )
         return absent[np.argsort(-near, kind='stable')]
 

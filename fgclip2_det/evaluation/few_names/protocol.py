@@ -67,7 +67,7 @@ def evaluate_few_names(
     score_thr: float = SCORE_THR,
     base: Sequence[str] | None = None,
     novel: Sequence[str] | None = None,
-    image_ids: str | os.PathLike | None = None,
+    image_ids: str | os.PathLike | Collection | None = None,
     ids: str = 'id',
     categories: str = 'id',
     drop_outside: bool = True,
@@ -85,7 +85,7 @@ def evaluate_few_names(
             With ``asks`` they must be what the file says, where they are given.
         score_thr: from this score on, a box is shown to a user.
         base, novel: class names; as the categories say when None.
-        image_ids: file of the images that count.
+        image_ids: ids of the images that count, or a file of them.
         ids, categories, drop_outside: see :func:`.read_results`.
         notes: how the predictions were made.
 
@@ -129,7 +129,7 @@ def prepare_asks(
     embed: Callable[[list[str]], np.ndarray] | None = None,
     base: Sequence[str] | None = None,
     novel: Sequence[str] | None = None,
-    image_ids: str | os.PathLike | None = None,
+    image_ids: str | os.PathLike | Collection | None = None,
 ) -> AskedTruths:
     """Read the ground truth, and draw or read its asks; see :func:`evaluate_few_names`.
 
@@ -142,7 +142,7 @@ def prepare_asks(
         content,
         annotations,
         federated=isinstance(content, dict) and is_federated(content.get('images')),
-        image_ids=None if image_ids is None else read_image_ids(image_ids),
+        image_ids=_ids(image_ids),
         category_ids=category_ids,
     )
     if novel_ids is None:
@@ -171,6 +171,12 @@ def prepare_asks(
     draw['absent_names'] = name_pools(truths, negatives).source
     draw['nearness'] = _nearness(draw, embed)
     return AskedTruths(truths, novel_ids, drawn, draw)
+
+
+def _ids(image_ids: str | os.PathLike | Collection | None) -> Collection | None:
+    if isinstance(image_ids, str | os.PathLike):
+        return read_image_ids(image_ids)
+    return image_ids
 
 
 def _nearness(draw: Mapping, embed: Callable | None) -> str | None:
