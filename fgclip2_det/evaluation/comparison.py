@@ -26,6 +26,8 @@ _SETTINGS = {
     'encoder': 'other weights',
     'control': 'a control is no model',
     'max_num_patches': 'another number of patches an image',
+    'score': 'cosines became scores in another way',
+    'templates': 'names were put into other sentences',
     'notes': 'the predictions were made in another way',
     'answers': 'one detector got a few names, the other all of them',
     'predictions.rows': 'the detectors kept another number of detections',

@@ -147,7 +147,7 @@ def _draw(
     nearness: Nearness | None,
 ) -> list[tuple[K, list[int]]]:
     """(k, rising category indices) of one image."""
-    stream = [seed, *_words_of(image_id)]
+    stream = image_stream(seed, image_id)
     rng = np.random.default_rng(stream)
     present = rng.permutation(pools.present[image])
     absent = rng.permutation(pools.absent[image])
@@ -167,7 +167,7 @@ def _draw(
     return drawn
 
 
-def _words_of(image_id: int | str) -> list[int]:
-    """Four numbers that stand for an id, text or number."""
+def image_stream(seed: int, image_id: int | str) -> list[int]:
+    """Seed of the random numbers of one image, whatever other images there are."""
     digest = hashlib.sha256(str(image_id).encode()).digest()
-    return np.frombuffer(digest[:16], '<u4').tolist()
+    return [seed, *np.frombuffer(digest[:16], '<u4').tolist()]

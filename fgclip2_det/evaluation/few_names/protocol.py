@@ -215,6 +215,12 @@ def _negatives(content: dict, truths: Truths) -> dict | None:
     return negatives
 
 
+def describe_asks(asked: AskedTruths) -> dict[str, object]:
+    """How many asks there are, their SHA-256, and how they were drawn."""
+    entries = [asdict(ask) for ask in asked.asks]
+    return {'count': len(entries), 'sha256': json_digest(entries), **asked.draw}
+
+
 def _describe(
     asked: AskedTruths,
     pairs: AskedPairs,
@@ -231,13 +237,10 @@ def _describe(
         }
         for n, k in enumerate(pairs.ks)
     }
-    entries = [asdict(ask) for ask in asked.asks]
     return {
         'name': PROTOCOL,
         **describe_data(asked.truths, asked.novel_ids or None),
-        'asks': {
-            'count': len(entries), 'sha256': json_digest(entries), **asked.draw,
-        },
+        'asks': describe_asks(asked),
         'pairs': counts,
         'answers': 'an ask in a call' if answers.by_ask else 'all names in a call',
         'iou': 0.5,
