@@ -66,8 +66,11 @@ def parser() -> argparse.ArgumentParser:
     sets = ['raw', 'photo', 'chinese', 'imagenet80']
     add('--templates', choices=sets, help='coco, few-names: default raw')
     add('--asks', help='few-names: what to ask, of tools/evaluate.py --write-asks')
-    add('--score', choices=['softmax', 'sigmoid'],
-        help='few-names: over the names asked (default), or each on its own')  # fmt: skip
+    add(
+        '--score',
+        choices=['softmax', 'sigmoid'],
+        help='few-names: over the names asked (default), or each on its own',
+    )
     add('--mode', choices=['short', 'long'], help='retrieval: default short')
     return parser
 
