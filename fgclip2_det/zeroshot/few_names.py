@@ -163,12 +163,13 @@ def find_boxes(truths: Truths, root: Path, seed: int = 0) -> BoxedImages:
     for i, image in enumerate(truths.images):
         own = order[bounds[i] : bounds[i + 1]]
         objects = truths.bboxes[own[counted[own]]]
-        size = image.get('width'), image.get('height')
+        width, height = image.get('width'), image.get('height')
         name = truths.file_names.get(image['id'])
-        if None in size or name is None:
+        if width is None or height is None or name is None:
             raise ValueError(f'image {image["id"]!r} needs width, height and file_name')
         if not len(objects):
             continue
+        size = int(width), int(height)
         rng = np.random.default_rng([*image_stream(seed, image['id']), _BACKGROUND])
         background = _background(objects, truths.bboxes[own], size, rng)
         num_background += len(background)
@@ -182,10 +183,13 @@ def find_boxes(truths: Truths, root: Path, seed: int = 0) -> BoxedImages:
 
 
 def _background(
-    objects: np.ndarray, taken: np.ndarray, size: tuple, rng: np.random.Generator
+    objects: np.ndarray,
+    taken: np.ndarray,
+    size: tuple[int, int],
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """(b, 4) xywh, at most one for each of the objects."""
-    found = [np.zeros((0, 4))]
+    found: list[np.ndarray] = [np.zeros((0, 4))]
     for box in objects:
         room = np.maximum(np.array(size) - box[2:], 0)
         places = rng.random((_TRIES, 2)) * room

@@ -207,6 +207,25 @@ def test_lvis_and_negatives_of_annotations_say_what_is_absent(tmp_path):
     assert drawn.draw['nearness'] == 'negatives of the annotations'
 
 
+def test_lines_of_fgovd_say_what_is_absent(tmp_path):
+    line = {
+        'img_path': 'val2017/1.jpg', 'image_id': 1, 'width': 90, 'height': 80,
+        'bbox': [1, 2, 30, 40], 'category_id': 5, 'neg_category_ids': [6, 7],
+        'pos_expression': ['A red cup.'],
+        'neg_expression': ['A blue cup.', 'A wooden cup.'],
+    }  # fmt: skip
+    path = tmp_path / 'h.jsonl'
+    path.write_text(json.dumps(line))
+    asked = prepare_asks(path, ks=(2, 'all'), mode='hard')
+    assert asked.asks[0].file_name == 'val2017/1.jpg'
+    assert asked.asks[0].names[0] == 'A red cup.' and len(asked.asks[0].names) == 2
+    assert asked.asks[1].category_ids == (5, 6, 7)
+    other = line | {'category_id': 6, 'neg_category_ids': [5, 7]}
+    path.write_text(f'{json.dumps(line)}\n{json.dumps(other)}')
+    with pytest.raises(ValueError, match=r"line 2: category 6 is 'A red cup.' here"):
+        prepare_asks(path)
+
+
 def test_chinese_names_of_coco_come_from_the_built_in_list(tmp_path):
     coco = content()
     for category, name in zip(coco['categories'], ['person', 'dog', 'hot dog',

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def read_answers(
         ValueError: as there; rows of unknown asks, of another image than their ask's,
             of names that were not asked for, or with and without an ask.
     """
-    blocks = stream_list(path)
+    blocks = stream_list(Path(path))
     first = next(blocks, [])
     by_ask = any(isinstance(row, dict) and 'ask_id' in row for row in first)
     checked = _same_kind(path, chain([first], blocks), by_ask)
@@ -89,7 +90,7 @@ def read_answers(
 
 def has_ask_ids(path: str | os.PathLike) -> bool:
     """Whether the first rows of a result list name their asks."""
-    first = next(stream_list(path), [])
+    first = next(stream_list(Path(path)), [])
     return any(isinstance(row, dict) and 'ask_id' in row for row in first)
 
 

@@ -98,4 +98,6 @@ def _ask(path: str | os.PathLike, number: int, entry: object) -> Ask:
             f'{title} needs a name for each of its category_ids, got {names} for {ids}'
         )
     check_ks((entry['k'],))
-    return Ask(**entry | {'names': names, 'category_ids': ids})
+    return Ask(
+        entry['id'], entry['image_id'], entry['file_name'], names, ids, entry['k']
+    )

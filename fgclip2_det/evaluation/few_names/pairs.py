@@ -108,7 +108,9 @@ def boxes_of_asks(asks: Sequence[Ask], boxes: Sequence[ImageBoxes]) -> AskedBoxe
     """
     if len(asks) != len(boxes):
         raise ValueError(f'there are {len(asks)} asks but boxes of {len(boxes)}')
-    first, pair, bboxes, scores = 0, [], [np.zeros((0, 4))], [np.zeros(0)]
+    first, pair = 0, [np.zeros(0, np.int64)]
+    bboxes: list[np.ndarray] = [np.zeros((0, 4))]
+    scores: list[np.ndarray] = [np.zeros(0)]
     for ask, own in zip(asks, boxes, strict=True):
         labels = np.asarray(own.labels, np.int64)
         if own.scores is None or not ((labels >= 0) & (labels < len(ask.names))).all():
@@ -120,17 +122,14 @@ def boxes_of_asks(asks: Sequence[Ask], boxes: Sequence[ImageBoxes]) -> AskedBoxe
         bboxes.append(np.asarray(own.bboxes, np.float64).reshape(-1, 4))
         scores.append(np.asarray(own.scores, np.float64))
         first += len(ask.names)
-    columns = [np.concatenate(part) for part in (bboxes, scores)]
-    return AskedBoxes(np.concatenate([np.zeros(0, np.int64), *pair]), *columns)
+    return AskedBoxes(*(np.concatenate(part) for part in (pair, bboxes, scores)))
 
 
-def boxes_of_all_names(pairs: AskedPairs, results: Results, truths: Truths):
+def boxes_of_all_names(
+    pairs: AskedPairs, results: Results, truths: Truths
+) -> AskedBoxes:
     """What each ask is answered by a detector that was run once with all its names:
-    each image's boxes of the names that are asked for.
-
-    Returns:
-        :class:`AskedBoxes`.
-    """
+    each image's boxes of the names that are asked for."""
     keys = truths.keys(results.image, results.category)
     pair, row = match_keys(pairs.keys, keys)
     return AskedBoxes(pair, results.bboxes[row], results.scores[row])

@@ -11,7 +11,6 @@ import numpy as np
 
 from fgclip2_det.coco.ground_truths import Truths, parse_truths, read_image_ids
 from fgclip2_det.io.digests import json_digest
-from fgclip2_det.io.text import read_json
 
 from ..class_ids import split_ids
 from ..coco_ap import PER_IMAGE_AND_CLASS
@@ -19,6 +18,7 @@ from ..fingerprint import commit, describe_data, describe_rows, versions
 from .answers import Answers, has_ask_ids, read_answers
 from .asks import DEFAULT_KS, Ask, K, check_ks, draw_asks
 from .asks_file import read_asks
+from .contents import read_content
 from .languages import names_in
 from .measures import NUM_BINS
 from .name_pools import is_federated, name_pools
@@ -76,7 +76,7 @@ def evaluate_few_names(
     """Score what a detector answers to few names.
 
     Args:
-        annotations: COCO or LVIS file.
+        annotations: COCO or LVIS file, or FG-OVD's (json or jsonl).
         predictions: COCO result list. Rows have the ``ask_id`` that they answer; or
             none has, and each ask gets the rows of its names.
         asks: file of :func:`.write_asks`; None draws them.
@@ -136,7 +136,7 @@ def prepare_asks(
     Raises:
         ValueError: as there.
     """
-    content = read_json(annotations)
+    content = read_content(annotations)
     category_ids, novel_ids = _classes(annotations, content, base, novel)
     truths = parse_truths(
         content,

@@ -206,7 +206,7 @@ def _match(truths: Truths, pairs: AskedPairs, boxes: AskedBoxes) -> _Matched:
     federated = is_federated(truths.images)
     if federated:
         truths = truths.select(truths.areas > 0)
-        boxes = _select(boxes, (boxes.bboxes[:, 2:] > 0).all(1))
+        boxes = _select(boxes, np.asarray((boxes.bboxes[:, 2:] > 0).all(1)))
     counts = counted_objects(truths)
     pair, row = match_keys(pairs.keys, truths.keys(truths.image, truths.category))
     results = Results(boxes.pair, np.zeros_like(boxes.pair), boxes.bboxes, boxes.scores)
