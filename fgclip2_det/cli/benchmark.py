@@ -43,7 +43,43 @@ def parser() -> argparse.ArgumentParser:
     add('--page', type=Path, help='only write the results page to this file')
     add('--results', type=Path, help='for --page: folder of NAME.json files')
     add('--verbose', action='store_true', help='show the traceback of an error')
+    add_few_names(parser)
     return parser
+
+
+def add_few_names(parser: argparse.ArgumentParser) -> None:
+    """Options of few-names; they stay None where they are not given."""
+    add = parser.add_argument_group('few-names').add_argument
+    add('--few-names-mode', choices=['random', 'hard'],
+        help='absent names: at random (default), or near the present ones')  # fmt: skip
+    add('--few-names-ks', nargs='+', type=number_of_names, metavar='K',
+        help='numbers of names; default: 1 2 5 20 all')  # fmt: skip
+    add('--few-names-seed', type=int, help='of the draw; default: 0')
+    add('--few-names-language', choices=['en', 'zh'], help='of the names; default: en')
+    add('--few-names-asks',
+        help='what to ask, of tools/evaluate.py --write-asks')  # fmt: skip
+    add('--few-names-score', choices=['softmax', 'sigmoid'],
+        help='of a box: softmax over the names asked for (default), or sigmoid with '
+             "the encoder's scale and bias")  # fmt: skip
+    add('--few-names-score-thr', type=float,
+        help='a box counts from this score on; default: 0.3')  # fmt: skip
+
+
+def number_of_names(word: str) -> int | str:
+    return word if word == 'all' else int(word)
+
+
+def few_names_options(args: argparse.Namespace) -> dict:
+    """Options of ``FewNamesOptions`` that were given."""
+    names = 'mode', 'ks', 'seed', 'language', 'asks', 'score', 'score_thr'
+    values = {name: getattr(args, f'few_names_{name}') for name in names}
+    given = {name: value for name, value in values.items() if value is not None}
+    drawn = [name for name in ('mode', 'ks', 'language') if name in given]
+    if 'asks' in given and drawn:
+        raise ValueError(
+            f'--few-names-asks says what is asked; leave out --few-names-{drawn[0]}'
+        )
+    return given
 
 
 def main(args: argparse.Namespace) -> None:
@@ -78,6 +114,7 @@ def write_page(path: Path, results: Path | None) -> None:
 def measure(args: argparse.Namespace) -> None:
     import torch
 
+    from fgclip2_det.evaluation.few_names.report import figures_table
     from fgclip2_det.io.atomic import write_atomic
     from fgclip2_det.zeroshot import format_table
     from fgclip2_det.zeroshot.benchmark import ReadOptions
@@ -95,7 +132,7 @@ def measure(args: argparse.Namespace) -> None:
     ):
         if not value:
             raise ValueError(f'{option} is needed')
-    options = ReadOptions(args.num_images, args.boxes)
+    options = ReadOptions(args.num_images, args.boxes, few_names_options(args))
     chosen = find_benchmarks(args.names)
     tasks = [  # checks all files before the first benchmark runs for hours
         read_benchmark(benchmark, args.data_root, options, args.subset)
@@ -112,7 +149,10 @@ def measure(args: argparse.Namespace) -> None:
         result = run_benchmark(benchmark, task, embedder, args.data_root, options)
         result['protocol']['encoder_name'] = args.encoder
         print(f'{benchmark.title}, {args.encoder}')
-        print(format_table(result))
+        if benchmark.takes_few_names:
+            print(figures_table(result['metrics']))
+        else:
+            print(format_table(result))
         show_paper(benchmark)
         path = args.out_dir / f'{benchmark.name}.json'
         text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)

@@ -7,7 +7,8 @@ from fgclip2_det.cli.parsing import add_common_arguments
 EXAMPLE = """example:
   python tools/test.py configs/ovd_fgclip2.py work_dirs/first/epoch_3.pth
   python tools/test.py CONFIG CHECKPOINT --work-dir work_dirs/new --show-dir drawn
-  python tools/test.py CONFIG CHECKPOINT --tta --out results.pkl"""
+  python tools/test.py CONFIG CHECKPOINT --tta --out results.pkl
+  python tools/test.py CONFIG CHECKPOINT --few-names --few-names-mode hard"""
 
 # positional arguments may stand between options
 INTERMIXED = True
@@ -42,7 +43,40 @@ def parser() -> argparse.ArgumentParser:
         help="test-time augmentation: the config's tta_model and tta_pipeline, or "
         'a horizontal flip',
     )
+    add_few_names(parser)
     return parser
+
+
+def add_few_names(parser: argparse.ArgumentParser) -> None:
+    """Options of ``--few-names``; they stay None where they are not given."""
+    add = parser.add_argument_group('few names').add_argument
+    add('--few-names', action='store_true',
+        help='ask for 1, 2, 5, 20 and all names an image, half of them absent; see '
+             'docs/evaluation.md')  # fmt: skip
+    add('--few-names-mode', choices=['random', 'hard'],
+        help='absent names: at random (default), or near the present ones')  # fmt: skip
+    add('--few-names-ks', nargs='+', type=number_of_names, metavar='K',
+        help='numbers of names; default: 1 2 5 20 all')  # fmt: skip
+    add('--few-names-seed', type=int, help='of the draw; default: 0')
+    add('--few-names-asks',
+        help='what to ask, of tools/evaluate.py --write-asks')  # fmt: skip
+    add('--few-names-score-thr', type=float,
+        help='a box counts from this score on; default: 0.3')  # fmt: skip
+
+
+def number_of_names(word: str) -> int | str:
+    return word if word == 'all' else int(word)
+
+
+def few_names_options(args: argparse.Namespace) -> dict | None:
+    """Options of ``FewNamesOptions``; None for a plain test."""
+    names = 'mode', 'ks', 'seed', 'asks', 'score_thr'
+    values = {name: getattr(args, f'few_names_{name}') for name in names}
+    given = {name: value for name, value in values.items() if value is not None}
+    if given and not args.few_names:
+        option = next(iter(given)).replace('_', '-')
+        raise ValueError(f'--few-names-{option} belongs to --few-names; add that')
+    return given if args.few_names else None
 
 
 def main(args: argparse.Namespace) -> None:
@@ -60,8 +94,12 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.unwrap import unwrap_model
     from fgclip2_det.models.checkpoints import check_weights
 
+    few_names = few_names_options(args)
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
     weights = prepare_test(cfg, args.checkpoint, args.show_dir)
+    if few_names is not None:
+        run_few_names(cfg, args, weights, few_names)
+        return
     if args.show:
         show_results(cfg, args.wait_time)
     if args.tta:
@@ -76,3 +114,25 @@ def main(args: argparse.Namespace) -> None:
     del runner  # it holds the process group
     leave_process_group()
     report(cfg.work_dir, args.show_dir)
+
+
+def run_few_names(cfg, args: argparse.Namespace, weights, options: dict) -> None:
+    from fgclip2_det.engine.few_names import (
+        FewNamesOptions,
+        check_few_names,
+        show_few_names,
+        test_few_names,
+    )
+    from fgclip2_det.engine.runner import build_runner
+    from fgclip2_det.engine.unwrap import unwrap_model
+    from fgclip2_det.models.checkpoints import check_weights
+
+    others = 'out', 'show', 'show_dir', 'tta'
+    check_few_names(
+        cfg, {f'--{name.replace("_", "-")}': getattr(args, name) for name in others}
+    )
+    runner = build_runner(cfg)
+    if weights is not None:
+        check_weights(unwrap_model(runner.model), weights, args.checkpoint)
+    outcome = test_few_names(runner, FewNamesOptions(**options))
+    show_few_names(outcome, cfg.work_dir)

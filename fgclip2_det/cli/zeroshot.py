@@ -22,13 +22,16 @@ EXAMPLE = """examples:
   python tools/zeroshot.py --checkpoint F --data fgovd --ann h.jsonl --images coco \\
       --out m.json
   python tools/zeroshot.py --checkpoint F --data retrieval --ann c.tsv --images D \\
-      --mode long --out m.json"""
+      --mode long --out m.json
+  python tools/zeroshot.py --checkpoint F --data few-names --ann val.json --images D \\
+      --score sigmoid --out m.json"""
 # Options of each kind of data; for real data, the first two are required
 _OPTIONS = {
     'ovshapes': ('seed', 'data_root'),
     'coco': ('ann', 'images', 'language', 'vocabulary', 'novel', 'templates'),
     'fgovd': ('ann', 'images'),
     'retrieval': ('ann', 'images', 'mode'),
+    'few-names': ('ann', 'images', 'language', 'templates', 'asks', 'score'),
 }
 _NUM_OVSHAPES = 300  # images
 
@@ -56,11 +59,18 @@ def parser() -> argparse.ArgumentParser:
     add('--data-root', help='ovshapes: folder of the images')
     add('--ann', nargs='+', help='annotation file (fgovd: one or more)')
     add('--images', help='folder that the file names of --ann are relative to')
-    add('--language', choices=['en', 'zh'], help='coco: of the names; default en')
+    add('--language', choices=['en', 'zh'],
+        help='coco, few-names: of the names; default en')  # fmt: skip
     add('--vocabulary', help='coco: names, one per line, or category<TAB>name')
     add('--novel', nargs='+', help='coco: novel names, or a text file of names')
     sets = ['raw', 'photo', 'chinese', 'imagenet80']
-    add('--templates', choices=sets, help='coco: default raw')
+    add('--templates', choices=sets, help='coco, few-names: default raw')
+    add('--asks', help='few-names: what to ask, of tools/evaluate.py --write-asks')
+    add(
+        '--score',
+        choices=['softmax', 'sigmoid'],
+        help='few-names: over the names asked (default), or each on its own',
+    )
     add('--mode', choices=['short', 'long'], help='retrieval: default short')
     return parser
 
@@ -80,7 +90,12 @@ def main(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     result = _evaluate(encoder, args)
     seconds = time.perf_counter() - start
-    print(format_table(result))
+    if args.data == 'few-names':
+        from fgclip2_det.evaluation.few_names.report import figures_table
+
+        print(figures_table(result['metrics']))
+    else:
+        print(format_table(result))
     options = {name: getattr(args, name) for name in _OPTIONS[args.data]}
     about = {
         'checkpoint': args.checkpoint,
@@ -110,6 +125,8 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f'--data {args.data} needs --{name}')
     if args.data != 'fgovd' and args.ann and len(args.ann) > 1:
         raise ValueError(f'--data {args.data} takes one --ann, got {len(args.ann)}')
+    if args.asks and args.language:
+        raise ValueError('--asks says what is asked; leave out --language')
     if args.vocabulary and args.language:
         raise ValueError('give --vocabulary or --language, not both')
     for name in ('num_images', 'max_num_patches'):
@@ -160,6 +177,8 @@ def _evaluate(encoder: FGCLIP2, args: argparse.Namespace) -> dict[str, dict]:
             return zeroshot.evaluate_retrieval(
                 encoder, args.ann[0], args.images, mode, **common
             )
+        if args.data == 'few-names':
+            return _few_names(encoder, args, common)
         novel = args.novel
         if novel and len(novel) == 1 and Path(novel[0]).is_file():
             novel = read_names(novel[0])
@@ -173,3 +192,16 @@ def _evaluate(encoder: FGCLIP2, args: argparse.Namespace) -> dict[str, dict]:
             args.templates or 'raw',
             **common,
         )
+
+
+def _few_names(
+    encoder: FGCLIP2, args: argparse.Namespace, common: dict
+) -> dict[str, dict]:
+    from fgclip2_det.zeroshot.few_names import FewNamesOptions, evaluate_few_names_boxes
+
+    names = 'language', 'templates', 'asks', 'score'
+    given = {name: getattr(args, name) for name in names if getattr(args, name)}
+    options = FewNamesOptions(**given)
+    return evaluate_few_names_boxes(
+        encoder, args.ann[0], args.images, options, **common
+    )

@@ -99,6 +99,7 @@ def read_results(
     ids: str = 'id',
     categories: str = 'id',
     drop_outside: bool = True,
+    blocks: Iterable[list] | None = None,
 ) -> ReadResults:
     """Read a result list of any length.
 
@@ -116,6 +117,7 @@ def read_results(
             :class:`.RowKeys`.
         drop_outside: leave out rows wholly outside their image. pycocotools counts them
             as false positives, and its AP is then lower.
+        blocks: rows in place of the file's, many at a time; it is named in messages.
 
     Raises:
         ValueError: naming file and row (from 0): truncated files, unknown images or
@@ -126,7 +128,9 @@ def read_results(
     keys = RowKeys(truths, ids, categories)
     tally, pending = _Tally(path, keys, iou_types, drop_outside), 0
     with _collector_paused():
-        for _, block, counted in tally.blocks(stream_list(path)):
+        for _, block, counted in tally.blocks(
+            stream_list(path) if blocks is None else blocks
+        ):
             parts.append(block.select(counted))
             pending += len(parts[-1])
             if keep and pending >= prune_rows:

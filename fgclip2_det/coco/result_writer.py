@@ -16,7 +16,7 @@ def result_rows(
     bboxes: np.ndarray,
     labels: np.ndarray,
     scores: np.ndarray,
-    category_ids: Sequence[int | None],
+    category_ids: Sequence[int | str | None],
 ) -> Iterator[dict]:
     """Rows of one image: ``image_id``, ``category_id``, ``bbox``, ``score``.
 

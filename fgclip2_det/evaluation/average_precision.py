@@ -73,7 +73,12 @@ def class_figures(
     # place of each detection among those of its pair that overlap anything
     turn_of_hit = ranks_within(detections.keys[hits])
     turns = turn_of_hit[np.searchsorted(hits, overlaps.detection)]
-    ranked = _Ranked(detections, hits, len(truths.images), len(truths.categories))
+    ranking = Ranking(
+        detections.keys // max(len(truths.images), 1),
+        detections.scores,
+        hits,
+        len(truths.categories),
+    )
     shape = len(areas), len(truths.categories), len(IOU_THRESHOLDS)
     precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
     limited = {limit: np.full(shape[1:], np.nan) for limit in limits}
@@ -83,11 +88,11 @@ def class_figures(
         state = match(overlaps, turns, outside, crowd)
         ignored = dt_ignored | (detections.areas < low) | (detections.areas > high)
         counts = np.bincount(truths.category[~outside], minlength=shape[1])
-        ranked.fill(precision[a], recall[a], state, ignored, counts)
+        ranking.fill(precision[a], recall[a], state, ignored, counts)
         if name == 'all':
             for limit, values in limited.items():
                 few = np.where(detections.ranks[hits] < limit, state, 0)
-                ranked.fill(np.empty(shape[1:]), values, few, ignored, counts)
+                ranking.fill(np.empty(shape[1:]), values, few, ignored, counts)
     return ClassFigures(precision, recall, limited)
 
 
@@ -97,14 +102,21 @@ def mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else -1.0
 
 
-class _Ranked:
-    """Detections of each class, best first: ties by image, then as in the file."""
+class Ranking:
+    """Detections of each class, best first: ties by image, then as in the file.
+
+    Args:
+        category: (N,) class of each detection, 0 to ``classes`` - 1; those of class -1
+            do not count.
+        scores: (N,).
+        hits: (H,) rising indices of the detections that overlap an object.
+        classes: K.
+    """
 
     def __init__(
-        self, detections: Detections, hits: np.ndarray, images: int, classes: int
+        self, category: np.ndarray, scores: np.ndarray, hits: np.ndarray, classes: int
     ) -> None:
-        category = detections.keys // max(images, 1)
-        self.order = np.lexsort((-detections.scores, category))
+        self.order = np.lexsort((-scores, category))
         self.starts = np.searchsorted(category[self.order], np.arange(classes))
         place = np.empty(len(self.order), np.int64)
         place[self.order] = np.arange(len(self.order))

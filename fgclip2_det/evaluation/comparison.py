@@ -19,12 +19,17 @@ _BARRIERS = {
     'objects.sha256': 'the same images have other ground truth',
     'data.sha256': 'other files, or another part of them, were evaluated',
     'max_detections': 'another number of detections counts, and more of them raise AP',
+    'asks.sha256': 'other names were asked for: another seed, k, mode or language',
+    'score_thr': 'boxes count from another score on',
 }
 _SETTINGS = {
     'encoder': 'other weights',
     'control': 'a control is no model',
     'max_num_patches': 'another number of patches an image',
+    'score': 'cosines became scores in another way',
+    'templates': 'names were put into other sentences',
     'notes': 'the predictions were made in another way',
+    'answers': 'one detector got a few names, the other all of them',
     'predictions.rows': 'the detectors kept another number of detections',
     'predictions.rows_outside_kept': 'one counts rows wholly outside their image as '
     'false positives',

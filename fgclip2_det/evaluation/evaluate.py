@@ -6,15 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fgclip2_det.coco.class_split import resolve_classes
-from fgclip2_det.coco.entries import used_categories, without_roots
 from fgclip2_det.coco.ground_truths import read_image_ids, read_truths
 from fgclip2_det.coco.result_lists import read_results
-from fgclip2_det.io.text import read_json
 
+from .class_ids import split_ids
 from .fingerprint import describe_protocol
 from .language_protocols import LANGUAGE_PROTOCOLS, check_options, evaluate_language
 from .protocols import PROTOCOLS, check_protocol, evaluate_results, keep_for
+
+FEW_NAMES = 'few-names'
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,18 @@ def evaluate_file(
     Args:
         protocol: 'coco', 'ov-coco', 'lvis', 'lvis-fixed' or 'lvis-both', or of phrases
             and descriptions 'refexp', 'flickr30k', 'fg-ovd', 'd3', 'odinw13' or
-            'odinw35'.
+            'odinw35'; or 'few-names', see :func:`.evaluate_few_names`.
         annotations: COCO or LVIS file; a folder for 'd3' and 'odinw'.
         predictions: COCO result list; a folder of them for 'odinw'.
         iou_types: 'bbox', 'segm' or both.
-        base, novel: class names of 'ov-coco'; as the categories say when None.
+        base, novel: class names of 'ov-coco' and 'few-names'; as the categories say
+            when None.
         image_ids: file of the images that count: a JSON list of ids, or a COCO file.
         notes: how the predictions were made; kept in ``protocol``.
         options: ``drop_outside``, and of COCO's and LVIS's protocols ``ids``,
             ``categories`` and ``prune_rows``, see
             :func:`fgclip2_det.coco.result_lists.read_results`; ``num_negatives`` of
-            'fg-ovd'.
+            'fg-ovd'; those of :func:`.evaluate_few_names`.
 
     Raises:
         ValueError: an unknown protocol, an option that it does not have, and files
@@ -78,13 +79,16 @@ def evaluate_file(
         ...           metrics['ov-coco/bbox/novel_ap50'])
     """
     notes = dict(notes or {})
-    if protocol not in PROTOCOLS and protocol not in LANGUAGE_PROTOCOLS:
-        raise ValueError(
-            f'protocol must be one of {[*PROTOCOLS, *LANGUAGE_PROTOCOLS]}, got '
-            f'{protocol!r}'
-        )
-    if protocol != 'ov-coco' and (base or novel):
+    known = [*PROTOCOLS, *LANGUAGE_PROTOCOLS, FEW_NAMES]
+    if protocol not in known:
+        raise ValueError(f'protocol must be one of {known}, got {protocol!r}')
+    if protocol not in ('ov-coco', FEW_NAMES) and (base or novel):
         raise ValueError(f'base and novel belong to ov-coco, not to {protocol}')
+    if protocol == FEW_NAMES:
+        if tuple(iou_types) != ('bbox',):
+            raise ValueError(f'iou_types is no option of {protocol}')
+        options |= {'base': base, 'novel': novel, 'image_ids': image_ids}
+        return _evaluate_few_names(annotations, predictions, options, notes)
     if protocol in LANGUAGE_PROTOCOLS:
         if image_ids is not None or tuple(iou_types) != ('bbox',):
             raise ValueError(f'image_ids and iou_types are no options of {protocol}')
@@ -114,23 +118,14 @@ def evaluate_file(
     return Evaluation(figures.metrics, about, figures.classwise, remarks)
 
 
-def split_ids(
+def _evaluate_few_names(
     annotations: str | os.PathLike,
-    base: Sequence[str] | None = None,
-    novel: Sequence[str] | None = None,
-) -> tuple[list, list]:
-    """Ids of a COCO file's categories that count, and of the novel ones among them.
+    predictions: str | os.PathLike,
+    options: dict,
+    notes: dict[str, str],
+) -> Evaluation:
+    from .few_names.protocol import evaluate_few_names  # its files are for it alone
 
-    Raises:
-        ValueError: a file without categories, names that it does not have, or no split.
-    """
-    content = read_json(annotations)
-    categories = content.get('categories') if isinstance(content, dict) else None
-    if not isinstance(categories, list):
-        raise ValueError(f"{annotations} must hold a list of 'categories'")
-    used = used_categories(content.get('annotations'))
-    asked = [*(base or ()), *(novel or ())]
-    categories = without_roots(annotations, categories, used, asked)
-    split = resolve_classes(categories, base=base, novel=novel)
-    ids = dict(zip(split.classes, split.category_ids, strict=True))
-    return list(split.category_ids), [ids[name] for name in split.novel_classes]
+    check_options(FEW_NAMES, options, evaluate_few_names)
+    outcome = evaluate_few_names(annotations, predictions, notes=notes, **options)
+    return Evaluation(outcome.metrics, outcome.protocol, {}, outcome.remarks)

@@ -7,11 +7,11 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from fgclip2_det.coco.ground_truths import Truths
-from fgclip2_det.coco.result_lists import ReadResults
+from fgclip2_det.coco.result_lists import ReadResults, RowCounts
 from fgclip2_det.io.digests import file_digest, json_digest
 
 from .protocols import LIMITS, PROTOCOLS
@@ -46,36 +46,17 @@ def describe_protocol(
         their split, that of the objects over boxes, areas, flags and LVIS's lists.
     """
     flavours = PROTOCOLS[protocol]
-    novel = set(novel_ids or ())
-    images = [[i['id'], i.get('file_name')] for i in truths.images]
-    if protocol == 'ov-coco':
-        splits = ['novel' if c['id'] in novel else 'base' for c in truths.categories]
-    else:
-        splits = [c.get('frequency', 'all') for c in truths.categories]
-    classes = [list(pair) for pair in zip(truths.names, splits, strict=True)]
-    counts = {split: splits.count(split) for split in sorted(set(splits))}
     seen = len({*read.results.image.tolist()})
     return {
         'name': protocol,
-        'images': {'count': len(images), 'sha256': json_digest(images)},
-        'classes': {
-            'count': len(classes),
-            'splits': counts,
-            'sha256': json_digest(classes),
-        },
-        'objects': {'count': len(truths.areas), 'sha256': _objects_digest(truths)},
+        **describe_data(truths, novel_ids or () if protocol == 'ov-coco' else None),
         'max_detections': {flavour: LIMITS[flavour] for flavour in flavours},
         'flavours': list(flavours),
         'iou_types': list(iou_types),
         'notes': dict(notes or {}),
         'predictions': {
-            'sha256': file_digest(predictions_file),
-            'rows': read.num_rows,
-            'rows_of_other_images': read.num_other_images,
-            'rows_of_other_classes': read.num_other_classes,
-            'rows_outside': read.num_outside,
-            'rows_outside_kept': read.outside_kept,
-            'images_without_rows': len(images) - seen,
+            **describe_rows(read, predictions_file),
+            'images_without_rows': len(truths.images) - seen,
         },
         'files': {
             'ann': Path(ann_file).name,
@@ -83,6 +64,46 @@ def describe_protocol(
         },
         'versions': versions(),
         'commit': commit(),
+    }
+
+
+def describe_data(truths: Truths, novel_ids: Collection | None) -> dict[str, object]:
+    """Counts and digests of images, classes and objects.
+
+    Args:
+        truths: the ground truth.
+        novel_ids: category ids of the novel classes, the others are base; None: the
+            split of the classes is their frequency, or there is none.
+    """
+    images = [[i['id'], i.get('file_name')] for i in truths.images]
+    if novel_ids is None:
+        splits = [c.get('frequency', 'all') for c in truths.categories]
+    else:
+        novel = set(novel_ids)
+        splits = ['novel' if c['id'] in novel else 'base' for c in truths.categories]
+    classes = [list(pair) for pair in zip(truths.names, splits, strict=True)]
+    return {
+        'images': {'count': len(images), 'sha256': json_digest(images)},
+        'classes': {
+            'count': len(classes),
+            'splits': {split: splits.count(split) for split in sorted(set(splits))},
+            'sha256': json_digest(classes),
+        },
+        'objects': {'count': len(truths.areas), 'sha256': _objects_digest(truths)},
+    }
+
+
+def describe_rows(
+    read: RowCounts, predictions_file: str | os.PathLike
+) -> dict[str, object]:
+    """Digest of a result list, and how many of its rows count."""
+    return {
+        'sha256': file_digest(predictions_file),
+        'rows': read.num_rows,
+        'rows_of_other_images': read.num_other_images,
+        'rows_of_other_classes': read.num_other_classes,
+        'rows_outside': read.num_outside,
+        'rows_outside_kept': read.outside_kept,
     }
 
 

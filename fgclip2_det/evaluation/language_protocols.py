@@ -24,7 +24,13 @@ LANGUAGE_PROTOCOLS: dict[str, Callable[..., dict[str, dict]]] = {
     'odinw13': partial(score_odinw, count=13),
     'odinw35': partial(score_odinw, count=35),
 }
-_INNER = ('count', 'iou_types', 'keep')  # arguments that the protocol itself decides
+_INNER = (
+    'blocks',
+    'count',
+    'iou_types',
+    'keep',
+    'notes',
+)  # arguments that the protocol itself decides
 
 
 def check_options(

@@ -171,8 +171,13 @@ def _mask_ious(
     return iou
 
 
-def match(overlaps: Overlaps, turns: np.ndarray, ignored: np.ndarray,
-          crowd: np.ndarray) -> np.ndarray:  # fmt: skip
+def match(
+    overlaps: Overlaps,
+    turns: np.ndarray,
+    ignored: np.ndarray,
+    crowd: np.ndarray,
+    objects_at_half: np.ndarray | None = None,
+) -> np.ndarray:
     """What each detection with overlaps is matched to, at each IoU threshold.
 
     All pairs of class and image take turns together: first their best detection
@@ -183,6 +188,8 @@ def match(overlaps: Overlaps, turns: np.ndarray, ignored: np.ndarray,
         turns: (E,) place of the detection of each overlap within its pair.
         ignored: (G,) bool, objects that do not count.
         crowd: (G,) bool, objects that may be matched many times.
+        objects_at_half: (H,) int64, gets the object that each detection is matched to
+            at IoU 0.5; others stay.
 
     Returns:
         (10, H) int8: 0 nothing, 1 an object, 2 one that is ignored.
@@ -207,5 +214,8 @@ def match(overlaps: Overlaps, turns: np.ndarray, ignored: np.ndarray,
         at, which = np.nonzero(best < last - first)
         chosen = objects[best[at, which]]
         taken[at, chosen] = True
-        state[at, hit[starts[which]]] = 1 + ignored[chosen]
+        matched = hit[starts[which]]
+        state[at, matched] = 1 + ignored[chosen]
+        if objects_at_half is not None:
+            objects_at_half[matched[at == 0]] = chosen[at == 0]
     return state

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .embedder import Embedder
 from .report import Report
@@ -33,10 +34,13 @@ class ReadOptions:
         num_images: the first n images alone; None takes all.
         boxes: COCO result list with the boxes to choose from, where a benchmark looks
             for boxes; None takes the annotated ones.
+        few_names: options of :class:`.few_names.FewNamesOptions`; None where there are
+            none.
     """
 
     num_images: int | None = None
     boxes: Path | None = None
+    few_names: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,12 @@ class Task:
     Args:
         counts: what was read: images, names, captions, ...
         run: encodes and measures.
+        about: what else the fingerprint of a result says.
     """
 
     counts: dict[str, int]
     run: Callable[[Embedder], Report]
+    about: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Benchmark:
         paper: FG-CLIP 2's published percent, by metric: of base, large and so400m.
         source: paper that defines the benchmark, and the table of the numbers.
         takes_boxes: whether ``ReadOptions.boxes`` means something.
+        takes_few_names: whether ``ReadOptions.few_names`` does.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Benchmark:
     source: str
     paper: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     takes_boxes: bool = False
+    takes_few_names: bool = False
 
     def locate(self, data_root: Path) -> dict[str, Path]:
         """Paths of the files, all of which are there.

@@ -16,6 +16,7 @@ from fgclip2_det.io.model_digests import encoder_digest
 from . import (
     box_benchmarks,
     description_benchmarks,
+    few_names_benchmark,
     grounding,
     retrieval_benchmarks,
     segmentation,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     **retrieval_benchmarks.BENCHMARKS,
     **zeroshot.BENCHMARKS,
     **segmentation.BENCHMARKS,
+    **few_names_benchmark.BENCHMARKS,
 }
 
 
@@ -108,6 +110,11 @@ def read_benchmark(
     """
     if options.boxes is not None and not benchmark.takes_boxes:
         raise ValueError(f'{benchmark.name} takes no boxes; leave them out')
+    if options.few_names and not benchmark.takes_few_names:
+        raise ValueError(
+            f'{benchmark.name} asks for all names; leave out '
+            f'{next(iter(options.few_names))}'
+        )
     task = benchmark.read(benchmark.locate(data_root), options)
     differences = benchmark.differences(task.counts)
     if differences and not subset and options.num_images is None:
@@ -154,6 +161,7 @@ def run_benchmark(
     complete = complete and bool(benchmark.expected)
     count = task.counts.get('images')
     about = describe(benchmark, embedder, paths, options, count, complete)
+    about |= task.about
     return {**report.to_dict(), 'protocol': about, 'seconds': round(seconds, 1)}
 
 
