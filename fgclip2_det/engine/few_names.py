@@ -142,7 +142,7 @@ def ask_detector(
     Args:
         model: with ``test_step`` and ``set_vocabulary`` of its own or inside a wrapper;
             it has the vocabulary of the last ask afterwards.
-        dataset: a test data set, whose ``metainfo`` says which names are base.
+        dataset: a test data set.
         asks: about its images.
         progress: show a bar on a terminal.
 
@@ -183,7 +183,7 @@ def _rows(model: Any, data: dict, ask: Ask) -> Iterator[dict]:
 
 def _set_names(detector: Any, dataset: Any, ask: Ask) -> None:
     """The names of an ask, as a user gives them: without a split, so that they compete
-    with what the detector was trained on; aliases, templates and parts as configured."""
+    with what the detector was trained on; aliases, templates, parts as configured."""
     label = {category_id: n for n, category_id in enumerate(_category_ids(dataset))}
     labels = [label[category_id] for category_id in ask.category_ids]
     given = detector.configured_vocabulary

@@ -1,4 +1,4 @@
-"""Contents of annotation files: COCO's and LVIS's as they are, FG-OVD's lines as COCO."""
+"""Annotation files: COCO's and LVIS's as they are, FG-OVD's lines as COCO."""
 
 from __future__ import annotations
 
