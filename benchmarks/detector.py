@@ -67,7 +67,7 @@ def open_vocab(image: Tensor) -> dict[int, Callable]:
             encoder = argparse.Namespace(logit_scale=known[0], logit_bias=known[1])
             classifier.set_embeds(embeds, is_base, encoder)
             model.vocabulary = list(range(len(is_base)))
-            model.check_vocabulary = lambda: None  # no texts behind these embeddings
+            model.check_vocabulary = lambda *_: None  # no texts behind these embeddings
             data = dict(inputs=[image], data_samples=[sample()])
             return len(model.test_step(data)[0].pred_instances)
 

@@ -132,6 +132,7 @@ class RegionTextClassifier(BaseModule):
         device = self.project.weight.device
         self.text_embeds = embeds.detach().to(device)
         self.is_base = is_base.to(device)
+        self.set_competitors(None)
 
     def set_competitors(self, competitors: Competitors | None) -> None:
         """What the names compete with outside training, beside the background.
