@@ -105,7 +105,8 @@ def test_answers_of_a_file_are_those_in_memory(ann, asked):
     assert about['answers'] == 'an ask in a call' and about['score_thr'] == 0.4
     assert about['classes']['splits'] == {'base': 3, 'novel': 1}
     assert about['predictions']['rows'] == len(rows)
-    assert about['pairs']['k2'] == {'asks': 12, 'present': 12, 'absent': 12}
+    assert about['pairs']['k2'] == {'asks': 12, 'asks_of_fewer_names': 0,
+                                    'present': 12, 'absent': 12}  # fmt: skip
     assert found.remarks == ()
 
 
