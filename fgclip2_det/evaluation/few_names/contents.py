@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
 from fgclip2_det.io.text import read_json
 
 
-def read_content(path: str | os.PathLike) -> object:
+def read_content(path: str | os.PathLike) -> Any:
     """Sections of a COCO or LVIS file, or of FG-OVD's jsonl form of one.
 
     In the latter each line is an object: its true caption is its category, and its
