@@ -105,7 +105,8 @@ def test_answers_of_a_file_are_those_in_memory(ann, asked):
     assert about['answers'] == 'an ask in a call' and about['score_thr'] == 0.4
     assert about['classes']['splits'] == {'base': 3, 'novel': 1}
     assert about['predictions']['rows'] == len(rows)
-    assert about['pairs']['k2'] == {'asks': 12, 'present': 12, 'absent': 12}
+    assert about['pairs']['k2'] == {'asks': 12, 'asks_of_fewer_names': 0,
+                                    'present': 12, 'absent': 12}  # fmt: skip
     assert found.remarks == ()
 
 
@@ -220,6 +221,13 @@ def test_lines_of_fgovd_say_what_is_absent(tmp_path):
     assert asked.asks[0].file_name == 'val2017/1.jpg'
     assert asked.asks[0].names[0] == 'A red cup.' and len(asked.asks[0].names) == 2
     assert asked.asks[1].category_ids == (5, 6, 7)
+    again = line | {'category_id': 8, 'neg_category_ids': [9, 7],
+                    'pos_expression': ['A blue cup.'],
+                    'neg_expression': ['A red cup.', 'A wooden cup.']}  # fmt: skip
+    path.write_text(f'{json.dumps(line)}\n{json.dumps(again)}')
+    (ask,) = prepare_asks(path, ks=('all',)).asks  # both captions are true
+    assert ask.category_ids == (5, 6, 7)
+    assert len(prepare_asks(path, ks=(2,)).asks[0].names) == 2
     other = line | {'category_id': 6, 'neg_category_ids': [5, 7]}
     path.write_text(f'{json.dumps(line)}\n{json.dumps(other)}')
     with pytest.raises(ValueError, match=r"line 2: category 6 is 'A red cup.' here"):

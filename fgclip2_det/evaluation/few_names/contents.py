@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
 from fgclip2_det.io.text import read_json
 
 
-def read_content(path: str | os.PathLike) -> object:
+def read_content(path: str | os.PathLike) -> Any:
     """Sections of a COCO or LVIS file, or of FG-OVD's jsonl form of one.
 
     In the latter each line is an object: its true caption is its category, and its
-    negatives are its ``neg_category_ids``.
+    negatives are its ``neg_category_ids``. A caption with several ids has the first, so
+    that what is true of one object is no negative of another.
 
     Raises:
         ValueError: naming the file, and the first line that is wrong.
@@ -23,7 +25,8 @@ def read_content(path: str | os.PathLike) -> object:
 
 def _of_lines(path: str | os.PathLike) -> dict:
     images: dict = {}
-    captions: dict = {}
+    captions: dict = {}  # of each id
+    first: dict = {}  # id of each caption
     annotations = []
     for title, entry in read_fgovd_lines(path):
         try:
@@ -40,6 +43,7 @@ def _of_lines(path: str | os.PathLike) -> dict:
                     f'{title}: category {category_id} is {text!r} here and '
                     f'{captions[category_id]!r} before; ids must stand for one caption'
                 )
+        ids = [first.setdefault(text, i) for i, text in zip(ids, texts, strict=True)]
         images[image_id] = {
             'id': image_id, 'file_name': entry.get('img_path'),
             'width': entry['width'], 'height': entry['height'],
@@ -48,7 +52,7 @@ def _of_lines(path: str | os.PathLike) -> dict:
             'id': len(annotations), 'image_id': image_id, 'category_id': ids[0],
             'neg_category_ids': ids[1:], 'bbox': bbox,
         })  # fmt: skip
-    categories = [{'id': i, 'name': text} for i, text in captions.items()]
+    categories = [{'id': i, 'name': text} for text, i in first.items()]
     return {
         'images': list(images.values()),
         'categories': categories,

@@ -108,7 +108,8 @@ def boxes_of_asks(asks: Sequence[Ask], boxes: Sequence[ImageBoxes]) -> AskedBoxe
     """
     if len(asks) != len(boxes):
         raise ValueError(f'there are {len(asks)} asks but boxes of {len(boxes)}')
-    first, pair = 0, [np.zeros(0, np.int64)]
+    first = 0
+    pair: list[np.ndarray] = [np.zeros(0, np.int64)]
     bboxes: list[np.ndarray] = [np.zeros((0, 4))]
     scores: list[np.ndarray] = [np.zeros(0)]
     for ask, own in zip(asks, boxes, strict=True):

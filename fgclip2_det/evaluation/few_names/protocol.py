@@ -232,6 +232,9 @@ def _describe(
     counts = {
         f'k{k}': {
             'asks': len(np.unique(pairs.ask_of_pairs()[pairs.k == n])),
+            'asks_of_fewer_names': sum(
+                isinstance(k, int) and a.k == k and len(a.names) < k for a in asked.asks
+            ),
             'present': int((pairs.present & (pairs.k == n)).sum()),
             'absent': int((pairs.absent & (pairs.k == n)).sum()),
         }
