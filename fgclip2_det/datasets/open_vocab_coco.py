@@ -210,7 +210,7 @@ class OpenVocabCocoDataset(CocoDataset):
         content = decode_json(data, path)
         for key in keys:
             if not isinstance(content, dict) or key not in content:
-                raise ValueError(f'{path} must be a json object with the key {key!r}')
+                raise ValueError(f'{path} must be a JSON object with the key {key!r}')
         return content
 
     def filter_data(self) -> list[dict]:

@@ -142,7 +142,7 @@ def _decode(data: bytes, codec: str, path: str | os.PathLike) -> str:
     try:
         return data.decode(codec).removeprefix('\ufeff')
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is no complete {codec} text ({error})') from error
+        raise ValueError(f'{path} is not complete {codec} text ({error})') from error
 
 
 def _is_plainly_utf8(text: str, codec: str | None) -> bool:

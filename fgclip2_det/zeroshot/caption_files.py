@@ -84,7 +84,7 @@ def read_dci(folder: str | os.PathLike) -> Captions:
     """
     paths = sorted(Path(folder).glob('*.json'))
     if not paths:
-        raise ValueError(f'{folder} holds no json file; expected one per image')
+        raise ValueError(f'{folder} holds no JSON file; expected one per image')
     captions: Captions = {}
     for path in paths:
         content = read_json(path)

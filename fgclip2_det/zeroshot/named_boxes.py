@@ -110,5 +110,5 @@ def _read_coco(path: str | os.PathLike) -> dict:
     coco = read_json(path)
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(coco, dict) or key not in coco:
-            raise ValueError(f'{path} must be a json object with the key {key!r}')
+            raise ValueError(f'{path} must be a JSON object with the key {key!r}')
     return coco

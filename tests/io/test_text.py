@@ -69,7 +69,7 @@ def test_unknown_encodings_and_files(tmp_path):
             decode_text('狗'.encode('gbk'), 'a.xml', name)
     with pytest.raises(ValueError, match=r'nowhere\.txt cannot be read'):
         read_text(tmp_path / 'nowhere.txt')
-    with pytest.raises(ValueError, match=r'a\.txt is no complete utf-16 text'):
+    with pytest.raises(ValueError, match=r'a\.txt is not complete utf-16 text'):
         decode_text(b'\xff\xfea', 'a.txt')
 
 

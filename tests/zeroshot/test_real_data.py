@@ -197,7 +197,7 @@ def test_other_bad_coco_input(encoder, images, tmp_path):
         evaluate_coco_boxes(encoder, path, images, num_images=0)
     for text, message in (
         ('{"images": [', 'cannot be read as json'),
-        ('[]', "a json object with the key 'images'"),
+        ('[]', "a JSON object with the key 'images'"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_coco_boxes(encoder, write(path, text), images)
@@ -292,8 +292,8 @@ def test_bad_fgovd_files(encoder, images, tmp_path):
     path = tmp_path / 'h.jsonl'
     for text, message in (
         ('\n', 'h.jsonl is empty'),
-        ('{"a": 1', 'line 1 is no json'),
-        ('[1]', 'line 1 must be a json object'),
+        ('{"a": 1', 'line 1 is not JSON'),
+        ('[1]', 'line 1 must be a JSON object'),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_fgovd(encoder, write(path, text), images)

@@ -203,7 +203,7 @@ def test_wrong_files(tmp_path, reader, content, message):
 
 
 def test_dci_without_files_or_captions(tmp_path):
-    with pytest.raises(ValueError, match='holds no json file'):
+    with pytest.raises(ValueError, match='holds no JSON file'):
         read_dci(tmp_path)
     put(tmp_path / 'a.json', {'image': 'a.jpg', 'extra_caption': ' '})
     with pytest.raises(ValueError, match='extra_caption must be a text'):

@@ -252,7 +252,7 @@ def test_bad_folders(tmp_path):
     paths['list'].write_text('\n')
     fails(r'val\.txt names no picture')
     paths['list'].write_bytes(b'\xff\xfe\xff')
-    fails('is no complete utf-16 text')
+    fails('is not complete utf-16 text')
     paths['list'].write_text('2007_000001\n')
     (paths['images'] / '2007_000001.jpg').unlink()
     fails(r'1 of 1 images are missing: .*JPEGImages/2007_000001\.jpg')
