@@ -52,7 +52,8 @@ def _parse(line: str, title: str) -> dict:
 
 def _texts(entry: dict, key: str, title: str) -> list[str]:
     value = entry.get(key)
-    texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
-    if not texts or not all(text.strip() for text in value):
+    if not isinstance(value, list) or not all(
+        isinstance(text, str) and text.strip() for text in value
+    ):
         raise ValueError(f'{title}: {key} must be a list of texts, got {value!r:.80}')
     return value

@@ -309,7 +309,7 @@ def make_truths(
     image: ArrayLike,
     category: ArrayLike,
     bboxes: ArrayLike,
-    crowd: Sequence[bool] | None = None,
+    crowd: ArrayLike | None = None,
 ) -> Truths:
     """Ground truth of boxes that a benchmark arranges in its own way.
 

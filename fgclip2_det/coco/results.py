@@ -35,10 +35,10 @@ class Results:
 
     def select(self, rows: np.ndarray) -> Results:
         """Rows of a mask or index array."""
-        columns = self._columns()
-        return Results(
-            *[None if column is None else column[rows] for column in columns]
-        )
+        columns: list[Any] = [
+            None if column is None else column[rows] for column in self._columns()
+        ]
+        return Results(*columns)
 
     def _columns(self) -> list[Any]:
         return [getattr(self, field.name) for field in fields(self)]

@@ -59,16 +59,12 @@ def barriers(first: dict, second: dict) -> list[str]:
     Files that share some metrics may be of different protocols: 'lvis' is a part of
     'lvis-both'.
     """
-    protocols = [first['protocol'], second['protocol']]
+    a, b = first['protocol'], second['protocol']
     shared = first['metrics'].keys() & second['metrics'].keys()
     if not shared:
-        return _differences(*protocols, _NOTHING_SHARED | _BARRIERS)
+        return _differences(a, b, _NOTHING_SHARED | _BARRIERS)
     flavours = {name.split('/')[0] for name in shared}
-    for n, protocol in enumerate(protocols):
-        limits = protocol.get('max_detections') or {}
-        limits = {key: limits[key] for key in limits if key in flavours}
-        protocols[n] = protocol | {'max_detections': limits}
-    return _differences(*protocols, _BARRIERS)
+    return _differences(_limited(a, flavours), _limited(b, flavours), _BARRIERS)
 
 
 def settings(first: dict, second: dict) -> list[str]:
@@ -87,9 +83,8 @@ def metric_rows(
     class had an object (-1)."""
     rows = []
     for name in dict.fromkeys([*first['metrics'], *second['metrics']]):
-        values = [_value(x['metrics'].get(name)) for x in (first, second)]
-        both = None not in values
-        rows.append((name, *values, values[1] - values[0] if both else None))
+        a, b = (_value(x['metrics'].get(name)) for x in (first, second))
+        rows.append((name, a, b, None if a is None or b is None else b - a))
     return rows
 
 
@@ -146,6 +141,13 @@ def draw_differences(differences: dict[str, dict[str, float]], most: int = 40) -
     return stream.getvalue()
 
 
+def _limited(protocol: dict, flavours: set[str]) -> dict:
+    """A protocol with the ``max_detections`` of some flavours alone."""
+    limits = protocol.get('max_detections') or {}
+    limits = {key: limits[key] for key in limits if key in flavours}
+    return protocol | {'max_detections': limits}
+
+
 def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[str]:
     lines = []
     for path, meaning in meanings.items():
@@ -166,9 +168,10 @@ def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[st
 
 
 def _field(content: dict, path: str) -> object:
+    value: object = content
     for key in path.split('.'):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _value(value: float | None) -> float | None:

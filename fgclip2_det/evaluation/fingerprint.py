@@ -20,7 +20,7 @@ _PACKAGES = ('numpy', 'pycocotools', 'torch', 'mmdet')
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def describe_protocol(
+def evaluation_fingerprint(
     protocol: str,
     truths: Truths,
     ann_file: str | os.PathLike,
@@ -88,7 +88,7 @@ def describe_protocol(
 
 def versions() -> dict[str, str | None]:
     """Of Python and of the packages that numbers may depend on; None: not there."""
-    installed = {'python': platform.python_version()}
+    installed: dict[str, str | None] = {'python': platform.python_version()}
     for name in _PACKAGES:
         try:
             installed[name] = importlib.metadata.version(name)

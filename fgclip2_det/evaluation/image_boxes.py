@@ -26,6 +26,17 @@ class ImageBoxes:
     crowd: np.ndarray | None = None
 
 
+def given_column(values: np.ndarray | None, name: str) -> np.ndarray:
+    """``scores`` or ``crowd`` of boxes that must have them.
+
+    Raises:
+        ValueError: where they are None.
+    """
+    if values is None:
+        raise ValueError(f'these boxes need {name}; give one for every box')
+    return values
+
+
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(n, m) IoU of (n, 4) and (m, 4) xywh boxes; 0 where both are empty."""
     low = np.maximum(a[:, None, :2], b[:, :2])
@@ -66,10 +77,9 @@ def merge_duplicates(image: ImageBoxes, iou_threshold: float) -> ImageBoxes:
     A detector may give one box several labels; of boxes that overlap by
     ``iou_threshold`` or more the best scored stays.
     """
-    kept = greedy_nms(image.bboxes, image.scores, iou_threshold, inclusive=True)
-    return ImageBoxes(
-        image.bboxes[kept], np.zeros(len(kept), np.int64), image.scores[kept]
-    )
+    scores = given_column(image.scores, 'scores')
+    kept = greedy_nms(image.bboxes, scores, iou_threshold, inclusive=True)
+    return ImageBoxes(image.bboxes[kept], np.zeros(len(kept), np.int64), scores[kept])
 
 
 def merge_classes(image: ImageBoxes) -> ImageBoxes:

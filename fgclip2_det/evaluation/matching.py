@@ -156,6 +156,8 @@ def _mask_ious(
 ) -> np.ndarray:
     from pycocotools import mask as mask_utils  # for masks alone
 
+    if results.masks is None or truths.masks is None:
+        raise ValueError('IoU of masks needs masks of detections and of objects')
     iou = np.zeros(len(detection))
     keys = detections.keys[detection]
     bounds = np.flatnonzero(np.diff(keys, prepend=-1, append=-1))
@@ -167,7 +169,7 @@ def _mask_ious(
             truths.masks[objects].tolist(),
             crowd[objects].tolist(),
         )
-        iou[first:last] = ious.reshape(-1)  # (detections, objects), row by row
+        iou[first:last] = np.ravel(ious)  # (detections, objects), row by row
     return iou
 
 

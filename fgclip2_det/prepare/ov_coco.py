@@ -32,7 +32,7 @@ def annotate_categories(
     """
     names = load_list(list_name)
     chinese = {n: zh for n, zh in zip(names.names, names.chinese, strict=True) if zh}
-    found = {}
+    kept = {}
     for category in categories:
         name = category['name']
         if name not in split_of:
@@ -40,8 +40,8 @@ def annotate_categories(
         entry = category | {'split': split_of[name]}
         if name in chinese and not entry.get('name_zh'):
             entry['name_zh'] = chinese[name]
-        found[category['id']] = entry
-    return found
+        kept[category['id']] = entry
+    return kept
 
 
 def write_ov_coco(

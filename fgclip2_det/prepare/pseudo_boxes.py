@@ -56,8 +56,8 @@ def write_pseudo_boxes(
     images = index_entries(str(source), 'image', coco['images'])
     known_labels = index_entries(str(source), 'category', coco['categories'])
     rows = _candidates(predictions, coco, min_score, ids, categories)
-    found = list(coco.get('annotations') or [])
-    known = index_entries(str(source), 'annotation', found)
+    annotations = list(coco.get('annotations') or [])
+    known = index_entries(str(source), 'annotation', annotations)
     next_id = max((i for i in known if isinstance(i, int)), default=0) + 1
     counts = dict(images=len(images), labels=0, annotations=0, without=0)
     for image_id, image in images.items():
@@ -74,10 +74,10 @@ def write_pseudo_boxes(
                 id=next_id, image_id=image_id, category_id=label, bbox=best['bbox'],
                 area=_area(best), iscrowd=0, pseudo=1, score=best['score'],
             )  # fmt: skip
-            found.append(box)
+            annotations.append(box)
             next_id += 1
             counts['annotations'] += 1
-    text = json.dumps(coco | {'annotations': found}, ensure_ascii=False)
+    text = json.dumps(coco | {'annotations': annotations}, ensure_ascii=False)
     write_atomic(target, text.encode())
     return counts
 

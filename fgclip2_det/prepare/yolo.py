@@ -83,11 +83,11 @@ def yolo_to_coco(
 
     Images are in the order of their names, below ``images`` at any depth; ids count
     from 1. A category id is the class number of the labels, from 0. Sizes are read from
-    the pictures, as they are seen: turned as their EXIF entry says. Boxes are in
+    the image files, as the images are seen: turned by their EXIF orientation. Boxes are in
     pixels, rounded to a millionth.
 
     Args:
-        images: folder of the pictures.
+        images: folder of the image files.
         labels: folder of the text files, with the same folders below it.
         names: for :func:`read_names`.
         target: COCO file.
@@ -100,21 +100,21 @@ def yolo_to_coco(
 
     Raises:
         ValueError: naming file and line: not five numbers, an unknown class, a box that
-            is empty or leaves the image; a label file without picture; an unreadable
-            picture.
+            is empty or leaves the image; a label file without an image; an
+            unreadable image.
     """
     images, labels, class_names = Path(images), Path(labels), read_names(names)
     for folder in (images, labels):
         if not folder.is_dir():
             raise ValueError(f'there is no folder {folder}; check the path')
-    pictures = sorted(p for p in images.rglob('*') if p.suffix.lower() in SUFFIXES)
-    if not pictures:
-        raise ValueError(f'{images} has no picture ({", ".join(SUFFIXES)})')
-    _check_pairs(pictures, images, labels, Path(names))
+    paths = sorted(p for p in images.rglob('*') if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ValueError(f'{images} has no image ({", ".join(SUFFIXES)})')
+    _check_pairs(paths, images, labels, Path(names))
     entries, boxes, without = [], [], 0
-    for picture in bar(pictures):
-        name = picture.relative_to(images)
-        width, height = read_size(picture)
+    for image in bar(paths):
+        name = image.relative_to(images)
+        width, height = read_size(image)
         entries.append(
             {
                 'id': len(entries) + 1,
@@ -143,24 +143,24 @@ def yolo_to_coco(
     }
 
 
-def _check_pairs(pictures: list, images: Path, labels: Path, names: Path) -> None:
+def _check_pairs(paths: list[Path], images: Path, labels: Path, names: Path) -> None:
     stems = {}
-    for picture in pictures:
-        stem = picture.relative_to(images).with_suffix('')
+    for image in paths:
+        stem = image.relative_to(images).with_suffix('')
         if stem in stems:
             raise ValueError(
-                f'{picture} and {stems[stem].name} share one label file; rename one'
+                f'{image} and {stems[stem].name} share one label file; rename one'
             )
-        stems[stem] = picture
+        stems[stem] = image
     for path in sorted(labels.rglob('*.txt')):
         stem = path.relative_to(labels).with_suffix('')
         is_list = path.name == 'classes.txt' or path.resolve() == names.resolve()
         if stem not in stems and not is_list:
-            raise ValueError(f'{path} has no picture {images / stem}.*; add it')
+            raise ValueError(f'{path} has no image {images / stem}.*; add it')
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of a picture as it is seen.
+    """(width, height) in pixels of an image as it is seen.
 
     Raises:
         ValueError: naming the file, if it cannot be read.

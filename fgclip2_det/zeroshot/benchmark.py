@@ -95,9 +95,9 @@ class Benchmark:
         return paths
 
     def differences(self, counts: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-        """What is not as published: {what: (expected, found)}."""
+        """What is not as published: {what: (expected, actual)}."""
         return {
-            what: (number, counts.get(what, 0))
-            for what, number in self.expected.items()
-            if counts.get(what, 0) != number
+            what: (expected, counts.get(what, 0))
+            for what, expected in self.expected.items()
+            if counts.get(what, 0) != expected
         }

@@ -127,13 +127,13 @@ def read_flickr30k_cna(path: str | os.PathLike) -> Captions:
     """
     captions: Captions = {}
     for title, line in _lines(path):
-        found = _INDEXED.fullmatch(line)
-        if not found:
+        match = _INDEXED.fullmatch(line)
+        if not match:
             raise ValueError(
                 f'{title}: expected image#k<TAB>caption, got {line[:80]!r}'
             )
-        name = found[1] if Path(found[1]).suffix else f'{found[1]}.jpg'
-        captions.setdefault(name, []).append(found[2].strip())
+        name = match[1] if Path(match[1]).suffix else f'{match[1]}.jpg'
+        captions.setdefault(name, []).append(match[2].strip())
     return captions
 
 
@@ -147,14 +147,14 @@ def read_coco_cn(path: str | os.PathLike) -> Captions:
     """
     captions: Captions = {}
     for title, line in _lines(path):
-        found = _COCO_CN.fullmatch(line)
-        if not found:
+        match = _COCO_CN.fullmatch(line)
+        if not match:
             raise ValueError(
                 f'{title}: expected COCO_val2014_000000000042#zhm#0 and a caption, got '
                 f'{line[:80]!r}'
             )
-        name = f'{found[2]}2014/{found[1]}.jpg'
-        captions.setdefault(name, []).append(found[3].strip())
+        name = f'{match[2]}2014/{match[1]}.jpg'
+        captions.setdefault(name, []).append(match[3].strip())
     return captions
 
 
@@ -186,9 +186,9 @@ def _lines(path: str | os.PathLike) -> list[tuple[str, str]]:
 
 
 def _id(entry: object) -> tuple:
-    """Order of annotations: by number; those without one keep their place behind."""
-    found = entry.get('id') if isinstance(entry, dict) else None
-    return (not isinstance(found, int), found if isinstance(found, int) else 0)
+    """Sort key of annotations: by number; those without one come last, in file order."""
+    number = entry.get('id') if isinstance(entry, dict) else None
+    return (not isinstance(number, int), number if isinstance(number, int) else 0)
 
 
 def _text(entry: object, key: str, title: str) -> str:

@@ -16,7 +16,7 @@ def confusion(
     labels: Tensor,
     block_elements: int = BLOCK_ELEMENTS,
 ) -> Tensor:
-    """Pixels of one picture by true and predicted class.
+    """Pixels of one image by true and predicted class.
 
     Cosines of places and names are stretched to the label map's size, bilinearly and
     with pixel centres in place, and the best class wins. Scores are stretched rather

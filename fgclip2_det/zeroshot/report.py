@@ -1,4 +1,4 @@
-"""What an evaluation found: percentages, what they are shares of, and counts."""
+"""Results of an evaluation: percentages with their denominators, and counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Report:
 
     metrics: dict[str, float] = field(default_factory=dict)
     denominators: dict[str, int] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int | str] = field(default_factory=dict)
 
     def add(self, name: str, ranks: Tensor, k: int = 1) -> None:
         """Share of ``ranks`` (n,) that are at most k."""

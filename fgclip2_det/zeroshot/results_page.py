@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from fgclip2_det.io.text import read_json
 
 from .benchmark import SIZES, Benchmark
 from .suite import BENCHMARKS
@@ -34,7 +35,7 @@ zero-shot, from the dense map alone, and not comparable with that.
 _PARTS = """
 ## Parts that were measured
 
-On a few pictures of the set, on a set without a published count, or with an encoder
+On a few images of the set, on a set without a published count, or with an encoder
 that is no released one: good for checking the commands, comparable with nothing
 published. `oracle` and `noise` are controls of the evaluation itself: they answer with
 the truth and at random. `random-base` has random weights of the base size;
@@ -132,13 +133,10 @@ def read_folder(folder: str | os.PathLike) -> dict[str, dict]:
     """
     folder, results = Path(folder), {}
     for path in sorted(folder.rglob('*.json')):
-        try:
-            content = json.loads(path.read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise ValueError(f'{path} cannot be read: {error}') from error
+        content = read_json(path)
         protocol = content.get('protocol') if isinstance(content, dict) else None
         if not isinstance(protocol, dict) or protocol.get('name') not in BENCHMARKS:
-            raise ValueError(f'{path} is no result of tools/benchmark.py')
+            raise ValueError(f'{path} is not a result of tools/benchmark.py')
         results[str(path.relative_to(folder).with_suffix(''))] = content
     if not results:
         raise ValueError(f'there is no result file in {folder}')

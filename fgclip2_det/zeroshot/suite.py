@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fgclip2_det.evaluation.fingerprint import commit, versions
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.io.digests import file_digest, json_digest
-from fgclip2_det.io.model_digests import encoder_digest
 
 from . import (
     box_benchmarks,
@@ -112,8 +112,8 @@ def read_benchmark(
     differences = benchmark.differences(task.counts)
     if differences and not subset and options.num_images is None:
         said = ', '.join(
-            f'{found:,} {what} instead of {number:,}'
-            for what, (number, found) in differences.items()
+            f'{actual:,} {what} instead of {expected:,}'
+            for what, (expected, actual) in differences.items()
         )
         raise ValueError(
             f'{benchmark.name} has {said}: the files are not the published ones, or '
@@ -128,7 +128,7 @@ def run_benchmark(
     embedder: Embedder,
     data_root: Path,
     options: ReadOptions = ReadOptions(),  # noqa: B008 (it is frozen)
-) -> dict[str, dict]:
+) -> dict[str, Any]:
     """Encode and measure.
 
     Args:
@@ -172,14 +172,13 @@ def describe(
         if path.is_file()
     }
     boxes = options.boxes and file_digest(options.boxes)
-    encoder = embedder.encoder  # None of a control
     about = dict(files=files, num_images=options.num_images, boxes=boxes)
     return {
         'name': benchmark.name,
         'source': benchmark.source,
         'complete': complete,
         'data': {**about, 'count': num_images, 'sha256': json_digest(about)},
-        'encoder': encoder and encoder_digest(encoder, encoder.settings()),
+        'encoder': embedder.encoder_digest(),
         'control': getattr(embedder, 'kind', None),
         'max_num_patches': embedder.max_num_patches,
         'device': str(embedder.device),

@@ -17,7 +17,7 @@ from fgclip2_det.evaluation.comparison import (
     read_result,
     settings,
 )
-from fgclip2_det.evaluation.fingerprint import commit, describe_protocol, versions
+from fgclip2_det.evaluation.fingerprint import commit, evaluation_fingerprint, versions
 
 COCO = {
     'images': [{'id': 1, 'file_name': 'a.jpg'}, {'id': 2, 'file_name': 'b.jpg'}],
@@ -37,7 +37,7 @@ def describe(tmp_path):
         results.write_text(json.dumps(rows))
         truths = read_truths(ann, **read)
         found = read_results(results, truths)
-        return describe_protocol(
+        return evaluation_fingerprint(
             protocol, truths, ann, found, results, ['bbox'], novel, notes
         )
 
