@@ -1,9 +1,10 @@
 """Near-duplicate images, by a 64-bit difference hash.
 
-An image becomes a grey thumbnail of 9 x 8 pixels; a bit says whether a pixel is darker
-than its right neighbour. Copies of another size or JPEG quality differ in a few bits,
-unrelated photographs in about 32 of 64. Flips, crops and rotations are not detected, and
-unrelated images that look alike at 9 x 8 pixels are: look at the images that it names.
+An image becomes a grey thumbnail of 9 x 8 pixels; a bit says whether a pixel is
+darker than its right neighbour. Copies of another size or JPEG quality differ in a few
+bits, unrelated photographs in about 32 of 64. Flips, crops and rotations are not
+detected; unrelated images that look alike at 9 x 8 pixels are: look at the images that
+are named.
 
 Source: the difference hash 'dHash' of N. Krawetz, hackerfactor.com, 2013.
 """

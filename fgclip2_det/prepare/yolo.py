@@ -83,8 +83,8 @@ def yolo_to_coco(
 
     Images are in the order of their names, below ``images`` at any depth; ids count
     from 1. A category id is the class number of the labels, from 0. Sizes are read from
-    the image files, as the images are seen: turned by their EXIF orientation. Boxes are in
-    pixels, rounded to a millionth.
+    the image files and are those of the upright images, after their EXIF orientation.
+    Boxes are in pixels, rounded to a millionth.
 
     Args:
         images: folder of the image files.
@@ -160,7 +160,7 @@ def _check_pairs(paths: list[Path], images: Path, labels: Path, names: Path) -> 
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of an image as it is seen.
+    """(width, height) in pixels of an upright image, after its EXIF orientation.
 
     Raises:
         ValueError: naming the file, if it cannot be read.

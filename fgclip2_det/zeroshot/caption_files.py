@@ -186,7 +186,7 @@ def _lines(path: str | os.PathLike) -> list[tuple[str, str]]:
 
 
 def _id(entry: object) -> tuple:
-    """Sort key of annotations: by number; those without one come last, in file order."""
+    """Sort key of annotations: by number; those without one last, in file order."""
     number = entry.get('id') if isinstance(entry, dict) else None
     return (not isinstance(number, int), number if isinstance(number, int) else 0)
 

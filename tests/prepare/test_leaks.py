@@ -210,7 +210,7 @@ def test_copies_are_found_and_others_are_not(write, tmp_path):
     (folders[0] / '5.png').unlink()
     with pytest.raises(ValueError, match=r'image 5\.png is not in'):
         find_leaks(*files, **options)
-    (folders[0] / '5.png').write_bytes(b'no picture')
+    (folders[0] / '5.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match=r'5\.png cannot be read'):
         find_leaks(*files, **options)
 

@@ -170,9 +170,9 @@ def test_yolo_files_must_pair(yolo):
     (yolo / 'labels/classes.txt').write_text('cat')
     convert_yolo(yolo)
     (yolo / 'labels/z.txt').write_text('')
-    with pytest.raises(ValueError, match=r'z\.txt has no picture'):
+    with pytest.raises(ValueError, match=r'z\.txt has no image'):
         convert_yolo(yolo)
-    (yolo / 'images/z.png').write_bytes(b'no picture')
+    (yolo / 'images/z.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match=r'z\.png cannot be read'):
         convert_yolo(yolo)
     Image.new('L', (4, 4)).save(yolo / 'images/a.bmp')
