@@ -1,4 +1,4 @@
-"""What to run the day a CUDA device is at hand: equality with the CPU, speed, memory.
+"""Checks on a CUDA device: equality with the CPU, speed, memory.
 
     python -m benchmarks.gpu --out gpu.json
     python -m benchmarks.gpu --device cpu --tiny   # tries the script

@@ -45,14 +45,14 @@ class Results:
 
 
 def join_results(parts: Sequence[Results]) -> Results:
-    """One after the other; at least one part."""
+    """The rows of at least one part, one part after the other."""
     columns = zip(*(part._columns() for part in parts), strict=True)
     joined: list[Any] = [None if c[0] is None else np.concatenate(c) for c in columns]
     return Results(*joined)
 
 
 def no_results(masks: bool = False) -> Results:
-    """Of length 0."""
+    """Results without rows."""
     none = np.zeros(0, np.int32)
     extra = (np.zeros(0), np.zeros(0, object)) if masks else ()
     return Results(none, none, np.zeros((0, 4)), np.zeros(0), *extra)

@@ -51,7 +51,7 @@ def coco_figures(
 
 
 def coco_summary(figures: ClassFigures) -> dict[str, float]:
-    """The official twelve, in their order; of AP, AP50 and AP75 alone without sizes."""
+    """pycocotools' twelve metrics in order; AP, AP50, AP75 alone without sizes."""
     ap = figures.precision
     values = [ap[0], ap[0, :, 0], ap[0, :, 5], *ap[1:]]
     if len(ap) > 1:

@@ -14,15 +14,15 @@ _NOTHING_SHARED = {
     'iou_types': 'AP of boxes and AP of masks are different numbers',
 }
 _BARRIERS = {
-    'images.sha256': 'other images were evaluated',
-    'classes.sha256': 'other classes, or another split of them, were evaluated',
+    'images.sha256': 'different images were evaluated',
+    'classes.sha256': 'different classes, or another split of them, were evaluated',
     'objects.sha256': 'the same images have other ground truth',
     'data.sha256': 'other files, or another part of them, were evaluated',
     'max_detections': 'another number of detections counts, and more of them raise AP',
 }
 _SETTINGS = {
     'encoder': 'other weights',
-    'control': 'a control is no model',
+    'control': 'a control is not a model',
     'max_num_patches': 'another number of patches an image',
     'notes': 'the predictions were made in another way',
     'predictions.rows': 'the detectors kept another number of detections',
@@ -40,7 +40,7 @@ def read_result(path: str | os.PathLike) -> dict:
     """Content of a result file.
 
     Raises:
-        ValueError: if it is none of these tools.
+        ValueError: if it is not a result file of these tools.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(
@@ -54,7 +54,7 @@ def read_result(path: str | os.PathLike) -> dict:
 
 
 def barriers(first: dict, second: dict) -> list[str]:
-    """Why numbers of two result files are not comparable, in words, gravest first.
+    """Why numbers of two result files are not comparable, most serious reason first.
 
     Files that share some metrics may be of different protocols: 'lvis' is a part of
     'lvis-both'.
@@ -68,7 +68,7 @@ def barriers(first: dict, second: dict) -> list[str]:
 
 
 def settings(first: dict, second: dict) -> list[str]:
-    """What else differs; numbers stay comparable."""
+    """Other differences, in words; numbers stay comparable."""
     lines = _differences(first['protocol'], second['protocol'], _SETTINGS)
     digests = [_field(x['protocol'], 'predictions.sha256') for x in (first, second)]
     if digests[0] == digests[1] is not None:
@@ -89,8 +89,8 @@ def metric_rows(
 
 
 def class_differences(first: dict, second: dict) -> dict[str, dict[str, float]]:
-    """'{flavour}/{IoU type}' -> class -> AP of the second less AP of the first, of
-    classes with objects in both, rising.
+    """'{flavour}/{IoU type}' -> class -> AP of the second minus AP of the first, in
+    rising order, for classes with objects in both.
 
     Raises:
         ValueError: if the files have no class-wise figures in common.
@@ -112,7 +112,7 @@ def class_differences(first: dict, second: dict) -> dict[str, dict[str, float]]:
 
 
 def draw_differences(differences: dict[str, dict[str, float]], most: int = 40) -> bytes:
-    """PNG: a panel each, with the classes that lost or gained most AP.
+    """PNG with a panel for each, of the classes whose AP fell or rose most.
 
     Args:
         differences: see :func:`class_differences`.
@@ -156,14 +156,14 @@ def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[st
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
-            said = ', '.join(f'{k} {a.get(k)!r} / {b.get(k)!r}' for k in keys)
+            values = ', '.join(f'{k} {a.get(k)!r} / {b.get(k)!r}' for k in keys)
         elif path.endswith('sha256'):
             group = path.removesuffix('.sha256')
             counts = [_field(x, f'{group}.count') for x in (first, second)]
-            said = f'{counts[0]} / {counts[1]} of them'
+            values = f'{counts[0]} / {counts[1]} of them'
         else:
-            said = f'{a!r} / {b!r}'
-        lines.append(f'{path.removesuffix(".sha256")}: {meaning} ({said})')
+            values = f'{a!r} / {b!r}'
+        lines.append(f'{path.removesuffix(".sha256")}: {meaning} ({values})')
     return lines
 
 

@@ -88,7 +88,7 @@ def evaluate_file(
         raise ValueError(f'base and novel belong to ov-coco, not to {protocol}')
     if protocol in LANGUAGE_PROTOCOLS:
         if image_ids is not None or tuple(iou_types) != ('bbox',):
-            raise ValueError(f'image_ids and iou_types are no options of {protocol}')
+            raise ValueError(f'image_ids and iou_types are not options of {protocol}')
         outcome = evaluate_language(
             protocol, annotations, predictions, notes, **options
         )

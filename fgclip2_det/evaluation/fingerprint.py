@@ -87,7 +87,7 @@ def evaluation_fingerprint(
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and of the packages that numbers may depend on; None: not there."""
+    """Versions of Python and of packages that matter; None: not installed."""
     installed: dict[str, str | None] = {'python': platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -98,7 +98,7 @@ def versions() -> dict[str, str | None]:
 
 
 def commit() -> str | None:
-    """Git commit of the checkout that this package lies in; None without one."""
+    """Git commit of the checkout that contains this package; None without one."""
     if not (_ROOT / '.git').exists():
         return None
     command = ['git', '-C', str(_ROOT), 'rev-parse', 'HEAD']

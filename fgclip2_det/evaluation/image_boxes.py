@@ -16,8 +16,8 @@ class ImageBoxes:
             through xyxy would move IoUs off a threshold.
         labels: (n,) int64.
         scores: (n,) float64; of detections.
-        crowd: (n,) bool; of ground truth: detections inside are neither right nor
-            wrong.
+        crowd: (n,) bool, of ground truth, as ``iscrowd``: detections inside are
+            ignored.
     """
 
     bboxes: np.ndarray
@@ -55,8 +55,8 @@ def greedy_nms(
     Args:
         bboxes: (n, 4) float64 xywh in pixels.
         scores: (n,); of equal ones the earlier box comes first.
-        iou_threshold: boxes that overlap a better one by more than this go.
-        inclusive: boxes that overlap by exactly this go as well.
+        iou_threshold: boxes that overlap a better one by more than this are removed.
+        inclusive: boxes that overlap by exactly this are removed as well.
 
     Returns:
         (m,) int64.

@@ -4,8 +4,8 @@ The rules are those of pycocotools and of lvis-api: detections of one class and 
 best first, take the free object of the highest IoU; an object that is to be ignored is
 taken only where no other is left, and a crowd may be taken many times.
 
-Everything is a column: an object per box and a list per pair of image and class are
-too much for LVIS.
+All values are in columns: an object per box and a list per pair of image and class
+would take too much memory for LVIS.
 """
 
 from __future__ import annotations

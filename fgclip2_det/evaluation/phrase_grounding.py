@@ -257,8 +257,10 @@ def _phrases(entry: dict, title: str) -> list[str]:
             first, last = group[0]
             text = caption[first:last]
         except (TypeError, ValueError, IndexError, KeyError) as error:
-            raise ValueError(f'{title}: {group!r} is no span of characters') from error
+            raise ValueError(
+                f'{title}: {group!r} is not a span of characters'
+            ) from error
         if not (0 <= (first or 0) < (last or 0) <= len(caption) and text.strip()):
-            raise ValueError(f'{title}: {group!r} lies outside of its caption')
+            raise ValueError(f'{title}: {group!r} lies outside its caption')
         phrases.append(text)
     return phrases

@@ -114,7 +114,7 @@ def evaluate_results(
 
 
 def keep_for(protocol: str) -> Callable[[Results], np.ndarray] | None:
-    """What may be forgotten while results are read: ``keep`` of ``read_results``."""
+    """``keep`` of ``read_results``: detections that a protocol may still count."""
     flavours = [f for f in PROTOCOLS[protocol] if f in FLAVOURS]
     if not flavours:
         return None

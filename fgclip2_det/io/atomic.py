@@ -1,4 +1,4 @@
-"""Atomic writes: a file is there in full or not at all."""
+"""Atomic writes: a file is written in full or not at all."""
 
 import os
 import threading
@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 @contextmanager
 def temporary_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A hidden neighbour to write to, renamed over ``path`` when the block ends.
+    """A hidden file in the same folder, renamed to ``path`` when the block ends.
 
-    Its name holds the process and the thread, so that two writers of one file do not
-    meet. It is removed where the block raises, and ``path`` stays as it was.
+    Its name contains the process and the thread, so that two writers of one file do not
+    collide. If the block raises, it is removed and ``path`` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

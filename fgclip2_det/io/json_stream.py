@@ -20,7 +20,7 @@ _BLOCK = 1 << 16  # entries at a time
 
 
 def dumps(value: object) -> str:
-    """JSON text of a value; letters stay as they are.
+    """JSON text of a value; characters beyond ASCII are not escaped.
 
     Raises:
         ValueError: if a number is not finite, which JSON cannot hold.
@@ -29,10 +29,10 @@ def dumps(value: object) -> str:
 
 
 def check_file(path: Path | str, what: str = 'annotation file') -> Path:
-    """The path, which must be a file.
+    """The path of an existing file.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if there is no such file.
     """
     if not Path(path).is_file():
         raise ValueError(f'there is no {what} {path}; check the path')
@@ -40,7 +40,7 @@ def check_file(path: Path | str, what: str = 'annotation file') -> Path:
 
 
 def check_target(source: Path | str, target: Path | str) -> None:
-    """Refuse to write a file over the one it is made from.
+    """Check that a target is not the file that it is made from.
 
     Raises:
         ValueError: if both are one file.
@@ -82,7 +82,8 @@ class _Text:
         self._num_bytes = len(codecs.BOM_UTF8) if self.codec == 'utf-8-sig' else 0
 
     def more(self) -> None:
-        """Twice as much at each call without progress keeps the time linear."""
+        """Read on: twice as much at each call without progress, so that the time stays
+        linear."""
         self.offset(self.at)
         rest = self.buffer[self.at :]
         data = self.file.read(max(_CHUNK, len(rest)))
@@ -278,9 +279,8 @@ def stream_lines(path: Path | str) -> Iterator[tuple[int, dict]]:
 def write_text_pieces(path: Path | str, pieces: Iterable[str]) -> None:
     """Write pieces of text as one UTF-8 file, in full or not at all.
 
-    A short text goes through :func:`.write_atomic`; a long one goes to a hidden
-    neighbour piece by piece, which is then renamed. Whatever a piece raises leaves the
-    old file as it was.
+    Up to a megabyte is joined in memory, a longer text is written piece by piece. If a
+    piece raises, the old file stays as it was.
     """
     path, pieces = Path(path), iter(pieces)
     head, size = [], 0

@@ -1,4 +1,4 @@
-"""Text and JSON files, in the encodings that tools on any system write."""
+"""Readers of text and JSON files, in the encodings of various systems."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_json(path: str | os.PathLike) -> Any:
     """Content of a JSON file, in any encoding of :func:`decode_text`.
 
     Raises:
-        ValueError: naming the file: it cannot be opened, or is no complete JSON.
+        ValueError: naming the file: it cannot be opened, or is not complete JSON.
     """
     return _parse_json(read_text(path), path)
 
@@ -61,7 +61,7 @@ def _parse_json(text: str, path: str | os.PathLike) -> object:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f'{path} cannot be read as json ({error}); if it is cut off, get it again'
+            f'{path} cannot be read as JSON ({error}); if it is cut off, get it again'
         ) from error
 
 
@@ -96,7 +96,7 @@ def decode_text(
 
 
 def stream_codec(head: bytes) -> str:
-    """Codec of a file that is read piece by piece, of its first four bytes."""
+    """Codec of a file that is read piece by piece, from its first four bytes."""
     return next((name for mark, name in _BOMS if head.startswith(mark)), 'utf-8')
 
 
@@ -111,13 +111,13 @@ def _guess(data: bytes, path: str | os.PathLike) -> str:
             f'{path} is in an unknown encoding, neither UTF-8 nor UTF-16 nor GB 18030; '
             'save it as UTF-8'
         )
-    what = 'is no UTF-8 and was read as GB 18030 (GBK)'
+    what = 'is not UTF-8 and was read as GB 18030 (GBK)'
     say_once(f'{path} {what}; other files may follow', what)  # a folder gives one line
     return text
 
 
 def _codec(encoding: str, path: str | os.PathLike) -> str:
-    """Name of a codec that makes text of bytes and does nothing else."""
+    """Name of a text codec; others, such as 'zip', are refused."""
     try:
         name = codecs.lookup(encoding).name.replace('-', '_')
     except LookupError:

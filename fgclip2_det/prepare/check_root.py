@@ -94,7 +94,7 @@ def _read(path: Path) -> tuple[list[str], int, int | None]:
             names.append(image_name(value) if isinstance(value, dict) else None)
         num_classes += is_entry and key == 'categories'
     if 'images' not in sections:
-        raise ValueError(f"{path} is no COCO file: it has no 'images'")
+        raise ValueError(f"{path} is not a COCO file: it has no 'images'")
     return _unique(path, names), len(names), num_classes
 
 

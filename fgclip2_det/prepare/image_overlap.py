@@ -32,7 +32,7 @@ class Overlap:
     note: str = ''
 
     def add(self, text: str) -> None:
-        """Count one thing, and keep its text if it is among the first."""
+        """Count one overlap, and keep its text if it is among the first."""
         self.count += 1
         if len(self.first) < NUM_SHOWN:
             self.first.append(text)
@@ -43,7 +43,7 @@ class Overlap:
 
 @dataclass
 class CocoSide:
-    """What the checks need of a file."""
+    """The part of a file that the checks need."""
 
     path: Path
     images: list[dict] = field(default_factory=list)

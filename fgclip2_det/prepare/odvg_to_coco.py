@@ -1,4 +1,4 @@
-"""ODVG, the jsonl of Grounding DINO and MM-Grounding-DINO, to COCO.
+"""ODVG, the JSONL of Grounding DINO and MM-Grounding-DINO, to COCO.
 
 :mod:`.coco_to_odvg` describes a line. The other kind of line, ``grounding`` (a caption
 with regions), has no classes: it is refused, or left out and counted.

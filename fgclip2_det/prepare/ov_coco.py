@@ -77,8 +77,8 @@ def write_ov_coco(
     if missing:
         first = next(name for name in split_of if name in missing)
         raise ValueError(
-            f'{source}: {len(missing)} of {len(split_of)} classes are no category of '
-            f'it, first {first!r}; give an instances file of COCO'
+            f'{source}: {len(missing)} of {len(split_of)} classes are not categories '
+            f'of it, {first!r} the first; give an instances file of COCO'
         )
     if keep_empty:
         images = scan.image_ids

@@ -32,7 +32,7 @@ def write_pseudo_boxes(
         target: file to write; its new annotations have ``pseudo: 1`` and ``score``.
         rule: 'score', the best box of that category; or 'size', the largest box of the
             image, whatever category it was given.
-        min_score: boxes below it are no candidates. A label without a candidate gets
+        min_score: boxes below it are not candidates. A label without a candidate gets
             no box.
         ids, categories: what the rows' ``image_id`` and ``category_id`` are, see
             :class:`.RowKeys`.
@@ -42,7 +42,7 @@ def write_pseudo_boxes(
 
     Raises:
         ValueError: naming file and entry: an image without ``labels``, unknown ids, a
-            row that is no result, an unknown rule.
+            row that is not a result, an unknown rule.
 
     Reference: Detic (arXiv:2201.02605), section 3.3, max-size loss; here the choice is
     made once, before training.

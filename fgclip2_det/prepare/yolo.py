@@ -36,7 +36,7 @@ def read_names(path: Path | str) -> list[str]:
     else:
         names = _yaml_names(path, text)
     if not isinstance(names, list) or not names:
-        raise ValueError(f"{path} has no class names; a yaml needs a list 'names'")
+        raise ValueError(f"{path} has no class names; a YAML file needs a list 'names'")
     for label, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(
@@ -55,7 +55,7 @@ def _yaml_names(path: Path | str, text: str) -> object:
     try:
         content = yaml.load(text, yaml.BaseLoader)  # builds str, list and dict alone
     except yaml.YAMLError as error:
-        raise ValueError(f'{path} is no yaml: {error}') from error
+        raise ValueError(f'{path} is not YAML: {error}') from error
     content = content if isinstance(content, dict) else {}
     names, count = content.get('names'), str(content.get('nc'))
     if isinstance(names, dict):
@@ -172,7 +172,7 @@ def _label(word: str) -> int:
     """A class number; numpy.savetxt and others write 3 as 3.0 or 3.000e+00."""
     value = float(word)
     if not value.is_integer():
-        raise ValueError(f'{word} is no class number')
+        raise ValueError(f'{word} is not a class number')
     return int(value)
 
 
@@ -188,15 +188,15 @@ def _to_annotation(
             'and scores are not read'
         ) from error
     if not 0 <= label < len(names):
-        raise ValueError(f'{where}: class {label} is none of 0 to {len(names) - 1}; '
+        raise ValueError(f'{where}: class {label} is not in 0 to {len(names) - 1}; '
                          'check the file of class names')  # fmt: skip
     edges = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
     if not all(map(math.isfinite, edges)) or w <= 0 or h <= 0:
         raise ValueError(f'{where}: the box is empty or not finite: {line.strip()!r}')
     if min(edges) < -_SLACK or max(edges) > 1 + _SLACK:
         raise ValueError(
-            f'{where}: the box leaves the image: {line.strip()!r}; cx cy w h are '
-            'shares of its width and height'
+            f'{where}: the box reaches outside the image: {line.strip()!r}; cx cy w h '
+            'are shares of its width and height'
         )
     bbox = [edges[0] * width, edges[1] * height, w * width, h * height]
     bbox = [round(value, _DIGITS) for value in bbox]

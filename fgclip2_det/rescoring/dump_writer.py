@@ -168,7 +168,7 @@ def _score_image(
 
 
 def _digest(path: str | os.PathLike, predictions: Predictions, unpickle: bool) -> str:
-    """Of the file, and of what a pickle's labels were taken for."""
+    """SHA-256 of the file, and of the categories that a pickle's labels stand for."""
     digest = file_digest(path)
     if not unpickle:
         return digest
@@ -177,7 +177,7 @@ def _digest(path: str | os.PathLike, predictions: Predictions, unpickle: bool) -
 
 
 def _check_same(existing: DumpHeader, expected: DumpHeader, folder: Path) -> None:
-    """ValueError naming the first field in which a dump is another one."""
+    """ValueError naming the first field in which the dumps differ."""
     for name, theirs in asdict(existing).items():
         ours = getattr(expected, name)
         if theirs == ours:

@@ -36,7 +36,7 @@ NAMES = 'names.safetensors'
 
 @dataclass(frozen=True)
 class DumpHeader:
-    """What a dump is of; a run that continues one must have the same.
+    """Settings and inputs of a dump; a run that continues it must have the same.
 
     Attributes:
         format: version of the layout.
@@ -106,7 +106,7 @@ class ScoreDump:
         folder: of :func:`.dump_writer.dump_scores`.
 
     Attributes:
-        header: what it is of.
+        header: its settings and inputs.
         folder: as given.
 
     Raises:
@@ -163,7 +163,7 @@ class ScoreDump:
 
 
 def read_header(folder: Path) -> DumpHeader:
-    """``dump.json`` of a folder; ValueError where there is none or another's."""
+    """``dump.json`` of a folder; ValueError if it is missing or of another format."""
     path = folder / HEADER
     try:
         content = read_json(path)

@@ -61,7 +61,7 @@ DETECTOR = Setting('arithmetic', 0.0, None, 0.01, 'keep')
 
 @dataclass(frozen=True)
 class SettingFigures:
-    """What a setting reaches: name ('base_ap50', ...) -> 0 .. 1, and seconds."""
+    """Metrics of a setting: name ('base_ap50', ...) -> 0 to 1, and seconds."""
 
     setting: Setting
     values: dict[str, float]

@@ -46,8 +46,8 @@ def best_of(figures: Sequence[SettingFigures], metric: str) -> SettingFigures:
 
 
 def describe_best(figures: Sequence[SettingFigures], metric: str) -> str:
-    """What was chosen; with the best fusion's figure, where that is not better than
-    the detector alone."""
+    """The chosen setting in words; also the best fusion's AP, if the detector alone is
+    at least as good."""
     best = best_of(figures, metric)
     value = f'{metric} {best.values[metric]:.4f}'
     others = [row for row in ranked(figures, metric) if row.setting != DETECTOR]
@@ -64,7 +64,7 @@ def describe_best(figures: Sequence[SettingFigures], metric: str) -> str:
 def describe_tuning(
     dump: ScoreDump, truths: TuningTruths, max_per_image: int
 ) -> dict[str, object]:
-    """What the figures are of; ``line`` says it in a sentence."""
+    """Images, classes and limits of a tuning; ``line`` has them in a sentence."""
     novel = truths.scored & ~truths.is_base
     leaks = bool(novel.any())
     protocol: dict[str, object] = dict(

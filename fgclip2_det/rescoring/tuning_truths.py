@@ -61,7 +61,7 @@ def tuning_truths(
     if dropped and novel == 'refuse':
         raise ValueError(
             f'{ann_file} has {dropped} annotations of novel classes; a setting chosen '
-            'by them leaks what a test shall find out: --base-only leaves them out, '
+            'by them leaks the test data into the model: --base-only leaves them out, '
             '--with-novel uses them all the same'
         )
     if dropped:

@@ -39,7 +39,7 @@ def read_coco_captions(path: str | os.PathLike, per_image: int = PER_IMAGE) -> C
         title = f'{path}: annotation {annotation.get("id")}'
         image = annotation.get('image_id')
         if image not in names:
-            raise ValueError(f'{title} is of image {image}, which is not there')
+            raise ValueError(f'{title} is of image {image}, which is not in the file')
         name = names[image]
         captions[name].append(_text(annotation, 'caption', title))
     return _first(captions, per_image, path)
@@ -162,7 +162,7 @@ def read_captions(path: str | os.PathLike) -> Captions:
     """Lines ``image_path<TAB>caption``; an image may have several.
 
     Raises:
-        ValueError: naming the line that is no such pair.
+        ValueError: naming a line that is not such a pair.
     """
     captions: Captions = {}
     for title, line in _lines(path):

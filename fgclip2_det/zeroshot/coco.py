@@ -146,7 +146,7 @@ def read_vocabulary(
         Texts per line, and the line (from 0) of each category id.
 
     Raises:
-        ValueError: if the file is no text, or a category has two lines.
+        ValueError: if the file is not text, or a category has two lines.
     """
     path = Path(path)
     by_name = {
@@ -166,7 +166,7 @@ def read_vocabulary(
             )
         if category_id is None and texts:
             raise ValueError(
-                f'{path} line {number}: {first!r} is no category of the annotation '
+                f'{path} line {number}: {first!r} is not a category of the annotation '
                 'file; write one before the tab'
             )
         if category_id is not None:

@@ -1,5 +1,4 @@
-"""Embedders without a model: what an evaluation must give for one that knows all, and
-for one that knows nothing."""
+"""Embedders without a model, as controls of an evaluation: an oracle, and noise."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ class ControlEmbedder(Embedder):
         dims: D. Random directions have cosines of some 1 / sqrt(D).
 
     Raises:
-        ValueError: if there is no such kind.
+        ValueError: if ``kind`` is unknown.
 
     Example:
         >>> embedder = ControlEmbedder('oracle')

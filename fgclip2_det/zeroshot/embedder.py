@@ -1,4 +1,4 @@
-"""Images and texts to unit vectors, each encoded once."""
+"""Embeddings of images and texts as unit vectors, each computed once."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from .images import ImageItem
 
 
 class Embedder:
-    """An encoder with what an evaluation needs around it.
+    """Batched embeddings of images, regions and texts for an evaluation.
 
-    An image gets its own patch budget, whichever images share its batch, so results
-    depend on no order. Nothing is skipped: what cannot be encoded is an error.
+    An image has its own patch budget, whichever images share its batch, so results do
+    not depend on the order. Nothing is skipped: an image or text that cannot be encoded
+    is an error.
 
     Args:
         encoder: with both towers and a tokenizer; None in a subclass that encodes
@@ -190,8 +191,8 @@ class Embedder:
 
         Returns:
             (B, D) global and (K, D) region embeddings in the order of the items,
-            float32, L2-normalised, on the encoder's device; None for what is not
-            wanted.
+            float32, L2-normalised, on the encoder's device; None for those that are
+            not computed.
 
         Raises:
             ValueError: naming the file: unreadable, of another size than stated, or
@@ -211,7 +212,7 @@ class Embedder:
 
     @torch.no_grad()
     def dense_maps(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
-        """Dense maps, image by image, for what looks at every place of an image.
+        """Dense maps, image by image, for evaluations of every place of an image.
 
         Yields:
             (D, h, w) float32, L2-normalised over D, of each item in turn; h and w in

@@ -56,7 +56,7 @@ def read_named_boxes(
 
     Raises:
         ValueError: naming file and entry: entries of another type, unknown image or
-            category, images without a name, boxes that are no four numbers, are
+            category, images without a name, boxes that are not four numbers, are
             empty or outside.
     """
     coco = _read_coco(ann_file)

@@ -44,7 +44,7 @@ def evaluate_ovshapes(
     max_num_patches: int | str = MAX_NUM_PATCHES,
     progress: bool = True,
 ) -> dict[str, dict]:
-    """Measure an encoder on images that nobody trained on.
+    """Evaluate an encoder on images that were not used for training.
 
     The images are the val split of OVShapes (base and novel objects, 256 px) with
     ``seed``; the same seed also draws captions, negatives and the permutation, and
@@ -70,7 +70,7 @@ def evaluate_ovshapes(
         encoder: with both towers and a tokenizer, or an embedder around one (its
             patch budget and bars then count).
         data_root: where the images are kept; generated when missing.
-        seed: not one that a training used.
+        seed: one that no training used.
         num_images: of the val split.
         num_retrieval: images of the retrieval, at most.
         max_num_patches: patches per image; 256 keep the images at their own size.

@@ -77,12 +77,12 @@ def check_writable(path: Path) -> None:
     except OSError as error:
         raise ValueError(f'{path} cannot be written: {error}') from error
     if path.is_dir():
-        raise ValueError(f'{path} is a folder; name a json file in it')
+        raise ValueError(f'{path} is a folder; name a JSON file in it')
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f'{path} cannot be written: no permission in {path.parent}')
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write to a neighbour and rename, so that a file is whole or not there."""
+    """Write JSON atomically."""
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     write_atomic(path, f'{text}\n'.encode())

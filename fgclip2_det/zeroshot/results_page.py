@@ -36,7 +36,7 @@ _PARTS = """
 ## Parts that were measured
 
 On a few images of the set, on a set without a published count, or with an encoder
-that is no released one: good for checking the commands, comparable with nothing
+that is not a released one: good for checking the commands, comparable with nothing
 published. `oracle` and `noise` are controls of the evaluation itself: they answer with
 the truth and at random. `random-base` has random weights of the base size;
 `fgclip2_tiny` knows coloured shapes and nothing of photographs.
@@ -129,7 +129,7 @@ def read_folder(folder: str | os.PathLike) -> dict[str, dict]:
     """Result files below a folder by their path in it, without '.json'.
 
     Raises:
-        ValueError: naming a file that is no result of a benchmark, or an empty folder.
+        ValueError: naming a file that is not a benchmark's result, or an empty folder.
     """
     folder, results = Path(folder), {}
     for path in sorted(folder.rglob('*.json')):
@@ -190,8 +190,8 @@ def _encoder_rows(benchmark: Benchmark, results: Sequence[dict]) -> list[str]:
         first = f'`{benchmark.name}` | {benchmark.title}' if not rows else ' | '
         shown = metric and f'`{metric}`'
         published = published if metric else '-'
-        said = '; '.join(ours) or (_missing(needs) if not rows else 'as above')
-        rows.append(f'| {first} | {shown} | {published} | {said} |')
+        cell = '; '.join(ours) or (_missing(needs) if not rows else 'as above')
+        rows.append(f'| {first} | {shown} | {published} | {cell} |')
     return rows
 
 

@@ -57,7 +57,7 @@ def read_label_map(path: Path, scheme: Scheme) -> Tensor:
 
     Raises:
         ValueError: naming the file: unreadable, of another type, or with a number
-            that is no class.
+            that is not a class.
     """
     with open_image(path, 'label map') as opened:
         mode, values = opened.mode, np.array(opened)

@@ -40,7 +40,7 @@ def find_benchmarks(names: Iterable[str]) -> list[Benchmark]:
     """Benchmarks by name.
 
     Raises:
-        ValueError: naming the first that there is not.
+        ValueError: naming the first unknown one.
     """
     names = list(names)
     for name in names:
@@ -58,7 +58,7 @@ def make_embedder(
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> Embedder:
-    """What is measured.
+    """The embedder of an encoder, or a control.
 
     Args:
         name: a folder in the released layout, a hub id, 'random-base' (or another
@@ -104,19 +104,19 @@ def read_benchmark(
         FileNotFoundError: naming missing files and where they are published.
         ValueError: what the files' readers refuse; counts that are not the published
             ones, unless ``subset`` or ``options.num_images`` is given; boxes for a
-            benchmark that looks for none.
+            benchmark that takes none.
     """
     if options.boxes is not None and not benchmark.takes_boxes:
         raise ValueError(f'{benchmark.name} takes no boxes; leave them out')
     task = benchmark.read(benchmark.locate(data_root), options)
     differences = benchmark.differences(task.counts)
     if differences and not subset and options.num_images is None:
-        said = ', '.join(
+        changes = ', '.join(
             f'{actual:,} {what} instead of {expected:,}'
             for what, (expected, actual) in differences.items()
         )
         raise ValueError(
-            f'{benchmark.name} has {said}: the files are not the published ones, or '
+            f'{benchmark.name} has {changes}: the files are not the published ones, or '
             'not all; say --subset if a part is meant'
         )
     return task

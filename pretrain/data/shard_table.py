@@ -89,7 +89,7 @@ def load_table(path: Path, entry: dict | None = None) -> np.ndarray:
     if size != entry['bytes'] or len(table) != entry['samples']:
         raise ShardError(
             f'shard {path} has {size} bytes, {len(kept)} whole samples; {INDEX_NAME} '
-            f'says {entry["bytes"]} and {entry["samples"]}: it was cut short or '
+            f'says {entry["bytes"]} and {entry["samples"]}: it was cut off or '
             'changed, copy or write it again',
             kept,
             entry['samples'] - len(kept),
@@ -265,11 +265,11 @@ def _scan(path: Path, size: int) -> np.ndarray:
     except (tarfile.TarError, OSError) as error:
         if not groups:
             raise ValueError(f'shard {path} is not a readable tar: {error}') from error
-        problem = f'is cut short: {error}'
+        problem = f'is cut off: {error}'
     with open(path, 'rb') as file:
         file.seek(max(size - _BLOCK, 0))
         if not problem and file.read().strip(b'\0'):
-            problem = 'is cut short: it has no end mark'
+            problem = 'is cut off: it has no end mark'
         rows, broken = [], []
         for (stem, middle), places in groups.items():
             row = _table_row(file, places, size)

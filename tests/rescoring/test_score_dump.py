@@ -171,7 +171,7 @@ def test_damaged_dumps(files, encoder):
     with pytest.raises(ValueError, match='of format 1'):
         ScoreDump(folder)
     (folder / 'dump.json').unlink()
-    with pytest.raises(ValueError, match='is no dump'):
+    with pytest.raises(ValueError, match='is not a dump'):
         ScoreDump(folder)
     with pytest.raises(ValueError, match=r'has shards but no dump\.json'):
         run(files, encoder)

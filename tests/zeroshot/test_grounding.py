@@ -169,7 +169,7 @@ def test_boxes_of_a_detector(tmp_path):
     with pytest.raises(ValueError, match='image 999 is not in'):
         read('refcoco-val', tmp_path, boxes=boxes)
     put(boxes, [*rows, {'image_id': 0, 'bbox': [110, 0, 5, 5]}])
-    with pytest.raises(ValueError, match='lies outside of'):
+    with pytest.raises(ValueError, match='lies outside'):
         read('refcoco-val', tmp_path, boxes=boxes)
     put(boxes, rows)
     for name in ('d3', 'fgovd-map-hard'):

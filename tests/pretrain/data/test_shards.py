@@ -430,7 +430,7 @@ def test_dotted_keys_are_read_or_counted(tmp_path):
 def test_a_truncated_shard_with_an_index(shards):
     path = shards / 'shard-000002.tar'
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(ValueError, match=r'shard .*shard-000002.tar has .* cut short'):
+    with pytest.raises(ValueError, match=r'shard .*shard-000002.tar has .* cut off'):
         ShardDataset(shards, 4)
     data = ShardDataset(shards, 4, bad_records='skip')
     found = [s.short for batch in data for s in batch]
@@ -445,7 +445,7 @@ def test_a_truncated_shard_without_an_index(tmp_path, cut):
     size = (tmp_path / 'x.tar').stat().st_size
     if cut != 'between':
         os.truncate(tmp_path / 'x.tar', size - (600 if cut == 'inside' else 1000))
-    with pytest.raises(ValueError, match=r'x.tar is cut short'):
+    with pytest.raises(ValueError, match=r'x.tar is cut off'):
         ShardDataset(tmp_path, 1)
     data = ShardDataset(tmp_path, 1, bad_records='skip', shuffle=False)
     assert data.num_lost == 1
