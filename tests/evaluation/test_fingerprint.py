@@ -90,7 +90,10 @@ def test_the_first_differences_are_said_in_words(describe):
     moved = copy.deepcopy(COCO)
     moved['annotations'][0]['bbox'] = [0, 0, 9, 8]
     for options, message in (
-        ({'image_ids': [1]}, r'images: different images were evaluated \(2 / 1 of them'),
+        (
+            {'image_ids': [1]},
+            r'images: different images were evaluated \(2 / 1 of them',
+        ),
         ({'novel': (1,)}, 'classes: different classes, or another split of them'),
         ({'coco': renamed}, 'classes: different classes'),
         ({'coco': moved}, 'objects: the same images have other ground truth'),
