@@ -18,6 +18,7 @@ _BOMS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, 'utf-16'),
     (codecs.BOM_UTF16_BE, 'utf-16'),
 )
+_GET_AGAIN = 'if it is cut off, get it again'
 _CHINESE = 'gb18030'  # contains GBK and GB 2312
 _SINGLE_BYTE = (
     'ascii', 'latin_1', 'iso8859_2', 'iso8859_5', 'iso8859_15', 'koi8_r',
@@ -42,13 +43,17 @@ def read_text(path: str | os.PathLike, encoding: str | None = None) -> str:
     return decode_text(data, path, encoding)
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike, remedy: str = _GET_AGAIN) -> Any:
     """Content of a JSON file, in any encoding of :func:`decode_text`.
+
+    Args:
+        path: of the file.
+        remedy: what the message of a file that is not JSON advises.
 
     Raises:
         ValueError: naming the file: it cannot be opened, or is not complete JSON.
     """
-    return _parse_json(read_text(path), path)
+    return _parse_json(read_text(path), path, remedy)
 
 
 def decode_json(data: bytes, path: str | os.PathLike) -> object:
@@ -56,12 +61,12 @@ def decode_json(data: bytes, path: str | os.PathLike) -> object:
     return _parse_json(decode_text(data, path), path)
 
 
-def _parse_json(text: str, path: str | os.PathLike) -> object:
+def _parse_json(text: str, path: str | os.PathLike, remedy: str = _GET_AGAIN) -> object:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f'{path} cannot be read as JSON ({error}); if it is cut off, get it again'
+            f'{path} cannot be read as JSON ({error}); {remedy}'
         ) from error
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgclip2_det.io.text import read_text
+from fgclip2_det.io.text import read_json, read_text
 from pretrain.data.record_files import LANGUAGES, Paths, language_of, one_or_several
 
 INDEX_NAME = 'index.json'
@@ -168,7 +168,7 @@ def read_index(folder: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        index = json.loads(path.read_text(encoding='utf-8'))
+        index = read_json(path)
         for shard in index['shards']:
             whole = isinstance(shard['bytes'], int), isinstance(shard['samples'], int)
             if not (isinstance(shard['name'], str) and all(whole)):
