@@ -41,7 +41,7 @@ RATIOS = ('ours', 'released'), ('bfloat16', 'ours')
 
 
 def make_sample(number: int) -> Sample:
-    """A noise picture with four boxes; half of the phrases are the short expression,
+    """A noise image with four boxes; half of the phrases are the short expression,
     which is the hard positive too."""
     draw = np.random.default_rng(number)
     pixels = draw.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
@@ -86,9 +86,9 @@ def our_losses(model: FGCLIP2Alignment, batch: AlignmentBatch) -> dict[str, Tens
 def low_losses(model: FGCLIP2Alignment, batch: AlignmentBatch) -> dict[str, Tensor]:
     """The same, the towers in bfloat16."""
     model.autocast = True
-    found = our_losses(model, batch)
+    losses = our_losses(model, batch)
     model.autocast = False
-    return found
+    return losses
 
 
 LOSSES = dict(ours=our_losses, bfloat16=low_losses, released=plain_losses)
@@ -244,8 +244,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.measure:
         is_step = args.measure in LOSSES
-        found = step_peak(args.measure, args.size) if is_step else sigmoid_peak()
-        print(json.dumps(found))
+        figures = step_peak(args.measure, args.size) if is_step else sigmoid_peak()
+        print(json.dumps(figures))
         return
     result = compare(args.rounds, args.size)
     for name in LOSSES:

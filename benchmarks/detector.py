@@ -119,29 +119,29 @@ def chunked(num_chunks: int) -> Callable:
 
     def run() -> int:
         for _ in range(num_chunks):
-            found = model(pixel_values=pixels, input_ids=ids)
-        return found.pred_boxes.shape[1]
+            outputs = model(pixel_values=pixels, input_ids=ids)
+        return outputs.pred_boxes.shape[1]
 
     return run
 
 
 @torch.inference_mode()
 def compare(rounds: int, num_chunks: int) -> tuple[dict, dict]:
-    """Seconds of every run, round by round; and what each found last."""
+    """Seconds of every run, round by round; and the number of boxes of its last run."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, SIZE, SIZE), generator=generator).byte()
     runs = {f'open-vocabulary, {n} names': run for n, run in open_vocab(image).items()}
     runs |= {f'closed set, {n} classes': run for n, run in closed_set(image).items()}
     runs['chunks'] = chunked(num_chunks)
-    seconds, found = {name: [] for name in runs}, {}
+    seconds, num_boxes = {name: [] for name in runs}, {}
     for number in range(rounds + 1):  # the first warms up
         for name, run in runs.items():
             start = time.perf_counter()
-            found[name] = run()
+            num_boxes[name] = run()
             if number:
                 seconds[name].append(time.perf_counter() - start)
         print(f'round {number}/{rounds}', file=sys.stderr)
-    return seconds, found
+    return seconds, num_boxes
 
 
 def main() -> None:
@@ -159,7 +159,7 @@ def main() -> None:
     init_default_scope('mmdet')
     needed = -(-NAMES[-1] // CHUNK)
     timed = needed if args.all_chunks else 1
-    seconds, found = compare(args.rounds, timed)
+    seconds, num_boxes = compare(args.rounds, timed)
     few, many = (f'open-vocabulary, {n} names' for n in NAMES)
     pairs = {
         f'{needed} chunks / detector, 1,203 names': ('chunks', many, needed / timed),
@@ -171,7 +171,7 @@ def main() -> None:
     result['seconds'] = {k: statistics.median(v) for k, v in seconds.items()}
     print(f'base size, fp32, {SIZE} x {SIZE}, {args.threads} threads, seconds:')
     for name, value in result['seconds'].items():
-        print(f'  {name:<32} {value:8.3f}  ({found[name]} boxes)')
+        print(f'  {name:<32} {value:8.3f}  ({num_boxes[name]} boxes)')
     for name, (a, b, factor) in pairs.items():
         ratios = [factor * x / y for x, y in zip(seconds[a], seconds[b], strict=True)]
         result[name] = dict(

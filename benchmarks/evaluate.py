@@ -99,12 +99,12 @@ def run_ours(ann: str, results: str, protocol: str) -> dict[str, float]:
 
     start = time.perf_counter()
     truths = read_truths(ann, federated=True)
-    found = read_results(results, truths, keep=keep_for(protocol)).results
+    kept = read_results(results, truths, keep=keep_for(protocol)).results
     read = time.perf_counter() - start
-    metrics = evaluate_results(protocol, truths, found).metrics
+    metrics = evaluate_results(protocol, truths, kept).metrics
     seconds = time.perf_counter() - start
     ap = metrics[f'{protocol}/bbox/AP']
-    return dict(seconds=seconds, reading=read, AP=ap, rows=len(found))
+    return dict(seconds=seconds, reading=read, AP=ap, rows=len(kept))
 
 
 def run_lvis_api(ann: str, results: str) -> dict[str, float]:
@@ -116,9 +116,9 @@ def run_lvis_api(ann: str, results: str) -> dict[str, float]:
     logging.disable(logging.WARNING)
     start = time.perf_counter()
     truth = LVIS(ann)
-    found = LVISResults(truth, results)
+    detections = LVISResults(truth, results)
     read = time.perf_counter() - start
-    evaluator = LVISEval(truth, found, 'bbox')
+    evaluator = LVISEval(truth, detections, 'bbox')
     evaluator.run()
     seconds = time.perf_counter() - start
     ap = float(evaluator.get_results()['AP'])

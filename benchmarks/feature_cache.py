@@ -1,6 +1,6 @@
 """A training step from the feature cache, beside one without any encoder.
 
-Base size, random weights, fp32, two pictures of 640 x 640 a step, 80 names. In turn,
+Base size, random weights, fp32, two images of 640 x 640 a step, 80 names. In turn,
 round after round, in one process: a step from the cache on disk (bf16), the same step
 with maps that are already in memory (fp32), and the same step with the encoder. Ratios
 are medians of per-round ratios, of seconds and of this process's CPU seconds, which
@@ -38,7 +38,7 @@ from fgclip2_det.datasets.transforms import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE, NAMES, PICTURES, BATCH = 640, 80, 6, 2
+SIZE, NAMES, NUM_IMAGES, BATCH = 640, 80, 6, 2
 BUDGET = (SIZE // 16) ** 2
 
 
@@ -74,14 +74,14 @@ class Memory:
         return self.maps[key], (SIZE, SIZE)
 
 
-class Pictures:
-    """Noise with boxes, on disk, as pictures and as maps."""
+class NoiseImages:
+    """Noise with boxes, on disk, as images and as maps."""
 
     def __init__(self, folder: Path, model: torch.nn.Module) -> None:
         self.load, self.model = FGCLIP2LoadView(BUDGET, flip=False), model
         rng = np.random.default_rng(0)
         self.paths, self.boxes = [], []
-        for i in range(PICTURES):
+        for i in range(NUM_IMAGES):
             coarse = rng.integers(0, 256, (SIZE // 8, SIZE // 8, 3), np.uint8)
             path = folder / f'{i}.jpg'
             Image.fromarray(coarse).resize((SIZE, SIZE)).save(path)
@@ -118,7 +118,7 @@ class Pictures:
         return {key: [item[key] for item in items] for key in items[0]}
 
     def batch(self, step: int, kind: str) -> dict:
-        chosen = [(step * BATCH + i) % PICTURES for i in range(BATCH)]
+        chosen = [(step * BATCH + i) % NUM_IMAGES for i in range(BATCH)]
         return self.collate([self.item(i, kind) for i in chosen])
 
     def losses(self, step: int, kind: str) -> dict[str, torch.Tensor]:
@@ -140,14 +140,14 @@ class Pictures:
         ask = head.loss_and_predict
 
         def proposals(*args, **kwargs):
-            losses, found = ask(*args, **kwargs)
-            kept.append([x.clone() for x in found])
-            return losses, found if own_proposals else [x.clone() for x in kept[0]]
+            losses, proposed = ask(*args, **kwargs)
+            kept.append([x.clone() for x in proposed])
+            return losses, proposed if own_proposals else [x.clone() for x in kept[0]]
 
         head.loss_and_predict = proposals
         worst = {'memory': {}, 'cache': {}}
         with torch.no_grad():
-            for step in range(PICTURES // BATCH):
+            for step in range(NUM_IMAGES // BATCH):
                 kept.clear()
                 true = self.losses(step, 'encoder')
                 for kind, row in worst.items():
@@ -159,9 +159,9 @@ class Pictures:
         return worst
 
 
-def far(found: torch.Tensor, true: torch.Tensor) -> float:
+def far(value: torch.Tensor, true: torch.Tensor) -> float:
     """Relative difference."""
-    return abs(float(found) - float(true)) / max(abs(float(true)), 1e-3)
+    return abs(float(value) - float(true)) / max(abs(float(true)), 1e-3)
 
 
 def main() -> None:
@@ -183,16 +183,16 @@ def main() -> None:
     seconds = {kind: [] for kind in kinds}
     cpu = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Pictures(Path(folder), model)
+        images = NoiseImages(Path(folder), model)
         size = sum(p.stat().st_size for p in Path(folder, 'maps').iterdir())
         differences = {
-            'equal proposals': pictures.differences(own_proposals=False),
-            'proposals of their own': pictures.differences(own_proposals=True),
+            'equal proposals': images.differences(own_proposals=False),
+            'proposals of their own': images.differences(own_proposals=True),
         }
         for number in range(args.rounds + 1):  # the first warms up
             for kind in kinds:
                 start, own = time.perf_counter(), time.process_time()
-                loss = pictures.losses(number, kind)['loss']
+                loss = images.losses(number, kind)['loss']
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -202,8 +202,8 @@ def main() -> None:
             print(f'round {number}/{args.rounds}', file=sys.stderr)
     result = dict(threads=args.threads, torch=torch.__version__)
     result['seconds'] = {k: statistics.median(v) for k, v in seconds.items()}
-    result['bytes a picture'] = size / PICTURES
-    print(f'base size, {BATCH} pictures of {SIZE} x {SIZE}, {args.threads} threads')
+    result['bytes an image'] = size / NUM_IMAGES
+    print(f'base size, {BATCH} images of {SIZE} x {SIZE}, {args.threads} threads')
     for kind, value in result['seconds'].items():
         print(f'  a step, {kind:<8} {value:8.3f} s')
     for a, b in (('cache', 'memory'), ('encoder', 'cache')):
@@ -219,7 +219,7 @@ def main() -> None:
             text = ', '.join(f'{name} {value:.1e}' for name, value in worst.items())
             print(f'  {kind} against encoder, {title}: {text}')
     result['largest relative differences'] = differences
-    print(f'  {result["bytes a picture"] / 1e6:.2f} MB a picture and view')
+    print(f'  {result["bytes an image"] / 1e6:.2f} MB an image and view')
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + '\n')
 

@@ -1,4 +1,4 @@
-"""What to run the day a CUDA device is at hand: equality with the CPU, speed, memory.
+"""Checks on a CUDA device: equality with the CPU, speed, memory.
 
     python -m benchmarks.gpu --out gpu.json
     python -m benchmarks.gpu --device cpu --tiny   # tries the script
@@ -191,19 +191,19 @@ def measure(build: Callable[[], Work], device: str) -> dict:
 
 def check_all(device: str) -> list[dict]:
     """Every difference from the CPU, printed."""
-    found = []
+    rows = []
     for name in CHECKS:
         for d in run_check(name, device):
-            found.append(dict(check=name, passed=d.passed, **vars(d)))
+            rows.append(dict(check=name, passed=d.passed, **vars(d)))
             mark = '' if d.passed else '  FAILED'
             print(f'{name:10} {d.what:28} {d.value:9.2e} of {d.limit:.0e}{mark}')
-    return found
+    return rows
 
 
 def measure_all(bench: Bench, compiled: bool, deadline: float) -> list[dict]:
     """Every line, printed as Markdown; errors and lines left out are lines, too."""
     print('\n| | images/s | s | first run, s | peak, MiB |\n|---|---|---|---|---|')
-    found = []
+    rows = []
     for name, build in bench.rows(compiled).items():
         row = dict(name=name)
         if time.monotonic() > deadline:
@@ -213,7 +213,7 @@ def measure_all(bench: Bench, compiled: bool, deadline: float) -> list[dict]:
                 row |= measure(build, bench.device)
             except RuntimeError as error:  # out of memory, no compiler
                 row['error'] = f'{type(error).__name__}: {str(error)[:300]}'
-        found.append(row)
+        rows.append(row)
         if 'seconds' in row:
             peak = '' if row['peak_mib'] is None else f'{row["peak_mib"]:.0f}'
             cells = [f'{row["images_per_second"]:.3g}', f'{row["seconds"]:.3g}',
@@ -222,7 +222,7 @@ def measure_all(bench: Bench, compiled: bool, deadline: float) -> list[dict]:
             text = row.get('error') or row['left_out']
             cells = [text.replace('\n', ' ').replace('|', '/')[:100], '', '', '']
         print(f'| {name} | {" | ".join(cells)} |', flush=True)
-    return found
+    return rows
 
 
 def main() -> None:

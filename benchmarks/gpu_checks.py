@@ -23,7 +23,7 @@ from benchmarks.gpu_models import (
     alignment_batch,
     detection_data,
     detector,
-    pictures,
+    noise_images,
     rescorer,
     swapped,
 )
@@ -71,21 +71,21 @@ def copied(module: nn.Module, device: str) -> nn.Module:
 
 
 def encoder_outputs(encoder: FGCLIP2, device: str) -> dict[str, Tensor]:
-    """Every output of an encoder on two pictures of different size."""
+    """Every output of an encoder on two images of different size."""
     encoder = copied(encoder, device)
-    batch = encoder.preprocess(pictures()).to(device)
+    batch = encoder.preprocess(noise_images()).to(device)
     boxes = [[[4.0, 8, 60, 90], [20, 3, 150, 40]], [[0.0, 0, 96, 128]]]
     boxes = [torch.tensor(rows, device=device) for rows in boxes]
     with torch.no_grad():
-        found = dict(
+        outputs = dict(
             image=encoder.encode_image(batch),
             dense=torch.cat([x.flatten() for x in encoder.dense_features(batch)]),
             regions=torch.cat(encoder.region_features(batch, boxes)),
             logits=encoder(batch, NAMES),
         )
         for mode in ('short', 'long', 'box'):
-            found[f'text {mode}'] = encoder.encode_text(NAMES, mode)
-    return found
+            outputs[f'text {mode}'] = encoder.encode_text(NAMES, mode)
+    return outputs
 
 
 def check_encoder(device: str) -> Iterable[Difference]:
@@ -130,8 +130,8 @@ def compare_training(
 @torch.no_grad()
 def predictions(model: nn.Module, data: dict, device: str) -> list:
     model = copied(model, device).eval()
-    found = model.test_step(copy.deepcopy(data))
-    return [sample.pred_instances.cpu() for sample in found]
+    samples = model.test_step(copy.deepcopy(data))
+    return [sample.pred_instances.cpu() for sample in samples]
 
 
 def without_partner(ours, theirs) -> tuple[float, float]:

@@ -26,7 +26,7 @@ NAMES = ['red circle', 'blue square', '绿色星形']
 SIZES = [(96, 160), (128, 96)]  # h, w
 
 
-def pictures(sizes: Sequence[tuple[int, int]] = SIZES) -> list[np.ndarray]:
+def noise_images(sizes: Sequence[tuple[int, int]] = SIZES) -> list[np.ndarray]:
     """Noise of (h, w) pixels."""
     draw = np.random.default_rng(0)
     return [draw.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
@@ -94,10 +94,10 @@ def detection_data(
     folder: Path | None = None,
     sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> dict:
-    """Two pictures with two boxes each, as a data loader gives them."""
+    """Two images with two boxes each, as a data loader gives them."""
 
     inputs, samples = [], []
-    for number, pixels in enumerate(pictures(sizes)):
+    for number, pixels in enumerate(noise_images(sizes)):
         h, w = pixels.shape[:2]
         path = Path(folder or '') / f'{number}.png'
         if folder:
@@ -125,7 +125,7 @@ def alignment(autocast: bool = False, size: str = 'tiny') -> nn.Module:
 
 
 def alignment_batch(images: int = 3, boxes: int = 2, side: int = 96) -> AlignmentBatch:
-    """Noise pictures with boxes, phrases and two hard negatives for each."""
+    """Noise images with boxes, phrases and two hard negatives for each."""
 
     draw = np.random.default_rng(0)
     corners = [[0.1 * side, 0.1 * side, 0.6 * side, 0.7 * side]] * boxes

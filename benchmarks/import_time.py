@@ -1,4 +1,4 @@
-"""What the package's front doors cost, whole processes, against ``import torch``.
+"""Import times of the package's entry points as whole processes, beside torch's.
 
 Each round starts one process per statement, in turn, so that a machine whose speed
 drifts slows all alike; a ratio is the median of per-round ratios. CPU seconds are those

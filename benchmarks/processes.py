@@ -1,6 +1,6 @@
 """The same training on one process and on several: losses, time, memory.
 
-The global batch is the same, and nothing random depends on the process: pictures are
+The global batch is the same, and nothing random depends on the process: images are
 not shuffled by shape or flipped, regions are drawn by ``OpenVocabSeededSampler``. The
 several talk through gloo on CPUs. Each loss is the mean over processes.
 
@@ -106,7 +106,7 @@ def fix_proposals(rpn_head) -> None:
 
 def launch_runs(args: argparse.Namespace, words: list[str]) -> dict[int, list[dict]]:
     """World size -> what its processes wrote."""
-    found = {}
+    records_of = {}
     with tempfile.TemporaryDirectory() as folder:
         for world in (1, args.processes):
             command = [sys.executable]
@@ -119,17 +119,17 @@ def launch_runs(args: argparse.Namespace, words: list[str]) -> dict[int, list[di
             command += ['--threads', str(threads)]
             environment = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
             subprocess.run(command, check=True, env=environment)
-            found[world] = [
+            records_of[world] = [
                 json.loads(Path(folder, f'{world}_{rank}.json').read_text())
                 for rank in range(world)
             ]
-    return found
+    return records_of
 
 
-def compare(found: dict[int, list[dict]]) -> dict:
+def compare(records_of: dict[int, list[dict]]) -> dict:
     """Losses of both, their largest relative difference, seconds and peaks."""
     result = {}
-    for world, ranks in found.items():
+    for world, ranks in records_of.items():
         steps = zip(*(rank['records'] for rank in ranks), strict=True)
         merged = [{k: mean(r[k] for r in step) for k in step[0]} for step in steps]
         result[world] = dict(

@@ -68,14 +68,14 @@ class Case:
         self.rescorer.fuse(cosines, boxes, box_of, self.scores, self.labels)
 
     def whole(self) -> None:
-        """From the picture to the results."""
+        """From the image to the results."""
         self.rescorer(self.image, self.boxes, self.scores, self.labels)
 
 
 def crops(encoder: FGCLIP2, image: np.ndarray, boxes: Tensor, patches: int) -> None:
-    """The first boxes cut out and encoded as pictures of their own."""
-    picture = Image.fromarray(image)
-    cuts = [picture.crop(box) for box in boxes[:CROPS].round().int().tolist()]
+    """The first boxes cut out and encoded as images of their own."""
+    full = Image.fromarray(image)
+    cuts = [full.crop(box) for box in boxes[:CROPS].round().int().tolist()]
     encoder.encode_image(encoder.preprocess(cuts, patches))
 
 

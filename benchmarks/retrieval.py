@@ -90,10 +90,10 @@ def main() -> None:
             runs[name].append(measured(name, args))
         print(f'round {number + 1}/{args.rounds}', file=sys.stderr)
     print(f'{args.images:,} x {args.images:,} cosines of {args.dims} numbers')
-    for name, found in runs.items():
-        seconds = statistics.median(run['seconds'] for run in found)
-        extra = statistics.median(run['extra_gb'] for run in found)
-        shares = ', '.join(f'{100 * share:.2f}' for share in found[0]['recalls'])
+    for name, rounds in runs.items():
+        seconds = statistics.median(run['seconds'] for run in rounds)
+        extra = statistics.median(run['extra_gb'] for run in rounds)
+        shares = ', '.join(f'{100 * share:.2f}' for share in rounds[0]['recalls'])
         print(f'  {name:<5} {seconds:7.1f} s, {extra:5.2f} GB more, R@1/5/10 {shares}')
     ratios = [b['seconds'] / a['seconds'] for a, b in zip(*runs.values(), strict=True)]
     print(f'  plain / ours {statistics.median(ratios):.1f} '

@@ -1,3 +1,3 @@
-"""The version, for whoever needs no more."""
+"""The version of the package."""
 
 __version__ = '0.1.0'

@@ -1,4 +1,4 @@
-"""What the tools start with; a checkout works without being installed."""
+"""Start of every tool; a checkout works without being installed."""
 
 import sys
 from pathlib import Path

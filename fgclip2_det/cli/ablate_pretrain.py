@@ -215,11 +215,10 @@ def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
 
 
 def read_result(path: Path, settings: dict) -> dict:
-    """Content of an earlier run's file; ValueError if its settings differ."""
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
+    """A file of an earlier start; ValueError if it had other settings."""
+    from fgclip2_det.io.text import read_json
+
+    content = read_json(path, remedy='delete it')
     for name, value in json.loads(json.dumps(settings)).items():
         if content.get(name) != value:
             raise ValueError(

@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.rescoring.tuning import DETECTOR, make_grid, tune_fusion
     from fgclip2_det.rescoring.tuning_report import (
         describe_best,
-        describe_protocol,
+        describe_tuning,
         format_table,
         selected_metric,
         write_report,
@@ -76,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
     novel = 'use' if args.with_novel else 'drop' if args.base_only else 'refuse'
     truths = tuning_truths(args.ann, dump, novel)
     settings = [DETECTOR, *(setting for setting in grid if setting != DETECTOR)]
-    protocol = describe_protocol(dump, truths, args.max_per_image)
+    protocol = describe_tuning(dump, truths, args.max_per_image)
     print(protocol['line'])
     if not protocol['base_only']:
         print('WARNING: the setting is chosen by novel classes, which leaks: its '

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# characters that look blank, but are none for ``str.split``: braille's empty cell and
+# characters that look blank, but are not for ``str.split``: braille's empty cell and
 # the fillers of Hangul
 _BLANK = dict.fromkeys(map(ord, '\u2800\u3164\uffa0'), ' ')
 # soft hyphen, zero-width space, word joiner, byte order mark, direction marks, and

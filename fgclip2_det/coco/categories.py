@@ -1,4 +1,4 @@
-"""Categories of an annotation file, and their order against that of labels."""
+"""Categories of an annotation file, and whether their order is that of the labels."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def read_categories(path: str | os.PathLike) -> list[dict]:
         return list(_read(path, state.st_mtime_ns, state.st_size))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f'{path} is no COCO annotation file with categories ({error!r}); expected '
-            "{'categories': [{'id': 1, 'name': 'cat'}, ...]}"
+            f'{path} is not a COCO annotation file with categories ({error!r}); '
+            "expected {'categories': [{'id': 1, 'name': 'cat'}, ...]}"
         ) from error
 
 
@@ -71,9 +71,9 @@ def normal_names(category: Mapping) -> set[str]:
 def first_exchange(
     classes: Sequence[str], categories: Sequence[Mapping], complete: bool = False
 ) -> int | None:
-    """The first label that names another category than its own, or None.
+    """The first label whose class is the name of another category, or None.
 
-    A class that no category is called, such as a prompt or a translation, says nothing
+    A class that no category is named, such as a prompt or a translation, says nothing
     about the order.
 
     Args:
@@ -95,13 +95,13 @@ def first_exchange(
 def describe_orders(
     label: int, classes: Sequence[str], categories: Sequence[Mapping], theirs: str
 ) -> str:
-    """Both orders from the first difference on, for an error message.
+    """Both orders around their first difference, for an error message.
 
     Args:
         label: see :func:`first_exchange`.
         classes: names in label order.
         categories: of label 0, 1, ...
-        theirs: whose order the categories' is.
+        theirs: what has the order of the categories, as it reads in the message.
     """
     names = [str(category.get('name')) for category in categories]
     return (

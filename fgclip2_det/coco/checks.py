@@ -155,10 +155,10 @@ def _remedy(bbox: list, image: dict) -> str:
 
 
 def note_exchanged_sides(path: object, images: dict, annotations: list[dict]) -> None:
-    """One line where boxes leave their images but fit with the sides exchanged.
+    """Log images whose boxes reach outside but fit with the sides exchanged.
 
-    An image counts when one of its boxes leaves it by more than a twentieth of a side
-    and all of them fit into the exchanged size.
+    An image counts when one of its boxes reaches outside it by more than a twentieth of
+    a side and all of them fit into the exchanged size.
 
     Args:
         path: of the file.

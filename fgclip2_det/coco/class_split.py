@@ -70,13 +70,13 @@ def resolve_classes(
         base: base classes, or None.
         novel: novel classes, or None.
         language: ``'en'`` or ``'zh'``, of the names returned.
-        novel_may_lack: accept novel classes that are no category of the file, unless
+        novel_may_lack: accept novel classes that are not categories of the file, unless
             they look like a misspelt category that is in no list.
 
     Raises:
-        ValueError: on lists that are none, an unknown ``split``, duplicate names, names
-            in both lists or in none, and names that the file lacks; the first offender
-            is named.
+        ValueError: naming the first fault: a value that is not a list, an unknown
+            ``split``, duplicate names, names in both lists or in neither, names that
+            the file lacks.
     """
     if language not in _LANGUAGE_KEYS:
         raise ValueError(f"language must be 'en' or 'zh', got {language!r}")
@@ -188,7 +188,7 @@ def _find(
         )
     if owners:
         return owners[0]
-    # A category of another list is no misspelling: 'white king' beside 'white ring'.
+    # A category of another list is not a misspelling: 'white king' beside 'white ring'.
     lowered = {other.lower(): other for other in unlisted}
     cutoff = 0.8 if may_lack else 0.6
     close = get_close_matches(name.lower(), lowered, 1, cutoff)
@@ -199,7 +199,7 @@ def _find(
         )
         first = ', '.join(list(by_name)[:5]) + (', ...' if len(by_name) > 5 else '')
         raise ValueError(
-            f'class {name!r} is no category of the annotation file{meant}{other} '
+            f'class {name!r} is not a category of the annotation file{meant}{other} '
             f'The {len(by_name)} names of the file: {first}'
         )
     # a class without category carries its name in every language

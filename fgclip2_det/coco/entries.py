@@ -38,7 +38,7 @@ def names_of(category: Mapping) -> tuple[str, ...]:
 
 
 def used_categories(annotations: object) -> set:
-    """Ids of the categories that annotations have."""
+    """Ids of the categories that occur in annotations."""
     entries = annotations if isinstance(annotations, list) else []
     ids = (e.get('category_id') for e in entries if isinstance(e, dict))
     return {i for i in ids if isinstance(i, int | float | str)}
@@ -50,13 +50,13 @@ def without_roots(
     used: Collection,
     asked: Collection[str] = (),
 ) -> list[dict]:
-    """Categories but for those that are no classes; one line says which.
+    """Categories without those that are not classes, which are logged.
 
-    Roboflow's files begin with a category for the project: no box has it, and the
-    others name it as their ``supercategory``, or it bears the name of one of them.
+    Roboflow's files begin with a category for the project: it has no boxes, and it is
+    the ``supercategory`` of the others or has the same name as one of them.
 
     Args:
-        path: of the file, for the line.
+        path: of the file, for the log.
         categories: entries with ``id`` and ``name``, in file order.
         used: ids of the categories that annotations have; empty for a file of results
             alone, where a root is what all others name as their supercategory.
@@ -81,7 +81,7 @@ def without_roots(
 
 
 def note_equal_names(path: object, categories: Sequence[dict]) -> None:
-    """One line where two categories have the same name: they count by id."""
+    """Log categories that have the same name: they count by id."""
     ids: dict = {}
     for category in categories:
         ids.setdefault(category.get('name'), []).append(category['id'])

@@ -26,7 +26,7 @@ def read_fgovd_lines(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
     """
     lines = read_text(path).split('\n')
     if not any(map(str.strip, lines)):
-        raise ValueError(f'{path} is empty; expected one json object a line')
+        raise ValueError(f'{path} is empty; expected one JSON object per line')
     for number, line in enumerate(lines, 1):
         if line.strip():
             title = f'{path} line {number}'
@@ -37,9 +37,9 @@ def _parse(line: str, title: str) -> dict:
     try:
         entry = json.loads(line)
     except ValueError as error:
-        raise ValueError(f'{title} is no json: {error}') from error
+        raise ValueError(f'{title} is not JSON: {error}') from error
     if not isinstance(entry, dict):
-        raise ValueError(f'{title} must be a json object, got {line[:80]!r}')
+        raise ValueError(f'{title} must be a JSON object, got {line[:80]!r}')
     size = entry.get('width'), entry.get('height')
     if not all(isinstance(side, int) and side > 0 for side in size):
         raise ValueError(f'{title}: width and height must be pixels, got {size}')
@@ -52,7 +52,8 @@ def _parse(line: str, title: str) -> dict:
 
 def _texts(entry: dict, key: str, title: str) -> list[str]:
     value = entry.get(key)
-    texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
-    if not texts or not all(text.strip() for text in value):
+    if not isinstance(value, list) or not all(
+        isinstance(text, str) and text.strip() for text in value
+    ):
         raise ValueError(f'{title}: {key} must be a list of texts, got {value!r:.80}')
     return value

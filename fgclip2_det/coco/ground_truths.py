@@ -111,7 +111,7 @@ def parse_truths(
     image_ids: Collection | None = None,
     category_ids: Collection | None = None,
 ) -> Truths:
-    """:func:`read_truths` of content that was read before; ``path`` is for messages."""
+    """:func:`read_truths` of parsed content; ``path`` is for messages."""
     for key in ('images', 'categories', 'annotations'):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f'{path} must hold a list of {key!r}; give a COCO file')
@@ -196,7 +196,7 @@ def _index(
 def _classes(
     path: str | os.PathLike, content: dict, category_ids: Collection
 ) -> list[dict]:
-    """Categories but for a root that is none; every one has a name."""
+    """Categories without a root that is not a class; every one has a name."""
     categories = content['categories']
     _index(path, 'category', categories, None)
     for category in categories:
@@ -309,7 +309,7 @@ def make_truths(
     image: ArrayLike,
     category: ArrayLike,
     bboxes: ArrayLike,
-    crowd: Sequence[bool] | None = None,
+    crowd: ArrayLike | None = None,
 ) -> Truths:
     """Ground truth of boxes that a benchmark arranges in its own way.
 
@@ -317,7 +317,7 @@ def make_truths(
         images, categories: entries with 'id'; categories with 'name'.
         image, category: index into these of each of G boxes.
         bboxes: G boxes, xywh in pixels.
-        crowd: whether each box is a crowd; None: no one is.
+        crowd: (G,) bool, as ``iscrowd``; None: all False.
     """
     boxes = np.array(bboxes, np.float64).reshape(-1, 4)
     none = np.zeros(len(boxes), bool)

@@ -1,4 +1,4 @@
-"""Category ids of a pickle's labels, which have no names."""
+"""Category ids for the labels of a pickle, which have no names."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def ids_of_labels(
     if isinstance(order, str):
         if order not in candidates:
             raise ValueError(
-                f'label order {order!r} is none of {", ".join(map(repr, candidates))}; '
-                'or the config of the detector, or a file of names in label order'
+                f'label order {order!r} is not one of '
+                f'{", ".join(map(repr, candidates))}; give one of them, the config of '
+                'the detector, or a file of names in label order'
             )
         return candidates[order]
     if order is not None:

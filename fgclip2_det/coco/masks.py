@@ -1,7 +1,7 @@
-"""Checks of mask entries, before pycocotools is given them.
+"""Checks of masks, before they are passed to pycocotools.
 
-pycocotools does not check what it is given. What :func:`mask_fault` passes fills the
-image or is made of polygons, and is safe to give to it.
+pycocotools does not check its input. An RLE that :func:`mask_fault` accepts has as many
+pixels as its image; polygons have finite coordinates. Both are safe to pass on.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def annotation_mask_fault(annotation: dict, image: dict) -> str | None:
 def has_no_polygon(segmentation: object) -> bool:
     """Whether all polygons have fewer than three points.
 
-    MMDetection's ``LoadAnnotations`` takes that for no mask; pycocotools does not.
+    MMDetection's ``LoadAnnotations`` treats that as no mask; pycocotools does not.
     """
     return isinstance(segmentation, list) and all(
         isinstance(polygon, list) and len(polygon) in (0, 2, 4)
@@ -116,7 +116,9 @@ def decode_counts(counts: str | bytes) -> Iterator[int]:
     for byte in data:
         bits = byte - 48
         if not 0 <= bits < 64:
-            raise ValueError(f'character {chr(byte)!r} is none of compressed RLE')
+            raise ValueError(
+                f'character {chr(byte)!r} does not occur in compressed RLE'
+            )
         value |= (bits & 31) << shift
         shift += 5
         if shift > 35:
@@ -133,7 +135,7 @@ def decode_counts(counts: str | bytes) -> Iterator[int]:
         value = shift = 0
         number += 1
     if shift:
-        raise ValueError('the last run is cut off')
+        raise ValueError('the last run is incomplete')
 
 
 def _rle_fault(size: object, counts: object, height: int, width: int) -> str | None:
@@ -161,7 +163,7 @@ def _total(counts: object) -> int:
         raise ValueError('expected a list of whole numbers or text')
     for count in counts:
         if type(count) is not int or not 0 <= count < _MAX_RUN:
-            raise ValueError(f'{short_repr(count)} is no length of a run')
+            raise ValueError(f'{short_repr(count)} is not the length of a run')
     return sum(counts)
 
 

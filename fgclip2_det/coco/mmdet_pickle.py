@@ -59,7 +59,7 @@ def read_mmdet_pickle(
 
     Raises:
         ValueError: naming the file: no such list, anything in it that is not a tensor,
-            an array or a plain value, and labels that are no index of category_ids.
+            an array or a plain value, and labels that are not indices of category_ids.
     """
     try:
         content = _PlainUnpickler(io.BytesIO(Path(path).read_bytes())).load()

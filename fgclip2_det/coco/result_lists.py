@@ -34,14 +34,14 @@ _ERRORS = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What a file held.
+    """Counts of the rows of a file.
 
     Attributes:
         num_rows: all rows of the file.
         num_other_images, num_other_classes: rows of images and of classes that the
             ground truth has but that do not count.
         num_outside: rows wholly outside their image.
-        doubts: sentences on numbers that look like another tool's.
+        doubts: sentences about ids that look like another tool's numbering.
         outside_kept: whether the rows outside their image are among the results.
     """
 
@@ -70,7 +70,7 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class ReadResults(RowCounts):
-    """Counts of a file, and its rows that may count as columns.
+    """Counts of a file, and its rows that may count, as columns.
 
     Attributes:
         results: the rows.
@@ -81,7 +81,7 @@ class ReadResults(RowCounts):
 
 @dataclass(frozen=True)
 class ReadRows(RowCounts):
-    """Counts of a file, and its rows as they were written.
+    """Counts of a file, and its rows that count, as dicts.
 
     Attributes:
         rows: those that count; ids are the annotation file's.
@@ -152,7 +152,7 @@ def read_rows(
 
     Args:
         path, truths, ids, categories: see there.
-        rows: what the file holds, where it is no JSON; it is named in messages then.
+        rows: content of a file that is not JSON; ``path`` is then for messages alone.
 
     Raises:
         ValueError: as there.
@@ -183,7 +183,7 @@ def read_rows(
 
 
 def row_score(row: dict) -> float:
-    """Score of a row as a probability: what float16 rounded above 1 is 1."""
+    """Score of a row, at most 1: float16 may have rounded it above."""
     return min(row['score'], 1.0)
 
 
@@ -268,8 +268,8 @@ class _Tally:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Without garbage collection: rows have no cycles, and looking for some takes
-    more than half of the time of reading them."""
+    """Pause garbage collection: rows have no cycles, and the search for cycles takes
+    more than half of the reading time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -334,14 +334,14 @@ def _numbers(values: list, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _possible(results: Results) -> np.ndarray:
-    """(N,) bool; NaN is in no range."""
+    """(N,) bool: rows with possible boxes and scores; NaN is not."""
     possible = (results.scores >= 0) & (results.scores <= MAX_SCORE)
     possible &= np.isfinite(results.bboxes).all(1)
     return possible & (results.bboxes[:, 2:] >= 0).all(1)
 
 
 class _BoxForm:
-    """Notices xyxy boxes: as xywh they leave the image, as corners they fit."""
+    """Detects xyxy boxes: as xywh they reach outside the image, as xyxy they fit."""
 
     def __init__(self, keys: RowKeys) -> None:
         self.sizes = keys.sizes

@@ -95,7 +95,7 @@ class RowKeys:
         return None
 
     def unknown(self, row: dict) -> str | None:
-        """What is said of an image or a category that the file does not have."""
+        """Fault of an image or a category that the file does not have, or None."""
         image, category = row['image_id'], row['category_id']
         if not isinstance(image, _ID) or image not in self.images:
             hint = 'give the file that the results belong to'
@@ -134,7 +134,7 @@ class RowKeys:
         return np.asarray(inside.all(1))
 
     def doubts(self, images: np.ndarray, categories: np.ndarray) -> list[str]:
-        """What looks like another tool's numbering, of the indices that rows have."""
+        """Sentences about indices that look like another tool's numbering."""
         doubts = []
         own = [self.truths.images[i]['id'] for i in np.unique(images)]
         others = [self.stems.get(i, [i]) for i in own]

@@ -1,4 +1,4 @@
-"""COCO result lists, written."""
+"""Writer of COCO result lists."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def result_rows(
 
 
 def write_results(path: str | os.PathLike, rows: Iterable[dict]) -> int:
-    """Write a result list, whole or not at all; folders are made.
+    """Write a result list atomically; missing folders are created.
 
     Returns:
         Number of rows.

@@ -35,24 +35,24 @@ class Results:
 
     def select(self, rows: np.ndarray) -> Results:
         """Rows of a mask or index array."""
-        columns = self._columns()
-        return Results(
-            *[None if column is None else column[rows] for column in columns]
-        )
+        columns: list[Any] = [
+            None if column is None else column[rows] for column in self._columns()
+        ]
+        return Results(*columns)
 
     def _columns(self) -> list[Any]:
         return [getattr(self, field.name) for field in fields(self)]
 
 
 def join_results(parts: Sequence[Results]) -> Results:
-    """One after the other; at least one part."""
+    """The rows of at least one part, one part after the other."""
     columns = zip(*(part._columns() for part in parts), strict=True)
     joined: list[Any] = [None if c[0] is None else np.concatenate(c) for c in columns]
     return Results(*joined)
 
 
 def no_results(masks: bool = False) -> Results:
-    """Of length 0."""
+    """Results without rows."""
     none = np.zeros(0, np.int32)
     extra = (np.zeros(0), np.zeros(0, object)) if masks else ()
     return Results(none, none, np.zeros((0, 4)), np.zeros(0), *extra)

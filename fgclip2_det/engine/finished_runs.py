@@ -10,6 +10,7 @@ from typing import Any
 from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.work_dir import first_difference
 from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.io.text import read_json
 
 
 def resolved_config(
@@ -37,10 +38,7 @@ def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | No
     """
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
+    content = read_json(path, remedy='delete it')
     expected = json.loads(json.dumps(settings))
     theirs = {name: content.get(name) for name in expected}
     difference = first_difference(expected, theirs)

@@ -1,8 +1,9 @@
 """Print the metrics of a finished run."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+
+from fgclip2_det.io.text import read_json
 
 from .first_process import is_first_process
 from .hooks.metrics_json_hook import METRICS_FILE
@@ -13,7 +14,7 @@ def report(work_dir: str, image_dir: str | None = None) -> None:
     metrics = Path(work_dir) / METRICS_FILE
     if not is_first_process() or not metrics.is_file():
         return
-    print(f'\n{metrics_table(json.loads(metrics.read_text(encoding="utf-8")))}')
+    print(f'\n{metrics_table(read_json(metrics))}')
     print(f'\nmetrics:  {metrics}')
     sheet = Path(image_dir or work_dir) / 'detections.png'
     if sheet.is_file():

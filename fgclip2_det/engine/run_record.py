@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.io.text import read_json
 
 from .options import format_options, parse_options
 
@@ -76,10 +77,7 @@ def read_record(work_dir: Path | str) -> dict | None:
     path = Path(work_dir) / RECORD_FILE
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
+    record = read_json(path, remedy='delete it')
     if not _is_record(record):
         raise ValueError(
             f'{path} must have the keys config, options, amp and auto_scale_lr; delete '

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from fgclip2_det.engine.finished_runs import (
 )
 from fgclip2_det.engine.options import format_options
 from fgclip2_det.io.atomic import temporary_path
+from fgclip2_det.io.text import read_json
 
 Table = dict[str, dict[str, list[float]]]  # config -> metric -> value of each seed
 
@@ -60,7 +60,7 @@ def run_config(
                 f'the same sweep again to continue. It was: {shlex.join(command)}'
             )
         write_record(record, settings | {'finished': True})
-    return _read(done)
+    return read_json(done, remedy='delete it')
 
 
 def collect(
@@ -146,10 +146,3 @@ def _find(metrics: Mapping[str, float], name: str) -> float:
             f'a result has no metric {name!r}; choose among {", ".join(metrics)}'
         )
     return values[0]
-
-
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error

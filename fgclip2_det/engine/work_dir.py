@@ -9,6 +9,7 @@ from typing import Any, cast
 from mmengine.config import Config
 
 from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.io.text import read_json
 from fgclip2_det.models.checkpoints import newest_checkpoint, read_checkpoint
 
 FINGERPRINT_FILE = 'config_fingerprint.json'
@@ -130,10 +131,7 @@ def _literal(node: ast.expr | None) -> Any:
 
 
 def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not valid JSON ({error}); delete it') from error
+    content = read_json(path, remedy='delete it')
     if not isinstance(content, dict):
         raise ValueError(f'{path} must hold a JSON object; delete it')
     return content

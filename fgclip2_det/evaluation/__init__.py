@@ -1,4 +1,4 @@
-"""Benchmark protocols and metrics, on arrays: no mm package, no PyTorch."""
+"""Benchmark protocols and metrics on NumPy arrays, without mm packages and PyTorch."""
 
 from .evaluate import Evaluation, evaluate_file
 

@@ -53,7 +53,7 @@ def class_figures(
     areas: Sequence[str] = tuple(AREA_RANGES),
     limits: Sequence[int] = (),
 ) -> ClassFigures:
-    """Match and average.
+    """Match detections with objects, and average precision over recalls.
 
     Args:
         truths: the ground truth: G objects of K classes.
@@ -97,7 +97,7 @@ def class_figures(
 
 
 def mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; -1 when nothing is."""
+    """Mean of the values that are not NaN; -1 if all are NaN."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else -1.0
 
@@ -137,7 +137,7 @@ class Ranking:
         """Write the (K, 10) figures of classes with objects.
 
         Args:
-            precision, recall: where to.
+            precision, recall: written in place.
             state: (10, H) as of :func:`.matching.match`.
             ignored: (N,) bool, detections that do not count when they match nothing.
             counts: (K,) objects.

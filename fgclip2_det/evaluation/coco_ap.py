@@ -10,7 +10,7 @@ from fgclip2_det.coco.ground_truths import Truths, make_truths
 from fgclip2_det.coco.results import Results
 
 from .average_precision import AREA_RANGES, ClassFigures, class_figures, mean
-from .image_boxes import ImageBoxes
+from .image_boxes import ImageBoxes, given_column
 from .matching import arrange
 
 PER_IMAGE_AND_CLASS = 100
@@ -51,7 +51,7 @@ def coco_figures(
 
 
 def coco_summary(figures: ClassFigures) -> dict[str, float]:
-    """The official twelve, in their order; of AP, AP50 and AP75 alone without sizes."""
+    """pycocotools' twelve metrics in order; AP, AP50, AP75 alone without sizes."""
     ap = figures.precision
     values = [ap[0], ap[0, :, 0], ap[0, :, 5], *ap[1:]]
     if len(ap) > 1:
@@ -92,7 +92,7 @@ def box_ap(
     Returns:
         (C, 10): IoU 0.50 to 0.95; NaN where a class has no object.
     """
-    crowd = [np.zeros(0, bool), *(image.crowd for image in truths)]
+    crowd = [np.zeros(0, bool), *(given_column(i.crowd, 'crowd') for i in truths)]
     ground_truth = make_truths(
         [{'id': i} for i in range(len(truths))],
         [{'id': c, 'name': str(c)} for c in range(num_classes)],
@@ -100,8 +100,10 @@ def box_ap(
         crowd=np.concatenate(crowd).astype(bool),
     )
     image, labels, bboxes = _columns(detections)
-    scores = np.concatenate([np.zeros(0), *(image.scores for image in detections)])
-    results = Results(image.astype(np.int32), labels.astype(np.int32), bboxes, scores)
+    scores = [np.zeros(0), *(given_column(i.scores, 'scores') for i in detections)]
+    results = Results(
+        image.astype(np.int32), labels.astype(np.int32), bboxes, np.concatenate(scores)
+    )
     return coco_figures(ground_truth, results, False, max_dets).precision[0]
 
 

@@ -14,8 +14,8 @@ _NOTHING_SHARED = {
     'iou_types': 'AP of boxes and AP of masks are different numbers',
 }
 _BARRIERS = {
-    'images.sha256': 'other images were evaluated',
-    'classes.sha256': 'other classes, or another split of them, were evaluated',
+    'images.sha256': 'different images were evaluated',
+    'classes.sha256': 'different classes, or another split of them, were evaluated',
     'objects.sha256': 'the same images have other ground truth',
     'data.sha256': 'other files, or another part of them, were evaluated',
     'max_detections': 'another number of detections counts, and more of them raise AP',
@@ -24,7 +24,7 @@ _BARRIERS = {
 }
 _SETTINGS = {
     'encoder': 'other weights',
-    'control': 'a control is no model',
+    'control': 'a control is not a model',
     'max_num_patches': 'another number of patches an image',
     'score': 'cosines became scores in another way',
     'templates': 'names were put into other sentences',
@@ -45,7 +45,7 @@ def read_result(path: str | os.PathLike) -> dict:
     """Content of a result file.
 
     Raises:
-        ValueError: if it is none of these tools.
+        ValueError: if it is not a result file of these tools.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(
@@ -59,25 +59,21 @@ def read_result(path: str | os.PathLike) -> dict:
 
 
 def barriers(first: dict, second: dict) -> list[str]:
-    """Why numbers of two result files are not comparable, in words, gravest first.
+    """Why numbers of two result files are not comparable, most serious reason first.
 
     Files that share some metrics may be of different protocols: 'lvis' is a part of
     'lvis-both'.
     """
-    protocols = [first['protocol'], second['protocol']]
+    a, b = first['protocol'], second['protocol']
     shared = first['metrics'].keys() & second['metrics'].keys()
     if not shared:
-        return _differences(*protocols, _NOTHING_SHARED | _BARRIERS)
+        return _differences(a, b, _NOTHING_SHARED | _BARRIERS)
     flavours = {name.split('/')[0] for name in shared}
-    for n, protocol in enumerate(protocols):
-        limits = protocol.get('max_detections') or {}
-        limits = {key: limits[key] for key in limits if key in flavours}
-        protocols[n] = protocol | {'max_detections': limits}
-    return _differences(*protocols, _BARRIERS)
+    return _differences(_limited(a, flavours), _limited(b, flavours), _BARRIERS)
 
 
 def settings(first: dict, second: dict) -> list[str]:
-    """What else differs; numbers stay comparable."""
+    """Other differences, in words; numbers stay comparable."""
     lines = _differences(first['protocol'], second['protocol'], _SETTINGS)
     digests = [_field(x['protocol'], 'predictions.sha256') for x in (first, second)]
     if digests[0] == digests[1] is not None:
@@ -92,15 +88,14 @@ def metric_rows(
     class had an object (-1)."""
     rows = []
     for name in dict.fromkeys([*first['metrics'], *second['metrics']]):
-        values = [_value(x['metrics'].get(name)) for x in (first, second)]
-        both = None not in values
-        rows.append((name, *values, values[1] - values[0] if both else None))
+        a, b = (_value(x['metrics'].get(name)) for x in (first, second))
+        rows.append((name, a, b, None if a is None or b is None else b - a))
     return rows
 
 
 def class_differences(first: dict, second: dict) -> dict[str, dict[str, float]]:
-    """'{flavour}/{IoU type}' -> class -> AP of the second less AP of the first, of
-    classes with objects in both, rising.
+    """'{flavour}/{IoU type}' -> class -> AP of the second minus AP of the first, in
+    rising order, for classes with objects in both.
 
     Raises:
         ValueError: if the files have no class-wise figures in common.
@@ -122,7 +117,7 @@ def class_differences(first: dict, second: dict) -> dict[str, dict[str, float]]:
 
 
 def draw_differences(differences: dict[str, dict[str, float]], most: int = 40) -> bytes:
-    """PNG: a panel each, with the classes that lost or gained most AP.
+    """PNG with a panel for each, of the classes whose AP fell or rose most.
 
     Args:
         differences: see :func:`class_differences`.
@@ -151,6 +146,13 @@ def draw_differences(differences: dict[str, dict[str, float]], most: int = 40) -
     return stream.getvalue()
 
 
+def _limited(protocol: dict, flavours: set[str]) -> dict:
+    """A protocol with the ``max_detections`` of some flavours alone."""
+    limits = protocol.get('max_detections') or {}
+    limits = {key: limits[key] for key in limits if key in flavours}
+    return protocol | {'max_detections': limits}
+
+
 def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[str]:
     lines = []
     for path, meaning in meanings.items():
@@ -159,21 +161,22 @@ def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[st
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
-            said = ', '.join(f'{k} {a.get(k)!r} / {b.get(k)!r}' for k in keys)
+            values = ', '.join(f'{k} {a.get(k)!r} / {b.get(k)!r}' for k in keys)
         elif path.endswith('sha256'):
             group = path.removesuffix('.sha256')
             counts = [_field(x, f'{group}.count') for x in (first, second)]
-            said = f'{counts[0]} / {counts[1]} of them'
+            values = f'{counts[0]} / {counts[1]} of them'
         else:
-            said = f'{a!r} / {b!r}'
-        lines.append(f'{path.removesuffix(".sha256")}: {meaning} ({said})')
+            values = f'{a!r} / {b!r}'
+        lines.append(f'{path.removesuffix(".sha256")}: {meaning} ({values})')
     return lines
 
 
 def _field(content: dict, path: str) -> object:
+    value: object = content
     for key in path.split('.'):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _value(value: float | None) -> float | None:

@@ -69,7 +69,7 @@ def d3_parts(folder: str | os.PathLike, truths: Truths) -> dict[str, np.ndarray]
     Raises:
         ValueError: if a part has a description that 'full' has not.
     """
-    groups = {'full': np.ones(len(truths.categories), bool)}
+    groups: dict[str, np.ndarray] = {'full': np.ones(len(truths.categories), bool)}
     for part in PARTS[1:]:
         own = read_truths(d3_file(folder, part))
         ids = [entry['id'] for entry in own.categories]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fgclip2_det.coco.ground_truths import read_image_ids, read_truths
 from fgclip2_det.coco.result_lists import read_results
 
 from .class_ids import split_ids
-from .fingerprint import describe_protocol
+from .fingerprint import evaluation_fingerprint
 from .language_protocols import LANGUAGE_PROTOCOLS, check_options, evaluate_language
 from .protocols import PROTOCOLS, check_protocol, evaluate_results, keep_for
 
@@ -47,7 +48,7 @@ def evaluate_file(
     novel: Sequence[str] | None = None,
     image_ids: str | os.PathLike | None = None,
     notes: Mapping[str, str] | None = None,
-    **options: object,
+    **options: Any,
 ) -> Evaluation:
     """Score a result list under the protocol of a benchmark.
 
@@ -91,7 +92,7 @@ def evaluate_file(
         return _evaluate_few_names(annotations, predictions, options, notes)
     if protocol in LANGUAGE_PROTOCOLS:
         if image_ids is not None or tuple(iou_types) != ('bbox',):
-            raise ValueError(f'image_ids and iou_types are no options of {protocol}')
+            raise ValueError(f'image_ids and iou_types are not options of {protocol}')
         outcome = evaluate_language(
             protocol, annotations, predictions, notes, **options
         )
@@ -111,7 +112,7 @@ def evaluate_file(
     keep = keep_for(protocol)
     read = read_results(predictions, truths, iou_types, keep, **options)
     figures = evaluate_results(protocol, truths, read.results, iou_types, novel_ids)
-    about = describe_protocol(
+    about = evaluation_fingerprint(
         protocol, truths, annotations, read, predictions, iou_types, novel_ids, notes
     )
     remarks = tuple(read.lines())

@@ -20,7 +20,7 @@ _PACKAGES = ('numpy', 'pycocotools', 'torch', 'mmdet')
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def describe_protocol(
+def evaluation_fingerprint(
     protocol: str,
     truths: Truths,
     ann_file: str | os.PathLike,
@@ -108,8 +108,8 @@ def describe_rows(
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and of the packages that numbers may depend on; None: not there."""
-    installed = {'python': platform.python_version()}
+    """Versions of Python and of packages that matter; None: not installed."""
+    installed: dict[str, str | None] = {'python': platform.python_version()}
     for name in _PACKAGES:
         try:
             installed[name] = importlib.metadata.version(name)
@@ -119,7 +119,7 @@ def versions() -> dict[str, str | None]:
 
 
 def commit() -> str | None:
-    """Git commit of the checkout that this package lies in; None without one."""
+    """Git commit of the checkout that contains this package; None without one."""
     if not (_ROOT / '.git').exists():
         return None
     command = ['git', '-C', str(_ROOT), 'rev-parse', 'HEAD']

@@ -150,9 +150,11 @@ def _of_lines(path: str | os.PathLike) -> list[HardObject]:
     for title, entry in read_fgovd_lines(path):
         try:
             ids = [entry['category_id'], *entry['neg_category_ids']]
-            entry['image_id'], dict.fromkeys(ids)
+            hash((entry['image_id'], *ids))  # all are there, none is a list
         except (KeyError, TypeError) as error:
-            raise ValueError(f'{title} is no object of FG-OVD: {error!r}') from error
+            raise ValueError(
+                f'{title} is not an object of FG-OVD: {error!r}'
+            ) from error
         texts = [*entry['pos_expression'], *entry['neg_expression']]
         if len(ids) != len(texts):
             raise ValueError(f'{title} has {len(ids)} ids for {len(texts)} captions')
@@ -174,19 +176,23 @@ def _of_json(path: str | os.PathLike) -> list[HardObject]:
         title = f'{path}: annotation {annotation.get("id")}'
         image = images.get(annotation.get('image_id'))
         if image is None:
-            raise ValueError(f'{title} is of an image that is not there')
+            raise ValueError(f'{title} is of an image that is not in the file')
         ids = [annotation.get('category_id'), *annotation.get('neg_category_ids', ())]
         if missing := [i for i in ids if i not in texts]:
-            raise ValueError(f'{title} names category {missing[0]}, which is not there')
-        size = image.get('width'), image.get('height')
-        size = None if None in size else size
+            raise ValueError(
+                f'{title} names category {missing[0]}, which is not in the file'
+            )
+        width, height = image.get('width'), image.get('height')
+        size = None if width is None or height is None else (width, height)
         objects.append(
             _hard_object(annotation, size, {i: texts[i] for i in ids}, title)
         )
     return objects
 
 
-def _hard_object(entry: dict, size: tuple, texts: dict, title: str) -> HardObject:
+def _hard_object(
+    entry: dict, size: tuple[int, int] | None, texts: dict, title: str
+) -> HardObject:
     bbox = entry.get('bbox')
     if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(bbox).all()
             and min(bbox[2:]) > 0):  # fmt: skip
@@ -251,16 +257,16 @@ def _read_rows(
             )
         detection = (image, vocabulary, label, tuple(bbox), score)
         if detection in rows:
-            raise ValueError(f'{title} occurs twice')
+            raise ValueError(f'{title} occurs twice; remove one')
         rows[detection] = False
-        if sizes[image] is not None:
+        if (size := sizes[image]) is not None:
             x, y, w, h = bbox
-            width, height = sizes[image]
+            width, height = size
             num_crossing += x + w > 1.02 * width or y + h > 1.02 * height
             rows[detection] = max(x - width, y - height, -x - w, -y - h) > 0
     if num_crossing > max(_MANY, _SHARE * len(rows)):
         raise ValueError(
-            f'{path}: {num_crossing} of {len(rows)} boxes reach outside of '
+            f'{path}: {num_crossing} of {len(rows)} boxes reach outside '
             'their images; they look like x1, y1, x2, y2, expected x, y, width, '
             'height'
         )

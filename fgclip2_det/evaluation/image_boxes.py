@@ -16,14 +16,25 @@ class ImageBoxes:
             through xyxy would move IoUs off a threshold.
         labels: (n,) int64.
         scores: (n,) float64; of detections.
-        crowd: (n,) bool; of ground truth: detections inside are neither right nor
-            wrong.
+        crowd: (n,) bool, of ground truth, as ``iscrowd``: detections inside are
+            ignored.
     """
 
     bboxes: np.ndarray
     labels: np.ndarray
     scores: np.ndarray | None = None
     crowd: np.ndarray | None = None
+
+
+def given_column(values: np.ndarray | None, name: str) -> np.ndarray:
+    """``scores`` or ``crowd`` of boxes that must have them.
+
+    Raises:
+        ValueError: where they are None.
+    """
+    if values is None:
+        raise ValueError(f'these boxes need {name}; give one for every box')
+    return values
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -44,8 +55,8 @@ def greedy_nms(
     Args:
         bboxes: (n, 4) float64 xywh in pixels.
         scores: (n,); of equal ones the earlier box comes first.
-        iou_threshold: boxes that overlap a better one by more than this go.
-        inclusive: boxes that overlap by exactly this go as well.
+        iou_threshold: boxes that overlap a better one by more than this are removed.
+        inclusive: boxes that overlap by exactly this are removed as well.
 
     Returns:
         (m,) int64.
@@ -66,10 +77,9 @@ def merge_duplicates(image: ImageBoxes, iou_threshold: float) -> ImageBoxes:
     A detector may give one box several labels; of boxes that overlap by
     ``iou_threshold`` or more the best scored stays.
     """
-    kept = greedy_nms(image.bboxes, image.scores, iou_threshold, inclusive=True)
-    return ImageBoxes(
-        image.bboxes[kept], np.zeros(len(kept), np.int64), image.scores[kept]
-    )
+    scores = given_column(image.scores, 'scores')
+    kept = greedy_nms(image.bboxes, scores, iou_threshold, inclusive=True)
+    return ImageBoxes(image.bboxes[kept], np.zeros(len(kept), np.int64), scores[kept])
 
 
 def merge_classes(image: ImageBoxes) -> ImageBoxes:

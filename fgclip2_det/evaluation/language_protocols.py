@@ -44,7 +44,7 @@ def check_options(
     ]
     for name in options:
         if name not in known:
-            raise ValueError(f'{name} is no option of {protocol}; it has {known}')
+            raise ValueError(f'{name} is not an option of {protocol}; it has {known}')
 
 
 def evaluate_language(

@@ -4,8 +4,8 @@ The rules are those of pycocotools and of lvis-api: detections of one class and 
 best first, take the free object of the highest IoU; an object that is to be ignored is
 taken only where no other is left, and a crowd may be taken many times.
 
-Everything is a column: an object per box and a list per pair of image and class are
-too much for LVIS.
+All values are in columns: an object per box and a list per pair of image and class
+would take too much memory for LVIS.
 """
 
 from __future__ import annotations
@@ -156,6 +156,8 @@ def _mask_ious(
 ) -> np.ndarray:
     from pycocotools import mask as mask_utils  # for masks alone
 
+    if results.masks is None or truths.masks is None:
+        raise ValueError('IoU of masks needs masks of detections and of objects')
     iou = np.zeros(len(detection))
     keys = detections.keys[detection]
     bounds = np.flatnonzero(np.diff(keys, prepend=-1, append=-1))
@@ -167,7 +169,7 @@ def _mask_ious(
             truths.masks[objects].tolist(),
             crowd[objects].tolist(),
         )
-        iou[first:last] = ious.reshape(-1)  # (detections, objects), row by row
+        iou[first:last] = np.ravel(ious)  # (detections, objects), row by row
     return iou
 
 

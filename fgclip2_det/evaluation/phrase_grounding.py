@@ -19,7 +19,7 @@ from fgclip2_det.io.text import read_json
 from .image_boxes import box_iou
 
 KS = (1, 5, 10)
-NEVER = np.iinfo(np.int64).max  # rank of what no box finds
+NEVER = np.iinfo(np.int64).max  # rank of a phrase without a right box
 _IOU = 0.5
 
 
@@ -115,7 +115,7 @@ def pair_ranks(truths: Truths, results: Results, merged: bool = False) -> np.nda
             wanted = np.concatenate([low, high - low])[None]
         first, last = np.searchsorted(own, [key, key + 1])
         rows = order[first:last]
-        right = (box_iou(results.bboxes[rows], wanted) >= _IOU).any(1)
+        right = np.any(box_iou(results.bboxes[rows], wanted) >= _IOU, axis=1)
         ranked = right[np.lexsort((right, -results.scores[rows]))]
         ranks.append(1 + ranked.argmax() if ranked.any() else NEVER)
     return np.array(ranks, np.int64)
@@ -186,8 +186,13 @@ def _sentence_of(annotation: dict, known: dict, path: str | os.PathLike) -> int 
     owner, box = annotation.get('image_id'), annotation.get('bbox')
     if not isinstance(owner, int | str) or owner not in known:
         raise ValueError(f'{title} is of image {owner}, which is not in the file')
-    numbers = isinstance(box, list) and all(isinstance(v, int | float) for v in box)
-    if not (numbers and len(box) == 4 and np.isfinite(box).all() and min(box[2:]) >= 0):
+    if not (
+        isinstance(box, list)
+        and len(box) == 4
+        and all(isinstance(v, int | float) for v in box)
+        and np.isfinite(box).all()
+        and min(box[2:]) >= 0
+    ):
         raise ValueError(
             f'{title}: bbox must be four finite numbers, sizes not negative, got {box}'
         )
@@ -252,8 +257,10 @@ def _phrases(entry: dict, title: str) -> list[str]:
             first, last = group[0]
             text = caption[first:last]
         except (TypeError, ValueError, IndexError, KeyError) as error:
-            raise ValueError(f'{title}: {group!r} is no span of characters') from error
+            raise ValueError(
+                f'{title}: {group!r} is not a span of characters'
+            ) from error
         if not (0 <= (first or 0) < (last or 0) <= len(caption) and text.strip()):
-            raise ValueError(f'{title}: {group!r} lies outside of its caption')
+            raise ValueError(f'{title}: {group!r} lies outside its caption')
         phrases.append(text)
     return phrases

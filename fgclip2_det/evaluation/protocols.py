@@ -44,7 +44,7 @@ LIMITS = {  # detections
 
 
 @dataclass(frozen=True)
-class Figures:
+class ProtocolFigures:
     """Outcome of an evaluation.
 
     Attributes:
@@ -74,7 +74,7 @@ def evaluate_results(
     results: Results,
     iou_types: Sequence[str] = ('bbox',),
     novel_ids: Sequence | None = None,
-) -> Figures:
+) -> ProtocolFigures:
     """All figures of a protocol.
 
     Args:
@@ -106,15 +106,15 @@ def evaluate_results(
                 figures = coco_figures(truths, chosen, full=flavour == 'coco')
                 values = coco_summary(figures)
                 if flavour == 'ov-coco':
-                    values = ov_coco_summary(figures, truths, novel_ids)
+                    values = ov_coco_summary(figures, truths, novel_ids or ())
             title = f'{flavour}/{iou_type}'
             metrics |= {f'{title}/{name}': value for name, value in values.items()}
             classwise[title] = _by_class(figures, truths)
-    return Figures(metrics, classwise)
+    return ProtocolFigures(metrics, classwise)
 
 
 def keep_for(protocol: str) -> Callable[[Results], np.ndarray] | None:
-    """What may be forgotten while results are read: ``keep`` of ``read_results``."""
+    """``keep`` of ``read_results``: detections that a protocol may still count."""
     flavours = [f for f in PROTOCOLS[protocol] if f in FLAVOURS]
     if not flavours:
         return None

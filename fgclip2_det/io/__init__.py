@@ -1,1 +1,1 @@
-"""Files: text and JSON of any encoding, atomic writes."""
+"""Text and JSON files of various encodings, digests, atomic writes."""

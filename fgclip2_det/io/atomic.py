@@ -1,4 +1,4 @@
-"""Atomic writes: a file is there in full or not at all."""
+"""Atomic writes: a file is written in full or not at all."""
 
 import os
 import threading
@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 
 @contextmanager
-def temporary_path(path: Path | str) -> Iterator[Path]:
-    """A hidden neighbour to write to, renamed over ``path`` when the block ends.
+def temporary_path(path: str | os.PathLike) -> Iterator[Path]:
+    """A hidden file in the same folder, renamed to ``path`` when the block ends.
 
-    Its name holds the process and the thread, so that two writers of one file do not
-    meet. It is removed where the block raises, and ``path`` stays as it was.
+    Its name contains the process and the thread, so that two writers of one file do not
+    collide. If the block raises, it is removed and ``path`` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def temporary_path(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def open_atomic(path: Path | str) -> Iterator[BinaryIO]:
+def open_atomic(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A binary file that appears as ``path`` when the block ends, flushed to disk."""
     with temporary_path(path) as temporary, open(temporary, 'wb') as file:
         yield file
@@ -35,7 +35,7 @@ def open_atomic(path: Path | str) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
-def write_atomic(path: Path | str, data: bytes) -> None:
+def write_atomic(path: str | os.PathLike, data: bytes) -> None:
     """Write ``data`` to ``path`` in one step.
 
     A process killed at any moment leaves the old file or the new one.

@@ -51,8 +51,8 @@ def add_file(
     Args:
         digest: of ``hashlib``.
         path: the file.
-        whole: of a file of more bytes, the first and the last 16 MiB are read; None
-            reads all of any file.
+        whole: only the first and the last 16 MiB of a file of more bytes than this
+            are read; None reads every file in full.
 
     Raises:
         OSError: a file that cannot be read.
@@ -66,7 +66,7 @@ def add_file(
 
 
 def file_state(path: str | os.PathLike) -> tuple | None:
-    """What changes when a file is written or replaced, without reading it.
+    """A value that changes when a file is written or replaced, without reading it.
 
     Returns:
         Plain values; None for a file that changed less than two seconds ago. The

@@ -1,11 +1,12 @@
-"""Streaming JSON: annotation files entry by entry, in bounded memory."""
+"""JSON files read and written entry by entry, in bounded memory."""
 
 import codecs
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from reprlib import repr as short_repr
-from typing import Any
+from typing import Any, BinaryIO
 
 from fgclip2_det.io.atomic import open_atomic, write_atomic
 from fgclip2_det.io.text import stream_codec
@@ -19,7 +20,7 @@ _BLOCK = 1 << 16  # entries at a time
 
 
 def dumps(value: object) -> str:
-    """JSON text of a value; letters stay as they are.
+    """JSON text of a value; characters beyond ASCII are not escaped.
 
     Raises:
         ValueError: if a number is not finite, which JSON cannot hold.
@@ -28,10 +29,10 @@ def dumps(value: object) -> str:
 
 
 def check_file(path: Path | str, what: str = 'annotation file') -> Path:
-    """The path, which must be a file.
+    """The path of an existing file.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if there is no such file.
     """
     if not Path(path).is_file():
         raise ValueError(f'there is no {what} {path}; check the path')
@@ -39,7 +40,7 @@ def check_file(path: Path | str, what: str = 'annotation file') -> Path:
 
 
 def check_target(source: Path | str, target: Path | str) -> None:
-    """Refuse to write a file over the one it is made from.
+    """Check that a target is not the file that it is made from.
 
     Raises:
         ValueError: if both are one file.
@@ -48,33 +49,57 @@ def check_target(source: Path | str, target: Path | str) -> None:
         raise ValueError(f'{target} would overwrite its source; give another name')
 
 
-class _IncompleteError(ValueError):
-    """A file that is no complete JSON, and why."""
+class IncompleteJsonError(ValueError):
+    """A file that is not a complete JSON file; ``reason`` says where it ends."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f'{path} is no complete json file ({reason}); get it again')
+        super().__init__(f'{path} is not a complete JSON file ({reason}); get it again')
         self.reason = reason
 
 
 class _Text:
-    """Text of a file, read when it is needed; a value has ``longest`` characters."""
+    """Text of a file, read as it is needed, and the place ``at`` in what was read.
 
-    def __init__(self, file: Any, path: Path, longest: int | None = None) -> None:
+    Args:
+        file: opened in binary mode, at its start.
+        path: its path, for messages.
+        longest: characters of a value beyond which a fault is not taken for a value
+            that goes on; None reads on to the end of the file.
+
+    Attributes:
+        codec: of the file, from its byte order mark.
+        begin: where in ``buffer`` the last value begins; it ends at ``at``.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path, longest: int | None = None) -> None:
         self.file, self.path, self.longest = file, path, longest
-        codec = stream_codec(file.read(4))
+        head = file.read(4)
         file.seek(0)
-        self.decode = codecs.getincrementaldecoder(codec)().decode
-        self.buffer, self.at, self.ended = '', 0, False
+        self.codec = stream_codec(head)
+        self.decode = codecs.getincrementaldecoder(self.codec)().decode
+        self.buffer, self.begin, self.at, self.ended = '', 0, 0, False
+        self._counted = 0  # characters of buffer that _num_bytes includes
+        self._num_bytes = len(codecs.BOM_UTF8) if self.codec == 'utf-8-sig' else 0
 
     def more(self) -> None:
-        """Twice as much at each call without progress keeps the time linear."""
+        """Read on: twice as much at each call without progress, so that the time stays
+        linear."""
+        self.offset(self.at)
         rest = self.buffer[self.at :]
         data = self.file.read(max(_CHUNK, len(rest)))
         self.ended = not data
         self.buffer, self.at = rest + self.decode(data, final=self.ended), 0
+        self._counted = 0
+
+    def offset(self, at: int) -> int:
+        """Bytes of a UTF-8 file before ``buffer[at]``; ``at`` only grows."""
+        passed = self.buffer[self._counted : at]
+        self._num_bytes += len(passed) if passed.isascii() else len(passed.encode())
+        self._counted = at
+        return self._num_bytes
 
     def peek(self) -> str:
-        """The next character that is no space, '' at the end."""
+        """The next character that is not white space, '' at the end."""
         while True:
             while self.at < len(self.buffer) and self.buffer[self.at] in _SPACE:
                 self.at += 1
@@ -85,15 +110,17 @@ class _Text:
             self.more()
 
     def expect(self, wanted: str) -> str:
-        found = self.peek()
-        if not found or found not in wanted:
+        """Pass the next character, which must be one of ``wanted``."""
+        char = self.peek()
+        if not char or char not in wanted:
             expected = ' or '.join(repr(c) for c in wanted)
-            here = repr(found) if found else 'the end of the file'
+            here = repr(char) if char else 'the end of the file'
             raise self.error(f'expected {expected}, got {here}')
         self.at += 1
-        return found
+        return char
 
     def value(self) -> Any:
+        """Pass and decode the next value."""
         self.peek()
         while True:
             try:
@@ -105,24 +132,24 @@ class _Text:
             else:
                 # 12 at the end of what is read may go on as 123, 12.5 as 12.5e-3
                 if self.ended or self.buffer[end : end + 1] not in ('', *'.eE+-'):
-                    self.at = end
+                    self.begin, self.at = self.at, end
                     return value
             self.more()
 
-    def error(self, message: str) -> ValueError:
-        return _IncompleteError(self.path, message)
+    def error(self, reason: str) -> IncompleteJsonError:
+        return IncompleteJsonError(self.path, reason)
 
 
 def stream_json(path: Path | str) -> Iterator[tuple[str, bool, Any]]:
-    """A json object piece by piece: (key, is_entry, value).
+    """A JSON object piece by piece: (key, is_entry, value).
 
     A list under a key of the object comes entry by entry with ``is_entry`` True, after
     one (key, False, []) that opens it; any other value comes whole, ``is_entry``
     False. One entry at a time is in memory.
 
     Raises:
-        ValueError: naming the file: it does not exist, is no json object, is cut off or
-            is not UTF-8.
+        ValueError: naming the file: it does not exist, is not a JSON object, is
+            truncated or is not UTF-8.
     """
     with open(check_file(path), 'rb') as file:
         try:
@@ -133,7 +160,7 @@ def stream_json(path: Path | str) -> Iterator[tuple[str, bool, Any]]:
 
 def _stream_object(text: _Text) -> Iterator[tuple[str, bool, Any]]:
     if text.peek() != '{':
-        raise ValueError(f'{text.path} must be a json object, such as a COCO file')
+        raise ValueError(f'{text.path} must be a JSON object, such as a COCO file')
     text.expect('{')
     closing = ',' if text.peek() != '}' else text.expect('}')
     while closing == ',':
@@ -148,7 +175,7 @@ def _stream_object(text: _Text) -> Iterator[tuple[str, bool, Any]]:
             yield key, False, text.value()
         closing = text.expect(',}')
     if text.peek():
-        raise text.error('something follows its end')
+        raise text.error('there is text after its end')
 
 
 def _stream_list(text: _Text) -> Iterator[Any]:
@@ -159,12 +186,44 @@ def _stream_list(text: _Text) -> Iterator[Any]:
         closing = text.expect(',]')
 
 
-def stream_list(path: Path | str) -> Iterator[list]:
+def stream_spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
+    """Entries of a JSON list with their places in the file: (start, end, entry).
+
+    Args:
+        file: UTF-8, opened in binary mode, at its start. ``start`` and ``end`` are
+            bytes; ``file.read(end - start)`` after ``file.seek(start)`` is the entry.
+        path: its path, for messages.
+
+    Raises:
+        IncompleteJsonError: an entry that is not JSON, a truncated list, or text
+            after it.
+        ValueError: naming the file: it is not a JSON list, or is not UTF-8.
+    """
+    text = _Text(file, path)
+    if text.codec not in ('utf-8', 'utf-8-sig'):
+        raise ValueError(f'{path} is not UTF-8 text ({text.codec})')
+    try:
+        _check_list(text, 'records')
+        for entry in _stream_list(text):
+            yield text.offset(text.begin), text.offset(text.at), entry
+        if text.peek():
+            raise text.error('there is text after its list')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not UTF-8 text ({error.reason})') from error
+
+
+def _check_list(text: _Text, of: str) -> None:
+    if text.peek() != '[':
+        start = short_repr(text.buffer[text.at : text.at + 40])
+        raise ValueError(f'{text.path} must be a JSON list of {of}, got {start}')
+
+
+def stream_list(path: str | os.PathLike) -> Iterator[list]:
     """Entries of a JSON list such as a result list, many at a time.
 
     Raises:
-        ValueError: naming the file, and the entry as a row: it cannot be opened, is no
-            JSON list, is cut off or is not UTF-8.
+        ValueError: naming the file, and the entry as a row: it cannot be opened, is not
+            a JSON list, is truncated or is not UTF-8.
     """
     try:
         with open(path, 'rb') as file:
@@ -176,9 +235,7 @@ def stream_list(path: Path | str) -> Iterator[list]:
 
 
 def _list_blocks(text: _Text) -> Iterator[list]:
-    if text.peek() != '[':
-        start = short_repr(text.buffer[text.at : text.at + 40])
-        raise ValueError(f'{text.path} must be a JSON list of results, got {start}')
+    _check_list(text, 'results')
     entries, block, number = _stream_list(text), [], 0
     try:
         for entry in entries:
@@ -187,7 +244,7 @@ def _list_blocks(text: _Text) -> Iterator[list]:
             if len(block) == _BLOCK:
                 yield block
                 block = []
-    except _IncompleteError as error:
+    except IncompleteJsonError as error:
         raise ValueError(
             f'{text.path}: row {number} (from 0) cannot be read ({error.reason}); the '
             'file may be cut off: write it again'
@@ -198,7 +255,7 @@ def _list_blocks(text: _Text) -> Iterator[list]:
 
 
 def stream_lines(path: Path | str) -> Iterator[tuple[int, dict]]:
-    """Objects of a jsonl file with their line numbers from 1; empty lines are left out.
+    """Objects of a .jsonl file with their line numbers from 1; empty lines are skipped.
 
     Raises:
         ValueError: naming file and line.
@@ -211,20 +268,19 @@ def stream_lines(path: Path | str) -> Iterator[tuple[int, dict]]:
                 record = json.loads(line)
             except ValueError as error:
                 raise ValueError(
-                    f'{path}: line {number} is no json ({error}); correct it, or give '
-                    'a jsonl file, one object a line'
+                    f'{path}: line {number} is not JSON ({error}); correct it, or give '
+                    'a .jsonl file with one object per line'
                 ) from error
             if not isinstance(record, dict):
-                raise ValueError(f'{path}: line {number} must be a json object')
+                raise ValueError(f'{path}: line {number} must be a JSON object')
             yield number, record
 
 
 def write_text_pieces(path: Path | str, pieces: Iterable[str]) -> None:
     """Write pieces of text as one UTF-8 file, in full or not at all.
 
-    A short text goes through :func:`.write_atomic`; a long one goes to a hidden
-    neighbour piece by piece, which is then renamed. Whatever a piece raises leaves the
-    old file as it was.
+    Up to a megabyte is joined in memory, a longer text is written piece by piece. If a
+    piece raises, the old file stays as it was.
     """
     path, pieces = Path(path), iter(pieces)
     head, size = [], 0
@@ -243,7 +299,7 @@ def write_text_pieces(path: Path | str, pieces: Iterable[str]) -> None:
 
 
 def json_pieces(items: Iterable[tuple[str, bool, Any]]) -> Iterator[str]:
-    """Text of a json object from what :func:`stream_json` yields, one entry a line."""
+    """Text of a JSON object from what :func:`stream_json` yields, one entry a line."""
     start, in_list, is_first = '{', False, True
     for key, is_entry, value in items:
         if is_entry:

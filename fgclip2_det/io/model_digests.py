@@ -25,10 +25,9 @@ def encoder_digest(
     """SHA-256 of a model, or of a part of one: every byte of its weights, and what else
     its outputs depend on.
 
-    Names, dtypes, shapes and values of the tensors count; their order, their strides
-    and the device that holds them do not. Bytes are read anew only where a tensor has
-    changed since the last call, so asking again costs a checksum of the weights, a
-    sixth of the time.
+    Names, dtypes, shapes and values of the tensors count; their order, strides and
+    device do not. Bytes are hashed again only where a tensor has changed since the last
+    call; otherwise a call costs a checksum of the weights, a sixth of the time.
 
     Args:
         weights: a module, or tensor name -> tensor. Of a module's own tensors
@@ -76,7 +75,7 @@ def _bytes(tensor: Tensor) -> np.ndarray:
 
 
 def _state(tensor: Tensor, content: np.ndarray) -> tuple:
-    """What differs when a tensor was changed.
+    """A value that differs when a tensor was changed.
 
     The version counter sees PyTorch's in-place operations, but neither ``.data`` nor
     fused optimizers nor NumPy, so a checksum of the content is part of it.
@@ -87,8 +86,8 @@ def _state(tensor: Tensor, content: np.ndarray) -> tuple:
 
 
 def _checksum(content: np.ndarray) -> bytes:
-    """Sums of the values, times odd numbers that tell their places apart, modulo
-    2 ** 64; five times as fast as SHA-256."""
+    """Sums of the values times odd numbers, one per place, modulo 2 ** 64; five times
+    as fast as SHA-256."""
     whole = len(content) // (8 * _BLOCK) * _BLOCK
     values = content[: 8 * whole].view(np.int64).reshape(-1, _BLOCK)
     sums = np.einsum('ij,j->i', values, _factors())

@@ -9,7 +9,7 @@ _SAID: set[object] = set()
 
 
 def say_once(message: str, key: object = None) -> None:
-    """Log a warning, unless this process has said it before.
+    """Log a warning once per process.
 
     Args:
         message: one sentence.

@@ -1,4 +1,4 @@
-"""Text and JSON files, in the encodings that tools on any system write."""
+"""Readers of text and JSON files, in the encodings of various systems."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _BOMS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, 'utf-16'),
     (codecs.BOM_UTF16_BE, 'utf-16'),
 )
+_GET_AGAIN = 'if it is cut off, get it again'
 _CHINESE = 'gb18030'  # contains GBK and GB 2312
 _SINGLE_BYTE = (
     'ascii', 'latin_1', 'iso8859_2', 'iso8859_5', 'iso8859_15', 'koi8_r',
@@ -42,13 +43,17 @@ def read_text(path: str | os.PathLike, encoding: str | None = None) -> str:
     return decode_text(data, path, encoding)
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike, remedy: str = _GET_AGAIN) -> Any:
     """Content of a JSON file, in any encoding of :func:`decode_text`.
 
+    Args:
+        path: of the file.
+        remedy: what the message of a file that is not JSON advises.
+
     Raises:
-        ValueError: naming the file: it cannot be opened, or is no complete JSON.
+        ValueError: naming the file: it cannot be opened, or is not complete JSON.
     """
-    return _parse_json(read_text(path), path)
+    return _parse_json(read_text(path), path, remedy)
 
 
 def decode_json(data: bytes, path: str | os.PathLike) -> object:
@@ -56,12 +61,12 @@ def decode_json(data: bytes, path: str | os.PathLike) -> object:
     return _parse_json(decode_text(data, path), path)
 
 
-def _parse_json(text: str, path: str | os.PathLike) -> object:
+def _parse_json(text: str, path: str | os.PathLike, remedy: str = _GET_AGAIN) -> object:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f'{path} cannot be read as json ({error}); if it is cut off, get it again'
+            f'{path} cannot be read as JSON ({error}); {remedy}'
         ) from error
 
 
@@ -96,7 +101,7 @@ def decode_text(
 
 
 def stream_codec(head: bytes) -> str:
-    """Codec of a file that is read piece by piece, of its first four bytes."""
+    """Codec of a file that is read piece by piece, from its first four bytes."""
     return next((name for mark, name in _BOMS if head.startswith(mark)), 'utf-8')
 
 
@@ -111,13 +116,13 @@ def _guess(data: bytes, path: str | os.PathLike) -> str:
             f'{path} is in an unknown encoding, neither UTF-8 nor UTF-16 nor GB 18030; '
             'save it as UTF-8'
         )
-    what = 'is no UTF-8 and was read as GB 18030 (GBK)'
+    what = 'is not UTF-8 and was read as GB 18030 (GBK)'
     say_once(f'{path} {what}; other files may follow', what)  # a folder gives one line
     return text
 
 
 def _codec(encoding: str, path: str | os.PathLike) -> str:
-    """Name of a codec that makes text of bytes and does nothing else."""
+    """Name of a text codec; others, such as 'zip', are refused."""
     try:
         name = codecs.lookup(encoding).name.replace('-', '_')
     except LookupError:
@@ -142,7 +147,7 @@ def _decode(data: bytes, codec: str, path: str | os.PathLike) -> str:
     try:
         return data.decode(codec).removeprefix('\ufeff')
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is no complete {codec} text ({error})') from error
+        raise ValueError(f'{path} is not complete {codec} text ({error})') from error
 
 
 def _is_plainly_utf8(text: str, codec: str | None) -> bool:

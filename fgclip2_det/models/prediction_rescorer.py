@@ -60,7 +60,7 @@ class PredictionRescorer:
     ``merge_iou`` merges these boxes into one that has all the scores.
 
     Args:
-        encoder: with an image tower.
+        encoder: with an image tower; None where only :meth:`fuse` is called.
         class_embeds: (C, D) of the vocabulary, L2-normalised.
         fusion: a rule of :mod:`fgclip2_det.models.fusion`.
         mode: see above.
@@ -95,7 +95,7 @@ class PredictionRescorer:
 
     def __init__(
         self,
-        encoder: FGCLIP2,
+        encoder: FGCLIP2 | None,
         class_embeds: Tensor,
         fusion: ScoreFusion,
         mode: str = 'keep',
@@ -162,6 +162,8 @@ class PredictionRescorer:
         if not len(bboxes):
             return Rescored(labels, labels, scores, scores)
         boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
+        if self.encoder is None:
+            raise ValueError('a rescorer without an encoder can only fuse')
         batch = self.encoder.preprocess([image], self.max_num_patches)
         regions = clip_boxes(boxes, batch.image_sizes[0])
         if self.fusion.needs_image:  # as one more box

@@ -8,12 +8,12 @@ from .leaks import (
     check_near_duplicates,
     check_novel_annotations,
     find_leaks,
+    image_paths,
     novel_names,
-    picture_paths,
     read_side,
 )
 from .lvis import NUM_MINIVAL, read_image_list, write_lvis_base, write_lvis_minival
-from .near_duplicates import close_pairs, difference_hash, hash_pictures
+from .near_duplicates import close_pairs, difference_hash, hash_images
 from .odvg_to_coco import odvg_to_coco
 from .ov_coco import write_ov_coco
 from .pseudo_boxes import write_pseudo_boxes
@@ -37,10 +37,10 @@ __all__ = [
     'coco_to_odvg',
     'difference_hash',
     'find_leaks',
-    'hash_pictures',
+    'hash_images',
+    'image_paths',
     'novel_names',
     'odvg_to_coco',
-    'picture_paths',
     'read_image_list',
     'read_names',
     'read_side',

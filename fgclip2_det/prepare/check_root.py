@@ -14,7 +14,7 @@ from .layouts import LAYOUTS, Layout
 
 @dataclass(frozen=True)
 class DataState:
-    """What was found of a data set.
+    """What there is of a data set.
 
     Args:
         name: a key of ``LAYOUTS``.
@@ -35,7 +35,7 @@ def check_root(
 ) -> list[DataState]:
     """Look for every data set of ``LAYOUTS``.
 
-    Annotation files are read entry by entry; a picture counts when its file is there.
+    Annotation files are read entry by entry; an image counts when its file is there.
 
     Args:
         root: folder that holds ``coco/``, ``VOCdevkit/`` and so on.
@@ -70,16 +70,16 @@ def check_layout(root: Path | str, name: str, layout: Layout) -> DataState:
         fault = f'{fault}; {lacking}' if fault else lacking
     if fault:
         return DataState(name, 'incomplete', fault)
-    found = f'{len(names):,} images'
+    summary = f'{len(names):,} images'
     if num_entries != len(names):
-        found += f', {num_entries:,} entries'
+        summary += f', {num_entries:,} entries'
     if num_classes is not None:
-        found += f', {num_classes:,} classes'
-    return DataState(name, 'usable', found)
+        summary += f', {num_classes:,} classes'
+    return DataState(name, 'usable', summary)
 
 
 def _read(path: Path) -> tuple[list[str], int, int | None]:
-    """Names of the pictures (each once), number of entries, number of classes."""
+    """Names of the images (each once), number of entries, number of classes."""
     if path.suffix == '.txt':
         lines = read_text(path).splitlines()
         names = [f'{line.split()[0]}.jpg' for line in lines if line.strip()]
@@ -94,33 +94,33 @@ def _read(path: Path) -> tuple[list[str], int, int | None]:
             names.append(image_name(value) if isinstance(value, dict) else None)
         num_classes += is_entry and key == 'categories'
     if 'images' not in sections:
-        raise ValueError(f"{path} is no COCO file: it has no 'images'")
+        raise ValueError(f"{path} is not a COCO file: it has no 'images'")
     return _unique(path, names), len(names), num_classes
 
 
 def _unique(path: Path, names: list[str | None]) -> list[str]:
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for i, name in enumerate(names):
         if not isinstance(name, str):
             raise ValueError(f'{path}: image entry {i} (from 0) has no file name')
-        found[name] = None
-    return list(found)
+        unique[name] = None
+    return list(unique)
 
 
 def _count_fault(layout: Layout, num_entries: int, num_classes: int | None) -> str:
-    for what, found, expected in (
+    for what, listed, expected in (
         ('images', num_entries, layout.num_images),
         ('classes', num_classes, layout.num_classes),
     ):
-        if None not in (found, expected) and found != expected:
+        if None not in (listed, expected) and listed != expected:
             if layout.annotations.endswith('.jsonl'):
                 what = 'boxes'
-            return f'the file lists {found:,} {what}, expected {expected:,}'
+            return f'the file lists {listed:,} {what}, expected {expected:,}'
     return ''
 
 
 def _missing(root: Path, layout: Layout, names: list[str]) -> list[str]:
-    """Pictures that are in none of the folders.
+    """Images that are in none of the folders.
 
     A name may start with folders that the layout names already: all of it, its last two
     parts (Objects365 v2: patch0/a.jpg) or its last part are looked for.

@@ -19,7 +19,7 @@ SECTIONS = ('images', 'annotations', 'categories')
 
 @dataclass
 class CocoScan:
-    """What a first pass over a file keeps.
+    """Result of the first pass over a file.
 
     Attributes:
         categories: entries in file order.
@@ -42,8 +42,8 @@ def stream_coco(
     ``bar`` may wrap the pieces, to show progress.
 
     Raises:
-        ValueError: naming the file: a section is missing or no list, an entry is no
-            object or lacks its id (an annotation also the ids of its image and
+        ValueError: naming the file: a section is missing or not a list, an entry is not
+            an object or lacks its id (an annotation also the ids of its image and
             category), or an id occurs twice.
     """
     seen: dict[str, set] = {}
@@ -57,7 +57,7 @@ def stream_coco(
         yield key, is_entry, value
     for key in SECTIONS:
         if key not in seen:
-            raise ValueError(f'{path} is no COCO file: it has no {key!r}')
+            raise ValueError(f'{path} is not a COCO file: it has no {key!r}')
 
 
 def _check_entry(path: Path | str, section: str, entry: object, ids: set) -> None:

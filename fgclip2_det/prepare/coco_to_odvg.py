@@ -1,12 +1,13 @@
-"""COCO to ODVG, the jsonl of Grounding DINO and MM-Grounding-DINO.
+"""COCO to ODVG, the JSONL of Grounding DINO and MM-Grounding-DINO.
 
 A line is an image: ``{filename, height, width, detection: {instances: [{bbox, label,
 category}]}}``, boxes (x1, y1, x2, y2) in pixels, labels from 0. A label map beside it
 is ``{"0": "person", ...}``. Source: MMDetection's ``ODVGDataset``.
 
 Keys of an image or annotation that ODVG does not have (ids, masks, urls) stay beside
-its own; its readers pass them over, and the way back finds them. Crowd boxes would be
-trained as objects: they are in ``detection: {crowd: [...]}``, which readers pass over.
+its own; readers of ODVG ignore them, and :mod:`.odvg_to_coco` restores them. Crowd
+boxes would be trained as objects: they are in ``detection: {crowd: [...]}``, which
+readers ignore.
 """
 
 from collections import defaultdict

@@ -13,15 +13,15 @@ _NUMBER = re.compile(r'(?:COCO_[a-z]+20\d\d_)?(\d{12})\.jpg')
 
 @dataclass
 class Overlap:
-    """What one check found.
+    """Result of one check.
 
     Attributes:
         check: its name, see the module.
-        count: things found.
-        total: things looked at.
-        leaks: whether it makes the training file unfit for this evaluation.
+        count: number of overlapping images or boxes.
+        total: number of images or boxes that were checked.
+        leaks: whether they make the training file unfit for this evaluation.
         first: the first few, as text.
-        note: what they are, or why nothing was checked.
+        note: what was counted, or why nothing was checked.
     """
 
     check: str
@@ -32,7 +32,7 @@ class Overlap:
     note: str = ''
 
     def add(self, text: str) -> None:
-        """Count one thing, and keep its text if it is among the first."""
+        """Count one overlap, and keep its text if it is among the first."""
         self.count += 1
         if len(self.first) < NUM_SHOWN:
             self.first.append(text)
@@ -43,7 +43,7 @@ class Overlap:
 
 @dataclass
 class CocoSide:
-    """What the checks need of a file."""
+    """The part of a file that the checks need."""
 
     path: Path
     images: list[dict] = field(default_factory=list)
@@ -54,9 +54,9 @@ class CocoSide:
 def coco_number(image: dict) -> int | None:
     """Number of an image of COCO, by its url or name; None for other images."""
     for key in ('coco_url', 'file_name'):
-        found = _NUMBER.fullmatch(PurePosixPath(str(image.get(key) or '')).name)
-        if found:
-            return int(found[1])
+        match = _NUMBER.fullmatch(PurePosixPath(str(image.get(key) or '')).name)
+        if match:
+            return int(match[1])
     return None
 
 
@@ -111,9 +111,9 @@ def _is_same_entry(image: dict, other: dict | None) -> bool:
 
 def check_coco_train(val: CocoSide) -> Overlap:
     """Images of the evaluation file that are of COCO train2017."""
-    found = Overlap('coco_train_in_val', total=len(val.images))
-    found.note = 'a warning: detectors that saw COCO train2017 know these images'
+    overlap = Overlap('coco_train_in_val', total=len(val.images))
+    overlap.note = 'a warning: detectors that saw COCO train2017 know these images'
     for image in val.images:
         if '/train2017/' in f'/{image.get("coco_url") or image.get("file_name")}':
-            found.add(f'{image_name(image)} (id {image["id"]})')
-    return found
+            overlap.add(f'{image_name(image)} (id {image["id"]})')
+    return overlap

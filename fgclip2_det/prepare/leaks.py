@@ -12,7 +12,7 @@ Checks of two COCO or LVIS files; those of images are in :mod:`.image_overlap`:
 - ``coco_train_in_val``: images of the evaluation file whose ``coco_url`` is
   train2017, as 15,000 of LVIS val: no leak of this training file, which
   ``coco_number`` finds, but one of any detector that has seen COCO;
-- ``near_duplicates``: pictures that look the same, if both folders are given.
+- ``near_duplicates``: images that look the same, if both folders are given.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -30,7 +30,7 @@ from .image_overlap import (
     check_coco_train,
     check_images,
 )
-from .near_duplicates import close_pairs, hash_pictures
+from .near_duplicates import close_pairs, hash_images
 
 
 def find_leaks(
@@ -49,13 +49,13 @@ def find_leaks(
     Args:
         train, val: COCO or LVIS files.
         novel, list_name: see :func:`novel_names`.
-        train_images, val_images: folders of the pictures; both or none.
+        train_images, val_images: folders of the images; both or none.
         max_distance: bits of 64 in which near-duplicates may differ.
         bar: title -> function that wraps what is read, to show progress.
-        workers: threads that read pictures.
+        workers: threads that read images.
 
     Raises:
-        ValueError: naming file and entry; one folder without the other, or a picture
+        ValueError: naming file and entry; one folder without the other, or an image
             that is missing or cannot be read.
     """
     if (train_images is None) != (val_images is None):
@@ -66,11 +66,12 @@ def find_leaks(
     findings = [check_novel_annotations(sides[0], novel_names(sides, novel, list_name))]
     findings += [*check_images(*sides), check_coco_train(sides[1])]
     if train_images is not None and val_images is not None:
-        paths = picture_paths(sides[0], train_images)
-        others = picture_paths(sides[1], val_images)
-        show = bar('pictures')
-        found = check_near_duplicates(paths, others, max_distance, show, workers)
-        findings.append(found)
+        paths = image_paths(sides[0], train_images)
+        others = image_paths(sides[1], val_images)
+        show = bar('images')
+        findings.append(
+            check_near_duplicates(paths, others, max_distance, show, workers)
+        )
     return findings
 
 
@@ -116,37 +117,39 @@ def novel_names(
         return {
             n for n, is_novel in zip(names.names, names.novel, strict=True) if is_novel
         }
-    found: set[Any] = {
+    names_in_files: set[Any] = {
         category.get('name')
         for side in sides
         for category in side.categories
         if category.get('split') in ('novel', 'unseen')
     }
-    return found
+    return names_in_files
 
 
 def check_novel_annotations(train: CocoSide, names: Collection[str]) -> Overlap:
     """Boxes of novel classes in the training file; names may be English or Chinese."""
-    found = Overlap('novel_annotations', note='boxes of novel classes in training')
+    overlap = Overlap('novel_annotations', note='boxes of novel classes in training')
     if not names:
-        found.note = 'not checked: no novel classes are known; give --novel or --split'
-        return found
+        overlap.note = (
+            'not checked: no novel classes are known; give --novel or --split'
+        )
+        return overlap
     ids = {}
     for category in train.categories:
         if any(category.get(key) in names for key in NAME_KEYS):
             ids[category['id']] = category.get('name')
-    found.total = sum(count for count, _ in train.boxes_of_category.values())
+    overlap.total = sum(count for count, _ in train.boxes_of_category.values())
     for i, (count, images) in train.boxes_of_category.items():
         if i in ids:
-            found.count += count
+            overlap.count += count
             shown = ', '.join(map(str, list(images)[:2]))
-            found.first.append(f'{ids[i]}: {count} (image {shown})')
-    found.first = found.first[:NUM_SHOWN]
-    found.leaks = found.count > 0
-    return found
+            overlap.first.append(f'{ids[i]}: {count} (image {shown})')
+    overlap.first = overlap.first[:NUM_SHOWN]
+    overlap.leaks = overlap.count > 0
+    return overlap
 
 
-def picture_paths(side: CocoSide, folder: Path | str) -> list[Path]:
+def image_paths(side: CocoSide, folder: Path | str) -> list[Path]:
     """Files of the images below a folder, with or without their own folder's name.
 
     Raises:
@@ -161,7 +164,7 @@ def picture_paths(side: CocoSide, folder: Path | str) -> list[Path]:
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             raise ValueError(
-                f'{side.path}: image {name} is not in {folder}; pictures are compared '
+                f'{side.path}: image {name} is not in {folder}; images are compared '
                 'only when all are there'
             )
         paths.append(path)
@@ -175,20 +178,20 @@ def check_near_duplicates(
     bar: Callable[[Iterable], Iterable] = iter,
     workers: int = 4,
 ) -> Overlap:
-    """Evaluation pictures that look like a training picture; see near_duplicates."""
+    """Evaluation images that look like a training image; see near_duplicates."""
     train, val = list(train), list(val)
-    val_hashes, val_flat = hash_pictures(val, bar, workers)
-    train_hashes, train_flat = hash_pictures(train, bar, workers)
-    found = Overlap('near_duplicates', total=len(val))
-    found.note = f'pictures that differ in at most {max_distance} of 64 bits'
+    val_hashes, val_flat = hash_images(val, bar, workers)
+    train_hashes, train_flat = hash_images(train, bar, workers)
+    overlap = Overlap('near_duplicates', total=len(val))
+    overlap.note = f'images that differ in at most {max_distance} of 64 bits'
     if val_flat.any() or train_flat.any():
-        found.note += (
+        overlap.note += (
             f'; {val_flat.sum() + train_flat.sum()} of one colour are left out'
         )
     seen = set()
     for j, i, distance in close_pairs(val_hashes, train_hashes, max_distance):
         if j not in seen and not (val_flat[j] or train_flat[i]):
             seen.add(j)
-            found.add(f'{val[j].name} = {train[i].name} ({distance} bits)')
-    found.leaks = found.count > 0
-    return found
+            overlap.add(f'{val[j].name} = {train[i].name} ({distance} bits)')
+    overlap.leaks = overlap.count > 0
+    return overlap

@@ -111,7 +111,7 @@ def write_lvis_minival(
             has no name.
     """
     wanted = None if images is None else set(read_image_list(images))
-    kept, present, found = {}, set(), 0
+    kept, present, num_images = {}, set(), 0
     for key, is_entry, image in stream_coco(source, bar):
         if key != 'images' or not is_entry:
             continue
@@ -121,14 +121,14 @@ def write_lvis_minival(
                 f'{source}: image {image["id"]} has neither file_name nor coco_url; '
                 'give a file of LVIS v1'
             )
-        found += 1
+        num_images += 1
         present.add(str(image['id']))
         url = str(image.get('coco_url') or name)
         if str(image['id']) in wanted if wanted is not None else 'val2017/' in url:
             kept[image['id']] = image | {'file_name': name}
     if not kept:
         of = f'in the list {images}' if images else 'of val2017 by its coco_url'
-        raise ValueError(f'{source}: none of its {found} images is {of}')
+        raise ValueError(f'{source}: none of its {num_images} images is {of}')
     counts = write_part(
         source,
         target,

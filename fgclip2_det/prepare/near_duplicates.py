@@ -1,9 +1,10 @@
 """Near-duplicate images, by a 64-bit difference hash.
 
-A picture becomes a grey thumbnail of 9 x 8 pixels; a bit says if a pixel is darker than
-its right neighbour. Copies at another size or JPEG quality differ in a few bits,
-unrelated photographs in about 32 of 64. Flips, crops and rotations are not found, and
-pictures that look alike at 9 x 8 pixels are: look at what it names.
+An image becomes a grey thumbnail of 9 x 8 pixels; a bit says whether a pixel is
+darker than its right neighbour. Copies of another size or JPEG quality differ in a few
+bits, unrelated photographs in about 32 of 64. Flips, crops and rotations are not
+detected; unrelated images that look alike at 9 x 8 pixels are: look at the images that
+are named.
 
 Source: the difference hash 'dHash' of N. Krawetz, hackerfactor.com, 2013.
 """
@@ -29,7 +30,7 @@ _BLOCK = 1 << 23  # pairs compared at once: 32 MB of float32
 def difference_hash(path: Path | str) -> np.ndarray | None:
     """(64,) bool, row by row: a pixel is darker than its right neighbour.
 
-    None for a picture of (nearly) one colour, which has no differences to compare.
+    None for an image of (nearly) one colour, which has no differences to compare.
 
     Raises:
         ValueError: naming the file, if it cannot be read.
@@ -44,20 +45,20 @@ def difference_hash(path: Path | str) -> np.ndarray | None:
     return (pixels[:, :-1] < pixels[:, 1:]).ravel()
 
 
-def hash_pictures(
+def hash_images(
     paths: Sequence[Path],
     bar: Callable[[Iterable], Iterable] = iter,
     workers: int = 4,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of pictures, read by threads.
+    """Hashes of images, read by threads.
 
     Args:
         paths: N files.
-        bar: wraps the pictures, to show progress.
+        bar: wraps the images, to show progress.
         workers: number of threads.
 
     Returns:
-        (N, 64) bool hashes and (N,) bool, True where the picture is flat and its hash
+        (N, 64) bool hashes and (N,) bool, True where the image is flat and its hash
         means nothing.
 
     Raises:
@@ -103,7 +104,7 @@ def close_pairs(
     for start in range(0, len(first), rows):
         signs = first[start : start + rows].astype(np.float32) * 2 - 1
         products = signs @ others  # whole numbers up to 64: exact
-        found = np.nonzero(products >= first.shape[1] - 2 * max_distance)
-        for i, j in zip(*found, strict=True):
+        close = np.nonzero(products >= first.shape[1] - 2 * max_distance)
+        for i, j in zip(*close, strict=True):
             distance = int(first.shape[1] - products[i, j]) // 2
             yield start + int(i), int(j), distance

@@ -1,4 +1,4 @@
-"""ODVG, the jsonl of Grounding DINO and MM-Grounding-DINO, to COCO.
+"""ODVG, the JSONL of Grounding DINO and MM-Grounding-DINO, to COCO.
 
 :mod:`.coco_to_odvg` describes a line. The other kind of line, ``grounding`` (a caption
 with regions), has no classes: it is refused, or left out and counted.
@@ -153,7 +153,7 @@ def _read_label_map(path: Path | str) -> dict[int, str]:
         names = {int(label): name for label, name in json.loads(text).items()}
     except (ValueError, AttributeError) as error:
         raise ValueError(
-            f'{path} must be a json object of label: name, {{"0": "person"}}'
+            f'{path} must be a JSON object of label: name, {{"0": "person"}}'
         ) from error
     wrong = [label for label, name in names.items() if not isinstance(name, str)]
     if wrong or len(set(names.values())) < len(names):

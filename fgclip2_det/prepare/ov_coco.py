@@ -32,7 +32,7 @@ def annotate_categories(
     """
     names = load_list(list_name)
     chinese = {n: zh for n, zh in zip(names.names, names.chinese, strict=True) if zh}
-    found = {}
+    kept = {}
     for category in categories:
         name = category['name']
         if name not in split_of:
@@ -40,8 +40,8 @@ def annotate_categories(
         entry = category | {'split': split_of[name]}
         if name in chinese and not entry.get('name_zh'):
             entry['name_zh'] = chinese[name]
-        found[category['id']] = entry
-    return found
+        kept[category['id']] = entry
+    return kept
 
 
 def write_ov_coco(
@@ -77,8 +77,8 @@ def write_ov_coco(
     if missing:
         first = next(name for name in split_of if name in missing)
         raise ValueError(
-            f'{source}: {len(missing)} of {len(split_of)} classes are no category of '
-            f'it, first {first!r}; give an instances file of COCO'
+            f'{source}: {len(missing)} of {len(split_of)} classes are not categories '
+            f'of it, {first!r} the first; give an instances file of COCO'
         )
     if keep_empty:
         images = scan.image_ids

@@ -32,7 +32,7 @@ def write_pseudo_boxes(
         target: file to write; its new annotations have ``pseudo: 1`` and ``score``.
         rule: 'score', the best box of that category; or 'size', the largest box of the
             image, whatever category it was given.
-        min_score: boxes below it are no candidates. A label without a candidate gets
+        min_score: boxes below it are not candidates. A label without a candidate gets
             no box.
         ids, categories: what the rows' ``image_id`` and ``category_id`` are, see
             :class:`.RowKeys`.
@@ -42,7 +42,7 @@ def write_pseudo_boxes(
 
     Raises:
         ValueError: naming file and entry: an image without ``labels``, unknown ids, a
-            row that is no result, an unknown rule.
+            row that is not a result, an unknown rule.
 
     Reference: Detic (arXiv:2201.02605), section 3.3, max-size loss; here the choice is
     made once, before training.
@@ -56,8 +56,8 @@ def write_pseudo_boxes(
     images = index_entries(str(source), 'image', coco['images'])
     known_labels = index_entries(str(source), 'category', coco['categories'])
     rows = _candidates(predictions, coco, min_score, ids, categories)
-    found = list(coco.get('annotations') or [])
-    known = index_entries(str(source), 'annotation', found)
+    annotations = list(coco.get('annotations') or [])
+    known = index_entries(str(source), 'annotation', annotations)
     next_id = max((i for i in known if isinstance(i, int)), default=0) + 1
     counts = dict(images=len(images), labels=0, annotations=0, without=0)
     for image_id, image in images.items():
@@ -74,10 +74,10 @@ def write_pseudo_boxes(
                 id=next_id, image_id=image_id, category_id=label, bbox=best['bbox'],
                 area=_area(best), iscrowd=0, pseudo=1, score=best['score'],
             )  # fmt: skip
-            found.append(box)
+            annotations.append(box)
             next_id += 1
             counts['annotations'] += 1
-    text = json.dumps(coco | {'annotations': found}, ensure_ascii=False)
+    text = json.dumps(coco | {'annotations': annotations}, ensure_ascii=False)
     write_atomic(target, text.encode())
     return counts
 

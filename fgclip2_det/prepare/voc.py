@@ -1,7 +1,7 @@
 """PASCAL VOC's XML annotations to COCO.
 
-An object marked ``difficult`` is not counted by VOC's evaluation, whether it is found
-or not. It becomes ``iscrowd`` 1 (with ``ignore`` 1 for tools that know it): pycocotools
+An object marked ``difficult`` is ignored by VOC's evaluation, whether it is detected or
+not. It becomes ``iscrowd`` 1 (with ``ignore`` 1 for tools that know it): pycocotools
 sets ``ignore`` from ``iscrowd`` and would count it otherwise. A crowd box is matched by
 the share of the *detection* inside it, which is a little more lenient than VOC.
 """
@@ -55,8 +55,8 @@ def voc_to_coco(
         Numbers of ``images``, ``annotations`` and of ``difficult`` ones among them.
 
     Raises:
-        ValueError: naming the file: it is missing or no XML, a field is missing or no
-            number, a box is empty or outside its image, a class is not in ``names``.
+        ValueError: naming the file: it is missing or not XML, a field is missing or not
+            a number, a box is empty or outside its image, a class is not in ``names``.
 
     Source: the development kit of PASCAL VOC 2012, section 'Annotation'.
     """
@@ -131,7 +131,7 @@ def _read(path: Path, encoding: str | None) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(text.strip('\0 \t\r\n'))
     except ElementTree.ParseError as error:
-        raise ValueError(f'{path} is no XML ({error}); get it again') from error
+        raise ValueError(f'{path} is not XML ({error}); get it again') from error
 
 
 def _text(path: Path, entry: ElementTree.Element, key: str) -> str:
@@ -160,8 +160,8 @@ def _to_annotation(
     name = ' '.join(_text(path, entry, 'name').split())
     if name not in ids:
         raise ValueError(
-            f'{path}: {name!r} is none of the {len(ids)} classes; give a file of the '
-            'class names with --names'
+            f'{path}: {name!r} is not one of the {len(ids)} classes; give a file of '
+            'the class names with --names'
         )
     x1, y1, x2, y2 = (
         _number(path, entry, f'bndbox/{side}')

@@ -36,7 +36,7 @@ def read_names(path: Path | str) -> list[str]:
     else:
         names = _yaml_names(path, text)
     if not isinstance(names, list) or not names:
-        raise ValueError(f"{path} has no class names; a yaml needs a list 'names'")
+        raise ValueError(f"{path} has no class names; a YAML file needs a list 'names'")
     for label, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(
@@ -55,7 +55,7 @@ def _yaml_names(path: Path | str, text: str) -> object:
     try:
         content = yaml.load(text, yaml.BaseLoader)  # builds str, list and dict alone
     except yaml.YAMLError as error:
-        raise ValueError(f'{path} is no yaml: {error}') from error
+        raise ValueError(f'{path} is not YAML: {error}') from error
     content = content if isinstance(content, dict) else {}
     names, count = content.get('names'), str(content.get('nc'))
     if isinstance(names, dict):
@@ -83,11 +83,11 @@ def yolo_to_coco(
 
     Images are in the order of their names, below ``images`` at any depth; ids count
     from 1. A category id is the class number of the labels, from 0. Sizes are read from
-    the pictures, as they are seen: turned as their EXIF entry says. Boxes are in
-    pixels, rounded to a millionth.
+    the image files and are those of the upright images, after their EXIF orientation.
+    Boxes are in pixels, rounded to a millionth.
 
     Args:
-        images: folder of the pictures.
+        images: folder of the image files.
         labels: folder of the text files, with the same folders below it.
         names: for :func:`read_names`.
         target: COCO file.
@@ -100,21 +100,21 @@ def yolo_to_coco(
 
     Raises:
         ValueError: naming file and line: not five numbers, an unknown class, a box that
-            is empty or leaves the image; a label file without picture; an unreadable
-            picture.
+            is empty or leaves the image; a label file without an image; an
+            unreadable image.
     """
     images, labels, class_names = Path(images), Path(labels), read_names(names)
     for folder in (images, labels):
         if not folder.is_dir():
             raise ValueError(f'there is no folder {folder}; check the path')
-    pictures = sorted(p for p in images.rglob('*') if p.suffix.lower() in SUFFIXES)
-    if not pictures:
-        raise ValueError(f'{images} has no picture ({", ".join(SUFFIXES)})')
-    _check_pairs(pictures, images, labels, Path(names))
+    paths = sorted(p for p in images.rglob('*') if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ValueError(f'{images} has no image ({", ".join(SUFFIXES)})')
+    _check_pairs(paths, images, labels, Path(names))
     entries, boxes, without = [], [], 0
-    for picture in bar(pictures):
-        name = picture.relative_to(images)
-        width, height = read_size(picture)
+    for image in bar(paths):
+        name = image.relative_to(images)
+        width, height = read_size(image)
         entries.append(
             {
                 'id': len(entries) + 1,
@@ -143,24 +143,24 @@ def yolo_to_coco(
     }
 
 
-def _check_pairs(pictures: list, images: Path, labels: Path, names: Path) -> None:
+def _check_pairs(paths: list[Path], images: Path, labels: Path, names: Path) -> None:
     stems = {}
-    for picture in pictures:
-        stem = picture.relative_to(images).with_suffix('')
+    for image in paths:
+        stem = image.relative_to(images).with_suffix('')
         if stem in stems:
             raise ValueError(
-                f'{picture} and {stems[stem].name} share one label file; rename one'
+                f'{image} and {stems[stem].name} share one label file; rename one'
             )
-        stems[stem] = picture
+        stems[stem] = image
     for path in sorted(labels.rglob('*.txt')):
         stem = path.relative_to(labels).with_suffix('')
         is_list = path.name == 'classes.txt' or path.resolve() == names.resolve()
         if stem not in stems and not is_list:
-            raise ValueError(f'{path} has no picture {images / stem}.*; add it')
+            raise ValueError(f'{path} has no image {images / stem}.*; add it')
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of a picture as it is seen.
+    """(width, height) in pixels of an upright image, after its EXIF orientation.
 
     Raises:
         ValueError: naming the file, if it cannot be read.
@@ -172,7 +172,7 @@ def _label(word: str) -> int:
     """A class number; numpy.savetxt and others write 3 as 3.0 or 3.000e+00."""
     value = float(word)
     if not value.is_integer():
-        raise ValueError(f'{word} is no class number')
+        raise ValueError(f'{word} is not a class number')
     return int(value)
 
 
@@ -188,15 +188,15 @@ def _to_annotation(
             'and scores are not read'
         ) from error
     if not 0 <= label < len(names):
-        raise ValueError(f'{where}: class {label} is none of 0 to {len(names) - 1}; '
+        raise ValueError(f'{where}: class {label} is not in 0 to {len(names) - 1}; '
                          'check the file of class names')  # fmt: skip
     edges = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
     if not all(map(math.isfinite, edges)) or w <= 0 or h <= 0:
         raise ValueError(f'{where}: the box is empty or not finite: {line.strip()!r}')
     if min(edges) < -_SLACK or max(edges) > 1 + _SLACK:
         raise ValueError(
-            f'{where}: the box leaves the image: {line.strip()!r}; cx cy w h are '
-            'shares of its width and height'
+            f'{where}: the box reaches outside the image: {line.strip()!r}; cx cy w h '
+            'are shares of its width and height'
         )
     bbox = [edges[0] * width, edges[1] * height, w * width, h * height]
     bbox = [round(value, _DIGITS) for value in bbox]

@@ -1,1 +1,1 @@
-"""Another detector's predictions re-scored, dumped and tuned."""
+"""Re-scoring of another detector's predictions: result lists, score dumps, tuning."""

@@ -22,7 +22,7 @@ from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.io.digests import file_digest
 from fgclip2_det.io.model_digests import encoder_digest
 from fgclip2_det.models.prediction_rescorer import clip_boxes
-from fgclip2_det.rescoring.result_pictures import find_pictures
+from fgclip2_det.rescoring.result_images import find_images
 from fgclip2_det.rescoring.score_dump import (
     HEADER,
     DumpHeader,
@@ -91,7 +91,7 @@ def dump_scores(
         print(line)
     if not predictions.rows:
         raise ValueError(f'{predictions_file} holds no result; give one that does')
-    paths = find_pictures(predictions, image_root, progress)
+    paths = find_images(predictions, image_root, progress)
     split, folder = predictions.split, Path(folder)
     vocabulary = Vocabulary(split.classes, templates, novel_classes=split.novel_classes)
     header = DumpHeader(
@@ -120,16 +120,16 @@ def dump_scores(
     bar = tqdm(total=len(paths), unit='image', disable=None if progress else True)
     with bar:
         for number, start in enumerate(range(0, len(paths), images_per_shard)):
-            ids = list(paths)[start : start + images_per_shard]
+            image_ids = list(paths)[start : start + images_per_shard]
             file = shard_file(folder, number)
             if file.exists():
-                Shard(file, len(header.classes)).expect(ids)
-                bar.update(len(ids))
+                Shard(file, len(header.classes)).expect(image_ids)
+                bar.update(len(image_ids))
                 continue
             images = []
-            for image_id in ids:
-                picture = encoder, paths[image_id], max_num_patches
-                images.append(_score_image(predictions, image_id, embeds, *picture))
+            for image_id in image_ids:
+                args = encoder, paths[image_id], max_num_patches
+                images.append(_score_image(predictions, image_id, embeds, *args))
                 bar.update()
             write_shard(file, images)
     return header
@@ -168,7 +168,7 @@ def _score_image(
 
 
 def _digest(path: str | os.PathLike, predictions: Predictions, unpickle: bool) -> str:
-    """Of the file, and of what a pickle's labels were taken for."""
+    """SHA-256 of the file, and of the categories that a pickle's labels stand for."""
     digest = file_digest(path)
     if not unpickle:
         return digest
@@ -176,9 +176,9 @@ def _digest(path: str | os.PathLike, predictions: Predictions, unpickle: bool) -
     return hashlib.sha256(f'{digest} {json.dumps(ids)}'.encode()).hexdigest()
 
 
-def _check_same(found: DumpHeader, expected: DumpHeader, folder: Path) -> None:
-    """ValueError naming the first field in which a dump is another one."""
-    for name, theirs in asdict(found).items():
+def _check_same(existing: DumpHeader, expected: DumpHeader, folder: Path) -> None:
+    """ValueError naming the first field in which the dumps differ."""
+    for name, theirs in asdict(existing).items():
         ours = getattr(expected, name)
         if theirs == ours:
             continue

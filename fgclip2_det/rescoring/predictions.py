@@ -11,7 +11,7 @@ from tqdm import tqdm
 from fgclip2_det.coco.predictions import Predictions
 from fgclip2_det.coco.result_lists import row_score
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
-from fgclip2_det.rescoring.result_pictures import find_pictures
+from fgclip2_det.rescoring.result_images import find_images
 
 
 def rescore_predictions(
@@ -35,7 +35,7 @@ def rescore_predictions(
         ValueError: naming the image that is missing, cannot be read or has another
             size than the annotation file says.
     """
-    paths = find_pictures(predictions, image_root, progress)
+    paths = find_images(predictions, image_root, progress)
     bar = tqdm(paths.items(), unit='image', disable=None if progress else True)
     done = {
         image_id: list(_rescore_image(predictions, image_id, path, rescorer))
@@ -56,17 +56,17 @@ def _rescore_image(
     rows, ids = predictions.rows[image_id], predictions.split.category_ids
     label = {category_id: i for i, category_id in enumerate(ids)}
     boxes = [row['bbox'] for row in rows]
-    found = rescorer(
+    rescored = rescorer(
         path,
         [[x, y, x + w, y + h] for x, y, w, h in boxes],
         [row_score(row) for row in rows],
         [label[row['category_id']] for row in rows],
     )
     for source, name, score, det_score in zip(
-        found.source.tolist(),
-        found.labels.tolist(),
-        found.scores.tolist(),
-        found.det_scores.tolist(),
+        rescored.source.tolist(),
+        rescored.labels.tolist(),
+        rescored.scores.tolist(),
+        rescored.det_scores.tolist(),
         strict=True,
     ):
         row = {**rows[source], 'category_id': ids[name], 'score': score}

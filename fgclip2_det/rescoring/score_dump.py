@@ -9,7 +9,7 @@ for all images of a shard one after another
   results; ``box_of`` (N,) int32, the box of each, counted within its image,
 - ``box_offsets``, ``row_offsets`` (images + 1,) int64: where an image begins,
 
-and ``image_ids`` as json in the metadata. Images without results are not in it.
+and ``image_ids`` as JSON in the metadata. Images without results are not in it.
 ``names.safetensors`` has ``embeds`` (C, D) float32, the names' text embeddings.
 """
 
@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.io.text import read_json
 
 HEADER = 'dump.json'  # written before the first shard
 NAMES = 'names.safetensors'
@@ -35,7 +36,7 @@ NAMES = 'names.safetensors'
 
 @dataclass(frozen=True)
 class DumpHeader:
-    """What a dump is of; a run that continues one must have the same.
+    """Settings and inputs of a dump; a run that continues it must have the same.
 
     Attributes:
         format: version of the layout.
@@ -55,7 +56,7 @@ class DumpHeader:
     format: int
     encoder: str
     classes: list[str]
-    category_ids: list[int | str]
+    category_ids: list[int | str | None]
     novel_classes: list[str]
     language: str
     templates: list[str]
@@ -105,12 +106,11 @@ class ScoreDump:
         folder: of :func:`.dump_writer.dump_scores`.
 
     Attributes:
-        header: what it is of.
+        header: its settings and inputs.
         folder: as given.
 
     Raises:
-        ValueError: if it is no dump, not complete, or a file is damaged; the file is
-            named.
+        ValueError: naming the file: not a dump, an incomplete one, or a damaged file.
 
     Example:
         >>> dump = ScoreDump('dump')
@@ -163,22 +163,21 @@ class ScoreDump:
 
 
 def read_header(folder: Path) -> DumpHeader:
-    """``dump.json`` of a folder; ValueError where there is none or another's."""
+    """``dump.json`` of a folder; ValueError if it is missing or of another format."""
     path = folder / HEADER
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+        content = read_json(path)
+    except ValueError as error:
         raise ValueError(
-            f'{folder} is no dump of tools/dump_scores.py: {HEADER} cannot be read '
-            f'({error})'
+            f'{folder} is not a dump of tools/dump_scores.py: {error}'
         ) from error
     names = {field.name for field in fields(DumpHeader)}
-    if not isinstance(found, dict) or set(found) != names or found['format'] != 1:
+    if not isinstance(content, dict) or set(content) != names or content['format'] != 1:
         raise ValueError(
-            f'{path} must hold {sorted(names)} of format 1, got {short_repr(found)}; '
+            f'{path} must hold {sorted(names)} of format 1, got {short_repr(content)}; '
             'dump again into another folder'
         )
-    return DumpHeader(**found)
+    return DumpHeader(**content)
 
 
 class Shard:
@@ -198,7 +197,7 @@ class Shard:
                 shape = handle.get_slice('cosines').get_shape()
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f'{file} is cut short or no shard of a dump ({error}); delete it and '
+                f'{file} is cut off or not a shard of a dump ({error}); delete it and '
                 'run tools/dump_scores.py again'
             ) from error
         if shape != [self._boxes[-1], num_classes]:

@@ -60,8 +60,8 @@ DETECTOR = Setting('arithmetic', 0.0, None, 0.01, 'keep')
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a setting reaches: name ('base_ap50', ...) -> 0 .. 1, and seconds."""
+class SettingFigures:
+    """Metrics of a setting: name ('base_ap50', ...) -> 0 to 1, and seconds."""
 
     setting: Setting
     values: dict[str, float]
@@ -115,7 +115,7 @@ def tune_fusion(
     settings: Sequence[Setting],
     max_per_image: int = 300,
     progress: bool = True,
-) -> list[Figures]:
+) -> list[SettingFigures]:
     """AP of every setting, in the order given.
 
     Fusion runs over all names; rows that come to a class without ground truth are
@@ -144,20 +144,19 @@ def tune_fusion(
         for start in range(0, len(settings), _GROUP):
             group = settings[start : start + _GROUP]
             began = time.perf_counter()
-            bboxes, found = _fuse_all(dump, truths, group, max_per_image, bar)
+            bboxes, fused = _fuse_all(dump, truths, group, max_per_image, bar)
             fusing = (time.perf_counter() - began) / len(group)
-            for setting, detections in zip(group, found, strict=True):
+            for setting, detections in zip(group, fused, strict=True):
                 began = time.perf_counter()
                 values = _evaluate(truths, bboxes, detections)
                 seconds = fusing + time.perf_counter() - began
-                figures.append(Figures(setting, values, round(seconds, 3)))
+                figures.append(SettingFigures(setting, values, round(seconds, 3)))
     return figures
 
 
 def _rescorer(
     setting: Setting, is_base: Tensor, limit: int, embeds: Tensor | None = None
 ) -> PredictionRescorer:
-    limit = None if setting.mode == 'keep' else limit
     return PredictionRescorer(
         None,
         torch.zeros(len(is_base), 1) if embeds is None else embeds,
@@ -165,7 +164,7 @@ def _rescorer(
         setting.mode,
         is_base,
         nms_iou=setting.nms,
-        max_per_image=limit,
+        max_per_image=None if setting.mode == 'keep' else limit,
     )
 
 
@@ -182,19 +181,20 @@ def _fuse_all(
     if any(setting.rule == 'novelty' for setting in settings):
         embeds = dump.class_embeds
     rescorers = [_rescorer(s, is_base, max_per_image, embeds) for s in settings]
-    bboxes, found = {}, [{} for _ in settings]
+    bboxes: dict = {}
+    fused: list[dict] = [{} for _ in settings]
     for image in dump:
         # a copy: a view would keep the whole shard mapped
         bboxes[image.image_id], others = image.bboxes.numpy().copy(), {}
         for setting, rescorer, detections in zip(
-            settings, rescorers, found, strict=True
+            settings, rescorers, fused, strict=True
         ):
             source, labels, scores = _fuse(setting, rescorer, image, others)
             keep = truths.scored[labels.numpy()]
             columns = source.int(), labels.int(), scores
             detections[image.image_id] = [c.numpy()[keep] for c in columns]
         bar.update(len(settings))
-    return bboxes, found
+    return bboxes, fused
 
 
 def _fuse(
@@ -211,6 +211,8 @@ def _fuse(
         given = image.cosines, image.boxes, image.box_of, image.scores, image.labels
         result = rescorer.fuse(*given)
         return result.source, result.labels, result.scores
+    if rescorer.is_base is None:
+        raise ValueError('the rescorer must know base and novel classes (is_base)')
     own = image.cosines[image.box_of, image.labels]
     if setting.temperature not in others:
         scaled = image.cosines / setting.temperature

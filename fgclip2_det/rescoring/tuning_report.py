@@ -13,13 +13,19 @@ from terminaltables import AsciiTable
 
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.rescoring.score_dump import ScoreDump
-from fgclip2_det.rescoring.tuning import DETECTOR, MAX_DETS, Figures, Setting, untuned
+from fgclip2_det.rescoring.tuning import (
+    DETECTOR,
+    MAX_DETS,
+    Setting,
+    SettingFigures,
+    untuned,
+)
 from fgclip2_det.rescoring.tuning_truths import TuningTruths
 
 METRICS = ('ap', 'ap50')
 
 
-def selected_metric(figures: Sequence[Figures], metric: str) -> str:
+def selected_metric(figures: Sequence[SettingFigures], metric: str) -> str:
     """'base_ap50' and so on: of all classes where novel ones are scored."""
     if metric not in METRICS:
         raise ValueError(f'metric must be one of {METRICS}, got {metric!r}')
@@ -27,21 +33,21 @@ def selected_metric(figures: Sequence[Figures], metric: str) -> str:
     return f'{group}_{metric}'
 
 
-def ranked(figures: Sequence[Figures], metric: str) -> list[Figures]:
+def ranked(figures: Sequence[SettingFigures], metric: str) -> list[SettingFigures]:
     """Best first; of equal ones the detector alone, then the first given."""
     return sorted(
         figures, key=lambda row: (-row.values[metric], row.setting != DETECTOR)
     )
 
 
-def best_of(figures: Sequence[Figures], metric: str) -> Figures:
+def best_of(figures: Sequence[SettingFigures], metric: str) -> SettingFigures:
     """The best setting; the detector alone, where no fusion is better."""
     return ranked(figures, metric)[0]
 
 
-def describe_best(figures: Sequence[Figures], metric: str) -> str:
-    """What was chosen; with the best fusion's figure, where that is not better than
-    the detector alone."""
+def describe_best(figures: Sequence[SettingFigures], metric: str) -> str:
+    """The chosen setting in words; also the best fusion's AP, if the detector alone is
+    at least as good."""
     best = best_of(figures, metric)
     value = f'{metric} {best.values[metric]:.4f}'
     others = [row for row in ranked(figures, metric) if row.setting != DETECTOR]
@@ -55,13 +61,13 @@ def describe_best(figures: Sequence[Figures], metric: str) -> str:
     )
 
 
-def describe_protocol(
+def describe_tuning(
     dump: ScoreDump, truths: TuningTruths, max_per_image: int
 ) -> dict[str, object]:
-    """What the figures are of; ``line`` says it in a sentence."""
+    """Images, classes and limits of a tuning; ``line`` has them in a sentence."""
     novel = truths.scored & ~truths.is_base
     leaks = bool(novel.any())
-    protocol = dict(
+    protocol: dict[str, object] = dict(
         images=len(truths.boxes.images),
         images_without_results=len(set(truths.boxes.image_index) - set(dump.image_ids)),
         names=len(truths.scored),
@@ -84,7 +90,7 @@ def describe_protocol(
     return protocol | {'line': line.format(**protocol)}
 
 
-def format_table(figures: Sequence[Figures], metric: str) -> str:
+def format_table(figures: Sequence[SettingFigures], metric: str) -> str:
     """Settings, best first, with the rules' defaults and the detector marked."""
     columns = list(figures[0].values)
     header = ['fusion', 'alpha', 'beta', 'temperature', 'mode', 'NMS', *columns, '']
@@ -106,7 +112,7 @@ def format_table(figures: Sequence[Figures], metric: str) -> str:
 
 
 def write_report(
-    figures: Sequence[Figures],
+    figures: Sequence[SettingFigures],
     metric: str,
     protocol: dict,
     folder: str | os.PathLike,
@@ -138,7 +144,7 @@ def write_report(
     return [folder / name for name in files]
 
 
-def config_fragment(best: Figures, metric: str, protocol: dict) -> str:
+def config_fragment(best: SettingFigures, metric: str, protocol: dict) -> str:
     """Config of a setting: options of ``FGCLIP2Rescorer`` and ``PredictionRescorer``.
 
     A config with it as ``_base_`` says ``fusion={{_base_.fusion}}``. Where the detector
@@ -158,7 +164,7 @@ def config_fragment(best: Figures, metric: str, protocol: dict) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def draw_curves(figures: Sequence[Figures], metric: str) -> bytes:
+def draw_curves(figures: Sequence[SettingFigures], metric: str) -> bytes:
     """PNG: the metric against alpha, a line a rule and mode at its best beta,
     temperature and NMS; the detector alone is dashed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -181,7 +187,7 @@ def draw_curves(figures: Sequence[Figures], metric: str) -> bytes:
 
 
 def curves(
-    figures: Sequence[Figures], metric: str
+    figures: Sequence[SettingFigures], metric: str
 ) -> dict[str, list[tuple[float, float]]]:
     """Title -> (alpha, metric), alphas rising."""
     lines: dict[str, list] = {}

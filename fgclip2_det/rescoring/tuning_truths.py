@@ -61,7 +61,7 @@ def tuning_truths(
     if dropped and novel == 'refuse':
         raise ValueError(
             f'{ann_file} has {dropped} annotations of novel classes; a setting chosen '
-            'by them leaks what a test shall find out: --base-only leaves them out, '
+            'by them leaks the test data into the model: --base-only leaves them out, '
             '--with-novel uses them all the same'
         )
     if dropped:
@@ -117,10 +117,11 @@ def _check_categories(path: str, categories: dict, header: DumpHeader) -> None:
     """Ids must mean what they mean in the dump; base and novel too."""
     pairs = zip(header.category_ids, header.classes, strict=True)
     for category_id, name in pairs:
-        category, is_novel = categories.get(category_id), name in header.novel_classes
-        if category is None and is_novel:
+        is_novel = name in header.novel_classes
+        if is_novel and category_id not in categories:
             continue  # a file of base classes alone
-        names = [(category or {}).get(key) for key in NAME_KEYS]
+        category = categories.get(category_id, {})
+        names = [category.get(key) for key in NAME_KEYS]
         if name not in names:
             raise ValueError(
                 f'{path}: category {category_id} is {names[0]!r}, in the dump it is '

@@ -1,4 +1,4 @@
-"""What an aligned encoder can do: names, hard negatives, retrieval.
+"""Zero-shot evaluation of an encoder: names, hard negatives, retrieval.
 
 ``fgclip2-det zeroshot`` is the command line, in :mod:`fgclip2_det.cli.zeroshot`; the
 functions here take an encoder and return ``{'metrics': percent, 'denominators': ...,

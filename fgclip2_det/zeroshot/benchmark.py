@@ -1,4 +1,4 @@
-"""What a benchmark of the field is: its files, what they must hold, how it is run."""
+"""Description of a benchmark: its files, their expected counts, its evaluation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user may change of a benchmark.
+    """Options of a benchmark.
 
     Args:
         num_images: the first n images alone; None takes all.
@@ -65,13 +65,13 @@ class Benchmark:
     Args:
         name: on the command line, such as 'coco-box'.
         title: for tables.
-        files: by the names that ``read`` knows them by.
+        files: the files that ``read`` gets, by role.
         expected: published counts; compared with :attr:`Task.counts`.
         read: gets the paths of ``files`` and the options, checks, and returns a task.
         paper: FG-CLIP 2's published percent, by metric: of base, large and so400m.
         source: paper that defines the benchmark, and the table of the numbers.
-        takes_boxes: whether ``ReadOptions.boxes`` means something.
-        takes_few_names: whether ``ReadOptions.few_names`` does.
+        takes_boxes: whether ``ReadOptions.boxes`` may be given.
+        takes_few_names: whether ``ReadOptions.few_names`` may be given.
     """
 
     name: str
@@ -103,9 +103,9 @@ class Benchmark:
         return paths
 
     def differences(self, counts: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-        """What is not as published: {what: (expected, found)}."""
+        """Counts that are not the published ones: {what: (expected, actual)}."""
         return {
-            what: (number, counts.get(what, 0))
-            for what, number in self.expected.items()
-            if counts.get(what, 0) != number
+            what: (expected, counts.get(what, 0))
+            for what, expected in self.expected.items()
+            if counts.get(what, 0) != expected
         }

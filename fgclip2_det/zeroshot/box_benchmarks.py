@@ -141,7 +141,7 @@ def _run_fgovd(captioned: CaptionedBoxes, embedder: Embedder) -> Report:
 def _read_odinw(
     sets: Sequence[OdinwSet], files: Mapping[str, Path], options: ReadOptions
 ) -> Task:
-    root, found = files['root'], {}
+    root, read = files['root'], {}
     for one in sets:
         path = root / one.ann_file
         if not path.is_file():
@@ -154,17 +154,17 @@ def _read_odinw(
         failed = boxes.failed if options.num_images is None else []
         check_images_exist(items, root / one.image_root)
         boxes = replace(boxes, items=items, failed=failed)
-        found[one.name] = _with_truths(boxes, names, rows), names, rows
+        read[one.name] = _with_truths(boxes, names, rows), names, rows
     counts = {
         'sets': len(sets),
-        'images': sum(len(boxes.items) for boxes, _, _ in found.values()),
-        'boxes': sum(len(b.kept_ids) + len(b.failed) for b, _, _ in found.values()),
-        'failed_boxes': sum(len(boxes.failed) for boxes, _, _ in found.values()),
+        'images': sum(len(boxes.items) for boxes, _, _ in read.values()),
+        'boxes': sum(len(b.kept_ids) + len(b.failed) for b, _, _ in read.values()),
+        'failed_boxes': sum(len(boxes.failed) for boxes, _, _ in read.values()),
     }
 
     def run(embedder: Embedder) -> Report:
         report, shares = Report(counts=dict(counts)), []
-        for name, (boxes, names, rows) in found.items():
+        for name, (boxes, names, rows) in read.items():
             class_embeds = embedder.texts(names, 'box')
             ranks = rank_boxes(embedder, boxes, class_embeds, rows)
             report.add(f'odinw_top1/{name}', ranks)

@@ -21,16 +21,20 @@ def read_candidates(path: str | os.PathLike) -> dict[object, list[tuple]]:
     Raises:
         ValueError: naming the row (from 0) that has no such box, or an unreadable file.
     """
-    found: dict[object, dict[tuple, None]] = {}
+    boxes: dict[object, dict[tuple, None]] = {}
     for number, row in enumerate(chain.from_iterable(stream_list(path))):
         bbox = row.get('bbox') if isinstance(row, dict) else None
-        empty = box_fault(bbox) or min(bbox[2:]) == 0
-        if empty or not isinstance(row.get('image_id'), int | str):
+        if (
+            bbox is None
+            or box_fault(bbox)
+            or min(bbox[2:]) == 0
+            or not isinstance(row.get('image_id'), int | str)
+        ):
             raise ValueError(
                 f'{path}: row {number} (from 0) must have image_id and a bbox x, y, '
                 f'width, height with an area, got {row!r:.80}'
             )
         x, y, width, height = bbox
         box = (x, y, x + width, y + height)
-        found.setdefault(row['image_id'], {})[box] = None
-    return {image_id: list(boxes) for image_id, boxes in found.items()}
+        boxes.setdefault(row['image_id'], {})[box] = None
+    return {image_id: list(distinct) for image_id, distinct in boxes.items()}

@@ -39,7 +39,7 @@ def read_coco_captions(path: str | os.PathLike, per_image: int = PER_IMAGE) -> C
         title = f'{path}: annotation {annotation.get("id")}'
         image = annotation.get('image_id')
         if image not in names:
-            raise ValueError(f'{title} is of image {image}, which is not there')
+            raise ValueError(f'{title} is of image {image}, which is not in the file')
         name = names[image]
         captions[name].append(_text(annotation, 'caption', title))
     return _first(captions, per_image, path)
@@ -84,7 +84,7 @@ def read_dci(folder: str | os.PathLike) -> Captions:
     """
     paths = sorted(Path(folder).glob('*.json'))
     if not paths:
-        raise ValueError(f'{folder} holds no json file; expected one per image')
+        raise ValueError(f'{folder} holds no JSON file; expected one per image')
     captions: Captions = {}
     for path in paths:
         content = read_json(path)
@@ -127,13 +127,13 @@ def read_flickr30k_cna(path: str | os.PathLike) -> Captions:
     """
     captions: Captions = {}
     for title, line in _lines(path):
-        found = _INDEXED.fullmatch(line)
-        if not found:
+        match = _INDEXED.fullmatch(line)
+        if not match:
             raise ValueError(
                 f'{title}: expected image#k<TAB>caption, got {line[:80]!r}'
             )
-        name = found[1] if Path(found[1]).suffix else f'{found[1]}.jpg'
-        captions.setdefault(name, []).append(found[2].strip())
+        name = match[1] if Path(match[1]).suffix else f'{match[1]}.jpg'
+        captions.setdefault(name, []).append(match[2].strip())
     return captions
 
 
@@ -147,14 +147,14 @@ def read_coco_cn(path: str | os.PathLike) -> Captions:
     """
     captions: Captions = {}
     for title, line in _lines(path):
-        found = _COCO_CN.fullmatch(line)
-        if not found:
+        match = _COCO_CN.fullmatch(line)
+        if not match:
             raise ValueError(
                 f'{title}: expected COCO_val2014_000000000042#zhm#0 and a caption, got '
                 f'{line[:80]!r}'
             )
-        name = f'{found[2]}2014/{found[1]}.jpg'
-        captions.setdefault(name, []).append(found[3].strip())
+        name = f'{match[2]}2014/{match[1]}.jpg'
+        captions.setdefault(name, []).append(match[3].strip())
     return captions
 
 
@@ -162,7 +162,7 @@ def read_captions(path: str | os.PathLike) -> Captions:
     """Lines ``image_path<TAB>caption``; an image may have several.
 
     Raises:
-        ValueError: naming the line that is no such pair.
+        ValueError: naming a line that is not such a pair.
     """
     captions: Captions = {}
     for title, line in _lines(path):
@@ -186,9 +186,9 @@ def _lines(path: str | os.PathLike) -> list[tuple[str, str]]:
 
 
 def _id(entry: object) -> tuple:
-    """Order of annotations: by number; those without one keep their place behind."""
-    found = entry.get('id') if isinstance(entry, dict) else None
-    return (not isinstance(found, int), found if isinstance(found, int) else 0)
+    """Sort key of annotations: by number; those without one last, in file order."""
+    number = entry.get('id') if isinstance(entry, dict) else None
+    return (not isinstance(number, int), number if isinstance(number, int) else 0)
 
 
 def _text(entry: object, key: str, title: str) -> str:

@@ -66,18 +66,18 @@ def evaluate_coco_boxes(
 
     Reference: FG-CLIP 2 (arXiv:2510.10921), Table 2.
     """
-    found = read_named_boxes(ann_file, image_root)
-    items = take_first(found.items, num_images)
+    annotated = read_named_boxes(ann_file, image_root)
+    items = take_first(annotated.items, num_images)
     check_images_exist(items, Path(image_root))
-    boxes = replace(found, items=items)
-    groups = _split(ann_file, found.categories, language, novel)
+    boxes = replace(annotated, items=items)
+    groups = _split(ann_file, annotated.categories, language, novel)
     if vocabulary_file is None:
-        names = [category_name(c, language) for c in found.categories]
-        rows = {c['id']: row for row, c in enumerate(found.categories)}
+        names = [category_name(c, language) for c in annotated.categories]
+        rows = {c['id']: row for row, c in enumerate(annotated.categories)}
     else:
-        names, rows = read_vocabulary(vocabulary_file, found.categories)
+        names, rows = read_vocabulary(vocabulary_file, annotated.categories)
         language = Path(vocabulary_file).stem
-    _check_named(boxes.kept_ids, rows, found.categories, vocabulary_file)
+    _check_named(boxes.kept_ids, rows, annotated.categories, vocabulary_file)
     embedder = Embedder.of(encoder, max_num_patches, progress)
     class_embeds = embedder.names(names, templates)
     ranks = rank_boxes(embedder, boxes, class_embeds, rows)
@@ -85,9 +85,9 @@ def evaluate_coco_boxes(
     add_groups(report, ranks, boxes, groups, language)
     report.counts = {
         'images': len(items),
-        'images_without_boxes': found.num_without,
+        'images_without_boxes': annotated.num_without,
         'boxes': len(ranks),
-        'crowd_boxes_left_out': found.num_crowd,
+        'crowd_boxes_left_out': annotated.num_crowd,
         'names': len(names),
     }
     return report.to_dict()
@@ -146,7 +146,7 @@ def read_vocabulary(
         Texts per line, and the line (from 0) of each category id.
 
     Raises:
-        ValueError: if the file is no text, or a category has two lines.
+        ValueError: if the file is not text, or a category has two lines.
     """
     path = Path(path)
     by_name = {
@@ -166,7 +166,7 @@ def read_vocabulary(
             )
         if category_id is None and texts:
             raise ValueError(
-                f'{path} line {number}: {first!r} is no category of the annotation '
+                f'{path} line {number}: {first!r} is not a category of the annotation '
                 'file; write one before the tab'
             )
         if category_id is not None:

@@ -1,4 +1,4 @@
-"""Which class each pixel gets, and the rates of a confusion matrix."""
+"""Confusion matrix of zero-shot segmentation, and its rates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def confusion(
     labels: Tensor,
     block_elements: int = BLOCK_ELEMENTS,
 ) -> Tensor:
-    """Pixels of one picture by true and predicted class.
+    """Pixels of one image by true and predicted class.
 
     Cosines of places and names are stretched to the label map's size, bilinearly and
     with pixel centres in place, and the best class wins. Scores are stretched rather
@@ -109,7 +109,7 @@ def add_segmentation(report: Report, counts: Tensor) -> None:
     right, pixels = counts.diag(), counts.sum(1)
     present = pixels > 0
     if not present.any():
-        raise ValueError('no pixel has a class; a rate of none is not defined')
+        raise ValueError('no pixel has a class, so the rates are not defined')
     union = pixels + counts.sum(0) - right
     num_present, num_pixels = int(present.sum()), int(pixels.sum())
     for name, percent, number in (

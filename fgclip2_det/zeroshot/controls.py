@@ -1,5 +1,4 @@
-"""Embedders without a model: what an evaluation must give for one that knows all, and
-for one that knows nothing."""
+"""Embedders without a model, as controls of an evaluation: an oracle, and noise."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ class ControlEmbedder(Embedder):
 
     'oracle' answers with the directions of the right texts (``ImageItem.truths``,
     ``captions`` and ``truth_map``) and so reaches 100 % wherever one answer is right;
-    'noise' answers at random and so stays at chance. Either shows a fault of the
-    evaluation, not of a model. No picture is opened.
+    'noise' answers at random and so stays at chance. Any other result shows a fault of
+    the evaluation, not of a model. No image is opened.
 
     Args:
         kind: 'oracle' or 'noise'.
@@ -34,7 +33,7 @@ class ControlEmbedder(Embedder):
         dims: D. Random directions have cosines of some 1 / sqrt(D).
 
     Raises:
-        ValueError: if there is no such kind.
+        ValueError: if ``kind`` is unknown.
 
     Example:
         >>> embedder = ControlEmbedder('oracle')
@@ -48,6 +47,9 @@ class ControlEmbedder(Embedder):
         super().__init__(encoder=None, progress=False)
         self.kind, self._dims = kind, dims
         self._noise = torch.Generator().manual_seed(seed)
+
+    def encoder_digest(self) -> None:
+        """None: there is no encoder."""
 
     @property
     def device(self) -> torch.device:
@@ -77,31 +79,33 @@ class ControlEmbedder(Embedder):
         """See :meth:`Embedder.images`; an image with several captions gets their mean.
 
         Raises:
-            ValueError: for the oracle, if an item does not say what is right.
+            ValueError: for the oracle, if an item has no ``captions`` or ``truths``.
         """
-        kept = [[item.captions for item in items], [item.truths for item in items]]
-        sizes = [[1] * len(items), [len(item.bboxes) for item in items]]
-        return tuple(
-            self._answer(items, *about) if wanted else None
-            for wanted, *about in zip((whole, regions), kept, sizes, strict=True)
+        captions = [item.captions for item in items]
+        truths = [item.truths for item in items]
+        numbers = [len(item.bboxes) for item in items]
+        global_embeds = (
+            self._answer(items, captions, [1] * len(items)) if whole else None
         )
+        region_embeds = self._answer(items, truths, numbers) if regions else None
+        return global_embeds, region_embeds
 
     def dense_maps(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
         """See :meth:`Embedder.dense_maps`; the oracle's are as fine as the truth.
 
-        A place is a pixel where a picture has up to 32,768 of them, so the oracle is
-        right everywhere. In a larger one it is a square of pixels, and the oracle may
-        err where a border cuts a square. Places of no known truth are 0.
+        A cell is one pixel in an image of up to 32,768 pixels, so the oracle is right
+        everywhere. In a larger image it is a square of pixels, and the oracle may err
+        where a border crosses a square. Cells without a known truth are 0.
 
         Raises:
-            ValueError: for the oracle, if an item does not say what is right.
+            ValueError: for the oracle, if an item has no ``truth_map``.
         """
         for item in items:
             if self.kind == 'noise':
                 shape = self.dims, _NOISE_SIDE, _NOISE_SIDE
                 yield F.normalize(torch.randn(shape, generator=self._noise), dim=0)
             elif item.truth_map is None:
-                raise ValueError(f'{item.path}: the oracle is not told what is right')
+                raise ValueError(f'{item.path}: the oracle needs a truth_map')
             else:
                 yield self._right_map(*item.truth_map())
 
@@ -113,17 +117,17 @@ class ControlEmbedder(Embedder):
             ((torch.arange(n) + 0.5) * (side / n)).long()
             for n, side in zip(sides, rows.shape, strict=True)
         )
-        found, index = rows[down][:, across].unique(return_inverse=True)
-        table = torch.zeros(len(found), self.dims)
-        for place, row in enumerate(found.tolist()):
+        distinct, index = rows[down][:, across].unique(return_inverse=True)
+        table = torch.zeros(len(distinct), self.dims)
+        for place, row in enumerate(distinct.tolist()):
             if row >= 0:
-                table[place] = self.texts(texts[row], 'box').mean(0)
+                table[place] = self.texts(texts[int(row)], 'box').mean(0)
         return F.normalize(table, dim=1)[index].permute(2, 0, 1)
 
     def _answer(
         self,
         items: Sequence[ImageItem],
-        texts: Sequence[Sequence[str]],
+        texts: Sequence[Sequence[str | Sequence[str]]],
         sizes: Sequence[int],
     ) -> Tensor:
         """``sizes[i]`` rows for item i; several texts for one row give their mean."""
@@ -132,12 +136,15 @@ class ControlEmbedder(Embedder):
             return F.normalize(noise, dim=1)
         rows = [torch.zeros(0, self.dims)]
         for item, group, size in zip(items, texts, sizes, strict=True):
-            told = [group] if size == 1 and len(group) > 1 else group
-            if len(told) != size:
-                raise ValueError(f'{item.path}: the oracle is not told what is right')
-            for right in told:
-                right = [right] if isinstance(right, str) else right
-                rows.append(self.texts(right, 'box').mean(0, keepdim=True))
+            answers = [group] if size == 1 and len(group) > 1 else group
+            if len(answers) != size:
+                raise ValueError(
+                    f'{item.path}: the oracle needs truths for {size} rows, got '
+                    f'{len(answers)}'
+                )
+            for right in answers:
+                own: list[str] = [right] if isinstance(right, str) else list(right)
+                rows.append(self.texts(own, 'box').mean(0, keepdim=True))
         return F.normalize(torch.cat(rows), dim=1)
 
 

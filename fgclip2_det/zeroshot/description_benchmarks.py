@@ -38,13 +38,12 @@ _LEVELS = {  # stem, objects with ten negatives
     'easy': ('e_attributes', 1299),
     'trivial': ('shuffle_negatives', 3508),
 }
-Box = tuple[float, float, float, float]
 
 
 def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
-    """Every description that is asked of a picture scores every box of it.
+    """Every description that is asked of an image scores every box of it.
 
-    Asked are those of the picture's group (the intra-scenario setting). The release has
+    Asked are those of the image's group (the intra-scenario setting). The release has
     the groups in pickles alone, so they are read from ``groups.json`` beside the
     annotations, ``{"image id": [description ids]}``, to be written once with the set's
     own package: ``get_sent_ids(group_ids=get_group_ids(img_ids=[i]))`` of each image i.
@@ -68,9 +67,9 @@ def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
         whole.bboxes[rows],
     )
     asked, grouped = _asked(folder / 'groups.json', truths)
-    boxes, told = _boxes_of(truths, options)
+    boxes, right = _boxes_of(truths, options)
     items = [
-        ImageItem(files['images'] / names[n], boxes[i], truths=told[i])
+        ImageItem(files['images'] / names[n], boxes[i], truths=right[i])
         for i, n in enumerate(chosen)
     ]
     check_images_exist(items, files['images'])
@@ -86,7 +85,7 @@ def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
 
 
 def _asked(path: Path, truths: Truths) -> tuple[list[list[int]], bool]:
-    """Indices of the descriptions of each picture, and whether a file says so."""
+    """Indices of the descriptions of each image, and whether a file says so."""
     if not path.is_file():
         return [list(range(len(truths.categories)))] * len(truths.images), False
     try:
@@ -105,9 +104,9 @@ def _asked(path: Path, truths: Truths) -> tuple[list[list[int]], bool]:
 
 def _boxes_of(
     truths: Truths, options: ReadOptions
-) -> tuple[list[list[Box]], list[list[Sequence[str]]]]:
-    """Boxes xyxy of each picture, each once, and the descriptions that fit each."""
-    meant: list[dict[Box, dict[str, None]]] = [{} for _ in truths.images]
+) -> tuple[list[list[tuple]], list[list[list[str]]]]:
+    """Distinct boxes xyxy of each image, and the descriptions that fit each."""
+    meant: list[dict[tuple, dict[str, None]]] = [{} for _ in truths.images]
     columns = truths.image, truths.category, truths.bboxes
     for image, category, (x, y, w, h) in zip(
         *(column.tolist() for column in columns), strict=True
@@ -119,11 +118,11 @@ def _boxes_of(
     else:
         given = read_candidates(options.boxes)
         boxes = [list(given.get(entry['id'], ())) for entry in truths.images]
-    told = [
+    right = [
         [list(own.get(box, _NOTHING)) for box in group]
         for own, group in zip(meant, boxes, strict=True)
     ]
-    return boxes, told
+    return boxes, right
 
 
 def _run_d3(
@@ -150,7 +149,7 @@ def _run_d3(
 
 
 def _read_fgovd(level: str, files: Mapping[str, Path], options: ReadOptions) -> Task:
-    """Every box of a picture takes the caption that fits it best, per vocabulary."""
+    """Every box of an image takes the caption that fits it best, per vocabulary."""
     objects = read_hard_objects(files['ann'])
     paths = _paths(files['ann'])
     chosen = take_first(
@@ -212,10 +211,12 @@ def _run_fgovd(
     for (image_id, vocabulary), ids in vocabularies.items():
         own = texts[torch.tensor([captions[by_id[i]] for i in ids])]
         cosines = parts[image_id] @ own.T
-        cosines[:, 0] -= TIE  # a true caption that only ties has not been told apart
+        cosines[:, 0] -= TIE  # a tie of the true caption counts as wrong
         best, label = (_SCALE * cosines).softmax(1).max(1)
-        found = zip(place[image_id], label.tolist(), best.tolist(), strict=True)
-        rows += [(image_id, vocabulary, ids[j], box, score) for box, j, score in found]
+        columns = zip(place[image_id], label.tolist(), best.tolist(), strict=True)
+        rows += [
+            (image_id, vocabulary, ids[j], box, score) for box, j, score in columns
+        ]
     metrics = hard_vocabulary_ap(objects, rows)
     named = {f'{name}/{level}': value for name, value in metrics.items()}
     return _percent(named, counts)
@@ -233,14 +234,14 @@ def _paths(path: Path) -> dict:
 
 
 def _percent(metrics: Mapping[str, float], counts: Mapping[str, int]) -> Report:
-    found = {name: 100 * value for name, value in metrics.items() if value >= 0}
+    percent = {name: 100 * value for name, value in metrics.items() if value >= 0}
     shares = dict.fromkeys(metrics, counts['images'])
-    return Report(found, shares, dict(counts))
+    return Report(percent, shares, dict(counts))
 
 
 def _xywh(boxes: Sequence[Sequence[float]]) -> np.ndarray:
-    found = np.array(boxes, np.float64).reshape(-1, 4)
-    return np.concatenate([found[:, :2], found[:, 2:] - found[:, :2]], axis=1)
+    xyxy = np.array(boxes, np.float64).reshape(-1, 4)
+    return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
 def _fgovd(level: str) -> Benchmark:

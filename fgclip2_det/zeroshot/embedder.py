@@ -1,4 +1,4 @@
-"""Images and texts to unit vectors, each encoded once."""
+"""Embeddings of images and texts as unit vectors, each computed once."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from tqdm import tqdm
 from fgclip2_det.fgclip2 import FGCLIP2, ImageBatch, load_image, separable_roi_align
 from fgclip2_det.fgclip2.image import describe_sizes, read_header
 from fgclip2_det.fgclip2.preprocess import patch_budget
+from fgclip2_det.io.model_digests import encoder_digest
 from fgclip2_det.vocabulary import Vocabulary
 
 from .images import ImageItem
 
 
 class Embedder:
-    """An encoder with what an evaluation needs around it.
+    """Batched embeddings of images, regions and texts for an evaluation.
 
-    An image gets its own patch budget, whichever images share its batch, so results
-    depend on no order. Nothing is skipped: what cannot be encoded is an error.
+    An image has its own patch budget, whichever images share its batch, so results do
+    not depend on the order. Nothing is skipped: an image or text that cannot be encoded
+    is an error.
 
     Args:
-        encoder: with both towers and a tokenizer.
+        encoder: with both towers and a tokenizer; None in a subclass that encodes
+            without one.
         max_num_patches: patches per image; 'auto' as in training.
         image_batch: images at once.
         text_batch: texts at once.
@@ -42,13 +45,13 @@ class Embedder:
 
     def __init__(
         self,
-        encoder: FGCLIP2,
+        encoder: FGCLIP2 | None,
         max_num_patches: int | str = 'auto',
         image_batch: int = 16,
         text_batch: int = 256,
         progress: bool = True,
     ) -> None:
-        self.encoder, self.max_num_patches = encoder, max_num_patches
+        self._encoder, self.max_num_patches = encoder, max_num_patches
         self.image_batch, self.text_batch = image_batch, text_batch
         self.progress = progress
         self.num_truncated: Counter[str] = Counter()  # texts that were cut, by mode
@@ -64,6 +67,18 @@ class Embedder:
         if isinstance(encoder, Embedder):
             return encoder
         return cls(encoder, max_num_patches, progress=progress)
+
+    @property
+    def encoder(self) -> FGCLIP2:
+        """The encoder; ValueError without one."""
+        if self._encoder is None:
+            raise ValueError(f'{type(self).__name__} has no encoder')
+        return self._encoder
+
+    def encoder_digest(self) -> str | None:
+        """SHA-256 of weights and settings, see :func:`.model_digests.encoder_digest`;
+        None without an encoder."""
+        return encoder_digest(self.encoder, self.encoder.settings())
 
     @property
     def device(self) -> torch.device:
@@ -126,10 +141,12 @@ class Embedder:
     def _encode_texts(self, texts: Sequence[str], mode: str) -> Tensor:
         ids = self.encoder.tokenize(texts, mode)  # (T, L)
         tokenizer, length = self.encoder.tokenizer, ids.shape[1]
+        if tokenizer is None:
+            raise ValueError('the encoder has no tokenizer; load it with one')
         # only a text without padding may have been cut
         full = (ids[:, -1] == tokenizer.eos_id).nonzero()[:, 0].tolist()
         self.num_truncated[mode] += sum(
-            tokenizer.count(texts[i]) > length for i in full
+            tokenizer.count(texts[int(i)]) > length for i in full
         )
         embeds = _unit(self.encoder.encode_text(ids, mode))
         _check_finite(embeds, [f'text {text!r}' for text in texts])
@@ -174,8 +191,8 @@ class Embedder:
 
         Returns:
             (B, D) global and (K, D) region embeddings in the order of the items,
-            float32, L2-normalised, on the encoder's device; None for what is not
-            wanted.
+            float32, L2-normalised, on the encoder's device; None for those that are
+            not computed.
 
         Raises:
             ValueError: naming the file: unreadable, of another size than stated, or
@@ -183,19 +200,19 @@ class Embedder:
         """
         parts: tuple[list[Tensor], list[Tensor]] = ([], [])
         with self._bar('images', len(items)) as bar:
-            for group, pictures, budget in self._batches(items):
-                batch = self.encoder.preprocess(pictures, budget)
-                found = self._encode_images(group, batch, whole, regions)
-                for part, embeds in zip(parts, found, strict=True):
+            for group, images, budget in self._batches(items):
+                batch = self.encoder.preprocess(images, budget)
+                encoded = self._encode_images(group, batch, whole, regions)
+                for part, embeds in zip(parts, encoded, strict=True):
                     part.extend(embeds)
                 bar.update(len(group))
         empty = torch.zeros(0, self.dims, device=self.device)
-        images, boxes = (torch.cat([empty, *part]) for part in parts)
-        return images if whole else None, boxes if regions else None
+        global_embeds, region_embeds = (torch.cat([empty, *part]) for part in parts)
+        return global_embeds if whole else None, region_embeds if regions else None
 
     @torch.no_grad()
     def dense_maps(self, items: Sequence[ImageItem]) -> Iterator[Tensor]:
-        """Dense maps, image by image, for what looks at every place of a picture.
+        """Dense maps, image by image, for evaluations of every place of an image.
 
         Yields:
             (D, h, w) float32, L2-normalised over D, of each item in turn; h and w in
@@ -205,8 +222,8 @@ class Embedder:
             ValueError: as :meth:`images`.
         """
         with self._bar('images', len(items)) as bar:
-            for group, pictures, budget in self._batches(items):
-                batch = self.encoder.preprocess(pictures, budget)
+            for group, images, budget in self._batches(items):
+                batch = self.encoder.preprocess(images, budget)
                 dense = self.encoder.dense_features(batch)
                 for item, features in zip(group, dense, strict=True):
                     unit = F.normalize(features.float(), dim=0)
@@ -222,20 +239,21 @@ class Embedder:
         self, items: Sequence[ImageItem]
     ) -> Iterator[tuple[list[ImageItem], list[Image.Image], int | str]]:
         """Neighbours of equal budget, at most ``image_batch`` of them."""
-        group, pictures, current = [], [], None
+        group, images = [], []
+        current: int | str = self.max_num_patches
         for item in items:
-            picture = _load(item)
+            image = _load(item)
             budget = self.max_num_patches
             if budget == 'auto':
-                budget = patch_budget(*picture.size)
+                budget = patch_budget(*image.size)
             if group and (budget != current or len(group) == self.image_batch):
-                yield group, pictures, current
-                group, pictures = [], []
+                yield group, images, current
+                group, images = [], []
             current = budget
             group.append(item)
-            pictures.append(picture)
+            images.append(image)
         if group:
-            yield group, pictures, current
+            yield group, images, current
 
     def _encode_images(
         self, items: Sequence[ImageItem], batch: ImageBatch, whole: bool, regions: bool
@@ -267,13 +285,13 @@ class Embedder:
 
 
 def _load(item: ImageItem) -> Image.Image:
-    picture = load_image(item.path)
-    if item.size is not None and picture.size != tuple(item.size):
+    image = load_image(item.path)
+    if item.size is not None and image.size != tuple(item.size):
         raise ValueError(
             f'image {item.path}: {describe_sizes(read_header(item.path), item.size)}; '
             'boxes would be in the wrong place'
         )
-    return picture
+    return image
 
 
 def _pool(

@@ -142,8 +142,8 @@ def _add_group(
     index = torch.full((len(boxes), width), -1)
     for row, box in zip(index, boxes, strict=True):
         texts = [text.lower() for text in (box.positive, *box.negatives)]
-        found = [rows.setdefault(text, len(rows)) for text in texts]
-        row[: len(found)] = torch.tensor(found)
+        places = [rows.setdefault(text, len(rows)) for text in texts]
+        row[: len(places)] = torch.tensor(places)
     text_embeds = embedder.texts(list(rows), 'box')
     ranks = hard_negative_ranks(region_embeds, text_embeds, index)
     report.add(f'fgovd_top1/{stem}', ranks)
@@ -197,10 +197,10 @@ def _group(
             )
         by_image.setdefault(box.img_path, {})[_key(box)] = None
     items, rows = [], {}
-    for img_path, found in by_image.items():
-        _, bboxes, texts = zip(*found, strict=True)
+    for img_path, keys in by_image.items():
+        _, bboxes, texts = zip(*keys, strict=True)
         size = sizes[img_path]
         items.append(ImageItem(image_root / img_path, bboxes, size, texts))
-        for key in found:
+        for key in keys:
             rows[key] = len(rows)
     return items, rows

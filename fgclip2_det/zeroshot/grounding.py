@@ -1,4 +1,4 @@
-"""Finding what a phrase means among given boxes: RefCOCO/+/g, Flickr30k Entities."""
+"""Phrase grounding among given boxes: RefCOCO/+/g, Flickr30k Entities."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def read_grounding(
     texts_of: Callable[[dict], Sequence[str]],
     titles: Mapping[str, bool],
 ) -> Task:
-    """Phrases, pictures and the boxes to choose from.
+    """Phrases, images and the boxes to choose from.
 
-    Those are ``options.boxes``, by any entry's id of the picture, or else all boxes
-    that the file annotates in the picture, for whichever phrase.
+    Those are ``options.boxes``, by the id of any entry of the image, or else all boxes
+    that the file annotates in the image, for whichever phrase.
 
     Args:
         read: reader of the annotation file.
@@ -48,9 +48,8 @@ def read_grounding(
         titles: name of the metric -> whether all boxes of a phrase are one.
 
     Raises:
-        ValueError: what the reader refuses; missing pictures; boxes of unknown entries,
-            outside of their picture, or none in a picture; entries without a name or
-            size.
+        ValueError: what the reader refuses; missing images; boxes of unknown entries,
+            outside their image, or none in an image; entries without a name or size.
     """
     truths = read(files['ann'])
     names = [_name(entry, files['ann']) for entry in truths.images]
@@ -70,13 +69,13 @@ def read_grounding(
     if missing:
         raise ValueError(
             f'{options.boxes or files["ann"]} has no box in {len(missing)} of '
-            f'{len(chosen)} pictures, first {missing[0]}; every picture needs some'
+            f'{len(chosen)} images, {missing[0]} the first; every image needs some'
         )
     texts = [list(texts_of(entry)) for entry in truths.images]
-    told = _right_texts(truths, names, entries, boxes, texts)
+    right = _right_texts(truths, names, entries, boxes, texts)
     sizes = _sizes(truths, names, entries, files['ann'])
     items = [
-        ImageItem(files['images'] / name, boxes[name], sizes[name], told[name])
+        ImageItem(files['images'] / name, boxes[name], sizes[name], right[name])
         for name in chosen
     ]
     _check_inside(items, options.boxes or files['ann'])
@@ -129,17 +128,17 @@ def _run(
 def _candidates(
     truths: Truths, names: Sequence[str], given: Mapping | None
 ) -> dict[str, list[tuple]]:
-    """Boxes xyxy of each picture, each once."""
-    found: dict[str, dict[tuple, None]] = {}
+    """Distinct boxes xyxy of each image."""
+    boxes: dict[str, dict[tuple, None]] = {}
     if given is None:
         for image, (x, y, w, h) in zip(
             truths.image.tolist(), truths.bboxes.tolist(), strict=True
         ):
-            found.setdefault(names[image], {})[x, y, x + w, y + h] = None
+            boxes.setdefault(names[int(image)], {})[x, y, x + w, y + h] = None
     else:
         for entry, name in zip(truths.images, names, strict=True):
-            found.setdefault(name, {}).update(dict.fromkeys(given.get(entry['id'], ())))
-    return {name: list(boxes) for name, boxes in found.items()}
+            boxes.setdefault(name, {}).update(dict.fromkeys(given.get(entry['id'], ())))
+    return {name: list(distinct) for name, distinct in boxes.items()}
 
 
 def _name(entry: dict, path: Path) -> str:
@@ -152,7 +151,7 @@ def _name(entry: dict, path: Path) -> str:
 def _sizes(
     truths: Truths, names: Sequence[str], entries: Sequence[int], path: Path
 ) -> dict[str, tuple[int, int]]:
-    """(w, h) in pixels of each picture; MDETR's Flickr30k files have them as text."""
+    """(w, h) in pixels of each image; MDETR's Flickr30k files have them as text."""
     sizes: dict[str, tuple[int, int]] = {}
     for number, entry in zip(entries, truths.images, strict=True):
         try:
@@ -171,17 +170,19 @@ def _sizes(
 
 def _check_inside(items: Sequence[ImageItem], path: Path) -> None:
     for item in items:
+        if item.size is None:
+            raise ValueError(f'{path}: {item.path} has no size')
         width, height = item.size
         for x1, y1, x2, y2 in item.bboxes:
             if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
                 raise ValueError(
-                    f'{path}: box {[x1, y1, x2, y2]} (xyxy) lies outside of '
+                    f'{path}: box {[x1, y1, x2, y2]} (xyxy) lies outside '
                     f'{item.path}, {width} x {height} pixels; correct or remove it'
                 )
 
 
 def _part(truths: Truths, entries: Sequence[int]) -> Truths:
-    """The entries of the chosen pictures, numbered anew."""
+    """The entries of the chosen images, renumbered."""
     rows = np.flatnonzero(np.isin(truths.image, entries))
     image = np.searchsorted(entries, truths.image[rows])
     return make_truths(
@@ -200,14 +201,14 @@ def _right_texts(
     boxes: Mapping[str, Sequence[tuple]],
     texts: Sequence[Sequence[str]],
 ) -> dict[str, list[Sequence[str]]]:
-    """What the oracle is told of each box: phrases that mean it, or that none does."""
+    """Truths of each box, for the oracle: phrases that mean it, or that none does."""
     meant: dict[tuple, dict[str, None]] = {}
     columns = truths.image, truths.category, truths.bboxes
     for image, category, (x, y, w, h) in zip(
         *(column.tolist() for column in columns), strict=True
     ):
-        key = names[entries[image]], (x, y, x + w, y + h)
-        meant.setdefault(key, {})[texts[image][category]] = None
+        key = names[entries[int(image)]], (x, y, x + w, y + h)
+        meant.setdefault(key, {})[texts[int(image)][int(category)]] = None
     return {
         name: [list(meant.get((name, box), _NOTHING)) for box in group]
         for name, group in boxes.items()
@@ -215,8 +216,8 @@ def _right_texts(
 
 
 def _xywh(boxes: Sequence[Sequence[float]]) -> np.ndarray:
-    found = np.array(boxes, np.float64).reshape(-1, 4)
-    return np.concatenate([found[:, :2], found[:, 2:] - found[:, :2]], axis=1)
+    xyxy = np.array(boxes, np.float64).reshape(-1, 4)
+    return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
 def _refcoco(name: str, expected: int) -> Benchmark:

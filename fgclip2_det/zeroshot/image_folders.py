@@ -23,7 +23,7 @@ def visible_entries(folder: Path) -> list[Path]:
     try:
         entries = [e for e in folder.iterdir() if not e.name.startswith('.')]
     except OSError as error:
-        raise ValueError(f'{folder} is no folder that can be read: {error}') from error
+        raise ValueError(f'{folder} is not a readable folder: {error}') from error
     if not entries:
         raise ValueError(f'{folder} is empty; unpack the images there')
     return sorted(entries, key=lambda entry: entry.name)
@@ -43,8 +43,8 @@ def read_folders(root: Path, folders: Sequence[str]) -> LabeledImages:
     unknown, absent = present - set(folders), set(folders) - present
     if unknown:
         raise ValueError(
-            f'{root / min(unknown)} is the folder of no class; expected {folders[0]} '
-            f'to {folders[-1]}'
+            f'{root / min(unknown)} is not the folder of a class; expected '
+            f'{folders[0]} to {folders[-1]}'
         )
     if absent:
         raise ValueError(
@@ -125,7 +125,7 @@ def _read_solution(path: Path, rows: Mapping[str, int]) -> dict[str, int]:
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         raise ValueError(
-            f'{path} is no image file; expected names that end with '
+            f'{path} is not an image file; expected names that end with '
             f'{", ".join(SUFFIXES)}'
         )
 

@@ -54,7 +54,7 @@ def to_xyxy(bbox: object, size: tuple[int, int], name: str) -> tuple[float, ...]
     x, y, width, height = bbox
     if min(width, height) <= 0:
         raise ValueError(
-            f'{name}: bbox {bbox} covers no area; correct or remove the annotation'
+            f'{name}: bbox {bbox} has no area; correct or remove the annotation'
         )
     if x + width <= 0 or y + height <= 0 or x >= size[0] or y >= size[1]:
         raise ValueError(

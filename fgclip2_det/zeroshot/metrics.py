@@ -1,7 +1,7 @@
 """Ranks and rates of embeddings: pure functions, no data set and no model.
 
 Every function counts a tie against the model, and a score that is not a number too: a
-model that answers the same for everything gets 0 %, not luck.
+model that gives the same answer for everything gets 0 %, not chance level.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def match_ranks(
     match_of: Tensor,
     block_elements: int = BLOCK_ELEMENTS,
 ) -> Tensor:
-    """Rank of each query's best match among all that are no match of it.
+    """Rank of each query's best match among all that do not match it.
 
-    rank_q = 1 + #{g no match of q: s_qg >= max over matches m of s_qm - TIE}, with
+    rank_q = 1 + #{g not a match of q: s_qg >= max over matches m of s_qm - TIE}, with
     s the cosine. Exact: a block of queries is compared with the whole gallery.
 
     Args:
@@ -150,10 +150,10 @@ def recall_at(ranks: Tensor, k: int = 1) -> float:
     """Percentage of ranks that are at most k.
 
     Raises:
-        ValueError: if there is no rank.
+        ValueError: if ``ranks`` is empty.
     """
     if not len(ranks):
-        raise ValueError('a rate of no ranks is not defined; leave the metric out')
+        raise ValueError('a recall without ranks is not defined; leave the metric out')
     return 100 * int((ranks <= k).sum()) / len(ranks)
 
 

@@ -56,7 +56,7 @@ def read_named_boxes(
 
     Raises:
         ValueError: naming file and entry: entries of another type, unknown image or
-            category, images without a name, boxes that are no four numbers, are
+            category, images without a name, boxes that are not four numbers, are
             empty or outside.
     """
     coco = _read_coco(ann_file)
@@ -110,5 +110,5 @@ def _read_coco(path: str | os.PathLike) -> dict:
     coco = read_json(path)
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(coco, dict) or key not in coco:
-            raise ValueError(f'{path} must be a json object with the key {key!r}')
+            raise ValueError(f'{path} must be a JSON object with the key {key!r}')
     return coco

@@ -44,9 +44,9 @@ def evaluate_ovshapes(
     max_num_patches: int | str = MAX_NUM_PATCHES,
     progress: bool = True,
 ) -> dict[str, dict]:
-    """Measure an encoder on pictures that nobody trained on.
+    """Evaluate an encoder on images that were not used for training.
 
-    The pictures are the val split of OVShapes (base and novel objects, 256 px) with
+    The images are the val split of OVShapes (base and novel objects, 256 px) with
     ``seed``; the same seed also draws captions, negatives and the permutation, and
     both languages get the same draws. In percent, L in en, zh:
 
@@ -58,7 +58,7 @@ def evaluate_ovshapes(
     - ``hard11/L``, ``hard11_base/L``: on novel and on base boxes, the true textured
       phrase before ten that differ in one attribute. Negatives name any of the 80
       classes, so that base names are no hint. Guessing gives 9.09, a random
-      encoder some 2: it likes some words more than others whatever the picture, and
+      encoder some 2: it likes some words more than others whatever the image, and
       the true phrase has to win by colour, by shape and by texture;
     - ``retrieval/{short,long}/L/{i2t,t2i}``: R@1 among the first ``num_retrieval``
       images. Where images share a caption, word by word, each of them is right. A
@@ -69,19 +69,19 @@ def evaluate_ovshapes(
     Args:
         encoder: with both towers and a tokenizer, or an embedder around one (its
             patch budget and bars then count).
-        data_root: where the pictures are kept; made when missing.
-        seed: not one that a training used.
+        data_root: where the images are kept; generated when missing.
+        seed: one that no training used.
         num_images: of the val split.
         num_retrieval: images of the retrieval, at most.
-        max_num_patches: patches per image; 256 are the pictures in their own size.
+        max_num_patches: patches per image; 256 keep the images at their own size.
         progress: show bars on a terminal.
 
     Returns:
         ``{'metrics': ..., 'denominators': ..., 'counts': ...}``; see :class:`Report`.
 
     Example:
-        >>> found = evaluate_ovshapes(FGCLIP2.from_size('tiny'))
-        >>> found['metrics']['box_top1/novel/zh']
+        >>> result = evaluate_ovshapes(FGCLIP2.from_size('tiny'))
+        >>> result['metrics']['box_top1/novel/zh']
     """
     items, objects = load_ovshapes(data_root, seed, num_images)
     embedder = Embedder.of(encoder, max_num_patches, progress)
@@ -98,10 +98,12 @@ def load_ovshapes(
     folder = generate_ovshapes(data_root, 1, num_images, IMAGE_SIZE, seed)
     coco = read_json(folder / 'val.json')
     classes = {c.category_id: c for c in OVSHAPES_CLASSES}
-    found: dict[int, list[ShapeObject]] = {image['id']: [] for image in coco['images']}
+    objects: dict[int, list[ShapeObject]] = {
+        image['id']: [] for image in coco['images']
+    }
     for annotation in coco['annotations']:
         x, y, width, height = annotation['bbox']
-        found[annotation['image_id']].append(
+        objects[annotation['image_id']].append(
             ShapeObject(
                 classes[annotation['category_id']],
                 annotation['texture'],
@@ -113,12 +115,12 @@ def load_ovshapes(
     items = [
         ImageItem(
             Path(folder) / 'val' / image['file_name'],
-            [o.bbox for o in found[image['id']]],
+            [o.bbox for o in objects[image['id']]],
             (image['width'], image['height']),
         )
         for image in coco['images']
     ]
-    return items, list(found.values())
+    return items, list(objects.values())
 
 
 def score_ovshapes(
@@ -128,7 +130,7 @@ def score_ovshapes(
     seed: int,
     num_retrieval: int = 200,
 ) -> Report:
-    """All metrics of :func:`evaluate_ovshapes` for given pictures."""
+    """All metrics of :func:`evaluate_ovshapes` for given images."""
     image_embeds, region_embeds = embedder.images(items)
     splits = [o.shape_class.split for group in objects for o in group]
     report = Report()
@@ -186,10 +188,10 @@ def _add_hard(
 ) -> None:
     phrases = []  # true one, then negatives, per box
     for i, group in enumerate(objects):
-        for j, found in enumerate(group):
+        for j, shape in enumerate(group):
             rng = np.random.default_rng([seed, _NEGATIVES, i, j])
-            negatives = hard_negatives(found, language, rng, allowed=None)
-            phrases.append([region_phrases(found, language)[1], *negatives])
+            negatives = hard_negatives(shape, language, rng, allowed=None)
+            phrases.append([region_phrases(shape, language)[1], *negatives])
     rows: dict[str, int] = {}
     index = [[rows.setdefault(p, len(rows)) for p in group] for group in phrases]
     text_embeds = embedder.texts(list(rows), 'box')

@@ -1,4 +1,4 @@
-"""What an evaluation found: percentages, what they are shares of, and counts."""
+"""Results of an evaluation: percentages with their denominators, and counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Report:
 
     metrics: dict[str, float] = field(default_factory=dict)
     denominators: dict[str, int] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int | str] = field(default_factory=dict)
 
     def add(self, name: str, ranks: Tensor, k: int = 1) -> None:
         """Share of ``ranks`` (n,) that are at most k."""
@@ -77,12 +77,12 @@ def check_writable(path: Path) -> None:
     except OSError as error:
         raise ValueError(f'{path} cannot be written: {error}') from error
     if path.is_dir():
-        raise ValueError(f'{path} is a folder; name a json file in it')
+        raise ValueError(f'{path} is a folder; name a JSON file in it')
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f'{path} cannot be written: no permission in {path.parent}')
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write to a neighbour and rename, so that a file is whole or not there."""
+    """Write JSON atomically."""
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     write_atomic(path, f'{text}\n'.encode())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from fgclip2_det.io.text import read_json
 
 from .benchmark import SIZES, Benchmark
 from .suite import BENCHMARKS
@@ -34,8 +35,8 @@ zero-shot, from the dense map alone, and not comparable with that.
 _PARTS = """
 ## Parts that were measured
 
-On a few pictures of the set, on a set without a published count, or with an encoder
-that is no released one: good for checking the commands, comparable with nothing
+On a few images of the set, on a set without a published count, or with an encoder
+that is not a released one: good for checking the commands, comparable with nothing
 published. `oracle` and `noise` are controls of the evaluation itself: they answer with
 the truth and at random. `random-base` has random weights of the base size;
 `fgclip2_tiny` knows coloured shapes and nothing of photographs.
@@ -128,17 +129,14 @@ def read_folder(folder: str | os.PathLike) -> dict[str, dict]:
     """Result files below a folder by their path in it, without '.json'.
 
     Raises:
-        ValueError: naming a file that is no result of a benchmark, or an empty folder.
+        ValueError: naming a file that is not a benchmark's result, or an empty folder.
     """
     folder, results = Path(folder), {}
     for path in sorted(folder.rglob('*.json')):
-        try:
-            content = json.loads(path.read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise ValueError(f'{path} cannot be read: {error}') from error
+        content = read_json(path)
         protocol = content.get('protocol') if isinstance(content, dict) else None
         if not isinstance(protocol, dict) or protocol.get('name') not in BENCHMARKS:
-            raise ValueError(f'{path} is no result of tools/benchmark.py')
+            raise ValueError(f'{path} is not a result of tools/benchmark.py')
         results[str(path.relative_to(folder).with_suffix(''))] = content
     if not results:
         raise ValueError(f'there is no result file in {folder}')
@@ -192,8 +190,8 @@ def _encoder_rows(benchmark: Benchmark, results: Sequence[dict]) -> list[str]:
         first = f'`{benchmark.name}` | {benchmark.title}' if not rows else ' | '
         shown = metric and f'`{metric}`'
         published = published if metric else '-'
-        said = '; '.join(ours) or (_missing(needs) if not rows else 'as above')
-        rows.append(f'| {first} | {shown} | {published} | {said} |')
+        cell = '; '.join(ours) or (_missing(needs) if not rows else 'as above')
+        rows.append(f'| {first} | {shown} | {published} | {cell} |')
     return rows
 
 

@@ -46,7 +46,7 @@ class Scheme:
 
 
 def read_label_map(path: Path, scheme: Scheme) -> Tensor:
-    """Classes of a picture's pixels.
+    """Classes of an image's pixels.
 
     Args:
         path: png or tif with one number a pixel (a palette's index, or grey).
@@ -57,7 +57,7 @@ def read_label_map(path: Path, scheme: Scheme) -> Tensor:
 
     Raises:
         ValueError: naming the file: unreadable, of another type, or with a number
-            that is no class.
+            that is not a class.
     """
     with open_image(path, 'label map') as opened:
         mode, values = opened.mode, np.array(opened)
@@ -82,49 +82,58 @@ def read_label_map(path: Path, scheme: Scheme) -> Tensor:
 def read_segmentation(
     paths: Mapping[str, Path], options: ReadOptions, scheme: Scheme, suffix: str
 ) -> Task:
-    """Pictures and their label maps, all of them opened and checked.
+    """Images and their label maps, all of them opened and checked.
 
     Args:
         paths: ``images`` (jpg) and ``labels``, folders with the same file names;
-            ``list``, where there is one, names the pictures that count.
+            ``list``, where there is one, names the images that count.
         options: see :class:`ReadOptions`.
         scheme: of the data set.
         suffix: of label maps.
 
     Raises:
         ValueError: naming the file: what :func:`read_label_map` refuses, a label map
-            or picture that is missing, a name that is listed twice, no name at all.
+            or image that is missing, a name that is listed twice, no name at all.
     """
     stems = take_first(_stems(paths, suffix), options.num_images)
     maps = [paths['labels'] / f'{stem}{suffix}' for stem in stems]
     check_images_exist([ImageItem(path) for path in maps], paths['labels'])
-    pictures = [paths['images'] / f'{stem}.jpg' for stem in stems]
-    check_images_exist([ImageItem(path) for path in pictures], paths['images'])
+    images = [paths['images'] / f'{stem}.jpg' for stem in stems]
+    check_images_exist([ImageItem(path) for path in images], paths['images'])
     names = [name for each in scheme.names for name in each]
     class_of = [row for row, each in enumerate(scheme.names) for _ in each]
     prompts = [class_prompts(aliases) for aliases in names]
     right = [prompts[class_of.index(row)] for row in range(len(scheme.names))]
     items = [
         ImageItem(
-            picture,
-            size=tuple(read_label_map(path, scheme).shape[::-1]),
+            image,
+            size=_size(read_label_map(path, scheme)),
             truth_map=partial(_truth_map, path, scheme, right),
         )
-        for picture, path in zip(pictures, maps, strict=True)
+        for image, path in zip(images, maps, strict=True)
     ]
 
     def run(embedder: Embedder) -> Report:
         text_embeds = embed_prompts(embedder, prompts, 'box')
-        rows, counts = torch.tensor(class_of), 0
+        rows = torch.tensor(class_of)
+        num_classes = len(scheme.names)
+        counts = torch.zeros(num_classes, num_classes, dtype=torch.long)
         for path, dense in zip(maps, embedder.dense_maps(items), strict=True):
             labels = read_label_map(path, scheme)
-            counts = counts + confusion(dense, text_embeds, rows, labels)
+            counts = counts.to(dense.device)
+            counts += confusion(dense, text_embeds, rows, labels)
         report = Report(counts={'images': len(items)})
         add_segmentation(report, counts)
         report.counts['truncated_texts/box'] = embedder.num_truncated['box']
         return report
 
     return Task({'images': len(items), 'classes': len(scheme.names)}, run)
+
+
+def _size(label_map: Tensor) -> tuple[int, int]:
+    """(w, h) of a (H, W) label map."""
+    height, width = label_map.shape
+    return width, height
 
 
 def _truth_map(
@@ -141,7 +150,7 @@ def _stems(paths: Mapping[str, Path], suffix: str) -> list[str]:
     else:
         stems = read_text(source).split()
     if not stems:
-        raise ValueError(f'{source} names no picture; expected some *{suffix} files')
+        raise ValueError(f'{source} names no image; expected some *{suffix} files')
     if len(set(stems)) < len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise ValueError(f'{source} lists {twice} twice; remove one line')
@@ -161,7 +170,9 @@ def _voc_names(background: bool) -> list[list[Sequence[str]]]:
     """
     objects: list[Sequence[str]] = [[name] for name in load_list('voc').names]
     known = {name for each in objects for name in each} | {'table'}  # diningtable
-    others = [each for each in read_class_list('pc59') if each[0] not in known]
+    others: list[Sequence[str]] = [
+        each for each in read_class_list('pc59') if each[0] not in known
+    ]
     return [others] * background + _single(objects)
 
 

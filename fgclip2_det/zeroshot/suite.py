@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fgclip2_det.evaluation.fingerprint import commit, versions
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.io.digests import file_digest, json_digest
-from fgclip2_det.io.model_digests import encoder_digest
 
 from . import (
     box_benchmarks,
@@ -42,7 +42,7 @@ def find_benchmarks(names: Iterable[str]) -> list[Benchmark]:
     """Benchmarks by name.
 
     Raises:
-        ValueError: naming the first that there is not.
+        ValueError: naming the first unknown one.
     """
     names = list(names)
     for name in names:
@@ -60,7 +60,7 @@ def make_embedder(
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> Embedder:
-    """What is measured.
+    """The embedder of an encoder, or a control.
 
     Args:
         name: a folder in the released layout, a hub id, 'random-base' (or another
@@ -106,7 +106,7 @@ def read_benchmark(
         FileNotFoundError: naming missing files and where they are published.
         ValueError: what the files' readers refuse; counts that are not the published
             ones, unless ``subset`` or ``options.num_images`` is given; boxes for a
-            benchmark that looks for none.
+            benchmark that takes none.
     """
     if options.boxes is not None and not benchmark.takes_boxes:
         raise ValueError(f'{benchmark.name} takes no boxes; leave them out')
@@ -118,12 +118,12 @@ def read_benchmark(
     task = benchmark.read(benchmark.locate(data_root), options)
     differences = benchmark.differences(task.counts)
     if differences and not subset and options.num_images is None:
-        said = ', '.join(
-            f'{found:,} {what} instead of {number:,}'
-            for what, (number, found) in differences.items()
+        changes = ', '.join(
+            f'{actual:,} {what} instead of {expected:,}'
+            for what, (expected, actual) in differences.items()
         )
         raise ValueError(
-            f'{benchmark.name} has {said}: the files are not the published ones, or '
+            f'{benchmark.name} has {changes}: the files are not the published ones, or '
             'not all; say --subset if a part is meant'
         )
     return task
@@ -135,7 +135,7 @@ def run_benchmark(
     embedder: Embedder,
     data_root: Path,
     options: ReadOptions = ReadOptions(),  # noqa: B008 (it is frozen)
-) -> dict[str, dict]:
+) -> dict[str, Any]:
     """Encode and measure.
 
     Args:
@@ -180,14 +180,13 @@ def describe(
         if path.is_file()
     }
     boxes = options.boxes and file_digest(options.boxes)
-    encoder = embedder.encoder  # None of a control
     about = dict(files=files, num_images=options.num_images, boxes=boxes)
     return {
         'name': benchmark.name,
         'source': benchmark.source,
         'complete': complete,
         'data': {**about, 'count': num_images, 'sha256': json_digest(about)},
-        'encoder': encoder and encoder_digest(encoder, encoder.settings()),
+        'encoder': embedder.encoder_digest(),
         'control': getattr(embedder, 'kind', None),
         'max_num_patches': embedder.max_num_patches,
         'device': str(embedder.device),

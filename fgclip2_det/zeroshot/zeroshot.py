@@ -91,7 +91,8 @@ def read_imagenet(
 
     Raises:
         ValueError: naming the folder or line: an unknown class, a class without
-            images, a file that is no image, an image that is missing or listed twice.
+            images, a file that is not an image, an image that is missing or listed
+            twice.
     """
     folder = paths['images']
     wnids = wnids or [line[0] for line in read_class_list('imagenet_wnids')]

@@ -116,7 +116,7 @@ class BadRecords:
         self.policy, self.count, self._in_a_row = policy, 0, 0
 
     def add(self, error: ValueError) -> None:
-        """Raise the error, or note it; many in a row are an error in any case."""
+        """Raise the error, or count it; many in a row are an error in any case."""
         if self.policy == 'raise':
             raise error
         self.count += 1
@@ -134,7 +134,7 @@ class BadRecords:
             ) from error
 
     def add_good(self) -> None:
-        """Note a record that was fine."""
+        """Reset the run of bad records."""
         self._in_a_row = 0
 
 

@@ -24,6 +24,7 @@ from fgclip2_det.datasets.ovshapes.classes import (
 from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from fgclip2_det.datasets.ovshapes.render import ShapeObject
 from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.io.text import read_json
 from pretrain.data.dataset import AlignmentDataset
 
 VERSION = 1  # of the texts; another version gets other files
@@ -81,7 +82,7 @@ def write_records(folder: Path, language: str, seed: int) -> Path:
     """Records of an OVShapes folder's train images; reused when they are there."""
     path = folder / f'train_records_v{VERSION}_{language}.json'
     if not path.exists():
-        coco = json.loads((folder / 'train.json').read_text(encoding='utf-8'))
+        coco = read_json(folder / 'train.json')
         records = list(make_records(coco, language, seed))
         write_atomic(path, json.dumps(records, ensure_ascii=False).encode())
     return path

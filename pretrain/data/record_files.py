@@ -7,21 +7,21 @@ and its language. Processes share the files through the page cache.
 
 import json
 import os
-import re
 from array import array
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from fgclip2_det.io.json_stream import IncompleteJsonError, stream_spans
 from fgclip2_det.io.text import read_text
 
 PathLike = str | os.PathLike
 Paths = PathLike | Sequence[PathLike]
 LANGUAGES = ('en', 'zh')
 LANGUAGE_KEY = 'is_cn'
-_SPACE = re.compile(r'[ \t\n\r]*')
 _MARK = f'"{LANGUAGE_KEY}"'.encode()
 
 
@@ -186,7 +186,7 @@ def _stamp(descriptor: int) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _scan_lines(file, path: Path) -> array:
+def _scan_lines(file: BinaryIO, path: Path) -> array:
     """One record per line; only those that mention the language are parsed here."""
     rows, at = array('q'), 0
     for line in file:
@@ -208,50 +208,16 @@ def _scan_lines(file, path: Path) -> array:
     return rows
 
 
-def _skip_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    assert found  # nothing is a match, too
-    return found.end()
-
-
-def _scan_list(file, path: Path) -> array:
+def _scan_list(file: BinaryIO, path: Path) -> array:
     """A list of records, decoded one after the other and dropped again."""
-    data = file.read()
-    shift = 3 if data.startswith(b'\xef\xbb\xbf') else 0
+    rows, records = array('q'), stream_spans(file, path)
     try:
-        text = data[shift:].decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not UTF-8 text: {error}') from error
-    del data
-    at = _skip_space(text, 0)
-    if text[at : at + 1] != '[':
-        raise ValueError(f'{path} must hold a list of records, [{{...}}, ...]')
-    rows, decode = array('q'), json.JSONDecoder().raw_decode
-    done, size = 0, shift  # characters counted so far, and their bytes
-    at = _skip_space(text, at + 1)
-    more = text[at : at + 1] != ']'
-    while more:
-        try:
-            record, end = decode(text, at)
-        except ValueError as error:
-            raise ValueError(
-                f'{path}, record {len(rows) // 3} is not valid JSON: {error}'
-            ) from error
-        start = size + _num_bytes(text, done, at)
-        done, size = end, start + _num_bytes(text, at, end)
-        zh = isinstance(record, dict) and language_of(record) == 'zh'
-        rows.extend((start, size, int(zh)))
-        at = _skip_space(text, end)
-        more = text[at : at + 1] == ','
-        if more:
-            at = _skip_space(text, at + 1)
-    if text[at : at + 1] != ']' or _skip_space(text, at + 1) != len(text):
+        for start, end, record in records:
+            zh = isinstance(record, dict) and language_of(record) == 'zh'
+            rows.extend((start, end, int(zh)))
+    except IncompleteJsonError as error:
         raise ValueError(
-            f'{path} is truncated or damaged after record {len(rows) // 3 - 1}: '
-            "expected ',' or ']' and then the end of the file"
-        )
+            f'{path}, record {len(rows) // 3} is not valid JSON ({error.reason}); the '
+            'file may be cut off'
+        ) from error
     return rows
-
-
-def _num_bytes(text: str, start: int, end: int) -> int:
-    return len(text[start:end].encode())

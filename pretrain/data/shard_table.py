@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgclip2_det.io.text import read_text
+from fgclip2_det.io.text import read_json, read_text
 from pretrain.data.record_files import LANGUAGES, Paths, language_of, one_or_several
 
 INDEX_NAME = 'index.json'
@@ -89,7 +89,7 @@ def load_table(path: Path, entry: dict | None = None) -> np.ndarray:
     if size != entry['bytes'] or len(table) != entry['samples']:
         raise ShardError(
             f'shard {path} has {size} bytes, {len(kept)} whole samples; {INDEX_NAME} '
-            f'says {entry["bytes"]} and {entry["samples"]}: it was cut short or '
+            f'says {entry["bytes"]} and {entry["samples"]}: it was cut off or '
             'changed, copy or write it again',
             kept,
             entry['samples'] - len(kept),
@@ -168,7 +168,7 @@ def read_index(folder: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        index = json.loads(path.read_text(encoding='utf-8'))
+        index = read_json(path)
         for shard in index['shards']:
             whole = isinstance(shard['bytes'], int), isinstance(shard['samples'], int)
             if not (isinstance(shard['name'], str) and all(whole)):
@@ -265,11 +265,11 @@ def _scan(path: Path, size: int) -> np.ndarray:
     except (tarfile.TarError, OSError) as error:
         if not groups:
             raise ValueError(f'shard {path} is not a readable tar: {error}') from error
-        problem = f'is cut short: {error}'
+        problem = f'is cut off: {error}'
     with open(path, 'rb') as file:
         file.seek(max(size - _BLOCK, 0))
         if not problem and file.read().strip(b'\0'):
-            problem = 'is cut short: it has no end mark'
+            problem = 'is cut off: it has no end mark'
         rows, broken = [], []
         for (stem, middle), places in groups.items():
             row = _table_row(file, places, size)

@@ -112,7 +112,7 @@ def build_axis(language: str, family: str, name: str, content: Mapping) -> Axis:
     """The axis that a lexicon's content describes.
 
     Raises:
-        ValueError: an unknown rule, a word that is none, an entry that is there
+        ValueError: an unknown rule, a value that is not a word, an entry that occurs
             twice, a name that is not an entry.
     """
     where = f'axis {family}/{name}'

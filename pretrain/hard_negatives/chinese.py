@@ -18,7 +18,7 @@ _CONNECTORS = frozenset(
     ('', '和', '与', '及', '、', '或', '跟', '以及', '或者', '，', ',')
 )
 _NUMERALS = frozenset('零一二三四五六七八九十百千万两几数半第0123456789.年月')
-# before a count that is none: 每一个, 另一个, 这一个, 唯一
+# before a number word that is not a count: 每一个, 另一个, 这一个, 唯一
 _NO_COUNT_AFTER = _NUMERALS | frozenset('每另同这那某哪唯其统万不')
 # characters before a bare adjective: 一个红苹果, 穿黑衣, 很大的
 _BARE_AFTER = _MEASURES | frozenset(

@@ -243,7 +243,7 @@ class English(Grammar):
         if not was_one and option.entry.name != 'one':
             return []
         noun = sentence.counted(option.slot.last, plural=not was_one)
-        assert noun is not None  # without a noun it is no option
+        assert noun is not None  # without a noun it is not an option
         change = pluralize if was_one else singularize
         changes = [(noun, change(sentence.words[noun]))]
         verbs = _NUMBERS_AFTER if was_one else _NUMBERS_BEFORE

@@ -130,7 +130,7 @@ def _check(content: Any) -> None:
     expect(content, dict, 'the content of a language')
     for key in content:
         if key not in ('families', 'protected'):
-            raise ValueError(f'expected "families" and "protected", found {key!r}')
+            raise ValueError(f'expected "families" and "protected", got {key!r}')
     expect(content.get('protected', []), list, '"protected"')
     word_list(content.get('protected', []), '"protected"')
     expect(content.get('families', {}), dict, '"families"')

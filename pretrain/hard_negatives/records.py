@@ -72,7 +72,7 @@ def _fill_box(
     overwrite: bool,
     min_num: int,
 ) -> list[str]:
-    """Names of the counts that go up."""
+    """Names of the counts to increase."""
     if kind not in EXPRESSIONS:
         raise ValueError(f'expression must be in {EXPRESSIONS}, got {kind!r}')
     key, flag = f'{kind}_expr_negs', f'flag_{kind}_neg'

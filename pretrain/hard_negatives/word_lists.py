@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fgclip2_det.io.text import read_json
 
@@ -40,12 +41,12 @@ def read_word_file(path: Path) -> dict:
     try:
         for name, words in lists.items():
             expanded[name] = _expand(words, expanded)
-        return _expand(content, expanded)
+        return {key: _expand(part, expanded) for key, part in content.items()}
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
 
 
-def _expand(value: object, lists: dict[str, list]) -> object:
+def _expand(value: Any, lists: dict[str, list]) -> Any:
     """A part of a file with the words of every ``"@name"`` in its place."""
     if isinstance(value, dict):
         return {key: _expand(part, lists) for key, part in value.items()}

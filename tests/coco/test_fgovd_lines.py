@@ -39,8 +39,8 @@ def test_titles_count_every_line(tmp_path):
             'line 2: neg_expression must be a list of texts',
         ),
         ({'neg_category_ids': [2]}, 'line 2 has 2 ids for 3 captions'),
-        ({'neg_category_ids': [[2], 5]}, 'line 2 is no object of FG-OVD'),
-        ({'neg_category_ids': None}, 'line 2 is no object of FG-OVD'),
+        ({'neg_category_ids': [[2], 5]}, 'line 2 is not an object of FG-OVD'),
+        ({'neg_category_ids': None}, 'line 2 is not an object of FG-OVD'),
     ],
 )
 def test_wrong_lines_are_named(tmp_path, change, message):

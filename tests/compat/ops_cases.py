@@ -64,9 +64,9 @@ def choose(kind: str) -> None:
 
 
 def swap() -> ModuleType:
-    """``tests/test_swap_configs.py``, which knows the tiny forms of the configs."""
-    path = ROOT / 'tests' / 'test_swap_configs.py'
-    spec = spec_from_file_location('test_swap_configs', path)
+    """``tests/swap_models.py``, which knows the tiny forms of the configs."""
+    path = ROOT / 'tests' / 'swap_models.py'
+    spec = spec_from_file_location('swap_models', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -107,7 +107,7 @@ def test_only_base_accepts_a_file_without_novel_categories(write_coco):
     folder = write_coco(coco)
     dataset = build(folder, novel_classes=['cat'], only_base=True)
     assert dataset.metainfo['category_ids'] == (2, 3, None)
-    with pytest.raises(ValueError, match="class 'cat' is no category"):
+    with pytest.raises(ValueError, match="class 'cat' is not a category"):
         build(folder, novel_classes=['cat'])
 
 
@@ -192,7 +192,7 @@ def test_broken_files_are_named(write_coco):
     with pytest.raises(ValueError, match=r'none\.json does not exist'):
         build(folder, ann_file='none.json')
     os.truncate(folder / 'ann.json', 50)
-    with pytest.raises(ValueError, match='cannot be read as json'):
+    with pytest.raises(ValueError, match='cannot be read as JSON'):
         build(folder)
     (folder / 'ann.json').write_text('[]')
     with pytest.raises(ValueError, match="key 'images'"):
@@ -204,7 +204,7 @@ def test_broken_files_are_named(write_coco):
     [
         ({'base': ['cat', 'cat']}, "'cat' occurs 2 times"),
         ({'base': ['cat'], 'novel': ['cat']}, "'cat' occurs 2 times"),
-        ({'novel': ['bird']}, "class 'bird' is no category"),
+        ({'novel': ['bird']}, "class 'bird' is not a category"),
         ({'classes': ['cat', 'dog'], 'base': ['cat'], 'novel': ['sofa']}, 'lists that'),
         ({'language': 'fr'}, "'en' or 'zh'"),
     ],

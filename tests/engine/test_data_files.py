@@ -108,7 +108,9 @@ def test_other_encodings(root, codec):
 def test_a_file_that_is_cut_off(root):
     text = (root / 'val.json').read_text()
     (root / 'val.json').write_text(text[:-20])
-    with pytest.raises(ValueError, match=r'val_dataloader: .*val\.json is no complete'):
+    with pytest.raises(
+        ValueError, match=r'val_dataloader: .*val\.json is not a complete'
+    ):
         check_data_files(config(root))
 
 

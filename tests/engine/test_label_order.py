@@ -312,7 +312,7 @@ def test_categories_are_read_alone(tmp_path, file):
         file.write_text(text)
         assert read_categories(file) == expected
     file.write_text('{}')
-    with pytest.raises(ValueError, match=r'ann\.json is no COCO annotation file'):
+    with pytest.raises(ValueError, match=r'ann\.json is not a COCO annotation file'):
         read_categories(file)
     with pytest.raises(ValueError, match=r'absent\.json'):
         read_categories(tmp_path / 'absent.json')

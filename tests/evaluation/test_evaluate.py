@@ -55,12 +55,12 @@ def test_images_that_count(files, tmp_path):
     [
         ('voc', {}, "protocol must be one of.*'odinw35'.*got 'voc'"),
         ('coco', {'novel': ['cup']}, 'base and novel belong to ov-coco, not to coco'),
-        ('d3', {'image_ids': 'ids.json'}, 'no options of d3'),
+        ('d3', {'image_ids': 'ids.json'}, 'not options of d3'),
         ('coco', {'iou_types': ['mask']}, 'iou types must be'),
         ('ov-coco', {'novel': ['zebra']}, 'zebra'),
-        ('refexp', {'ids': 'stem'}, 'ids is no option of refexp'),
-        ('odinw13', {'count': 35}, 'count is no option of odinw13'),
-        ('coco', {'num_negatives': 3}, 'num_negatives is no option of coco'),
+        ('refexp', {'ids': 'stem'}, 'ids is not an option of refexp'),
+        ('odinw13', {'count': 35}, 'count is not an option of odinw13'),
+        ('coco', {'num_negatives': 3}, 'num_negatives is not an option of coco'),
     ],
 )
 def test_what_is_refused(files, protocol: str, options: dict, message: str):

@@ -17,7 +17,7 @@ from fgclip2_det.evaluation.comparison import (
     read_result,
     settings,
 )
-from fgclip2_det.evaluation.fingerprint import commit, describe_protocol, versions
+from fgclip2_det.evaluation.fingerprint import commit, evaluation_fingerprint, versions
 
 COCO = {
     'images': [{'id': 1, 'file_name': 'a.jpg'}, {'id': 2, 'file_name': 'b.jpg'}],
@@ -37,7 +37,7 @@ def describe(tmp_path):
         results.write_text(json.dumps(rows))
         truths = read_truths(ann, **read)
         found = read_results(results, truths)
-        return describe_protocol(
+        return evaluation_fingerprint(
             protocol, truths, ann, found, results, ['bbox'], novel, notes
         )
 
@@ -90,9 +90,12 @@ def test_the_first_differences_are_said_in_words(describe):
     moved = copy.deepcopy(COCO)
     moved['annotations'][0]['bbox'] = [0, 0, 9, 8]
     for options, message in (
-        ({'image_ids': [1]}, r'images: other images were evaluated \(2 / 1 of them'),
-        ({'novel': (1,)}, 'classes: other classes, or another split of them'),
-        ({'coco': renamed}, 'classes: other classes'),
+        (
+            {'image_ids': [1]},
+            r'images: different images were evaluated \(2 / 1 of them',
+        ),
+        ({'novel': (1,)}, 'classes: different classes, or another split of them'),
+        ({'coco': renamed}, 'classes: different classes'),
         ({'coco': moved}, 'objects: the same images have other ground truth'),
     ):
         reasons = barriers(base, result(describe(**options)))

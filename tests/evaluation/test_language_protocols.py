@@ -173,7 +173,10 @@ def to_xyxy(coco: dict, rows: list[dict]) -> None:
         (lambda c, r: r[5].update(image_id=55), 'no object of image 55 has'),
         (lambda c, r: r.append(r[0]), 'row 240 .* occurs twice'),
         (to_xyxy, 'look like x1, y1, x2, y2'),
-        (lambda c, r: c['annotations'][2].update(image_id=99), 'that is not there'),
+        (
+            lambda c, r: c['annotations'][2].update(image_id=99),
+            'that is not in the file',
+        ),
         (lambda c, r: c['annotations'][2].update(category_id=99), 'names category 99'),
         (lambda c, r: c['annotations'][2].update(bbox=[0, 0, 0, 4]), 'annotation 2'),
         (lambda c, r: c.pop('categories'), "a list of 'categories'"),

@@ -178,7 +178,7 @@ def test_wrong_refexp_files(tmp_path, change, message):
         (lambda c: c['annotations'].pop(), 'sentence s1 has 1 phrases, its boxes'),
         (lambda c: c['annotations'][0].update(phrase_ids=[1, 2]), 'must name one'),
         (lambda c: c['annotations'][0].update(image_id='x'), 'is of image x'),
-        (lambda c: c['images'][1].update(tokens_positive_eval=[[5]]), 'no span'),
+        (lambda c: c['images'][1].update(tokens_positive_eval=[[5]]), 'not a span'),
         (lambda c: c['images'][1].update(tokens_positive_eval=[[[9, 12]]]), 'outside'),
         (lambda c: c['images'][1].pop('caption'), 'needs a caption'),
         (lambda c: c.pop('annotations'), "a list of 'annotations'"),

@@ -56,15 +56,15 @@ def test_equals_json_loads_at_any_chunk(tmp_path, monkeypatch, chunk):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('[1]', 'must be a json object'),
-        ('', 'must be a json object'),
+        ('[1]', 'must be a JSON object'),
+        ('', 'must be a JSON object'),
         ('{"a": [1, 2', "expected ',' or ']', got the end"),
         ('{"a": [1 2]}', "expected ',' or ']', got '2'"),
         ('{"a": [1,]}', 'Expecting value'),
         ('{"a": 1,}', 'a key must be a string'),
         ('{"a": {"b": }}', 'Expecting value'),
         ('{"a" 1}', "expected ':', got '1'"),
-        ('{"a": 1} x', 'something follows its end'),
+        ('{"a": 1} x', 'there is text after its end'),
         ('{"a": "cut', 'Unterminated string'),
     ],
 )
@@ -92,10 +92,10 @@ def test_lines_and_their_faults(tmp_path):
     path.write_text('{"a": 1}\n\n{"b": 2}\n')
     assert list(stream_lines(path)) == [(1, {'a': 1}), (3, {'b': 2})]
     path.write_text('{"a": 1}\n{"b"\n')
-    with pytest.raises(ValueError, match='line 2 is no json'):
+    with pytest.raises(ValueError, match='line 2 is not JSON'):
         list(stream_lines(path))
     path.write_text('[1]\n')
-    with pytest.raises(ValueError, match='line 1 must be a json object'):
+    with pytest.raises(ValueError, match='line 1 must be a JSON object'):
         list(stream_lines(path))
 
 
@@ -132,6 +132,42 @@ def test_lists_in_blocks(tmp_path, monkeypatch, codec):
         assert [entry for block in blocks for entry in block] == entries
     path.write_text('[]')
     assert list(json_stream.stream_list(path)) == [[]]
+
+
+@pytest.mark.parametrize('mark', ['', '\ufeff'])
+@pytest.mark.parametrize('chunk', [1, 3, 64, 1 << 20])
+def test_spans_are_the_bytes_of_entries(tmp_path, monkeypatch, mark, chunk):
+    """Characters of one to four bytes, white space of every kind between entries."""
+    monkeypatch.setattr(json_stream, '_CHUNK', chunk)
+    entries = [{'名': 'aé中😀"]'}, 12, -1.5e-3, [], 'ü', {'b': [1, {}]}, None]
+    texts = [json.dumps(entry, ensure_ascii=False) for entry in entries]
+    data = f'{mark} \n[\t' + ' ,\r\n'.join(texts) + ' ]\n'
+    path = tmp_path / 'a.json'
+    path.write_bytes(data.encode())
+    with open(path, 'rb') as file:
+        spans = list(json_stream.stream_spans(file, path))
+        assert [entry for _, _, entry in spans] == entries
+        for (start, end, _), text in zip(spans, texts, strict=True):
+            file.seek(start)
+            assert file.read(end - start).decode() == text
+
+
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        (b'{"a": 1}', r'a\.json must be a JSON list of records'),
+        (b'[1, 2', r"a\.json is not a complete JSON file \(expected ',' or ']'"),
+        (b'[1,]', 'Expecting value'),
+        (b'[1] 2', 'there is text after its list'),
+        (b'["\xe9"]', r'a\.json is not UTF-8 text'),
+        ('[1]'.encode('utf-16'), r'a\.json is not UTF-8 text \(utf-16\)'),
+    ],
+)
+def test_lists_without_spans(tmp_path, data, message):
+    path = tmp_path / 'a.json'
+    path.write_bytes(data)
+    with open(path, 'rb') as file, pytest.raises(ValueError, match=message):
+        list(json_stream.stream_spans(file, path))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_a_guess_is_told_once(tmp_path, caplog):
         read_text(tmp_path / 'a.txt')
         read_text(tmp_path / 'b.txt')
     [line] = caplog.messages
-    assert 'a.txt is no UTF-8 and was read as GB 18030' in line
+    assert 'a.txt is not UTF-8 and was read as GB 18030' in line
 
 
 @pytest.mark.parametrize('text', ['réel', 'Fußgänger', 'señal de tráfico', 'São'])
@@ -69,7 +69,7 @@ def test_unknown_encodings_and_files(tmp_path):
             decode_text('狗'.encode('gbk'), 'a.xml', name)
     with pytest.raises(ValueError, match=r'nowhere\.txt cannot be read'):
         read_text(tmp_path / 'nowhere.txt')
-    with pytest.raises(ValueError, match=r'a\.txt is no complete utf-16 text'):
+    with pytest.raises(ValueError, match=r'a\.txt is not complete utf-16 text'):
         decode_text(b'\xff\xfea', 'a.txt')
 
 
@@ -80,7 +80,7 @@ def test_json(tmp_path, codec):
     (tmp_path / 'a.json').write_bytes(text.encode(codec))
     assert read_json(tmp_path / 'a.json') == content
     (tmp_path / 'a.json').write_bytes(text[:-3].encode(codec))
-    with pytest.raises(ValueError, match=r'a\.json cannot be read as json'):
+    with pytest.raises(ValueError, match=r'a\.json cannot be read as JSON'):
         read_json(tmp_path / 'a.json')
 
 

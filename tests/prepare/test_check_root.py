@@ -62,7 +62,7 @@ def test_missing_files_name_their_page(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('{"images": [', 'is no complete json file'),
+        ('{"images": [', 'is not a complete JSON file'),
         ({'annotations': []}, "has no 'images'"),
         ({'images': [{'id': 1}]}, r'image entry 0 .* has no file name'),
     ],

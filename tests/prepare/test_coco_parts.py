@@ -90,7 +90,7 @@ def test_the_dataset_reads_split_and_chinese_names(coco, write, tmp_path):
             'annotation 97: category 9 is not in the file',
         ),
         (lambda c: c['categories'][0].pop('name'), "has no 'name'"),
-        (lambda c: c['categories'].pop(), "1 of 48 classes .* first 'toothbrush'"),
+        (lambda c: c['categories'].pop(), "1 of 48 classes .* 'toothbrush' the first"),
     ],
 )
 def test_faults_name_file_and_entry(coco, write, tmp_path, change, message):

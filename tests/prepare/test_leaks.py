@@ -10,7 +10,7 @@ from fgclip2_det.prepare import (
     close_pairs,
     difference_hash,
     find_leaks,
-    hash_pictures,
+    hash_images,
     near_duplicates,
 )
 
@@ -210,7 +210,7 @@ def test_copies_are_found_and_others_are_not(write, tmp_path):
     (folders[0] / '5.png').unlink()
     with pytest.raises(ValueError, match=r'image 5\.png is not in'):
         find_leaks(*files, **options)
-    (folders[0] / '5.png').write_bytes(b'no picture')
+    (folders[0] / '5.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match=r'5\.png cannot be read'):
         find_leaks(*files, **options)
 
@@ -241,8 +241,8 @@ def test_real_photographs_differ_and_their_copies_do_not(shared, tmp_path):
             half = image.resize((image.width // 2, image.height // 2))
         copies.append(tmp_path / path.name)
         half.convert('RGB').save(copies[-1], quality=50)
-    hashes, flat = hash_pictures(paths)
-    copied, _ = hash_pictures(copies)
+    hashes, flat = hash_images(paths)
+    copied, _ = hash_images(copies)
     assert not flat.any()
     pairs = [(i, j) for i, j, _ in close_pairs(copied, hashes)]
     assert pairs == [(i, i) for i in range(10)]

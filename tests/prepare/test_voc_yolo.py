@@ -75,11 +75,11 @@ def test_voc_image_set_names_and_zero_based(voc):
 @pytest.mark.parametrize(
     ('objects', 'image_set', 'message'),
     [
-        ([voc_object('helm')], None, r"a\.xml: 'helm' is none of the 20 classes"),
+        ([voc_object('helm')], None, r"a\.xml: 'helm' is not one of the 20 classes"),
         ([voc_object(x1=9, x2=8)], None, r"a\.xml: the box of 'cat' is empty"),
         ([voc_object(x1='x')], None, "bndbox/xmin must be a number, got 'x'"),
         ([voc_object(x1='')], None, "object has no 'bndbox/xmin'"),
-        (['<object>'], None, r'a\.xml is no XML'),
+        (['<object>'], None, r'a\.xml is not XML'),
         ([], 'a\nz\n', r'z\.xml, which the image set lists'),
         ([], '\n', r'test\.txt has no image'),
     ],
@@ -154,10 +154,10 @@ def test_yolo_gives_back_random_boxes(yolo):
         ('0 0.5 0.5 0.5', "must be 'class cx cy w h'"),
         ('0 0.5 0.5 0.5 0.5 0.9', 'polygons and scores are not read'),
         ('0.5 0.5 0.5 0.5 0.5', "must be 'class"),
-        ('2 0.5 0.5 0.5 0.5', 'class 2 is none of 0 to 1'),
+        ('2 0.5 0.5 0.5 0.5', 'class 2 is not in 0 to 1'),
         ('0 0.5 0.5 0 0.5', 'empty or not finite'),
         ('0 nan 0.5 0.1 0.5', 'empty or not finite'),
-        ('0 0.9 0.5 0.4 0.5', 'leaves the image'),
+        ('0 0.9 0.5 0.4 0.5', 'reaches outside the image'),
     ],
 )
 def test_yolo_faults_name_file_and_line(yolo, line, message):
@@ -170,9 +170,9 @@ def test_yolo_files_must_pair(yolo):
     (yolo / 'labels/classes.txt').write_text('cat')
     convert_yolo(yolo)
     (yolo / 'labels/z.txt').write_text('')
-    with pytest.raises(ValueError, match=r'z\.txt has no picture'):
+    with pytest.raises(ValueError, match=r'z\.txt has no image'):
         convert_yolo(yolo)
-    (yolo / 'images/z.png').write_bytes(b'no picture')
+    (yolo / 'images/z.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match=r'z\.png cannot be read'):
         convert_yolo(yolo)
     Image.new('L', (4, 4)).save(yolo / 'images/a.bmp')
@@ -199,7 +199,7 @@ def test_names_files(tmp_path, name, text, expected):
         ('names: {1: a, 2: b}', 'must be 0, 1, 2'),
         ('nc: 2', 'has no class names'),
         ('names: [a, a]', "'a' occurs twice"),
-        ('names: [a', 'is no yaml'),
+        ('names: [a', 'is not YAML'),
     ],
 )
 def test_faults_of_names_files(tmp_path, text, message):
@@ -313,7 +313,7 @@ def test_voc_that_cannot_be_read_is_named(voc, tmp_path):
         (b'<?xml version="1.0" encoding="klingon"?>' + body.encode('cp1252'),
          r"a\.xml: the encoding 'klingon' is not known"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', r'a\.xml defines entities'),
-        (b'', r'a\.xml is no XML'),
+        (b'', r'a\.xml is not XML'),
     ):  # fmt: skip
         (folder / 'a.xml').write_bytes(text)
         with pytest.raises(ValueError, match=message):

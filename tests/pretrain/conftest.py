@@ -15,6 +15,7 @@ from fgclip2_det.fgclip2.config import TINY_VOCAB_SIZE, TextConfig, VisionConfig
 from fgclip2_det.fgclip2.model import ASSETS
 from fgclip2_det.fgclip2.random_weights import init_random
 from pretrain.data import AlignmentBatch, AlignmentCollate, Sample
+from pretrain.model import FGCLIP2Alignment
 
 COLORS = ('red', 'blue', 'green', 'black', 'white')
 SHAPES = ('circle', 'star', 'ring')
@@ -94,3 +95,15 @@ def make_batch(make_samples: Callable) -> Callable[..., AlignmentBatch]:
     """make_batch(...) with the arguments of ``make_samples``; 12 patches an image."""
     collate = AlignmentCollate(max_num_patches=12)
     return lambda *args, **kwargs: collate(make_samples(*args, **kwargs))
+
+
+@pytest.fixture
+def make_model(small_encoder: Path) -> Callable[..., FGCLIP2Alignment]:
+    """make_model(preset, model options, loss options) -> model on the small encoder."""
+
+    def make(preset='paper', model=None, **changes) -> FGCLIP2Alignment:
+        options = dict(region_logit_scale=2.0, hard_logit_scale=3.0) | (model or {})
+        encoder = dict(pretrained=small_encoder, logit_scale=2.0, logit_bias=-5.0)
+        return FGCLIP2Alignment(encoder, dict(preset=preset, **changes), **options)
+
+    return make

@@ -67,7 +67,7 @@ def test_user_lexicon(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('{', 'cannot be read as json'),
+        ('{', 'cannot be read as JSON'),
         ('[]', 'the file must be an object'),
         ('{"fr": {}}', "must be one of .*'en', 'zh'.* got 'fr'"),
         ('{"en": {"words": []}}', "found 'words'"),

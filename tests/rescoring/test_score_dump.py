@@ -158,7 +158,7 @@ def test_damaged_dumps(files, encoder):
     for damaged in (whole[:-40], whole[:5], b''):
         shard.write_bytes(damaged)
         for attempt in (lambda: ScoreDump(folder), lambda: run(files, encoder)):
-            with pytest.raises(ValueError, match=r'scores-00001.* cut short .* delete'):
+            with pytest.raises(ValueError, match=r'scores-00001.* cut off .* delete'):
                 attempt()
     shutil.copy(folder / 'scores-00000.safetensors', shard)
     with pytest.raises(ValueError, match=r'00001.* holds images \[20, 10\], expected'):
@@ -171,7 +171,7 @@ def test_damaged_dumps(files, encoder):
     with pytest.raises(ValueError, match='of format 1'):
         ScoreDump(folder)
     (folder / 'dump.json').unlink()
-    with pytest.raises(ValueError, match='is no dump'):
+    with pytest.raises(ValueError, match='is not a dump'):
         ScoreDump(folder)
     with pytest.raises(ValueError, match=r'has shards but no dump\.json'):
         run(files, encoder)

@@ -14,13 +14,13 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from fgclip2_det.coco.ground_truths import make_truths
-from fgclip2_det.rescoring.tuning import DETECTOR, Figures, Setting, untuned
+from fgclip2_det.rescoring.tuning import DETECTOR, Setting, SettingFigures, untuned
 from fgclip2_det.rescoring.tuning_report import (
     best_of,
     config_fragment,
     curves,
     describe_best,
-    describe_protocol,
+    describe_tuning,
     format_table,
     selected_metric,
     write_report,
@@ -36,9 +36,10 @@ TRUTHS = TuningTruths(
 )
 
 
-def figures_of(values: dict[Setting, float]) -> list[Figures]:
+def figures_of(values: dict[Setting, float]) -> list[SettingFigures]:
     return [
-        Figures(s, dict(base_ap=v / 2, base_ap50=v), 0.1) for s, v in values.items()
+        SettingFigures(s, dict(base_ap=v / 2, base_ap50=v), 0.1)
+        for s, v in values.items()
     ]
 
 
@@ -59,7 +60,7 @@ def test_report(tmp_path):
         'fvit box, T 0.02, beta 0.8, NMS 0.7': [(0.1, 0.4), (0.3, 0.6)],
         'geometric keep, T 0.01': [(0.5, 0.3)],
     }
-    protocol = describe_protocol(DUMP, TRUTHS, 50)
+    protocol = describe_tuning(DUMP, TRUTHS, 50)
     assert protocol['line'] == (
         '3 images (1 without results), 4 names (1 novel), base classes only: 2 base '
         'and 0 novel classes scored, at most 50 rows an image (box, joint) and 100 an '
@@ -104,7 +105,7 @@ def test_the_detector_alone_wins_where_no_fusion_is_better(tmp_path, other):
         'no setting is better than the detector alone: base_ap50 0.9805, the best '
         f'fusion {other:.4f}; best.py leaves its scores as they are'
     )
-    protocol = describe_protocol(DUMP, TRUTHS, 50)
+    protocol = describe_tuning(DUMP, TRUTHS, 50)
     files = write_report(figures, 'base_ap50', protocol, tmp_path)
     assert json.loads(files[0].read_text())['best_is_detector_alone']
     assert 'best detector alone' in format_table(figures, 'base_ap50')
@@ -120,9 +121,9 @@ def test_the_detector_alone_wins_where_no_fusion_is_better(tmp_path, other):
 
 def test_the_report_says_so_when_novel_classes_count():
     truths = replace(TRUTHS, scored=np.array([1, 1, 0, 1], bool))
-    protocol = describe_protocol(DUMP, truths, 300)
+    protocol = describe_tuning(DUMP, truths, 300)
     assert not protocol['base_only'] and 'NOVEL CLASSES INCLUDED' in protocol['line']
     values = dict(base_ap=0.1, novel_ap=0.3, all_ap=0.2)
-    assert selected_metric([Figures(DETECTOR, values, 0.1)], 'ap') == 'all_ap'
+    assert selected_metric([SettingFigures(DETECTOR, values, 0.1)], 'ap') == 'all_ap'
     with pytest.raises(ValueError, match=r"metric must be one of .* 'ap75'"):
-        selected_metric([Figures(DETECTOR, values, 0.1)], 'ap75')
+        selected_metric([SettingFigures(DETECTOR, values, 0.1)], 'ap75')

@@ -130,7 +130,7 @@ def test_sweep_goes_on_and_tells_the_table(sweep, trainings, start, tmp_path):
     done = sweep(*words, '--length', 0.5)
     expect_error(done, 'seed0/settings.json has different options')
     (results / 'full_seed0.json').write_text('{')
-    expect_error(sweep(*words), 'full_seed0.json is not valid JSON')
+    expect_error(sweep(*words), 'full_seed0.json cannot be read as JSON')
     assert len(trainings) == 9
 
 

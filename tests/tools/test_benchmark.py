@@ -153,5 +153,5 @@ def test_the_page_keeps_parts_and_controls_apart(tmp_path):
     page = results_page({'mine': result})
     assert '| `coco-box` | mine | 5 images | box_top1/all/en 70.0 |' in page
     (tmp_path / 'wrong.json').write_text('{}')
-    with pytest.raises(ValueError, match='is no result'):
+    with pytest.raises(ValueError, match='is not a result'):
         read_folder(tmp_path)

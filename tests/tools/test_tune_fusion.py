@@ -125,7 +125,7 @@ def test_what_is_wrong_is_one_sentence(tune, run_tool, files, source):
         (['--alpha', 2], 'alpha must lie in [0, 1], got 2.0'),
         (['--nms', 0, '--mode', 'box'], 'nms_iou must lie in'),
         (['--max-per-image', 0], 'max_per_image must be at least 1'),
-        (['--dump', files], 'is no dump'),
+        (['--dump', files], 'is not a dump'),
         (['--ann', 'nowhere.json'], 'nowhere.json cannot be read'),
     ):
         code, _, err = tune('--base-only', *options)

@@ -101,7 +101,7 @@ def test_text_file(tmp_path):
     for content, match in (
         (b'# nothing\n', 'holds no names'),
         (b'cat\nsofa||couch\n', 'line 2: expected names'),
-        (b'\xff\xfe\xff', 'is no complete utf-16 text'),
+        (b'\xff\xfe\xff', 'is not complete utf-16 text'),
     ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=match):

@@ -97,7 +97,7 @@ def test_real_data_options(checkpoint, tmp_path, capsys):
         ('--seed -1', 'seed must be an integer of at least 0'),
         ('--device foo', '--device foo cannot be used'),
         ('--checkpoint /no/such', 'expected a folder with config.json'),
-        ('--out {tmp}', 'is a folder; name a json file'),
+        ('--out {tmp}', 'is a folder; name a JSON file'),
         ('--out {tmp}/file/m.json', 'cannot be written'),
         (
             '--data coco --images x --ann x --vocabulary v --language zh',

@@ -163,13 +163,13 @@ def test_boxes_of_a_detector(tmp_path):
     report = task.run(ControlEmbedder('oracle'))
     assert report.metrics['refexp/P@1'] == pytest.approx(40)  # those of the first box
     put(boxes, rows[:3])
-    with pytest.raises(ValueError, match='has no box in 1 of 2 pictures'):
+    with pytest.raises(ValueError, match='has no box in 1 of 2 images'):
         read('refcoco-val', tmp_path, boxes=boxes)
     put(boxes, [*rows, {'image_id': 999, 'bbox': BOXES[0]}])
     with pytest.raises(ValueError, match='image 999 is not in'):
         read('refcoco-val', tmp_path, boxes=boxes)
     put(boxes, [*rows, {'image_id': 0, 'bbox': [110, 0, 5, 5]}])
-    with pytest.raises(ValueError, match='lies outside of'):
+    with pytest.raises(ValueError, match='lies outside'):
         read('refcoco-val', tmp_path, boxes=boxes)
     put(boxes, rows)
     for name in ('d3', 'fgovd-map-hard'):

@@ -99,7 +99,7 @@ def test_no_query_has_no_rank():
     none, index = torch.zeros(0, 8), torch.zeros(0, dtype=torch.long)
     assert len(match_ranks(none, unit(3, 8), index, index)) == 0
     assert len(hard_negative_ranks(none, unit(3, 8), torch.zeros(0, 11).long())) == 0
-    with pytest.raises(ValueError, match='rate of no ranks'):
+    with pytest.raises(ValueError, match='recall without ranks'):
         recall_at(index)
 
 

@@ -150,7 +150,7 @@ def test_a_vocabulary_file_replaces_the_names(encoder, images, tmp_path):
     for text, message in (
         ('cat\nred cup', "mine.txt has no line for the category 'dog'"),
         ('cat\nCAT\tkitten', "line 2: 'CAT' has a line before"),
-        ('cat\nkat\tkitten', "line 2: 'kat' is no category of the annotation file"),
+        ('cat\nkat\tkitten', "line 2: 'kat' is not a category of the annotation file"),
         ('cat\ndog\tcat\nred cup', "'cat' names both class 0"),
     ):
         write(names, text)
@@ -160,7 +160,7 @@ def test_a_vocabulary_file_replaces_the_names(encoder, images, tmp_path):
 
 BAD_COCO = {
     'annotation 2: bbox must be x, y, width': ('annotations', 1, {'bbox': [0, 0, 5]}),
-    'annotation 2: bbox .* covers no area': ('annotations', 1, {'bbox': [0, 0, 5, 0]}),
+    'annotation 2: bbox .* has no area': ('annotations', 1, {'bbox': [0, 0, 5, 0]}),
     'annotation 2: bbox .* lies outside': ('annotations', 1, {'bbox': [500, 0, 5, 5]}),
     'annotation 2: category 99 is not in': ('annotations', 1, {'category_id': 99}),
     'annotation 2: image 99 is not in': ('annotations', 1, {'image_id': 99}),
@@ -196,8 +196,8 @@ def test_other_bad_coco_input(encoder, images, tmp_path):
     with pytest.raises(ValueError, match='num_images must be at least 1'):
         evaluate_coco_boxes(encoder, path, images, num_images=0)
     for text, message in (
-        ('{"images": [', 'cannot be read as json'),
-        ('[]', "a json object with the key 'images'"),
+        ('{"images": [', 'cannot be read as JSON'),
+        ('[]', "a JSON object with the key 'images'"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_coco_boxes(encoder, write(path, text), images)
@@ -268,7 +268,7 @@ def test_the_true_caption_among_the_negatives_is_wrong(encoder, images, tmp_path
 
 BAD_LINES = {
     'h.jsonl line 2: bbox must be four finite': {'bbox': [1, 2, 3, None]},
-    'h.jsonl line 2: bbox .* covers no area': {'bbox': [1, 2, -3, 4]},
+    'h.jsonl line 2: bbox .* has no area': {'bbox': [1, 2, -3, 4]},
     'h.jsonl line 2: bbox .* lies outside': {'bbox': [160, 2, 3, 4]},
     'line 2: pos_expression must be one text': {'pos_expression': ['a', 'b']},
     'line 2: neg_expression must be a list of': {'neg_expression': []},
@@ -292,8 +292,8 @@ def test_bad_fgovd_files(encoder, images, tmp_path):
     path = tmp_path / 'h.jsonl'
     for text, message in (
         ('\n', 'h.jsonl is empty'),
-        ('{"a": 1', 'line 1 is no json'),
-        ('[1]', 'line 1 must be a json object'),
+        ('{"a": 1', 'line 1 is not JSON'),
+        ('[1]', 'line 1 must be a JSON object'),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_fgovd(encoder, write(path, text), images)

@@ -174,12 +174,12 @@ def test_equals_a_loop(tmp_path):
 @pytest.mark.parametrize(
     'reader, content, message',
     [
-        (read_coco_captions, '{"images": [', 'cannot be read as json'),
+        (read_coco_captions, '{"images": [', 'cannot be read as JSON'),
         (read_coco_captions, {'images': []}, "must hold the list 'annotations'"),
         (
             read_coco_captions,
             {'images': [], 'annotations': [{'id': 3, 'image_id': 1, 'caption': 'a'}]},
-            'annotation 3 is of image 1, which is not there',
+            'annotation 3 is of image 1, which is not in the file',
         ),
         (
             read_coco_captions,
@@ -203,7 +203,7 @@ def test_wrong_files(tmp_path, reader, content, message):
 
 
 def test_dci_without_files_or_captions(tmp_path):
-    with pytest.raises(ValueError, match='holds no json file'):
+    with pytest.raises(ValueError, match='holds no JSON file'):
         read_dci(tmp_path)
     put(tmp_path / 'a.json', {'image': 'a.jpg', 'extra_caption': ' '})
     with pytest.raises(ValueError, match='extra_caption must be a text'):

@@ -188,8 +188,8 @@ def test_controls_on_larger_pictures(tmp_path):
     assert found.denominators['pixel_accuracy'] == 40 * 256
 
 
-def test_the_oracle_must_be_told(tmp_path):
-    with pytest.raises(ValueError, match=r'x\.jpg: the oracle is not told'):
+def test_the_oracle_needs_truths(tmp_path):
+    with pytest.raises(ValueError, match=r'x\.jpg: the oracle needs'):
         next(ControlEmbedder('oracle').dense_maps([ImageItem(tmp_path / 'x.jpg')]))
 
 
@@ -250,9 +250,9 @@ def test_bad_folders(tmp_path):
     paths['list'].write_text('2007_000009\n')
     fails(r'1 of 1 images are missing: .*Class/2007_000009\.png')
     paths['list'].write_text('\n')
-    fails(r'val\.txt names no picture')
+    fails(r'val\.txt names no image')
     paths['list'].write_bytes(b'\xff\xfe\xff')
-    fails('is no complete utf-16 text')
+    fails('is not complete utf-16 text')
     paths['list'].write_text('2007_000001\n')
     (paths['images'] / '2007_000001.jpg').unlink()
     fails(r'1 of 1 images are missing: .*JPEGImages/2007_000001\.jpg')

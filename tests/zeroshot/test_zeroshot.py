@@ -183,18 +183,18 @@ def test_bad_folders(tmp_path):
             read_imagenet({'images': root}, ALL, WNIDS, NAMES)
 
     root = tmp_path / 'val'
-    fails('is no folder that can be read')
+    fails('is not a readable folder')
     root.mkdir()
     fails('val is empty; unpack')
     write_folders(root / 'x', WNIDS)
-    fails(r'val/x is the folder of no class; expected n01440764 to n03028079')
+    fails(r'val/x is not the folder of a class; expected n01440764 to n03028079')
     (root / 'x').rename(tmp_path / 'good')
     root = tmp_path / 'good'
     extra = root / WNIDS[1] / 'ILSVRC2012_val_00000001.JPEG'
     extra.touch()
     fails('00001.JPEG is also there as')
     extra.rename(extra.with_name('notes.txt'))
-    fails(r'notes\.txt is no image file')
+    fails(r'notes\.txt is not an image file')
     (root / WNIDS[1] / 'notes.txt').rename(root / 'notes.txt')
     fails('holds both folders and files such as notes.txt')
     (root / 'notes.txt').unlink()
@@ -202,7 +202,7 @@ def test_bad_folders(tmp_path):
     fails('lacks the folders of 1 classes, such as n03028079')
     (root / WNIDS[4]).mkdir()
     fails('n03028079 is empty')
-    with pytest.raises(ValueError, match='v2/7 is the folder of no class'):
+    with pytest.raises(ValueError, match='v2/7 is not the folder of a class'):
         paths = write_folders(tmp_path / 'v2', ['0', '1', '7'], 1)
         read_imagenet_v2(paths, ALL, NAMES[:2])
     with pytest.raises(ValueError, match='num_images must be at least 1'):

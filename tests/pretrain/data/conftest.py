@@ -89,3 +89,14 @@ def write() -> Callable[..., Path]:
 @pytest.fixture(scope='session')
 def picture() -> Callable[..., None]:
     return save_picture
+
+
+@pytest.fixture
+def shards(write_data: Callable[..., Path]) -> Path:
+    """Folder with 7 shards of 10 samples, the last of 5."""
+    from pretrain.data import write_shards
+    from tests.pretrain.data.shard_files import LETTERS
+
+    folder = write_data(LETTERS)
+    write_shards(folder / 'records.json', folder, folder / 'shards', max_per_shard=10)
+    return folder / 'shards'

@@ -66,13 +66,13 @@ def test_lists_folders_and_several_paths(tmp_path, record, write):
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [
-        ('a.json', '{"a": 1}', r'a.json must hold a list of records'),
-        ('a.json', '', r'a.json must hold a list of records'),
+        ('a.json', '{"a": 1}', r'a.json must be a JSON list of records'),
+        ('a.json', '', r'a.json must be a JSON list of records'),
         ('a.json', '[{"a": 1}, {"b"]', r'a.json, record 1 is not valid JSON'),
         ('a.json', '[{"a": 1}, ', r'a.json, record 1 is not valid JSON'),
-        ('a.json', '[{"a": 1}', r'truncated or damaged after record 0'),
-        ('a.json', '[{"a": 1} {"b": 2}]', r'truncated or damaged after record 0'),
-        ('a.json', '[{"a": 1}] more', r'truncated or damaged after record 0'),
+        ('a.json', '[{"a": 1}', r'record 1 is not valid JSON'),
+        ('a.json', '[{"a": 1} {"b": 2}]', r'record 1 is not valid JSON'),
+        ('a.json', '[{"a": 1}] more', r'record 1 is not valid JSON'),
         ('a.json', '[]', r'there are no records in .*a.json'),
         ('a.jsonl', '\n', r'there are no records in'),
         ('a.jsonl', '{"a": 1}\n{"is_cn": tru', r'a.jsonl, record 1 is not valid JSON'),
@@ -95,9 +95,10 @@ def test_other_bad_paths(tmp_path):
         read_records(tmp_path / 'a.json')
     with pytest.raises(ValueError, match='no records in no files'):
         read_records([])
-    (tmp_path / 'latin.json').write_bytes(b'["\xe9"]')
-    with pytest.raises(ValueError, match=r'latin.json is not UTF-8 text'):
-        read_records(tmp_path / 'latin.json')
+    for data in (b'["\xe9"]', '[1]'.encode('utf-16')):
+        (tmp_path / 'latin.json').write_bytes(data)
+        with pytest.raises(ValueError, match=r'latin.json is not UTF-8 text'):
+            read_records(tmp_path / 'latin.json')
 
 
 def test_bad_records_wait_until_they_are_asked_for(tmp_path):

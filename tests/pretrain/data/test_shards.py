@@ -1,13 +1,7 @@
-"""Shards: written whole or not at all, read back exactly, shared without loss."""
+"""Shards are found, read back exactly and shared without loss."""
 
-import io
-import json
-import os
-import shutil
-import tarfile
 import warnings
 from itertools import chain, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,182 +11,17 @@ from torch.utils.data import DataLoader
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-from pretrain.data import (
-    AlignmentCollate,
-    ShardDataset,
-    read_records,
-    shard_writer,
-    write_shards,
-)
+from pretrain.data import AlignmentCollate, ShardDataset
 from pretrain.data.shard_plan import ShardPlan
 from pretrain.data.shard_table import find_shards
-
-LETTERS = 'eezeezzeeeeze' * 5  # 45 English, 20 Chinese
-
-
-@pytest.fixture
-def shards(write_data):
-    """Folder with 7 shards of 10 samples, the last of 5."""
-    folder = write_data(LETTERS)
-    write_shards(folder / 'records.json', folder, folder / 'shards', max_per_shard=10)
-    return folder / 'shards'
+from tests.pretrain.data.shard_files import (
+    LETTERS,
+    digest,
+    read,
+    shorts,
+)
 
 
-def digest(samples):
-    return [
-        (s.language, s.short, s.phrases, int(np.asarray(s.image, np.int64).sum()))
-        for s in samples
-    ]
-
-
-def read(shards, batch_size=4, workers=0, epoch=0, skip=0, **kwargs):
-    data = ShardDataset(
-        shards, batch_size, **{'seed': 5, 'shuffle_buffer': 16} | kwargs
-    )
-    data.set_epoch(epoch)
-    data.skip(skip)
-    loader = DataLoader(
-        data, batch_size=1, num_workers=workers, collate_fn=lambda item: digest(item[0])
-    )
-    return list(loader)
-
-
-def shorts(batches):
-    return [sample[1] for sample in chain(*batches)]
-
-
-# ----------------------------------------------------------------------- writing
-def test_what_is_written(write_data):
-    folder = write_data('eezee')
-    out = folder / 'out'
-    told = []
-    index = write_shards(
-        folder / 'records.json', folder, out, max_per_shard=2, progress=told.append
-    )
-    assert told == [1, 2, 3, 4, 5] and index['complete']
-    assert index == json.loads((out / 'index.json').read_text('utf-8'))
-    assert index['samples'] == 5 and index['languages'] == {'en': 4, 'zh': 1}
-    assert [s['samples'] for s in index['shards']] == [2, 2, 1]
-    assert index['shards'][1]['languages'] == {'en': 1, 'zh': 1}
-    sizes = [(out / s['name']).stat().st_size for s in index['shards']]
-    assert [s['bytes'] for s in index['shards']] == sizes
-    assert index['bytes'] == sum(sizes)
-    names = ['index.json'] + [
-        f'shard-00000{i}.{end}' for i in range(3) for end in ('npy', 'tar')
-    ]
-    assert sorted(path.name for path in out.iterdir()) == names
-    records = read_records(folder / 'records.json')
-    with tarfile.open(out / 'shard-000001.tar') as tar:
-        assert tar.getnames() == [f'00000000{i}.{e}' for i in (2, 3) for e in
-                                  ('jpg', 'json')]  # fmt: skip
-        original = (folder / 'pictures' / '2.jpg').read_bytes()
-        assert tar.extractfile('000000002.jpg').read() == original
-        assert json.loads(tar.extractfile('000000002.json').read()) == records[2]
-
-
-def test_shards_keep_to_a_size(write_data):
-    folder = write_data('e' * 12)
-    index = write_shards(
-        folder / 'records.json', folder, folder / 'out', max_bytes=20480
-    )
-    assert all(s['bytes'] <= 20480 and s['samples'] > 1 for s in index['shards'])
-    tiny = write_shards(folder / 'records.json', folder, folder / 'tiny', max_bytes=1)
-    assert [s['samples'] for s in tiny['shards']] == [1] * 12
-
-
-def test_other_formats_become_png(tmp_path, write, record):
-    records = [record(0) | {'f_path': name} for name in ('a.bmp', 'b.webp', 'c.png')]
-    write(tmp_path / 'r.json', records)
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    for name in ('a.bmp', 'b.webp', 'c.png'):
-        Image.fromarray(pixels).save(tmp_path / name)
-    write_shards(tmp_path / 'r.json', tmp_path, tmp_path / 'out')
-    with tarfile.open(tmp_path / 'out' / 'shard-000000.tar') as tar:
-        names = tar.getnames()[::2]
-        assert names == ['000000000.png', '000000001.webp', '000000002.png']
-        png = Image.open(io.BytesIO(tar.extractfile(names[0]).read()))
-        np.testing.assert_array_equal(np.asarray(png), pixels)
-
-
-@pytest.mark.parametrize('when', ['shard', 'rename', 'index'])
-def test_a_killed_run_goes_on_to_the_same_files(write_data, monkeypatch, when):
-    folder = write_data('ez' * 6)
-    arguments = (folder / 'records.json', folder)
-    write_shards(*arguments, folder / 'whole', max_per_shard=5)
-
-    class Killed(BaseException):
-        pass
-
-    def die(number):
-        if number == 8:
-            raise Killed
-
-    progress, calls = (die if when == 'shard' else None), []
-    if when != 'shard':
-        # the index, then for each shard: its table, itself, the index
-        owner, name, last = {
-            'rename': (os, 'replace', 6),
-            'index': (shard_writer, '_save', 3),
-        }[when]
-        real = getattr(owner, name)
-
-        def dies(*args):
-            calls.append(args)
-            if len(calls) == last:
-                raise Killed
-            return real(*args)
-
-        monkeypatch.setattr(owner, name, dies)
-    with pytest.raises(Killed):
-        write_shards(*arguments, folder / 'out', max_per_shard=5, progress=progress)
-    monkeypatch.undo()
-    with pytest.raises(ValueError, match='is not finished: run tools/convert'):
-        ShardDataset(folder / 'out', 2)
-    told = []
-    write_shards(*arguments, folder / 'out', max_per_shard=5, progress=told.append)
-    assert told[0] > 5 and told[-1] == 12  # the first shard was not written again
-    for path in (folder / 'whole').iterdir():
-        assert path.read_bytes() == (folder / 'out' / path.name).read_bytes()
-    assert len(list((folder / 'out').glob('*.tar'))) == 3
-    again = []
-    write_shards(*arguments, folder / 'out', max_per_shard=5, progress=again.append)
-    assert again == []
-
-
-def test_bad_records_while_writing(write_data, tmp_path):
-    folder = write_data('eeee')
-    (folder / 'pictures' / '1.jpg').unlink()
-    (folder / 'pictures' / '2.jpg').write_bytes(b'no image')
-    whole = (folder / 'pictures' / '3.jpg').read_bytes()
-    (folder / 'pictures' / '3.jpg').write_bytes(whole[:-20])  # has a header
-    records = folder / 'records.json'
-    with pytest.raises(ValueError, match=r'record 1: image .*1.jpg cannot be read'):
-        write_shards(records, folder, tmp_path / 'a')
-    index = write_shards(records, folder, tmp_path / 'b', bad_records='skip')
-    assert (index['samples'], index['num_bad']) == (2, 2)
-    options = dict(bad_records='skip', decode=True)
-    index = write_shards(records, folder, tmp_path / 'c', **options)
-    assert (index['samples'], index['num_bad']) == (1, 3)
-    (folder / 'pictures' / '0.jpg').unlink()
-    with pytest.raises(ValueError, match='none of the 4 records is usable'):
-        write_shards(records, folder, tmp_path / 'd', **options)
-
-
-def test_a_folder_with_other_shards_is_left_alone(shards, write_data, tmp_path):
-    folder = shards.parent
-    before = {path: path.read_bytes() for path in shards.iterdir()}
-    with pytest.raises(ValueError, match='other records or options'):
-        write_shards(folder / 'records.json', folder, shards, max_per_shard=7)
-    (tmp_path / 'foreign').mkdir()
-    shutil.copy(shards / 'shard-000000.tar', tmp_path / 'foreign')
-    with pytest.raises(ValueError, match=r'shards without index.json'):
-        write_shards(folder / 'records.json', folder, tmp_path / 'foreign')
-    with pytest.raises(ValueError, match='max_per_shard and max_bytes must be'):
-        write_shards(folder / 'records.json', folder, shards, max_per_shard=0)
-    assert before == {path: path.read_bytes() for path in shards.iterdir()}
-
-
-# ----------------------------------------------------------------------- finding
 def test_ways_to_name_shards(shards):
     paths = [shards / f'shard-00000{i}.tar' for i in range(7)]
     (shards / 'list.txt').write_text('shard-00000{0..2}.tar\n\nshard-00000[3-6].tar\n')
@@ -216,7 +45,6 @@ def test_ways_to_name_shards(shards):
         find_shards(shards)
 
 
-# ----------------------------------------------------------------------- reading
 def test_samples_are_those_of_the_records(shards):
     """Same choices as from the files, given the same generator."""
     batches = read(shards, shuffle=False)
@@ -372,141 +200,6 @@ def test_a_batch_goes_through_the_collate(shards):
     assert torch.equal(batch.phrase_index, torch.arange(4))
 
 
-# ------------------------------------------------------------- shards of others
-def write_tar(path, members, end=True):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, 'w') as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-        size = tar.offset
-    if not end:
-        os.truncate(path, size)
-
-
-def pair(number, language='en', folder='', ending='jpg'):
-    buffer = io.BytesIO()
-    pixels = np.full((16, 16, 3), number, np.uint8)
-    Image.fromarray(pixels).save(buffer, 'PNG')
-    record = {'short_caption': f'{language} {number}'}
-    record |= {'is_cn': 1} if language == 'zh' else {}
-    key = f'{folder}{number:03d}'
-    return [
-        (f'{key}.txt', b'ignored'),
-        (f'{key}.{ending}', buffer.getvalue()),
-        (f'{key}.json', json.dumps(record).encode()),
-    ]
-
-
-def test_webdataset_shards(tmp_path):
-    """No index, folders in names, other members, records without f_path."""
-    letters = ['en', 'zh', 'en', 'en', 'zh']
-    pairs = [pair(i, name, 'a.b/', 'PNG') for i, name in enumerate(letters)]
-    write_tar(tmp_path / 'x.tar', chain(*pairs))
-    write_tar(tmp_path / 'y.tar', pair(9)[::-1])
-    data = ShardDataset(tmp_path, 2, shuffle=False)
-    assert data.num_per_language == {'en': 4, 'zh': 2}
-    found = [[s.short for s in batch] for batch in data]
-    assert found == [['en 0', 'en 2'], ['en 3', 'en 9'], ['zh 1', 'zh 4']]
-
-
-def test_dotted_keys_are_read_or_counted(tmp_path):
-    """'006.mask.png' is a part of sample 006; '008.b.jpg' lacks its record."""
-    dotted = [(name.replace('.', '.v2.', 1), data) for name, data in pair(5)]
-    part = [('006.mask.png', pair(0)[1][1]), ('._006.jpg', b''), ('._006.json', b'')]
-    write_tar(tmp_path / 'x.tar', [*dotted, *pair(6), *part])
-    data = ShardDataset(tmp_path, 1, shuffle=False)
-    assert [batch[0].short for batch in data] == ['en 5', 'en 6']
-    lost = [('008.b.jpg', pair(8)[1][1])]
-    write_tar(tmp_path / 'x.tar', [*dotted, *pair(6), *part, *lost])
-    with pytest.raises(ValueError, match=r"no image and readable record of '008\.b'"):
-        ShardDataset(tmp_path, 1)
-    data = ShardDataset(tmp_path, 1, bad_records='skip', shuffle=False)
-    assert data.num_lost == 1 and len(data) == 2
-
-
-# ------------------------------------------------------------------------ damage
-def test_a_truncated_shard_with_an_index(shards):
-    path = shards / 'shard-000002.tar'
-    os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(ValueError, match=r'shard .*shard-000002.tar has .* cut short'):
-        ShardDataset(shards, 4)
-    data = ShardDataset(shards, 4, bad_records='skip')
-    found = [s.short for batch in data for s in batch]
-    assert len(found) == len(set(found)) == 65 - data.num_lost
-    assert 0 < data.num_lost < 10
-
-
-@pytest.mark.parametrize('cut', ['inside', 'between', 'header'])
-def test_a_truncated_shard_without_an_index(tmp_path, cut):
-    pairs = [pair(i) for i in range(3)]
-    write_tar(tmp_path / 'x.tar', chain(*pairs), end=False)
-    size = (tmp_path / 'x.tar').stat().st_size
-    if cut != 'between':
-        os.truncate(tmp_path / 'x.tar', size - (600 if cut == 'inside' else 1000))
-    with pytest.raises(ValueError, match=r'x.tar is cut short'):
-        ShardDataset(tmp_path, 1)
-    data = ShardDataset(tmp_path, 1, bad_records='skip', shuffle=False)
-    assert data.num_lost == 1
-    whole = 3 if cut == 'between' else 2
-    assert [b[0].short for b in data] == [f'en {i}' for i in range(whole)]
-
-
-def test_no_tar_at_all(tmp_path):
-    (tmp_path / 'x.tar').write_bytes(b'no tar' * 1000)
-    for policy in ('raise', 'skip'):
-        with pytest.raises(ValueError, match=r'shard .*x.tar is not a readable tar'):
-            ShardDataset(tmp_path, 1, bad_records=policy)
-    write_tar(tmp_path / 'x.tar', [])
-    with pytest.raises(ValueError, match='there are no samples'):
-        ShardDataset(tmp_path, 1)
-
-
-def test_incomplete_samples(tmp_path):
-    members = [*pair(0), *pair(1)[1:2], *pair(2)[:2], ('002.json', b'{'), *pair(3)]
-    write_tar(tmp_path / 'x.tar', members)
-    with pytest.raises(ValueError, match=r"no image and readable record of '001'"):
-        ShardDataset(tmp_path, 1)
-    data = ShardDataset(tmp_path, 1, bad_records='skip', shuffle=False)
-    assert data.num_lost == 2
-    assert [batch[0].short for batch in data] == ['en 0', 'en 3']
-
-
-def test_a_broken_picture_inside_a_shard(shards):
-    table = np.load(shards / 'shard-000000.npy')
-    with open(shards / 'shard-000000.tar', 'r+b') as file:
-        file.seek(table[3, 0])
-        file.write(b'\0' * 100)
-    with pytest.raises(
-        ValueError, match=r'shard-000000.tar, sample 3: .*cannot be read'
-    ):
-        read(shards)
-    data = ShardDataset(shards, 4, bad_records='skip', shuffle=False)
-    samples = list(chain(*data))
-    assert len(samples) == 65 and sum(s.num_bad for s in samples) == 1
-    (index,) = [i for i, s in enumerate(samples) if s.num_bad]
-    assert samples[index].short == samples[index + 1].short == 'text of cat 4'
-
-
-def test_damaged_index_files(shards):
-    table, index = shards / 'shard-000001.npy', shards / 'index.json'
-    content = table.read_bytes()
-    for data in (content[:50], b'', b'text'):
-        table.write_bytes(data)
-        with pytest.raises(ValueError, match=r'shard-000001.npy is damaged'):
-            ShardDataset(shards, 4)
-    np.save(table, np.zeros((3, 4)))
-    with pytest.raises(ValueError, match=r'shard-000001.npy is not a table'):
-        ShardDataset(shards, 4)
-    table.unlink()  # then the shard itself is asked
-    assert len(shorts(read(shards))) == 65
-    for text in ('{', '[]', '{"shards": [{"name": 3}]}', '{"shards": 3}'):
-        index.write_text(text)
-        with pytest.raises(ValueError, match=r'index.json is damaged'):
-            ShardDataset(shards, 4)
-
-
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -520,31 +213,3 @@ def test_damaged_index_files(shards):
 def test_wrong_options(shards, options, message):
     with pytest.raises(ValueError, match=message):
         ShardDataset(shards, **{'batch_size': 4} | options)
-
-
-# ------------------------------------------------------------------ command line
-def test_the_tool(write_data, monkeypatch, capfd):
-    import runpy
-    import sys
-
-    tools = Path(__file__).resolve().parents[3] / 'tools'
-    monkeypatch.syspath_prepend(tools)
-    folder = write_data('eez')
-
-    def run(*args):
-        words = ['convert_to_shards.py', *map(str, args)]
-        monkeypatch.setattr(sys, 'argv', words)
-        try:
-            runpy.run_path(str(tools / words[0]), run_name='__main__')
-        except SystemExit as stop:
-            return stop.code, *capfd.readouterr()
-        return 0, *capfd.readouterr()
-
-    where = ['--images', folder, '--out', folder / 'out']
-    code, out, _ = run(folder / 'records.json', *where, '--max-per-shard', 2)
-    assert code == 0
-    assert '2 shards, 3 samples (2 en, 1 zh)' in out and 'left out: 0' in out
-    code, _, err = run(folder / 'nothing.json', *where)
-    assert code == 1 and err.startswith('error: there is no record file')
-    code, out, _ = run('--help')
-    assert code == 0 and 'python tools/convert_to_shards.py' in out

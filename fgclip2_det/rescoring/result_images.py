@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from fgclip2_det.coco.predictions import Predictions
 
 
-def find_pictures(
+def find_images(
     predictions: Predictions, image_root: str | os.PathLike, progress: bool = True
 ) -> dict[int | str, Path]:
     """Image id -> file, of the images with results.
 
-    Boxes are in the pixels of the annotation file's ``width`` and ``height``; a picture
-    of another size would be pooled in the wrong place. Headers alone are read. Pictures
-    whose EXIF orientation OpenCV leaves (WebP, AVIF) are counted in a warning: results
-    of a detector that did not turn them are not of the upright picture.
+    Boxes are in the pixels of the annotation file's ``width`` and ``height``; in an
+    image of another size the wrong places would be pooled. Headers alone are read.
+    Images whose EXIF orientation OpenCV ignores (WebP, AVIF) are counted in a warning:
+    results of a detector that did not turn them are not of the upright image.
 
     Args:
         predictions: see :func:`.predictions.read_predictions`.
@@ -32,7 +32,7 @@ def find_pictures(
         progress: show a bar on a terminal.
 
     Raises:
-        ValueError: with the number of pictures that are missing or have another size,
+        ValueError: with the number of images that are missing or have another size,
             the first of them and its sizes; for one that cannot be read.
     """
     entries = {i: predictions.images[i] for i in predictions.rows}
@@ -55,16 +55,16 @@ def find_pictures(
             unclear.append(path)
     if other:
         raise ValueError(
-            f'{len(other)} of {len(paths)} pictures have another size than the '
+            f'{len(other)} of {len(paths)} images have another size than the '
             f'annotation file says; {other[0]}; boxes must be in the pixels of the '
-            'upright picture: correct the annotation file and the results, or give '
-            'the pictures that they are of, saved without an EXIF orientation'
+            'upright image: correct the annotation file and the results, or give '
+            'the images that they are of, saved without an EXIF orientation'
         )
     if unclear:
         print_log(
-            f'{len(unclear)} pictures, {unclear[0]} the first, have an EXIF '
-            'orientation that OpenCV does not follow in their format: their boxes are '
-            'taken to be of the upright picture',
+            f'{len(unclear)} images, {unclear[0]} the first, have an EXIF '
+            'orientation that OpenCV does not apply in their format: their boxes are '
+            'taken to be of the upright image',
             'current',
             logging.WARNING,
         )

@@ -22,7 +22,7 @@ from fgclip2_det.engine.hooks.image_size_hook import OpenVocabImageSizeHook
 from fgclip2_det.engine.hooks.visualization_hook import OpenVocabVisualizationHook
 from fgclip2_det.rescoring.dump_writer import dump_scores
 from fgclip2_det.rescoring.predictions import rescore_predictions
-from fgclip2_det.rescoring.result_pictures import find_pictures
+from fgclip2_det.rescoring.result_images import find_images
 
 CASES = Path(__file__).resolve().parents[1] / 'data' / 'cases'
 WEBP, SIZE = CASES / 'webp_orientation', CASES / 'picture_size'
@@ -43,7 +43,7 @@ def load_sample(path: Path, loader: str = 'LoadImageFromFile'):
 def test_a_picture_of_another_size_is_refused_before_it_is_encoded(tmp_path):
     files = SIZE / 'dt.json', SIZE / 'ann.json'
     match = (
-        r'1 of 1 pictures .* image 1 \(.*a\.png\): the image has 640 x 480 pixels, '
+        r'1 of 1 images .* image 1 \(.*a\.png\): the image has 640 x 480 pixels, '
         'the annotation file says 320 x 240'
     )
     with pytest.raises(ValueError, match=match):
@@ -62,12 +62,12 @@ def test_sizes_that_were_written_before_turning(form, tmp_path, monkeypatch):
     predictions = SimpleNamespace(images={1: entry}, rows={1: []})
     match = r'48 x 64 pixels upright \(64 x 48 in the file.*says 64 x 48.*EXIF'
     with pytest.raises(ValueError, match=match):
-        find_pictures(predictions, tmp_path, False)
+        find_images(predictions, tmp_path, False)
     entry |= dict(width=48.0, height=64)
-    said, name = [], 'fgclip2_det.rescoring.result_pictures.print_log'
+    said, name = [], 'fgclip2_det.rescoring.result_images.print_log'
     monkeypatch.setattr(name, lambda text, *_: said.append(text))
-    assert find_pictures(predictions, tmp_path, False) == {1: tmp_path / 'a'}
-    assert [text for text in said if 'OpenCV does not follow' in text] == said
+    assert find_images(predictions, tmp_path, False) == {1: tmp_path / 'a'}
+    assert [text for text in said if 'OpenCV does not apply' in text] == said
     assert len(said) == (form == 'WEBP')
 
 
