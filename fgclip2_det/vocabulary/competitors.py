@@ -173,7 +173,7 @@ def select_competitors(
     taken = {normalize_name(alias) for group in aliases for alias in group}
     equal = torch.tensor([key in taken for key in keys], dtype=torch.bool)
     out = equal | ((related | means_same) & ~declared).any(0)
-    kept = (~out).nonzero()[:, 0].tolist()
+    kept = [i for i, gone in enumerate(out.tolist()) if not gone]
     apart = _relations_of_names(aliases) | (embeds @ embeds.T > same_meaning).cpu()
     apart &= ~(own[:, None] & own)
     apart.fill_diagonal_(False)

@@ -143,7 +143,7 @@ class ControlEmbedder(Embedder):
                     f'{len(answers)}'
                 )
             for right in answers:
-                own: list[str] = [right] if isinstance(right, str) else list(right)
+                own = [right] if isinstance(right, str) else [*map(str, right)]
                 rows.append(self.texts(own, 'box').mean(0, keepdim=True))
         return F.normalize(torch.cat(rows), dim=1)
 

@@ -85,7 +85,8 @@ def test_asks_of_a_file_are_asked_of_a_rescorer(run_tool, shapes, tmp_path):
     config.write_text(
         f'_base_ = r"{CONFIG}"\n'
         'model = dict(_delete_=True, type="FGCLIP2Rescorer", detector={{_base_.model}},'
-        f'encoder=dict(pretrained=r"{ENCODER}"))\n'
+        f'encoder=dict(pretrained=r"{ENCODER}"), fusion='
+        'dict(type="OpenVocabGeometricFusion", temperature=0.05))\n'
     )
     options = ['--few-names-asks', file, '--work-dir', tmp_path / 'run']
     code, _, err = run_tool('test', config, DETECTOR, *words(shapes), *options)

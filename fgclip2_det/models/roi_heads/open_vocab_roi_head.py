@@ -81,10 +81,10 @@ class OpenVocabRoIHead(StandardRoIHead):
         cells = bboxes.float() / self.patch_size
         dense = dense.permute(1, 2, 0).float()
         embeds = separable_roi_align(dense, cells)[:, 0, 0]
-        if texts is None:
-            texts = self.bbox_head.fc_cls.class_embeds()
+        own: Tensor = self.bbox_head.fc_cls.class_embeds() if texts is None else texts
+        names = own.float()
         with torch.autocast(dense.device.type, enabled=False):
-            return F.normalize(embeds, dim=-1) @ texts.float().T
+            return F.normalize(embeds, dim=-1) @ names.T
 
     def loss(
         self,
