@@ -94,7 +94,7 @@ def test_asks_of_a_file_are_asked_of_a_rescorer(run_tool, shapes, tmp_path):
     found = read(tmp_path / 'run' / 'few_names.json')
     assert read(tmp_path / 'run' / 'few_names.asks.json') == read(file)
     assert found['protocol']['notes'] == {'model': 'FGCLIP2Rescorer'}
-    assert found['metrics']['few-names/k2/all/recall'] > 0.5
+    assert found['metrics']['few-names/k2/all/recall'] > 0.3
 
 
 def test_chinese_names_follow_the_data_set(run_tool, shapes, tmp_path):
