@@ -316,7 +316,7 @@ def test_names_without_tokens(folder):
     model = MODELS.build(cfg.model).eval()
     data = pseudo_collate([DATASETS.build(cfg.test_dataloader.dataset)[0]])
     model.set_vocabulary(['red cup', '(black)', 'cat'])
-    with pytest.raises(ValueError, match=r"0\.png: .* no score for '\(black\)', of"):
+    with pytest.raises(ValueError, match=r"0\.png: .* no score for '\(black\)', since"):
         model.test_step(data)
     model.detector.test_cfg.chunked_size = -1
     words = itertools.product(['black', 'cat', 'red', 'cup', 'bench'], repeat=3)
