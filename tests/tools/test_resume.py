@@ -151,5 +151,4 @@ def test_a_failed_start_leaves_the_work_dir(train, write_config, tmp_path):
     out = finish(train(config, 'run', '--resume'))
     assert 'options of this run: train_cfg.max_epochs=1\n' in out
     (tmp_path / 'run' / 'run.json').write_text('{}')
-    message = 'run.json must have the keys config, options'
-    refused(train(config, 'run', '--resume'), message)
+    refused(train(config, 'run', '--resume'), 'run.json must have the keys config')
