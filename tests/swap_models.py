@@ -219,8 +219,8 @@ def predict(model: nn.Module) -> list[InstanceData]:
     return [sample.pred_instances for sample in model.test_step(data)]
 
 
-def check_predictions(found: list[InstanceData], with_masks: bool) -> None:
-    for rows, (h, w) in zip(found, SIZES, strict=True):
+def check_predictions(actual: list[InstanceData], with_masks: bool) -> None:
+    for rows, (h, w) in zip(actual, SIZES, strict=True):
         assert len(rows) > 0 and rows.scores.isfinite().all()
         assert rows.bboxes.shape == (len(rows), 4) and rows.bboxes.isfinite().all()
         limits = torch.tensor([w, h, w, h]) + 0.01
@@ -235,12 +235,12 @@ def check_round_trip(cfg: Config, tmp_path: Path, with_masks: bool) -> None:
     """Trains, predicts, saves and loads into a model of other random weights."""
     model = build(cfg.model, seed=0)
     train_two_steps(model, cfg, with_masks)
-    found = predict(model)
-    check_predictions(found, with_masks)
+    actual = predict(model)
+    check_predictions(actual, with_masks)
     torch.save(model.state_dict(), tmp_path / 'model.pth')
     again = build(cfg.model, seed=1)
     again.load_state_dict(torch.load(tmp_path / 'model.pth', weights_only=True))
-    for first, second in zip(found, predict(again), strict=True):
+    for first, second in zip(actual, predict(again), strict=True):
         assert sorted(first.keys()) == sorted(second.keys())
         for key, value in first.items():
             same = value.equal if isinstance(value, torch.Tensor) else value.__eq__

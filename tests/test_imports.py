@@ -153,14 +153,14 @@ def test_no_circles_between_files():
 
 @pytest.mark.parametrize('folder', WITHOUT_MM)
 def test_no_mm_package(folder: str):
-    found = [
+    actual = [
         f'{name}:{line} imports {target}'
         for name in modules()
         if folder_of(name) == folder
         for target, line in imports_of(name)
         if target.split('.')[0] in MM
     ]
-    assert found == []
+    assert actual == []
 
 
 # ------------------------------------------------------------------ front doors

@@ -20,7 +20,7 @@ KEYS = {
 
 
 def command(tool: str, work_dir: Path, data_root: Path, *words) -> list[str]:
-    """A tool on eight training and four validation pictures, two epochs."""
+    """A tool on eight training and four validation images, two epochs."""
     options = [
         f'data_root={data_root}', 'num_train=8', 'num_val=4', 'train_cfg.max_epochs=2'
     ]  # fmt: skip
@@ -56,9 +56,9 @@ def metrics(work_dir: Path) -> dict:
 
 
 def test_leaves_metrics_pictures_and_a_checkpoint(trained):
-    found = metrics(trained)
-    assert set(found) >= KEYS
-    assert all(-1 <= value <= 1 for value in found.values())
+    actual = metrics(trained)
+    assert set(actual) >= KEYS
+    assert all(-1 <= value <= 1 for value in actual.values())
     assert (trained / 'detections.png').stat().st_size > 10_000
     assert len(list((trained / 'vis').glob('*.png'))) == 4
     checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)

@@ -109,9 +109,9 @@ def test_config_trains_and_predicts_without_compiled_ops(path: str):
     assert not torch.equal(before, after)
 
     for result in model.eval().test_step(data):
-        found = result.pred_instances
-        assert found.bboxes.shape == (len(found.scores), 4)
-        assert found.bboxes.isfinite().all()
-        assert (found.labels < SMALL['num_classes']).all()
+        actual = result.pred_instances
+        assert actual.bboxes.shape == (len(actual.scores), 4)
+        assert actual.bboxes.isfinite().all()
+        assert (actual.labels < SMALL['num_classes']).all()
         if 'mask' in path:
-            assert found.masks.shape == (len(found.scores), *SIZE)
+            assert actual.masks.shape == (len(actual.scores), *SIZE)

@@ -41,7 +41,7 @@ def load(path: Path, folder: Path, **options) -> Config:
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
-    """A two-layer LLMDet that knows the words of NAMES, and two pictures with 45
+    """A two-layer LLMDet that knows the words of NAMES, and two images with 45
     categories in the layout of LVIS."""
     root = tmp_path_factory.mktemp('lvis')
     torch.manual_seed(0)
@@ -108,7 +108,7 @@ def test_there_is_one_of_each():
 
 @pytest.mark.parametrize('data', ['lvis-minival', 'lvis'])
 def test_lvis_annotations(data, folder):
-    """Pictures are found by coco_url, labels count from 0, names are LVIS's."""
+    """Images are found by coco_url, labels count from 0, names are LVIS's."""
     pytest.importorskip('lvis', reason='needs the package lvis')
     path = FOLDER / f'rescore-joint_llmdet-t_fgclip2-b16_{data}.py'
     cfg = load(path, folder).test_dataloader.dataset
@@ -144,20 +144,22 @@ def test_two_chunks_of_names(folder):
 
     sample = DetDataSample(metainfo=dict(img_path=str(image), ori_shape=(96, 160)))
     [sample] = model.predict(None, [sample])
-    found = sample.pred_instances
-    assert 0 < len(found) <= cfg.max_per_image
-    assert found.labels.max() >= 40 > found.labels.min()
+    actual = sample.pred_instances
+    assert 0 < len(actual) <= cfg.max_per_image
+    assert actual.labels.max() >= 40 > actual.labels.min()
     encoder = build_encoder(cfg.encoder)
     with torch.no_grad():
         batch = encoder.preprocess([image], cfg.max_num_patches)
-        regions = encoder.region_features(batch, [found.bboxes], True)[0]
+        regions = encoder.region_features(batch, [actual.bboxes], True)[0]
         p = (regions @ Vocabulary(NAMES).embed(encoder).T / 0.01).softmax(-1)
-    p = p[range(len(found)), found.labels]
-    expected = (found.det_scores * p).sqrt()
-    torch.testing.assert_close(found.scores, expected, atol=1e-5, rtol=0)
+    p = p[range(len(actual)), actual.labels]
+    expected = (actual.det_scores * p).sqrt()
+    torch.testing.assert_close(actual.scores, expected, atol=1e-5, rtol=0)
     boxes = boxes.clamp(min=0).minimum(torch.tensor([160.0, 96, 160, 96]))
-    for box, label, d in zip(found.bboxes, found.labels, found.det_scores, strict=True):
+    for box, label, d in zip(
+        actual.bboxes, actual.labels, actual.det_scores, strict=True
+    ):
         assert (boxes - box).abs().amax(1).min() < 1e-3  # one of the detector's
         given = scores[labels == label]
         assert d == 0 or (given == d).any()  # 0: not of the best 300
-    assert len(found.bboxes.unique(dim=0)) * cfg.labels_per_box >= len(found)
+    assert len(actual.bboxes.unique(dim=0)) * cfg.labels_per_box >= len(actual)

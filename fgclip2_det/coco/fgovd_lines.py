@@ -1,4 +1,4 @@
-"""FG-OVD's jsonl files: an object, its true caption and its hard negatives a line."""
+"""FG-OVD's .jsonl files: on each line an object, its caption and hard negatives."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def read_truths(
     """Read and check an annotation file.
 
     Args:
-        path: COCO json.
+        path: COCO or LVIS file.
         federated: it is an LVIS file: images need ``neg_category_ids`` and
             ``not_exhaustive_category_ids``, categories ``frequency``.
         masks: read ``segmentation`` too (polygons or RLE).

@@ -53,7 +53,7 @@ def read_predictions(
     Args:
         predictions_file: list of ``{image_id, category_id, bbox, score}``, boxes xywh
             in pixels, scores in [0, 1].
-        ann_file: COCO json; its images and categories are used, no annotation.
+        ann_file: COCO file; its images and categories are used, not its annotations.
         language: of the class names.
         novel: novel classes; None: the categories' own ``split``, if all have one.
         unpickle: predictions_file is MMDetection's pickle, see

@@ -61,7 +61,7 @@ def score_fgovd_map(
     """mAP of a detector with hard-negative vocabularies.
 
     Args:
-        ann_file: a benchmark json of FG-OVD (``1_attributes.json``, ...) or its jsonl
+        ann_file: a benchmark file of FG-OVD (``1_attributes.json``, ...) or its .jsonl
             form (``h_attributes_llava.jsonl``, ...).
         predictions_file: COCO result list; ``category_id`` is the caption that a box
             got, and ``vocabulary_id`` the true caption of the vocabulary in use.

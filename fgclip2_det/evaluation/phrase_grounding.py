@@ -1,6 +1,6 @@
 """Phrase grounding: RefCOCO/+/g and Flickr30k Entities.
 
-Both are read in MDETR's json (arXiv:2104.12763): an "image" entry per expression or
+Both are read in MDETR's format (arXiv:2104.12763): an "image" entry per expression or
 sentence, so that one image has several entries. A prediction is a row of a COCO
 result list whose ``image_id`` is such an entry's id.
 """

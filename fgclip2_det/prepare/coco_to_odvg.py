@@ -37,7 +37,7 @@ def coco_to_odvg(
     Args:
         source: COCO file.
         target: jsonl file.
-        label_map: json file, label -> name.
+        label_map: JSON file, label -> name.
         bar: wraps what is read, to show progress; the file is read twice.
 
     Returns:

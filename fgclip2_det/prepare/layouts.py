@@ -22,7 +22,7 @@ class Layout:
 
     Args:
         annotations: path below the root. A .json file is COCO or LVIS; .jsonl holds one
-            box a line with its ``img_path``; .txt is an image set of VOC.
+            box per line with its ``img_path``; .txt is an image set of VOC.
         images: folders below the root that may hold the images.
         url: page that publishes it, or the command that makes it.
         num_images, num_classes: entries of the file; lines of a .jsonl or .txt file.

@@ -41,7 +41,7 @@ def odvg_to_coco(
 
     Args:
         source: jsonl file.
-        label_map: json file, label -> name.
+        label_map: JSON file, label -> name.
         target: COCO file.
         like: COCO file with a category for each name, which gives the categories.
         skip_grounding: leave lines with ``grounding`` out; refused otherwise.

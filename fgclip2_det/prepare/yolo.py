@@ -51,7 +51,7 @@ def read_names(path: Path | str) -> list[str]:
 
 
 def _yaml_names(path: Path | str, text: str) -> object:
-    """What a yaml has under ``names``, in label order; scalars stay text."""
+    """``names`` of a YAML file, in label order; scalars stay text."""
     try:
         content = yaml.load(text, yaml.BaseLoader)  # builds str, list and dict alone
     except yaml.YAMLError as error:

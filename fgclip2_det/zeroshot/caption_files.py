@@ -77,7 +77,7 @@ def read_karpathy(
 
 
 def read_dci(folder: str | os.PathLike) -> Captions:
-    """Annotations of Densely Captioned Images: a json per image, ``extra_caption``.
+    """Annotations of Densely Captioned Images: one JSON per image, ``extra_caption``.
 
     Raises:
         ValueError: naming the file, or if there is none.

@@ -45,7 +45,7 @@ def evaluate_coco_boxes(
     Args:
         encoder: with both towers and a tokenizer, or an embedder around one (its
             patch budget and bars then count).
-        ann_file: COCO json.
+        ann_file: COCO file.
         image_root: folder that its file names start from.
         language: 'en' (``name_en`` or ``name``) or 'zh' (``name_zh``).
         novel: novel classes, by any of their names in the file; base is the rest.

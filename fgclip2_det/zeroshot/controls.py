@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -136,7 +136,9 @@ class ControlEmbedder(Embedder):
             return F.normalize(noise, dim=1)
         rows = [torch.zeros(0, self.dims)]
         for item, group, size in zip(items, texts, sizes, strict=True):
-            answers = [group] if size == 1 and len(group) > 1 else group
+            # several captions of one image are one answer; truths are one per box
+            one = size == 1 and len(group) > 1
+            answers = cast('Sequence[str | Sequence[str]]', [group] if one else group)
             if len(answers) != size:
                 raise ValueError(
                     f'{item.path}: the oracle needs truths for {size} rows, got '

@@ -223,7 +223,7 @@ def _run_fgovd(
 
 
 def _paths(path: Path) -> dict:
-    """File name of each image of a jsonl file."""
+    """File name of each image of a .jsonl file."""
     paths = {}
     for title, entry in read_fgovd_lines(path):
         img_path = entry.get('img_path')

@@ -50,8 +50,8 @@ def test_the_name_that_is_seen(encoder, expected, name):
 @torch.no_grad()
 def test_raw_texts_stay_as_they_are(encoder, expected):
     """Token for token as the reference reads them: no names, no templates."""
-    found = encoder.encode_text(['red\u3000circle'], 'box', normalize=True)
-    assert float(found @ expected.T) < 0.9
+    actual = encoder.encode_text(['red\u3000circle'], 'box', normalize=True)
+    assert float(actual @ expected.T) < 0.9
     assert Vocabulary(['red\u3000circle']).names == ['red\u3000circle']
 
 

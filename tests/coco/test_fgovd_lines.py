@@ -24,9 +24,9 @@ def test_titles_count_every_line(tmp_path):
     titles, entries = zip(*read_fgovd_lines(path), strict=True)
     assert titles == (f'{path} line 2', f'{path} line 3')
     assert entries == (LINE, LINE | {'neg_expression': []})
-    (found,) = read_hard_objects(write(path, LINE), 2)
-    assert (found.category_id, found.negatives, found.size) == (1, (2, 5), (20, 10))
-    assert found.texts == {1: 'a red cup', 2: 'a blue cup', 5: 'a green cup'}
+    (actual,) = read_hard_objects(write(path, LINE), 2)
+    assert (actual.category_id, actual.negatives, actual.size) == (1, (2, 5), (20, 10))
+    assert actual.texts == {1: 'a red cup', 2: 'a blue cup', 5: 'a green cup'}
 
 
 @pytest.mark.parametrize(

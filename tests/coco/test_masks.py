@@ -37,20 +37,20 @@ def test_counts_are_decoded_as_pycocotools_encodes_them(seed):
     rng = np.random.default_rng(seed)
     shape = rng.integers(1, 300, 2)
     pixels = (rng.random(shape) < rng.choice([0, 0.01, 0.5, 1])).astype(np.uint8)
-    found = mask_utils.encode(np.asfortranarray(pixels))
-    runs = list(decode_counts(found['counts']))
+    actual = mask_utils.encode(np.asfortranarray(pixels))
+    runs = list(decode_counts(actual['counts']))
     assert runs == runs_of(pixels) and sum(runs) == pixels.size
     size = [int(n) for n in shape]
-    for counts in (found['counts'], found['counts'].decode(), runs):
+    for counts in (actual['counts'], actual['counts'].decode(), runs):
         entry = {'size': size, 'counts': counts}
         assert mask_fault(entry, *size) is None
-        assert encode_mask(entry, *size) == {'size': size, 'counts': found['counts']}
+        assert encode_mask(entry, *size) == {'size': size, 'counts': actual['counts']}
 
 
 def test_polygons():
-    found = encode_mask([SQUARE, [1, 1, 3.5, 1, 3, 4]], 40, 50)
-    assert found['size'] == [40, 50] and mask_utils.area(found) > 400
-    outside = [-10, -10, 60, -10, 60, 50, -10, 50]  # reaches beyond the picture
+    actual = encode_mask([SQUARE, [1, 1, 3.5, 1, 3, 4]], 40, 50)
+    assert actual['size'] == [40, 50] and mask_utils.area(actual) > 400
+    outside = [-10, -10, 60, -10, 60, 50, -10, 50]  # reaches beyond the image
     assert mask_utils.area(encode_mask([outside], 40, 50)) == 2000
 
 

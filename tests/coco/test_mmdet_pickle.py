@@ -25,14 +25,14 @@ def sample(image_id: int, count: int, boxes=None) -> dict:
     rng = np.random.default_rng(image_id)
     corners = rng.uniform(0, 50, (count, 2))
     boxes = np.hstack([corners, corners + rng.uniform(1, 40, (count, 2))])
-    found = DetDataSample(metainfo=dict(img_id=image_id, ori_shape=(100, 100)))
-    found.gt_instances = InstanceData(bboxes=torch.zeros(1, 4))
-    found.pred_instances = InstanceData(
+    actual = DetDataSample(metainfo=dict(img_id=image_id, ori_shape=(100, 100)))
+    actual.gt_instances = InstanceData(bboxes=torch.zeros(1, 4))
+    actual.pred_instances = InstanceData(
         bboxes=torch.tensor(boxes, dtype=torch.float32),
         scores=torch.tensor(rng.uniform(0, 1, count), dtype=torch.float32),
         labels=torch.tensor(rng.integers(0, 3, count)),
     )
-    return found.to_dict()
+    return actual.to_dict()
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def test_what_the_metric_wrote(pickled):
     path, samples = pickled
     rows, number = read_mmdet_pickle(path, IDS), 0
     for entry in samples:
-        found = entry['pred_instances']
+        actual = entry['pred_instances']
         for (x0, y0, x1, y1), score, label in zip(
-            found['bboxes'].tolist(), found['scores'].tolist(),
-            found['labels'].tolist(), strict=True,
+            actual['bboxes'].tolist(), actual['scores'].tolist(),
+            actual['labels'].tolist(), strict=True,
         ):  # fmt: skip
             row = rows[number]
             assert row['image_id'] == entry['img_id']
@@ -74,9 +74,9 @@ def test_read_like_a_result_list(pickled, tmp_path):
     rows.write_text(json.dumps(read_mmdet_pickle(path, IDS)))
     novel = ['thing 7']  # puts category 7 last among the vocabulary's labels
     options = dict(novel=novel, unpickle=True, label_order='file')
-    found = read_predictions(path, ann, **options)
-    assert found == read_predictions(rows, ann, novel=novel)
-    assert found.split.category_ids[-1] == 7 and set(found.rows) == {4, 9}
+    actual = read_predictions(path, ann, **options)
+    assert actual == read_predictions(rows, ann, novel=novel)
+    assert actual.split.category_ids[-1] == 7 and set(actual.rows) == {4, 9}
     with pytest.raises(ValueError, match=r'is a pickle; say that .* \(--unpickle\)'):
         read_predictions(path, ann)
     ann.write_text(json.dumps(coco | dict(categories=coco['categories'][:1])))

@@ -40,20 +40,20 @@ def read(tmp_path):
 def test_columns(read):
     """Indices follow rising ids; bbox and score as written; spaces do not matter."""
     other = ROW | {'image_id': 2, 'category_id': 1, 'score': 1}
-    found = read(json.dumps([ROW, other], indent=2)).results
-    assert found.image.tolist() == [1, 0] and found.category.tolist() == [1, 0]
-    assert found.bboxes.tolist() == [[10, 20, 30, 40]] * 2
-    assert found.scores.tolist() == [0.5, 1] and found.masks is None
+    actual = read(json.dumps([ROW, other], indent=2)).results
+    assert actual.image.tolist() == [1, 0] and actual.category.tolist() == [1, 0]
+    assert actual.bboxes.tolist() == [[10, 20, 30, 40]] * 2
+    assert actual.scores.tolist() == [0.5, 1] and actual.masks is None
     assert len(read(' [] ').results) == 0
 
 
 def test_rows_of_what_does_not_count_are_left_out(read):
     rows = [ROW, ROW | {'image_id': 2}, ROW | {'category_id': 1}]
-    found = read(rows, image_ids=[7], category_ids=[3])
-    assert (found.num_rows, found.num_other_images, found.num_other_classes) == (
+    actual = read(rows, image_ids=[7], category_ids=[3])
+    assert (actual.num_rows, actual.num_other_images, actual.num_other_classes) == (
         3, 1, 1,
     )  # fmt: skip
-    assert len(found.results) == 1
+    assert len(actual.results) == 1
 
 
 @pytest.mark.parametrize(

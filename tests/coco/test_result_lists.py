@@ -49,10 +49,10 @@ def read(tmp_path, coco):
                 read_rows(path, truths, **options)
             assert str(other.value) == str(error)
             raise
-        found = read_rows(path, truths, **options)
-        assert found.lines() == results.lines()
-        assert [row['bbox'] for row in found.rows] == results.results.bboxes.tolist()
-        return truths, results, found
+        actual = read_rows(path, truths, **options)
+        assert actual.lines() == results.lines()
+        assert [row['bbox'] for row in actual.rows] == results.results.bboxes.tolist()
+        return truths, results, actual
 
     return run
 
@@ -78,10 +78,10 @@ def ap50(truths, results) -> float:
 
 def test_stems_and_classes_from_1(read):
     options = dict(ids='stem', categories='from-1')
-    truths, results, found = read(ultralytics(), **options)
+    truths, results, actual = read(ultralytics(), **options)
     assert ap50(truths, results) == 1 and not results.lines()
-    assert [row['image_id'] for row in found.rows] == [1, 2, 3, 4]
-    assert [row['category_id'] for row in found.rows] == [1, 0, 1, 0]
+    assert [row['image_id'] for row in actual.rows] == [1, 2, 3, 4]
+    assert [row['category_id'] for row in actual.rows] == [1, 0, 1, 0]
     texts = [row | {'image_id': str(row['image_id'])} for row in ultralytics(False)]
     texts[2]['image_id'] = '000001'
     assert ap50(*read(texts, **options)[:2]) == 1
@@ -138,18 +138,18 @@ def test_shared_stems_are_refused(read, coco, tmp_path):
         read([], ids='stem')
 
 
-def test_rows_wholly_off_the_picture_are_dropped_and_counted(read):
+def test_rows_wholly_off_the_image_are_dropped_and_counted(read):
     row = {'image_id': 1, 'category_id': 1, 'bbox': [10, 10, 30, 20], 'score': 0.5}
     off = [[-30, 10, 20, 20], [10, 81, 40, 40], [101, 0, 5, 5], [0, -9, 5, 8.5]]
     partial = [[-30, 10, 31, 20], [90, 70, 50, 50], [100, 80, 4, 4], [-5, -5, 5, 5]]
     rows = [row | {'bbox': box} for box in [*partial, *off]]
-    _, results, found = read([row, *rows])
+    _, results, actual = read([row, *rows])
     assert results.num_rows == 9 and results.num_outside == 4
-    assert [r['bbox'] for r in found.rows] == [row['bbox'], *partial]
+    assert [r['bbox'] for r in actual.rows] == [row['bbox'], *partial]
     assert results.lines()[0] == '4 rows wholly outside their image were left out'
 
 
-def test_pictures_of_unknown_size_have_no_outside(read, coco, tmp_path):
+def test_images_of_unknown_size_have_no_outside(read, coco, tmp_path):
     for image in coco['images']:
         del image['width'], image['height']
     (tmp_path / 'ann.json').write_text(json.dumps(coco))
@@ -159,9 +159,9 @@ def test_pictures_of_unknown_size_have_no_outside(read, coco, tmp_path):
 
 def test_float16_rounds_above_one(read):
     row = {'image_id': 1, 'category_id': 1, 'bbox': [1, 2, 3, 4], 'score': 1.0000001}
-    _, results, found = read([row, row | {'score': 1 + 2**-10}])
+    _, results, actual = read([row, row | {'score': 1 + 2**-10}])
     assert results.results.scores.tolist() == [1.0000001, 1 + 2**-10]
-    assert [row_score(r) for r in found.rows] == [1, 1]
+    assert [row_score(r) for r in actual.rows] == [1, 1]
     with pytest.raises(ValueError, match=r'a probability in \[0, 1\], got 1\.01'):
         read([row | {'score': 1.01}])
 
@@ -221,9 +221,9 @@ def test_two_classes_of_one_name_count_by_id(tmp_path, caplog):
 def test_case_of_rows_outside():
     folder = CASES / 'rows_outside'
     truths = read_truths(folder / 'ann.json')
-    found = read_rows(folder / 'dt.json', truths)
-    assert [row['category_id'] for row in found.rows] == [1]
-    assert found.lines() == ['2 rows wholly outside their image were left out']
+    actual = read_rows(folder / 'dt.json', truths)
+    assert [row['category_id'] for row in actual.rows] == [1]
+    assert actual.lines() == ['2 rows wholly outside their image were left out']
     kept = read_results(folder / 'dt.json', truths, drop_outside=False)
     assert kept.num_outside == 2 and len(kept.results) == 3
     assert kept.lines() == [
@@ -231,10 +231,10 @@ def test_case_of_rows_outside():
     ]
     dropped = read_results(folder / 'dt.json', truths)
     assert dropped.num_outside == 2 and len(dropped.results) == 1
-    assert dropped.lines() == found.lines()
+    assert dropped.lines() == actual.lines()
 
 
-def test_rows_off_the_picture_lower_ap_as_in_pycocotools(tmp_path, coco):
+def test_rows_off_the_image_lower_ap_as_in_pycocotools(tmp_path, coco):
     """One true box, found second of two: precision 1/2 at every recall."""
     coco['annotations'] = coco['annotations'][:1]
     (tmp_path / 'ann.json').write_text(json.dumps(coco))
@@ -249,7 +249,7 @@ def test_rows_off_the_picture_lower_ap_as_in_pycocotools(tmp_path, coco):
 
 
 def test_sides_exchanged_are_said_of_rows(read, coco, tmp_path):
-    """100 x 80 is written, the boxes are of a picture of 80 x 100."""
+    """100 x 80 is written, the boxes are of an image of 80 x 100."""
     row = {'image_id': 1, 'category_id': 1, 'bbox': [10, 82, 30, 15], 'score': 0.5}
     dropped, *doubts = read([row])[1].lines()
     assert dropped == '1 rows wholly outside their image were left out'

@@ -30,24 +30,24 @@ def files(tmp_path) -> tuple:
 
 def test_ov_coco(files):
     names = {'base': ['cat'], 'novel': ['cup']}
-    found = evaluate_file('ov-coco', *files, **names, notes={'templates': 'photo'})
-    metrics = {key.split('/')[-1]: value for key, value in found.metrics.items()}
+    actual = evaluate_file('ov-coco', *files, **names, notes={'templates': 'photo'})
+    metrics = {key.split('/')[-1]: value for key, value in actual.metrics.items()}
     assert metrics == pytest.approx({
         'base_ap50': 1, 'novel_ap50': 0, 'all_ap50': 0.5,
         'base_ap': 1, 'novel_ap': 0, 'all_ap': 0.5,
     })  # fmt: skip
-    assert found.classwise['ov-coco/bbox']['cup']['AP50'] == 0
-    assert found.protocol['name'] == 'ov-coco'
-    assert found.protocol['notes'] == {'templates': 'photo'}
-    assert found.protocol['classes']['splits'] == {'base': 1, 'novel': 1}
-    json.dumps(found.protocol)
+    assert actual.classwise['ov-coco/bbox']['cup']['AP50'] == 0
+    assert actual.protocol['name'] == 'ov-coco'
+    assert actual.protocol['notes'] == {'templates': 'photo'}
+    assert actual.protocol['classes']['splits'] == {'base': 1, 'novel': 1}
+    json.dumps(actual.protocol)
 
 
 def test_images_that_count(files, tmp_path):
     (tmp_path / 'ids.json').write_text('[2]')
-    found = evaluate_file('coco', *files, image_ids=tmp_path / 'ids.json')
-    assert found.metrics['coco/bbox/AP50'] == -1
-    assert found.protocol['images']['count'] == 1
+    actual = evaluate_file('coco', *files, image_ids=tmp_path / 'ids.json')
+    assert actual.metrics['coco/bbox/AP50'] == -1
+    assert actual.protocol['images']['count'] == 1
 
 
 @pytest.mark.parametrize(

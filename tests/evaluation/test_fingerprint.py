@@ -36,9 +36,9 @@ def describe(tmp_path):
         ann.write_text(json.dumps(coco))
         results.write_text(json.dumps(rows))
         truths = read_truths(ann, **read)
-        found = read_results(results, truths)
+        actual = read_results(results, truths)
         return evaluation_fingerprint(
-            protocol, truths, ann, found, results, ['bbox'], novel, notes
+            protocol, truths, ann, actual, results, ['bbox'], novel, notes
         )
 
     return run
@@ -55,19 +55,19 @@ def result(protocol, ap=0.5, **classes) -> dict:
 
 def test_fields_and_digests(describe):
     """The digests are those of plain JSON, which anyone can write."""
-    found = describe(notes={'templates': 'photo'})
-    assert json.loads(json.dumps(found)) == found
+    actual = describe(notes={'templates': 'photo'})
+    assert json.loads(json.dumps(actual)) == actual
     text = '[[1,"a.jpg"],[2,"b.jpg"]]'
     images = {'count': 2, 'sha256': hashlib.sha256(text.encode()).hexdigest()}
-    assert found['images'] == images
+    assert actual['images'] == images
     text = '[["cat","base"],["杯子","novel"]]'
-    assert found['classes'] == {
+    assert actual['classes'] == {
         'count': 2,
         'splits': {'base': 1, 'novel': 1},
         'sha256': hashlib.sha256(text.encode()).hexdigest(),
     }
     rows = hashlib.sha256(json.dumps(ROWS).encode()).hexdigest()
-    assert found['predictions'] == {
+    assert actual['predictions'] == {
         'sha256': rows,
         'rows': 1,
         'rows_of_other_images': 0,
@@ -76,10 +76,10 @@ def test_fields_and_digests(describe):
         'rows_outside_kept': False,
         'images_without_rows': 1,
     }
-    assert found['max_detections'] == {'ov-coco': {'per_image_and_class': 100}}
-    assert found['notes'] == {'templates': 'photo'} and found['name'] == 'ov-coco'
-    assert found['versions'] == versions() and versions()['numpy']
-    assert found['commit'] is None or re.fullmatch('[0-9a-f]{40}', commit())
+    assert actual['max_detections'] == {'ov-coco': {'per_image_and_class': 100}}
+    assert actual['notes'] == {'templates': 'photo'} and actual['name'] == 'ov-coco'
+    assert actual['versions'] == versions() and versions()['numpy']
+    assert actual['commit'] is None or re.fullmatch('[0-9a-f]{40}', commit())
 
 
 def test_the_first_differences_are_said_in_words(describe):
@@ -145,10 +145,10 @@ def test_differences_of_metrics_and_classes(describe):
         ('coco/bbox/APs', None, None, None),
         ('coco/bbox/AR1', None, 0.3, None),
     ]
-    found = class_differences(first, second)
-    assert list(found['coco/bbox']) == ['cup', 'cat']
-    assert found['coco/bbox'] == pytest.approx({'cup': -0.1, 'cat': 0.2})
-    picture = draw_differences(found | {'lvis/segm': {f'{n}': 0.1 for n in range(50)}})
+    actual = class_differences(first, second)
+    assert list(actual['coco/bbox']) == ['cup', 'cat']
+    assert actual['coco/bbox'] == pytest.approx({'cup': -0.1, 'cat': 0.2})
+    picture = draw_differences(actual | {'lvis/segm': {f'{n}': 0.1 for n in range(50)}})
     assert picture.startswith(b'\x89PNG')
     with pytest.raises(ValueError, match='no class-wise figures in common'):
         class_differences(first, {'classwise': None})

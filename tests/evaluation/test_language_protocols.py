@@ -100,13 +100,13 @@ def test_fgovd_equals_nms_and_pycocotools(tmp_path):
     ann = put(tmp_path / 'a.json', coco)
     predictions = put(tmp_path / 'p.json', rows)
     ap = slow_fgovd(coco, rows, 3)
-    found = score_fgovd_map(ann, predictions, 3)
-    assert found['metrics'] == pytest.approx({
+    actual = score_fgovd_map(ann, predictions, 3)
+    assert actual['metrics'] == pytest.approx({
         'fgovd/AP': average(ap),
         'fgovd/AP50': average(ap[:, :1]),
         'fgovd/AP75': average(ap[:, 5:6]),
     })  # fmt: skip
-    assert 0.01 < found['metrics']['fgovd/AP'] < 0.9
+    assert 0.01 < actual['metrics']['fgovd/AP'] < 0.9
     # with five negatives some objects have too few, and their rows do not count
     with pytest.raises(ValueError, match='is not in the vocabulary'):
         score_fgovd_map(ann, put(tmp_path / 'q.json', [*rows, wrong_label(coco)]), 3)
@@ -122,9 +122,9 @@ def test_fgovd_equals_nms_and_pycocotools(tmp_path):
         ]
     ]
     put(predictions, rows)
-    found = score_fgovd_map(ann, predictions, 5)
-    assert found['counts']['objects'] == len(few) < 20
-    assert found['metrics']['fgovd/AP'] == pytest.approx(
+    actual = score_fgovd_map(ann, predictions, 5)
+    assert actual['counts']['objects'] == len(few) < 20
+    assert actual['metrics']['fgovd/AP'] == pytest.approx(
         average(slow_fgovd(coco, rows, 5))
     )
 
@@ -227,17 +227,17 @@ def d3(folder: Path, seed: int = 1) -> tuple[dict, list[dict]]:
 
 def test_d3_equals_pycocotools(tmp_path):
     coco, rows = d3(tmp_path / 'd3_json')
-    found = score_d3(tmp_path / 'd3_json', put(tmp_path / 'p.json', rows))
+    actual = score_d3(tmp_path / 'd3_json', put(tmp_path / 'p.json', rows))
     ap = coco_eval(coco, rows)
     groups = {
         'full': range(8), 'pres': range(5), 'abs': (5, 6, 7), 'short': (0, 1, 6),
         'middle': (2, 3, 7), 'long': (4,), 'very_long': (5,),
     }  # fmt: skip
-    assert found['metrics'] == pytest.approx({
+    assert actual['metrics'] == pytest.approx({
         f'd3/{name}/AP': average(ap[list(rows)]) for name, rows in groups.items()
     })  # fmt: skip
     counts = {'images': 6, 'descriptions': 8, 'rows': 120, 'rows_outside': 0}
-    assert found['counts'] == counts
+    assert actual['counts'] == counts
 
 
 def test_wrong_d3_files(tmp_path):
@@ -260,12 +260,12 @@ def test_odinw_averages_sets(tmp_path):
         put(tmp_path / 'odinw' / one.ann_file, coco)
         put(tmp_path / f'found/{one.name}.json', rows)
         expected[one.name] = average(coco_eval(coco, rows))
-    found = score_odinw(tmp_path / 'odinw', tmp_path / 'found', 13)['metrics']
+    actual = score_odinw(tmp_path / 'odinw', tmp_path / 'found', 13)['metrics']
     for name, value in expected.items():
-        assert found[f'odinw/{name}/AP'] == pytest.approx(value)
+        assert actual[f'odinw/{name}/AP'] == pytest.approx(value)
     values = list(expected.values())
-    assert found['odinw/average/AP'] == pytest.approx(np.mean(values))
-    assert found['odinw/median/AP'] == pytest.approx(np.median(values))
+    assert actual['odinw/average/AP'] == pytest.approx(np.mean(values))
+    assert actual['odinw/median/AP'] == pytest.approx(np.median(values))
     (tmp_path / 'found/pothole.json').unlink()
     with pytest.raises(FileNotFoundError, match=r'1 files are missing.*pothole'):
         score_odinw(tmp_path / 'odinw', tmp_path / 'found', 13)
@@ -273,13 +273,13 @@ def test_odinw_averages_sets(tmp_path):
 
 # --------------------------------------------------- rows wholly outside their image
 def best_elsewhere(rows: list[dict]) -> list[dict]:
-    """Each row, and before it in score one of its kind outside of the picture."""
+    """Each row, and before it in score one of its kind outside of the image."""
     outside = {'bbox': [400, 300, 20, 20]}
     scored = [row | {'score': row['score'] / 2} for row in rows]
     return [*scored, *(row | outside | {'score': 0.9} for row in rows[::5])]
 
 
-def test_d3_leaves_out_rows_off_their_picture(tmp_path):
+def test_d3_leaves_out_rows_off_their_image(tmp_path):
     coco, rows = d3(tmp_path / 'd3_json')
     more = best_elsewhere(rows)
     more = list({json.dumps(row | {'score': 0}): row for row in more}.values())
@@ -298,16 +298,16 @@ def test_d3_leaves_out_rows_off_their_picture(tmp_path):
     assert kept['protocol']['options'] == {'drop_outside': False}
 
 
-def test_fgovd_leaves_out_rows_off_their_picture(tmp_path):
+def test_fgovd_leaves_out_rows_off_their_image(tmp_path):
     coco, rows = fgovd()
     ann = put(tmp_path / 'a.json', coco)
     off = [r | {'bbox': [-30, 0, 20, 20], 'score': 0.95} for r in rows[::12]]
     off = list({(r['image_id'], r['vocabulary_id']): r for r in off}.values())
     expected = score_fgovd_map(ann, put(tmp_path / 'p.json', rows), 3)
     predictions = put(tmp_path / 'q.json', [*rows, *off])
-    found = score_fgovd_map(ann, predictions, 3)
-    assert found['metrics'] == expected['metrics']
-    assert found['counts'] == expected['counts'] | {'rows_outside': len(off)}
+    actual = score_fgovd_map(ann, predictions, 3)
+    assert actual['metrics'] == expected['metrics']
+    assert actual['counts'] == expected['counts'] | {'rows_outside': len(off)}
     kept = score_fgovd_map(ann, predictions, 3, drop_outside=False)
     assert kept['metrics']['fgovd/AP'] == pytest.approx(
         average(slow_fgovd(coco, [*rows, *off], 3))

@@ -52,8 +52,8 @@ def reference(path, rows, flavour, limit, iou_type='bbox') -> dict[str, float]:
         for own in by_class.values():
             rows += sorted(own, key=lambda row: -row['score'])[:limit]
         limit = -1
-    found = lvis.LVISResults(truth, rows, max_dets=limit)
-    evaluator = lvis.LVISEval(truth, found, iou_type)
+    actual = lvis.LVISResults(truth, rows, max_dets=limit)
+    evaluator = lvis.LVISEval(truth, actual, iou_type)
     evaluator.params.max_dets = limit
     evaluator.run()
     results = evaluator.get_results()
@@ -100,9 +100,9 @@ def test_boxes_equal_lvis_api(file, shaken, tmp_path, flavour, limit):
     path.write_text(json.dumps(coco))
     rows = shaken(coco, seed=limit)
     expected = reference(path, rows, flavour, limit)
-    found = ours(path, rows, tmp_path, flavour, limit)
-    assert found == pytest.approx(expected, abs=1e-9)
-    assert 0.05 < expected['AP'] < 0.9 and len(found) == 13
+    actual = ours(path, rows, tmp_path, flavour, limit)
+    assert actual == pytest.approx(expected, abs=1e-9)
+    assert 0.05 < expected['AP'] < 0.9 and len(actual) == 13
 
 
 @pytest.mark.parametrize('flavour', ['lvis', 'lvis-fixed'])
@@ -163,8 +163,8 @@ def test_both_flavours_while_pruning_equal_all_at_once(shared, shaken, tmp_path)
     whole = read_results(tmp_path / 'rows.json', truths)
     assert read.num_other_images == whole.num_other_images > 0
     assert read.num_rows == len(whole.results) + whole.num_other_images
-    found = evaluate_results('lvis-both', truths, read.results).metrics
-    assert found == evaluate_results('lvis-both', truths, whole.results).metrics
+    actual = evaluate_results('lvis-both', truths, read.results).metrics
+    assert actual == evaluate_results('lvis-both', truths, whole.results).metrics
     kept = dict(images=coco['images'][:20], categories=coco['categories'])
     kept['annotations'] = [a for a in coco['annotations'] if a['image_id'] in ids]
     (tmp_path / 'cut.json').write_text(json.dumps(kept))
@@ -173,7 +173,7 @@ def test_both_flavours_while_pruning_equal_all_at_once(shared, shaken, tmp_path)
         for name, value in reference(
             tmp_path / 'cut.json', rows, flavour, limit
         ).items():
-            assert found[f'{flavour}/bbox/{name}'] == pytest.approx(value, abs=1e-9)
+            assert actual[f'{flavour}/bbox/{name}'] == pytest.approx(value, abs=1e-9)
 
 
 def test_streamed_top_k_is_that_of_all_rows(shared, shaken, tmp_path, monkeypatch):

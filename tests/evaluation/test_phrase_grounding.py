@@ -30,7 +30,7 @@ def iou(a, b) -> float:
 
 
 def refexp(count: int = 40, seed: int = 0) -> tuple[dict, list[dict]]:
-    """Expressions on few pictures; predictions near and far, many of equal score."""
+    """Expressions on few images; predictions near and far, many of equal score."""
     rng = np.random.default_rng(seed)
     images = [
         {
@@ -60,15 +60,15 @@ def refexp(count: int = 40, seed: int = 0) -> tuple[dict, list[dict]]:
     return coco, rows
 
 
-def slow_rank(wanted: list, found: list[tuple]) -> int:
+def slow_rank(wanted: list, actual: list[tuple]) -> int:
     """Rank of the first right box; of equal scores all wrong ones come first."""
     best = NEVER
-    for box, score in found:
+    for box, score in actual:
         if max(iou(box, one) for one in wanted) >= 0.5:
             before = sum(
                 other > score
                 or (other == score and max(iou(b, one) for one in wanted) < 0.5)
-                for b, other in found
+                for b, other in actual
             )
             best = min(best, 1 + before)
     return best
@@ -91,12 +91,12 @@ def test_refexp_equals_a_loop(tmp_path):
     truths = read_expressions(ann)
     results = read_results(predictions, truths).results
     assert pair_ranks(truths, results).tolist() == ranks
-    found = score_refexp(ann, predictions)
+    actual = score_refexp(ann, predictions)
     for k in KS:
         expected = np.mean([rank <= k for rank in ranks])
-        assert found['metrics'][f'refexp/P@{k}'] == pytest.approx(expected)
-    assert found['counts'] == {'expressions': 40, 'rows_outside': 0}
-    assert 0 < found['metrics']['refexp/P@1'] < found['metrics']['refexp/P@5'] < 1
+        assert actual['metrics'][f'refexp/P@{k}'] == pytest.approx(expected)
+    assert actual['counts'] == {'expressions': 40, 'rows_outside': 0}
+    assert 0 < actual['metrics']['refexp/P@1'] < actual['metrics']['refexp/P@5'] < 1
     put(predictions, [])
     assert score_refexp(ann, predictions)['metrics']['refexp/P@10'] == 0
 
@@ -141,8 +141,8 @@ def test_flickr30k_any_and_merged(tmp_path):
         for row in rows
     ]
     predictions = put(tmp_path / 'p.json', rows)
-    found = score_flickr30k(ann, predictions)
-    assert found['counts'] == {'sentences': 2, 'phrases': 3, 'rows_outside': 0}
+    actual = score_flickr30k(ann, predictions)
+    assert actual['counts'] == {'sentences': 2, 'phrases': 3, 'rows_outside': 0}
     results = read_results(predictions, truths).results
     assert pair_ranks(truths, results).tolist() == [1, 2, NEVER]
     # half of the merged box is an IoU of 0.5, which is enough
@@ -242,10 +242,10 @@ def test_flickr30k_as_mdetr_writes_it(tmp_path):
         {'image_id': 0, 'category_id': i, 'bbox': [100, 100, 50, 50], 'score': 0.5}
         for i in range(3)
     ]
-    found = score_flickr30k(ann, put(tmp_path / 'p.json', rows))
-    assert found['counts'] == {'sentences': 1, 'phrases': 3, 'rows_outside': 0}
-    assert found['metrics']['flickr30k/any/R@1'] == pytest.approx(2 / 3)
-    assert found['metrics']['flickr30k/merged/R@1'] == 0
+    actual = score_flickr30k(ann, put(tmp_path / 'p.json', rows))
+    assert actual['counts'] == {'sentences': 1, 'phrases': 3, 'rows_outside': 0}
+    assert actual['metrics']['flickr30k/any/R@1'] == pytest.approx(2 / 3)
+    assert actual['metrics']['flickr30k/merged/R@1'] == 0
     for spans in ([[0, 6]], 'x', [3], None):
         content['annotations'][0]['tokens_positive'] = spans
         with pytest.raises(ValueError, match='tokens_positive of annotation 0 must'):

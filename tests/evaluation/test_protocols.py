@@ -41,9 +41,9 @@ def reference(coco, rows, iou_type='bbox') -> dict[str, float]:
     return dict(zip(COCO_NAMES, evaluator.stats.tolist(), strict=True))
 
 
-def check(found: dict, expected: dict, title: str) -> None:
+def check(actual: dict, expected: dict, title: str) -> None:
     for name, value in expected.items():
-        assert found[f'{title}/{name}'] == pytest.approx(value, abs=1e-9), name
+        assert actual[f'{title}/{name}'] == pytest.approx(value, abs=1e-9), name
 
 
 @pytest.mark.parametrize('iou_type', ['bbox', 'segm'])
@@ -52,10 +52,10 @@ def test_reference_results_give_the_published_numbers(shared, tmp_path, iou_type
     name = f'instances_val2014_fake{iou_type}100_results.json'
     coco = json.loads((folder / 'instances_val2014_100.json').read_text())
     rows = json.loads((folder / name).read_text())
-    found = figures(tmp_path, coco, rows, iou_types=(iou_type,)).metrics
-    check(found, reference(coco, rows, iou_type), f'coco/{iou_type}')
+    actual = figures(tmp_path, coco, rows, iou_types=(iou_type,)).metrics
+    check(actual, reference(coco, rows, iou_type), f'coco/{iou_type}')
     published = {'bbox': (0.505, 0.697, 0.573), 'segm': (0.320, 0.562, 0.299)}
-    three = [round(found[f'coco/{iou_type}/{n}'], 3) for n in ('AP', 'AP50', 'AP75')]
+    three = [round(actual[f'coco/{iou_type}/{n}'], 3) for n in ('AP', 'AP50', 'AP75')]
     assert three == pytest.approx(published[iou_type])
 
 
@@ -67,9 +67,9 @@ def test_shaken_boxes_equal_pycocotools(shared, shaken, tmp_path, seed):
     rows = [row for row in shaken(coco, seed) if row['category_id'] != 1]
     for a in coco['annotations'][:40]:
         a['ignore'] = 1  # pycocotools overwrites it
-    found = figures(tmp_path, coco, rows).metrics
+    actual = figures(tmp_path, coco, rows).metrics
     expected = reference(coco, rows)
-    check(found, expected, 'coco/bbox')
+    check(actual, expected, 'coco/bbox')
     assert 0.1 < expected['AP'] < 0.9 and sum(a['iscrowd'] for a in coco['annotations'])
 
 
@@ -81,13 +81,13 @@ def test_shaken_masks_equal_pycocotools(shared, shaken, tmp_path):
     coco['annotations'] = [a for a in coco['annotations'] if a['image_id'] in ids]
     rows = shaken(coco, masks=True)
     assert len(rows) > 300  # its area() takes 255 at once
-    found = figures(tmp_path, coco, rows, iou_types=('segm', 'bbox')).metrics
-    check(found, reference(coco, rows, 'segm'), 'coco/segm')
-    check(found, reference(coco, rows, 'bbox'), 'coco/bbox')
+    actual = figures(tmp_path, coco, rows, iou_types=('segm', 'bbox')).metrics
+    check(actual, reference(coco, rows, 'segm'), 'coco/segm')
+    check(actual, reference(coco, rows, 'bbox'), 'coco/bbox')
 
 
 def test_more_than_a_hundred_boxes_of_one_class(tmp_path):
-    """Crowded pictures: the limits of 1, 10 and 100, ties, and crowds cut in."""
+    """Crowded images: the limits of 1, 10 and 100, ties, and crowds cut in."""
     rng = np.random.default_rng(3)
     coco = {
         'images': [{'id': i, 'width': 300, 'height': 300} for i in (9, 4, 6)],
@@ -109,9 +109,9 @@ def test_more_than_a_hundred_boxes_of_one_class(tmp_path):
                     'bbox': [x + shift[0], y + shift[1], w, h],
                     'score': round(float(rng.random()), 1),
                 })  # fmt: skip
-    found = figures(tmp_path, coco, rows).metrics
+    actual = figures(tmp_path, coco, rows).metrics
     expected = reference(coco, rows)
-    check(found, expected, 'coco/bbox')
+    check(actual, expected, 'coco/bbox')
     assert expected['AR1'] < expected['AR10'] < expected['AR100']
 
 
@@ -131,7 +131,7 @@ def test_ov_coco_equals_the_registered_metric(shared, shaken, tmp_path):
     split = resolve_classes(coco['categories'], novel=OV_COCO_NOVEL_CLASSES)
     ids = list(split.category_ids)
     novel_ids = ids[-17:]
-    found = figures(tmp_path, coco, rows, 'ov-coco', novel_ids=novel_ids).metrics
+    actual = figures(tmp_path, coco, rows, 'ov-coco', novel_ids=novel_ids).metrics
     metric = OpenVocabCocoMetric(ann_file=str(path))
     metric.dataset_meta = vars(split)
     for image in coco['images']:
@@ -146,10 +146,10 @@ def test_ov_coco_equals_the_registered_metric(shared, shaken, tmp_path):
         )
         metric.process({}, [sample.to_dict()])
     expected = metric.evaluate(len(coco['images']))
-    for name, value in found.items():
+    for name, value in actual.items():
         short = name.removeprefix('ov-coco/bbox/')
         assert value == pytest.approx(expected[f'open_vocab/{short}'], abs=1e-6)
-    assert len(found) == 6 and 0 < found['ov-coco/bbox/novel_ap50'] < 1
+    assert len(actual) == 6 and 0 < actual['ov-coco/bbox/novel_ap50'] < 1
 
 
 def test_empty_predictions_and_classes_without_objects(tmp_path):
@@ -161,13 +161,17 @@ def test_empty_predictions_and_classes_without_objects(tmp_path):
             {'id': 1, 'image_id': 1, 'category_id': 2, 'bbox': [0, 0, 10, 10]}
         ],
     }
-    found = figures(tmp_path, coco, [])
-    assert found.metrics['coco/bbox/AP'] == found.metrics['coco/bbox/AR100'] == 0
-    assert found.metrics['coco/bbox/APs'] == 0 and found.metrics['coco/bbox/APl'] == -1
+    actual = figures(tmp_path, coco, [])
+    assert actual.metrics['coco/bbox/AP'] == actual.metrics['coco/bbox/AR100'] == 0
+    assert (
+        actual.metrics['coco/bbox/APs'] == 0 and actual.metrics['coco/bbox/APl'] == -1
+    )
     none, zero = {'AP': None, 'AP50': None}, {'AP': 0.0, 'AP50': 0.0}
-    assert found.classwise == {'coco/bbox': {'a': none, 'b': zero}}
-    found = figures(tmp_path, coco, [], 'ov-coco', novel_ids=[1]).metrics
-    assert found['ov-coco/bbox/novel_ap50'] == -1 and found['ov-coco/bbox/all_ap'] == 0
+    assert actual.classwise == {'coco/bbox': {'a': none, 'b': zero}}
+    actual = figures(tmp_path, coco, [], 'ov-coco', novel_ids=[1]).metrics
+    assert (
+        actual['ov-coco/bbox/novel_ap50'] == -1 and actual['ov-coco/bbox/all_ap'] == 0
+    )
     coco['annotations'] = []
     assert figures(tmp_path, coco, []).metrics['coco/bbox/AP'] == -1
 
@@ -185,9 +189,9 @@ def test_by_hand(tmp_path):
         {'image_id': 'x', 'category_id': 1, 'bbox': box, 'score': score}
         for box, score in (([50, 50, 10, 10], 0.9), ([0, 0, 10, 10], 0.8))
     ]
-    found = figures(tmp_path, coco, rows).metrics
-    assert found['coco/bbox/AP'] == pytest.approx(0.5)
-    assert found['coco/bbox/AR1'] == 0 and found['coco/bbox/AR10'] == 1
+    actual = figures(tmp_path, coco, rows).metrics
+    assert actual['coco/bbox/AP'] == pytest.approx(0.5)
+    assert actual['coco/bbox/AR1'] == 0 and actual['coco/bbox/AR10'] == 1
 
 
 def test_impossible_protocols_are_named():

@@ -63,23 +63,23 @@ def test_an_edit_is_seen_and_undone(model, kind, way):
 def test_a_training_step_is_seen(model, fused):
     """A fused step does not raise a parameter's version."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=fused)
-    found = {encoder_digest(model)}
+    actual = {encoder_digest(model)}
     for _ in range(2):
         model(torch.arange(4)).square().sum().backward()
         optimizer.step()
-        found.add(encoder_digest(model))
-    assert len(found) == 3
+        actual.add(encoder_digest(model))
+    assert len(actual) == 3
 
 
 def test_another_tensor_in_the_place_of_an_old_one(model):
     """``.data`` goes back and forth between two tensors, or to a new one."""
     weight = model[0].weight
     first, second = weight.data, weight.data.flip(0)
-    found = []
+    actual = []
     for data in (first, second, first, second):
         weight.data = data
-        found.append(encoder_digest(model))
-    assert found[0] == found[2] != found[1] == found[3]
+        actual.append(encoder_digest(model))
+    assert actual[0] == actual[2] != actual[1] == actual[3]
 
 
 def test_what_counts(model):

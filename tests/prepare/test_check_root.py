@@ -29,13 +29,13 @@ def minival(tmp_path):
 
 
 def test_usable_and_incomplete(tmp_path, minival):
-    found = check_layout(tmp_path, 'mini', minival)
-    assert str(found) == (
+    actual = check_layout(tmp_path, 'mini', minival)
+    assert str(actual) == (
         'incomplete: 1 of 3 images are missing, first val2017/000000000002.jpg'
     )
     put(tmp_path / 'coco/val2017/000000000002.jpg')
-    found = check_layout(tmp_path, 'mini', minival)
-    assert str(found) == 'usable: 3 images, 1 classes'
+    actual = check_layout(tmp_path, 'mini', minival)
+    assert str(actual) == 'usable: 3 images, 1 classes'
     other = Layout(minival.annotations, minival.images, minival.url, 4_809, 1)
     assert str(check_layout(tmp_path, 'mini', other)) == (
         'incomplete: the file lists 3 images, expected 4,809'
@@ -69,10 +69,10 @@ def test_missing_files_name_their_page(tmp_path):
 )
 def test_unreadable_files_are_incomplete(tmp_path, minival, content, message):
     put(tmp_path / minival.annotations, content)
-    found = check_layout(tmp_path, 'mini', minival)
-    assert found.state == 'incomplete'
+    actual = check_layout(tmp_path, 'mini', minival)
+    assert actual.state == 'incomplete'
     with pytest.raises(ValueError, match=message):
-        raise ValueError(found.detail)
+        raise ValueError(actual.detail)
 
 
 def test_folders_in_names_may_be_cut(tmp_path):
@@ -84,7 +84,7 @@ def test_folders_in_names_may_be_cut(tmp_path):
     assert str(check_layout(tmp_path, 'o365', layout)) == 'usable: 2 images, 0 classes'
 
 
-def test_voc_needs_pictures_and_xml(tmp_path):
+def test_voc_needs_images_and_xml(tmp_path):
     folder = tmp_path / 'VOCdevkit/VOC2007'
     layout = LAYOUTS['VOC2007 test']
     put(folder / 'ImageSets/Main/test.txt', '000001\n000002\n')
@@ -112,5 +112,5 @@ def test_real_fgovd_files_have_the_expected_number_of_boxes(shared):
     if not (shared / 'data' / 'fgovd').is_dir():
         pytest.skip('needs the FG-OVD files')
     for name in ('hard', 'medium', 'easy', 'trivial'):
-        found = check_layout(shared / 'data', name, LAYOUTS[f'FG-OVD {name}'])
-        assert found.state == 'incomplete' and 'expected' not in found.detail
+        actual = check_layout(shared / 'data', name, LAYOUTS[f'FG-OVD {name}'])
+        assert actual.state == 'incomplete' and 'expected' not in actual.detail

@@ -46,18 +46,20 @@ def slow_part(coco: dict, splits: tuple, keep_empty: bool) -> dict:
 def test_ov_coco_equals_a_loop(coco, write, tmp_path, splits, keep_empty):
     target = tmp_path / 'out' / 'part.json'
     counts = write_ov_coco(write(coco), target, splits, keep_empty)
-    found = json.loads(target.read_text(encoding='utf-8'))
-    assert found == slow_part(coco, splits, keep_empty)
-    assert list(found) == list(coco)
-    assert counts == {k: len(found[k]) for k in ('images', 'annotations', 'categories')}
+    actual = json.loads(target.read_text(encoding='utf-8'))
+    assert actual == slow_part(coco, splits, keep_empty)
+    assert list(actual) == list(coco)
+    assert counts == {
+        k: len(actual[k]) for k in ('images', 'annotations', 'categories')
+    }
     assert len(COCO(str(target)).cats) == (48 if splits == ('base',) else 65)
 
 
 def test_sections_may_come_in_any_order(coco, write, tmp_path):
     backwards = dict(reversed(coco.items()))
     write_ov_coco(write(backwards), tmp_path / 'a.json', ('base',))
-    found = json.loads((tmp_path / 'a.json').read_text(encoding='utf-8'))
-    assert found == slow_part(coco, ('base',), False)
+    actual = json.loads((tmp_path / 'a.json').read_text(encoding='utf-8'))
+    assert actual == slow_part(coco, ('base',), False)
 
 
 def test_the_dataset_reads_split_and_chinese_names(coco, write, tmp_path):
@@ -116,13 +118,13 @@ def test_real_coco_equals_a_loop_and_the_known_split(shared, tmp_path):
     ):
         path = folder / f'{source}.json'
         write_ov_coco(path, tmp_path / 'a.json', splits, keep_empty=True)
-        found = json.loads((tmp_path / 'a.json').read_text(encoding='utf-8'))
+        actual = json.loads((tmp_path / 'a.json').read_text(encoding='utf-8'))
         expected = json.loads((folder / f'{known}.json').read_text(encoding='utf-8'))
         for key in ('images', 'annotations', 'categories'):
             ids = {entry['id'] for entry in expected[key]}
-            assert {entry['id'] for entry in found[key]} == ids
+            assert {entry['id'] for entry in actual[key]} == ids
         coco = json.loads(path.read_text(encoding='utf-8'))
-        assert found == slow_part(coco, splits, True)
+        assert actual == slow_part(coco, splits, True)
 
 
 def make_lvis() -> dict:
@@ -154,12 +156,12 @@ def make_lvis() -> dict:
 def test_lvis_base_drops_boxes_of_rare_classes_alone(write, tmp_path):
     lvis = make_lvis()
     counts = write_lvis_base(write(lvis), tmp_path / 'base.json')
-    found = json.loads((tmp_path / 'base.json').read_text(encoding='utf-8'))
-    assert [box['id'] for box in found['annotations']] == [2, 3]
-    assert found['images'] == lvis['images']
-    assert [c['split'] for c in found['categories']] == ['base', 'novel', 'base']
-    assert found['categories'][0]['name_zh'] == '飞机'
-    assert 'name_zh' not in found['categories'][2]
+    actual = json.loads((tmp_path / 'base.json').read_text(encoding='utf-8'))
+    assert [box['id'] for box in actual['annotations']] == [2, 3]
+    assert actual['images'] == lvis['images']
+    assert [c['split'] for c in actual['categories']] == ['base', 'novel', 'base']
+    assert actual['categories'][0]['name_zh'] == '飞机'
+    assert 'name_zh' not in actual['categories'][2]
     assert counts == {'images': 3, 'annotations': 2, 'categories': 3, 'rare': 2}
     del lvis['categories'][1]['frequency']
     with pytest.raises(ValueError, match=r"category 2 .'applesauce'. needs a 'freq"):
@@ -180,14 +182,14 @@ def test_minival_equals_a_loop(write, tmp_path, lines, kept, absent):
         (tmp_path / 'list.txt').write_text(lines)
     target = tmp_path / 'minival.json'
     counts = write_lvis_minival(write(lvis), target, lines and tmp_path / 'list.txt')
-    found = json.loads(target.read_text(encoding='utf-8'))
+    actual = json.loads(target.read_text(encoding='utf-8'))
     by_id = {image['id']: image for image in lvis['images']}
-    names = [image['coco_url'].split('.org/')[1] for image in found['images']]
+    names = [image['coco_url'].split('.org/')[1] for image in actual['images']]
     expected = [by_id[i] | {'file_name': n} for i, n in zip(kept, names, strict=True)]
-    assert found['images'] == expected
+    assert actual['images'] == expected
     boxes = [box for box in lvis['annotations'] if box['image_id'] in kept]
-    assert found['annotations'] == boxes
-    assert found['categories'] == lvis['categories']
+    assert actual['annotations'] == boxes
+    assert actual['categories'] == lvis['categories']
     assert counts['images'] == len(kept) and counts['absent'] == absent
     assert len(COCO(str(target)).imgs) == len(kept)
 

@@ -29,7 +29,7 @@ def make_file(write, name, images, boxes=(), categories=()) -> object:
 
 
 def findings(train, val, **kwargs) -> dict:
-    return {found.check: found for found in find_leaks(train, val, **kwargs)}
+    return {actual.check: actual for actual in find_leaks(train, val, **kwargs)}
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_novel_annotations(write, options, split, count):
     boxes = [(5, 1), (5, 2), (5, 3), (6, 2)]
     train = make_file(write, 'a.json', [{'id': 5}, {'id': 6}], boxes, categories)
     val = make_file(write, 'b.json', [])
-    found = findings(train, val, **options)['novel_annotations']
-    assert (found.count, found.leaks) == (count, count > 0)
+    actual = findings(train, val, **options)['novel_annotations']
+    assert (actual.count, actual.leaks) == (count, count > 0)
     if count:
-        assert found.first[0] == 'cat: 2 (image 5, 6)' and found.total == 4
+        assert actual.first[0] == 'cat: 2 (image 5, 6)' and actual.total == 4
     elif not options:
-        assert 'not checked: no novel classes are known' in found.note
+        assert 'not checked: no novel classes are known' in actual.note
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,13 @@ def test_shared_images(write, train, val, check):
             ('b.json', val, []),
         )
     ]
-    found = findings(*files)
-    leaking = [name for name, finding in found.items() if finding.leaks]
+    actual = findings(*files)
+    leaking = [name for name, finding in actual.items() if finding.leaks]
     assert leaking == ([check] if check else [])
     if check:
-        assert found[check].count == found[check].total == len(found[check].first) == 1
+        assert (
+            actual[check].count == actual[check].total == len(actual[check].first) == 1
+        )
 
 
 def test_images_of_coco_train_in_lvis_val_are_a_warning(write):
@@ -102,9 +104,9 @@ def test_images_of_coco_train_in_lvis_val_are_a_warning(write):
         for i, s in ((1, 'train2017'), (2, 'val2017'), (3, 'train2017'))
     ]
     path = make_file(write, 'b.json', val)
-    found = findings(make_file(write, 'a.json', [{'id': 9}]), path)
-    assert not any(finding.leaks for finding in found.values())
-    warning = found['coco_train_in_val']
+    actual = findings(make_file(write, 'a.json', [{'id': 9}]), path)
+    assert not any(finding.leaks for finding in actual.values())
+    warning = actual['coco_train_in_val']
     assert (warning.count, warning.total) == (2, 3)
     assert warning.first[1] == 'train2017/000000000003.jpg (id 3)'
     coco_train = make_file(
@@ -119,10 +121,10 @@ def test_real_files_share_nothing_but_lvis_is_coco_val(shared):
         pytest.skip(f'needs {folder}')
     val = folder / 'val_ov65_base48_novel17.json'
     for train, num_novel in (('train_base48', 0), ('train_all80', None)):
-        found = findings(folder / f'{train}.json', val, list_name='ov_coco')
-        novel = found.pop('novel_annotations')
+        actual = findings(folder / f'{train}.json', val, list_name='ov_coco')
+        novel = actual.pop('novel_annotations')
         assert novel.leaks == (num_novel is None)
-        assert not any(finding.count for finding in found.values())
+        assert not any(finding.count for finding in actual.values())
     lvis = folder / 'lvis_v1ids_val.json'
     assert findings(folder / 'val_all80.json', lvis)['coco_number'].count == 31
 
@@ -136,7 +138,7 @@ def test_options_must_fit(write):
 
 
 # ------------------------------------------------------------------ near-duplicates
-def picture(seed: int, size=(160, 96)) -> Image.Image:
+def noise_image(seed: int, size=(160, 96)) -> Image.Image:
     """Smooth random colours, as a blurred photograph."""
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 10, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
@@ -183,9 +185,9 @@ def test_copies_are_found_and_others_are_not(write, tmp_path):
     for folder in folders:
         folder.mkdir()
     for i in range(12):
-        picture(i).save(folders[0] / f'{i}.png')
-    picture(3, (320, 192)).save(folders[1] / 'large.jpg', quality=60)
-    picture(100).save(folders[1] / 'new.png')
+        noise_image(i).save(folders[0] / f'{i}.png')
+    noise_image(3, (320, 192)).save(folders[1] / 'large.jpg', quality=60)
+    noise_image(100).save(folders[1] / 'new.png')
     for folder in folders:
         Image.new('L', (160, 96), 7).save(folder / 'flat.png')
     images = [
@@ -202,11 +204,11 @@ def test_copies_are_found_and_others_are_not(write, tmp_path):
         for n, i in zip(('a.json', 'b.json'), images, strict=True)
     ]
     options = dict(train_images=folders[0], val_images=folders[1], workers=2)
-    found = findings(*files, **options)['near_duplicates']
-    assert (found.count, found.total, found.leaks) == (1, 3, True)
-    assert found.first[0].startswith('large.jpg = 3.png (')
-    assert '2 of one colour are left out' in found.note
-    assert json.loads(json.dumps(found.as_dict()))['count'] == 1
+    actual = findings(*files, **options)['near_duplicates']
+    assert (actual.count, actual.total, actual.leaks) == (1, 3, True)
+    assert actual.first[0].startswith('large.jpg = 3.png (')
+    assert '2 of one colour are left out' in actual.note
+    assert json.loads(json.dumps(actual.as_dict()))['count'] == 1
     (folders[0] / '5.png').unlink()
     with pytest.raises(ValueError, match=r'image 5\.png is not in'):
         find_leaks(*files, **options)
@@ -216,7 +218,7 @@ def test_copies_are_found_and_others_are_not(write, tmp_path):
 
 
 @pytest.mark.parametrize('form', ['PNG', 'TIFF', 'JPEG', 'WEBP'])
-def test_hashes_are_of_the_picture_as_it_is_seen(form, tmp_path):
+def test_hashes_are_of_the_image_as_it_is_seen(form, tmp_path):
     """Turned by its orientation, and of 16 bit."""
     y, x = np.mgrid[:60, :80]
     grey = (120 + 50 * np.sin(x / 9) + 50 * np.cos(y / 7)).astype(np.uint8)

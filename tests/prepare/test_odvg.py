@@ -99,11 +99,11 @@ def test_mmdetection_reads_the_lines_without_crowds(convert, tmp_path):
         pipeline=[],
     )
     for i, line in enumerate(lines):
-        found = dataset.get_data_info(i)['instances']
+        actual = dataset.get_data_info(i)['instances']
         # MMDetection leaves boxes below one pixel out
         wide = [b for b in line['detection']['instances'] if b['area'] > 7]
-        assert [x['bbox_label'] for x in found] == [b['label'] for b in wide]
-        assert [x['bbox'] for x in found] == [b['bbox'] for b in wide]
+        assert [x['bbox_label'] for x in actual] == [b['label'] for b in wide]
+        assert [x['bbox'] for x in actual] == [b['bbox'] for b in wide]
 
 
 def test_images_without_file_name_are_named_by_their_url(coco, convert):

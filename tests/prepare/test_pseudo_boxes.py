@@ -42,8 +42,10 @@ def test_rules(tmp_path, rule, min_score, boxes, without):
     counts = write_pseudo_boxes(source, rows, out, rule, min_score)
     first, *added = json.loads(out.read_text())['annotations']
     assert first['id'] == 7  # what was there stays
-    found = [(a['image_id'], a['category_id'], a['bbox'][2], a['score']) for a in added]
-    assert found == boxes
+    actual = [
+        (a['image_id'], a['category_id'], a['bbox'][2], a['score']) for a in added
+    ]
+    assert actual == boxes
     assert [a['id'] for a in added] == list(range(8, 8 + len(boxes)))
     assert all(a['pseudo'] == 1 and a['area'] == a['bbox'][2] ** 2 for a in added)
     assert counts == dict(images=2, labels=3, annotations=len(boxes), without=without)

@@ -92,7 +92,7 @@ def test_voc_faults_are_named(voc, objects, image_set, message):
 # --------------------------------------------------------------------------- YOLO
 @pytest.fixture
 def yolo(tmp_path):
-    """Folders with pictures of 160 x 96 pixels, the last one turned by its EXIF."""
+    """Folders with images of 160 x 96 pixels, the last one turned by its EXIF."""
     for name in ('images/a.png', 'images/sub/b.jpg', 'images/sub/turned.jpg'):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +115,8 @@ def test_yolo_by_hand(yolo):
     (yolo / 'labels/a.txt').write_text('1 0.5 0.25 0.5 0.5\n\n0 0.1 0.1 0.2 0.2\n')
     (yolo / 'labels/sub/turned.txt').write_text('0 0.5 0.5 1 1')
     coco, counts = convert_yolo(yolo)
-    found = [(i['file_name'], i['width'], i['height']) for i in coco['images']]
-    assert found == [
+    actual = [(i['file_name'], i['width'], i['height']) for i in coco['images']]
+    assert actual == [
         ('a.png', 160, 96),
         ('sub/b.jpg', 160, 96),
         ('sub/turned.jpg', 96, 160),
@@ -144,8 +144,8 @@ def test_yolo_gives_back_random_boxes(yolo):
             f'0 {center[0]:.12f} {center[1]:.12f} {w / 160:.12f} {h / 96:.12f}'
         )
     (yolo / 'labels/a.txt').write_text('\n'.join(lines))
-    found = [box['bbox'] for box in convert_yolo(yolo)[0]['annotations']]
-    np.testing.assert_allclose(found, boxes, atol=2e-6)
+    actual = [box['bbox'] for box in convert_yolo(yolo)[0]['annotations']]
+    np.testing.assert_allclose(actual, boxes, atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -331,8 +331,8 @@ def test_voc_flags_in_words(voc):
     assert counts['difficult'] == 1
 
 
-def test_voc_boxes_of_a_turned_picture_are_told(voc):
-    """160 x 96 is the file's size, the box is of the upright picture of 96 x 160."""
+def test_voc_boxes_of_a_turned_image_are_reported(voc):
+    """160 x 96 is the file's size, the box is of the upright image of 96 x 160."""
     tall = voc_object().replace('<ymin>20<', '<ymin>120<').replace('>60<', '>150<')
     with pytest.raises(ValueError, match=r'a\.xml: bbox .* outside .*EXIF orientation'):
         voc({'a': [tall]})

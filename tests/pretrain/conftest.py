@@ -44,7 +44,7 @@ def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_sample(
     number: int, num_boxes: int, num_negatives: int, long: bool = True
 ) -> Sample:
-    """A noise picture; box k is of colour ``number + k``, the first one a circle.
+    """A noise image; box k is of colour ``number + k``, the first one a circle.
 
     Box 0 has no negatives, box 1 has ``num_negatives``, each further one has one less.
     """

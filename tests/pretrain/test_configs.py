@@ -1,5 +1,5 @@
 """configs/pretrain: the paper's arithmetic, models without memory, and two steps of
-every config with a small encoder on sixteen pictures."""
+every config with a small encoder on sixteen images."""
 
 import inspect
 import math
@@ -33,7 +33,7 @@ from fgclip2_det.engine.start import prepare_training
 from pretrain.data import write_shards
 from pretrain.presets import loss_preset
 
-from .data.conftest import make_record, save_picture, write_records
+from .data.conftest import make_record, save_image, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs' / 'pretrain'
@@ -194,7 +194,7 @@ def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('data')
     records = [make_record(i, 'zh' if i % 2 else 'en') for i in range(16)]
     for number, each in enumerate(records):
-        save_picture(folder / 'images' / each['f_path'], number)
+        save_image(folder / 'images' / each['f_path'], number)
     path = write_records(folder / 'jsonfiles' / 'records.json', records)
     write_shards(path, folder / 'images', folder / 'shards', max_per_shard=4)
     return folder
@@ -332,8 +332,8 @@ def test_fsdp_is_ddp_and_resumes(write_small, tmp_path):
         torch.testing.assert_close(value, second[name], rtol=0, atol=atol, msg=name)
 
     last, whole = (tmp_path / 'fsdp' / f'iter_{step}.pth' for step in (4, 2))
-    found, expected = torch.load(last), torch.load(tmp_path / 'ddp' / last.name)
-    assert found['state_dict'].keys() == expected['state_dict'].keys()
+    actual, expected = torch.load(last), torch.load(tmp_path / 'ddp' / last.name)
+    assert actual['state_dict'].keys() == expected['state_dict'].keys()
     last.unlink()
     (tmp_path / 'fsdp' / 'last_checkpoint').write_text(str(whole))
     done = run_two(config, tmp_path / 'fsdp', '--resume')

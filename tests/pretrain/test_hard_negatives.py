@@ -250,7 +250,7 @@ def test_forbidden_names_are_never_written():
 
 
 @pytest.mark.parametrize(
-    ('name', 'text', 'found'),
+    ('name', 'text', 'actual'),
     [
         ('black cat', 'Two Black-Cats', True),
         ('black cat', 'a black and white striped cat', True),
@@ -273,17 +273,17 @@ def test_forbidden_names_are_never_written():
         ('红色圆形', '红色方形和蓝色圆形', False),
     ],
 )
-def test_names_are_found(name, text, found):
+def test_names_are_found(name, text, actual):
     matcher = HardNegativeWriter(forbidden=[name]).forbidden
-    assert matcher.find(text) == ([name] if found else [])
+    assert matcher.find(text) == ([name] if actual else [])
 
 
 def test_overlap_report():
     box = {'short_expr_negs': {'0': 'a black cat', '1': 'a red cat'}}
     records = [{'bbox_info': [box, {}]}, {'caption': 'a black cat'}]
     records.append({'bbox_info': [{'long_expr_negs': {'0': '一只黑猫在睡觉'}}]})
-    found = find_overlap(records, ['black cat', '黑色的猫', 'dog'])
-    assert found == {
+    actual = find_overlap(records, ['black cat', '黑色的猫', 'dog'])
+    assert actual == {
         'black cat': {'count': 1, 'examples': ['a black cat']},
         '黑色的猫': {'count': 1, 'examples': ['一只黑猫在睡觉']},
     }
@@ -296,8 +296,8 @@ def test_written_negatives_have_no_overlap():
     boxes = [{'short_expr': text} for text in CAPTIONS]
     record = {'bbox_info': boxes}
     fill_record(record, writer)
-    found = find_overlap([record], ['black lamp', '蓝色格子衬衫'])
-    assert found == {}
+    actual = find_overlap([record], ['black lamp', '蓝色格子衬衫'])
+    assert actual == {}
     # names that a caption holds itself leave it what changes the name
     kept = writer.write('the red circle is left of the blue star')
     assert kept and all('blue star' not in text for text in kept)
@@ -362,12 +362,12 @@ def test_fill_record():
 
 def test_language_of_a_record():
     """``is_cn`` makes all of it Chinese; false is as if it were not there."""
-    found = []
+    actual = []
     for mark in ({'is_cn': True}, {'is_cn': False}, {}):
         record = mark | {'bbox_info': [{'short_expr': 'red t-shirt 2个'}]}
         fill_record(record, HardNegativeWriter(num=1000), language=None)
-        found.append(set(record['bbox_info'][0].get('short_expr_negs', {}).values()))
-    chinese, *others = found
+        actual.append(set(record['bbox_info'][0].get('short_expr_negs', {}).values()))
+    chinese, *others = actual
     assert 'red t-shirt 3个' in chinese and 'blue t-shirt 2个' not in chinese
     assert others[0] == others[1]
     record = {'is_cn': False, 'bbox_info': [{'short_expr': 'a red t-shirt'}]}
@@ -388,5 +388,5 @@ def test_real_captions(shared):
     shares = [bool(ALL.write(c['caption'])) for c in coco]
     assert sum(shares) > 0.4 * len(shares)
     chinese = json.loads((folder / 'captions_zh_cococn.json').read_text())
-    shares = [bool(ALL.write(c)) for found in chinese.values() for c in found]
+    shares = [bool(ALL.write(c)) for actual in chinese.values() for c in actual]
     assert sum(shares) > 0.8 * len(shares)

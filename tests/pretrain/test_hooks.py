@@ -102,8 +102,8 @@ def test_tokens_that_no_tower_reads_do_not_count(small_encoder, make_batch):
 
 
 # --------------------------------------------------------------------------- whitening
-class Pictures(Dataset):
-    """Samples whose pictures depend on numpy's generator as augmentations do."""
+class RandomImages(Dataset):
+    """Samples whose images depend on numpy's generator as augmentations do."""
 
     def __init__(self, make_samples, num: int = 90) -> None:
         self.samples = make_samples(boxes=(0,) * num)
@@ -121,7 +121,7 @@ class Pictures(Dataset):
 @pytest.fixture
 def loader(make_samples):
     return DataLoader(
-        Pictures(make_samples), collate_fn=AlignmentCollate(max_num_patches=12)
+        RandomImages(make_samples), collate_fn=AlignmentCollate(max_num_patches=12)
     )
 
 
@@ -130,7 +130,7 @@ def patch_embedding(model) -> torch.nn.Linear:
 
 
 def test_whitened_start_is_isotropic_and_the_same_everywhere(loader):
-    """Covariance of the outputs on the training pictures: 0.25 v / (v + 0.001 v_1)
+    """Covariance of the outputs on the training images: 0.25 v / (v + 0.001 v_1)
     along each direction of variance v, nothing between directions."""
     weights = []
     for seed in range(2):

@@ -14,9 +14,9 @@ def test_lexicon_sizes(language):
     lexicon = Lexicon(language, built_in(language))
     names: dict[str, set[str]] = {}
     for axis in lexicon.axes:
-        found = names.setdefault(axis.family, set())
+        actual = names.setdefault(axis.family, set())
         for entry in axis.entries.values():
-            found.update(w for words in entry.forms.values() for w in words)
+            actual.update(w for words in entry.forms.values() for w in words)
     least = dict(color=20, shape=20, material=20, size=14, count=12, relation=16)
     for family, number in (least | dict(pattern=12)).items():
         assert len(names[family]) >= number, family
@@ -70,7 +70,7 @@ def test_user_lexicon(tmp_path):
         ('{', 'cannot be read as JSON'),
         ('[]', 'the file must be an object'),
         ('{"fr": {}}', "must be one of .*'en', 'zh'.* got 'fr'"),
-        ('{"en": {"words": []}}', "found 'words'"),
+        ('{"en": {"words": []}}', "got 'words'"),
         ('{"en": {"protected": [" "]}}', 'expected words'),
         ('{"en": {"families": []}}', '"families" must be an object'),
         ('{"en": {"families": {"a": {"b": []}}}}', 'axis a/b must be an object'),

@@ -22,11 +22,11 @@ REGION_TERMS = {'loss_fgv', 'loss_fgt', 'loss_itc', 'loss_tic', 'loss_cmr'}
 
 
 def plain_losses(model, samples, preset: str) -> dict[str, torch.Tensor]:
-    """Every term from the encoder's public methods: pictures one by one, every text
+    """Every term from the encoder's public methods: images one by one, every text
     as often as it occurs."""
     encoder = model.encoder
-    pictures = [preprocess([sample.image], 12) for sample in samples]
-    images = torch.cat([encoder.encode_image(p, normalize=True) for p in pictures])
+    singles = [preprocess([sample.image], 12) for sample in samples]
+    images = torch.cat([encoder.encode_image(p, normalize=True) for p in singles])
     terms = {}
     for mode in ('short', 'long'):
         captions = [getattr(sample, mode) for sample in samples]
@@ -41,8 +41,8 @@ def plain_losses(model, samples, preset: str) -> dict[str, torch.Tensor]:
         )
     regions = torch.cat(
         [
-            encoder.region_features(picture, [sample.bboxes], normalize=True)[0]
-            for picture, sample in zip(pictures, samples, strict=True)
+            encoder.region_features(single, [sample.bboxes], normalize=True)[0]
+            for single, sample in zip(singles, samples, strict=True)
         ]
     )
     phrases = [phrase for sample in samples for phrase in sample.phrases]
@@ -95,7 +95,7 @@ def plain_hard_losses(model, samples, regions, preset: str) -> dict[str, torch.T
 
 @pytest.mark.parametrize('preset', WEIGHTS)
 def test_total_is_the_weighted_sum(make_model, make_samples, preset):
-    """Against losses called by hand on embeddings made one by one; two pictures share
+    """Against losses called by hand on embeddings made one by one; two images share
     a phrase, the grids and the numbers of boxes and negatives differ."""
     samples = make_samples()
     batch = AlignmentCollate(max_num_patches=12)(samples)
@@ -129,9 +129,9 @@ def test_total_is_the_weighted_sum(make_model, make_samples, preset):
 def test_memory_savers_change_nothing(make_model, make_batch, options):
     batch = make_batch()
     plain, saving = make_model('released'), make_model('released', options)
-    expected, found = step(plain, batch), step(saving, batch)
+    expected, actual = step(plain, batch), step(saving, batch)
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(actual[name], value, rtol=1e-5, atol=1e-6)
     for name, grad in gradients(plain).items():
         difference = gradients(saving)[name] - grad
         assert difference.norm() <= 1e-5 * grad.norm() + 1e-6, name
@@ -263,9 +263,9 @@ def test_a_frozen_text_tower_sees_each_text_once(make_model, make_samples, monke
     for again in (False, True):
         frozen.zero_grad()
         frozen.cmr_threshold = plain.cmr_threshold.new_zeros(())
-        found = step(frozen, batch)
+        actual = step(frozen, batch)
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(actual[name], value, rtol=1e-5, atol=1e-6)
         for name, grad in gradients(frozen).items():
             theirs = plain.get_parameter(name).grad
             torch.testing.assert_close(grad, theirs, rtol=1e-4, atol=1e-6, msg=name)
@@ -284,9 +284,9 @@ def test_autocast_is_close_to_float32(make_model, make_samples):
         tower.encoder.layers[0].self_attn.q_proj.register_forward_hook(
             lambda module, args, out: dtypes.add(out.dtype)
         )
-    expected, found = step(full, batch), step(low, batch)
-    assert found != expected and dtypes == {torch.bfloat16}
-    for name, value in found.items():
+    expected, actual = step(full, batch), step(low, batch)
+    assert actual != expected and dtypes == {torch.bfloat16}
+    for name, value in actual.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, expected[name], rtol=0.05, atol=0.01)
     theirs, ours = (

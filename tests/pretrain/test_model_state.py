@@ -58,9 +58,9 @@ def test_threshold_is_the_last_steps_gap(make_model, make_batch):
                 gaps[k].append(gap.item())
     assert [len(each) for each in gaps] == [3, 3, 2]
     expected = torch.tensor([sum(each) / len(each) for each in gaps])
-    found = model.cmr_threshold
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-    assert outputs['cmr_threshold'] == found.mean()
+    actual = model.cmr_threshold
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
+    assert outputs['cmr_threshold'] == actual.mean()
 
 
 def test_evaluating_leaves_the_threshold(make_model, make_batch):

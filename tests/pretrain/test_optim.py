@@ -146,13 +146,13 @@ def build(model, optimizer: dict, **paramwise) -> OptimWrapper:
 def options_by_name(model, wrapper: OptimWrapper) -> dict[str, dict]:
     """Parameter -> options of its group; each parameter in one group."""
     names = {id(p): name for name, p in model.named_parameters()}
-    found = [
+    actual = [
         (names[id(p)], group)
         for group in wrapper.optimizer.param_groups
         for p in group['params']
     ]
-    assert len(dict(found)) == len(found)
-    return dict(found)
+    assert len(dict(actual)) == len(actual)
+    return dict(actual)
 
 
 ADAMW = dict(type='AdamW', lr=1e-3, weight_decay=0.1)
@@ -160,10 +160,10 @@ ADAMW = dict(type='AdamW', lr=1e-3, weight_decay=0.1)
 
 def test_what_decays(model):
     """As released: all but LayerNorm weights and names with 'bias' (spec D.2)."""
-    found = options_by_name(model, build(model, ADAMW))
+    actual = options_by_name(model, build(model, ADAMW))
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert set(found) == trainable
-    decays = {name: group['weight_decay'] for name, group in found.items()}
+    assert set(actual) == trainable
+    decays = {name: group['weight_decay'] for name, group in actual.items()}
     for name in (
         'encoder.logit_scale',
         'logit_scale_hardneg',
@@ -201,8 +201,8 @@ def test_muon_gets_the_matrices_of_blocks_and_pooling_heads(model):
     optimizer = dict(ADAMW, type='MuonAdamW')
     wrapper = build(model, optimizer, muon=True, muon_lr_mult=2, new_head_lr_mult=3)
     assert isinstance(wrapper.optimizer, MuonAdamW)
-    found = options_by_name(model, wrapper)
-    muon = {name for name, group in found.items() if group['muon']}
+    actual = options_by_name(model, wrapper)
+    muon = {name for name, group in actual.items() if group['muon']}
     shapes = {name: p.shape for name, p in model.named_parameters()}
     assert all(len(shapes[name]) == 2 for name in muon)
     block = 'encoder.text_model.encoder.layers.1'
@@ -211,18 +211,18 @@ def test_muon_gets_the_matrices_of_blocks_and_pooling_heads(model):
         assert f'encoder.{head}.attention.in_proj_weight' in muon
     blocks = 2 * 2 * 6  # towers x blocks x (q, k, v, out, fc1, fc2)
     assert len(muon) == blocks + 2 * 4  # (in_proj, out_proj, fc1, fc2) of two heads
-    assert found[f'{block}.mlp.fc2.weight']['lr'] == pytest.approx(2e-3)
-    assert found['encoder.dense_feature_head.mlp.fc1.weight']['lr'] == pytest.approx(
+    assert actual[f'{block}.mlp.fc2.weight']['lr'] == pytest.approx(2e-3)
+    assert actual['encoder.dense_feature_head.mlp.fc1.weight']['lr'] == pytest.approx(
         6e-3
     )
-    assert found['encoder.boxtext_head.weight']['lr'] == pytest.approx(3e-3)
-    assert not found['encoder.boxtext_head.weight']['muon']
+    assert actual['encoder.boxtext_head.weight']['lr'] == pytest.approx(3e-3)
+    assert not actual['encoder.boxtext_head.weight']['muon']
 
 
 def test_frozen_weights_are_in_no_group(small_encoder):
     model = FGCLIP2Alignment(dict(pretrained=small_encoder), dict(stage=1))
-    found = options_by_name(model, build(model, ADAMW))
-    assert not any('dense_feature_head' in name for name in found)
+    actual = options_by_name(model, build(model, ADAMW))
+    assert not any('dense_feature_head' in name for name in actual)
 
 
 @pytest.mark.parametrize(

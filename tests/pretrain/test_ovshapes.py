@@ -44,10 +44,10 @@ def records(folder) -> dict[str, list[dict]]:
 
 
 def texts_of(record: dict) -> list[str]:
-    found = [record['caption'], record['short_caption']]
+    actual = [record['caption'], record['short_caption']]
     for box in record['bbox_info']:
-        found += [box['short_expr'], box['long_expr'], *box['long_expr_negs'].values()]
-    return found
+        actual += [box['short_expr'], box['long_expr'], *box['long_expr_negs'].values()]
+    return actual
 
 
 @pytest.mark.parametrize('language', ['en', 'zh'])
@@ -75,9 +75,9 @@ def test_texts_of_extra_colors(tmp_path, language):
     data = OVShapesAlignmentDataset(
         str(tmp_path), NUM, 96, SEED, extra_colors=True, max_anns=None
     )
-    found = [data[i][0] for i in np.flatnonzero(data.languages == language)]
-    negatives = ' | '.join(n for s in found for each in s.hard_negatives for n in each)
-    rest = ' | '.join(t for s in found for t in (s.short, s.long, *s.phrases))
+    actual = [data[i][0] for i in np.flatnonzero(data.languages == language)]
+    negatives = ' | '.join(n for s in actual for each in s.hard_negatives for n in each)
+    rest = ' | '.join(t for s in actual for t in (s.short, s.long, *s.phrases))
     named = drawn = 0
     for each in EXTRA_CLASSES:
         name = each.name_zh if language == 'zh' else each.name
@@ -87,7 +87,7 @@ def test_texts_of_extra_colors(tmp_path, language):
     for each in classes_of('novel', 'unused'):
         name = each.name_zh if language == 'zh' else each.name
         assert name not in negatives + rest
-    for sample in found:
+    for sample in actual:
         for positive, each in zip(
             sample.hard_positives, sample.hard_negatives, strict=True
         ):
@@ -100,8 +100,8 @@ def test_both_languages_describe_the_same_boxes(records, folder):
     for number, image in enumerate(coco['images']):
         pair = records['en'][number], records['zh'][number]
         assert [record['f_path'] for record in pair] == [image['file_name']] * 2
-        found = [a for a in coco['annotations'] if a['image_id'] == image['id']]
-        for k, annotation in enumerate(found):
+        actual = [a for a in coco['annotations'] if a['image_id'] == image['id']]
+        for k, annotation in enumerate(actual):
             x, y, w, h = annotation['bbox']
             expected = np.array([x, y, x + w, y + h]) / 96
             for record, name in zip(
@@ -127,7 +127,7 @@ def test_samples(root, records):
     np.testing.assert_allclose(sample.bboxes[0] / 96, box['bbox'], atol=1e-6)
 
 
-def test_scaled_pictures_and_single_objects(root, data):
+def test_scaled_images_and_single_objects(root, data):
     small = OVShapesAlignmentDataset(str(root), NUM, 96, SEED, resize_to=48, max_anns=2)
     [sample], [whole] = small[0], data[0]
     assert sample.image.size == (48, 48) and len(sample.bboxes) <= 2
@@ -141,7 +141,7 @@ def test_scaled_pictures_and_single_objects(root, data):
     assert all(view.short == view.phrases[0] for view in views)
 
 
-def test_another_seed_gives_other_pictures_and_texts(records, tmp_path):
+def test_another_seed_gives_other_images_and_texts(records, tmp_path):
     folder = generate_ovshapes(tmp_path, 3, 1, 96, SEED + 1)
     other = json.loads(write_records(folder, 'en', SEED + 1).read_text())
     assert all(a != b for a, b in zip(other, records['en'], strict=False))

@@ -187,11 +187,11 @@ def test_two_processes_learn_what_one_learns(write_config, train, tmp_path):
     config = write_config('processes', preset='default', optimizer='AdamW')
     one, two = train(config, 'one'), tmp_path / 'two'
     run_two(config, two)
-    expected, found = losses_of(one), losses_of(two)
-    assert found.keys() == expected.keys() >= {'loss', 'loss_cmr', 'cmr_threshold'}
+    expected, actual = losses_of(one), losses_of(two)
+    assert actual.keys() == expected.keys() >= {'loss', 'loss_cmr', 'cmr_threshold'}
     for name, rows in expected.items():
         np.testing.assert_allclose(
-            found[name], rows, rtol=1e-5, atol=1e-5, err_msg=name
+            actual[name], rows, rtol=1e-5, atol=1e-5, err_msg=name
         )
     first, second = load(one)['state_dict'], load(two)['state_dict']
     assert first.keys() == second.keys()
@@ -199,7 +199,7 @@ def test_two_processes_learn_what_one_learns(write_config, train, tmp_path):
         torch.testing.assert_close(second[name], value, rtol=0, atol=1e-4, msg=name)
 
 
-def test_record_without_picture_is_counted_in_the_log(
+def test_record_without_image_is_counted_in_the_log(
     write_config, train, data, tmp_path
 ):
     """One of 26 records: an epoch of 7 batches leaves out one, and goes on."""

@@ -1,4 +1,4 @@
-"""Boxes and pictures of different sizes: one frame, or a sentence with the sizes."""
+"""Boxes and images of different sizes: one frame, or a sentence with the sizes."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def load_sample(path: Path, loader: str = 'LoadImageFromFile'):
 
 
 # ------------------------------------------------------------------ saved results
-def test_a_picture_of_another_size_is_refused_before_it_is_encoded(tmp_path):
+def test_an_image_of_another_size_is_refused_before_it_is_encoded(tmp_path):
     files = SIZE / 'dt.json', SIZE / 'ann.json'
     match = (
         r'1 of 1 images .* image 1 \(.*a\.png\): the image has 640 x 480 pixels, '
@@ -90,8 +90,8 @@ def rescorer():
 @leaves_webp
 def test_a_webp_that_opencv_leaves_on_its_side(rescorer):
     inputs, sample = load_sample(WEBP / 'a.webp')
-    (found,) = rescorer.predict(inputs[None], [sample])
-    rows = found.pred_instances
+    (actual,) = rescorer.predict(inputs[None], [sample])
+    rows = actual.pred_instances
     assert rows.labels[rows.bboxes[:, 0].argsort()].tolist() == [0, 1]
 
 
@@ -122,7 +122,7 @@ def test_a_detector_of_another_size_is_a_sentence(rescorer):
 
 
 @leaves_webp
-def test_a_detector_of_transformers_gets_the_same_picture():
+def test_a_detector_of_transformers_gets_the_same_image():
     from fgclip2_det.models.detectors.huggingface_detector import HuggingFaceDetector
 
     seen = []

@@ -78,7 +78,7 @@ def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def cosines(encoder, vocabulary, image, rows) -> np.ndarray:
     batch = encoder.preprocess([image])
     with torch.no_grad():
-        inside = rows[0].clip(0, [140, 90, 140, 90])  # pooled within the picture
+        inside = rows[0].clip(0, [140, 90, 140, 90])  # pooled within the image
         embeds = encoder.region_features(batch, [inside], True)[0]
         return (embeds @ vocabulary.embed(encoder).T).numpy()
 
@@ -103,7 +103,7 @@ def expected_rows(rule, mode, cosines, rows, floor=0.0, labels_per_box=1):
              [0, labels[i]], scores[i])
             for i in range(len(labels))
         ]  # fmt: skip
-    found = []
+    actual = []
     for box in sorted({tuple(b) for b in boxes}):
         own = [i for i in range(len(labels)) if tuple(boxes[i]) == box]
         d = np.full(4, max(scores[i] for i in own))
@@ -114,8 +114,8 @@ def expected_rows(rule, mode, cosines, rows, floor=0.0, labels_per_box=1):
                 d[c] = max([*of_c, floor])
         fused = fuse(d[None], w[own[0]][None])[0]
         for c in np.argsort(-fused, kind='stable')[:labels_per_box]:
-            found.append((box, c, fused[c], d[c]))
-    return sorted(found, key=lambda row: -row[2])
+            actual.append((box, c, fused[c], d[c]))
+    return sorted(actual, key=lambda row: -row[2])
 
 
 @pytest.mark.parametrize('rule', RULES)
@@ -132,13 +132,13 @@ def expected_rows(rule, mode, cosines, rows, floor=0.0, labels_per_box=1):
 )
 def test_against_loops(encoder, vocabulary, image, rows, cosines, rule, mode, options):
     rescore = rescorer(encoder, vocabulary, rule, mode, **options)
-    found = rescore(image, *rows)
+    actual = rescore(image, *rows)
     expected = expected_rows(rule, mode, cosines, rows, **options)
-    assert len(found.scores) == len(expected)
-    boxes = torch.as_tensor(rows[0])[found.source]
+    assert len(actual.scores) == len(expected)
+    boxes = torch.as_tensor(rows[0])[actual.source]
     got = zip(
-        boxes.tolist(), found.labels.tolist(), found.scores.tolist(),
-        found.det_scores.tolist(), strict=True,
+        boxes.tolist(), actual.labels.tolist(), actual.scores.tolist(),
+        actual.det_scores.tolist(), strict=True,
     )  # fmt: skip
     order = (lambda r: (tuple(r[0]), int(r[1]))) if mode != 'keep' else (lambda r: 0)
     for one, two in zip(
@@ -147,7 +147,7 @@ def test_against_loops(encoder, vocabulary, image, rows, cosines, rule, mode, op
         assert tuple(one[0]) == tuple(two[0]) and one[1] == two[1]
         assert one[2:] == pytest.approx(two[2:], abs=1e-5)
     if mode != 'keep':
-        assert (found.scores.diff() <= 0).all()
+        assert (actual.scores.diff() <= 0).all()
 
 
 def test_nms_is_per_label_and_the_number_is_limited(encoder, vocabulary, image):
@@ -168,7 +168,7 @@ def test_nms_is_per_label_and_the_number_is_limited(encoder, vocabulary, image):
 
 
 def test_nms_is_exact_at_large_labels(encoder):
-    """Two thin boxes of IoU 0.54 under name 12,999 of a picture of 1,024 pixels."""
+    """Two thin boxes of IoU 0.54 under name 12,999 of an image of 1,024 pixels."""
     embeds = torch.zeros(13_000, encoder.config.text.hidden_size)
     embeds[:, 0] = 1
     rescore = PredictionRescorer(
@@ -178,9 +178,9 @@ def test_nms_is_exact_at_large_labels(encoder):
                           [900, 700, 1023, 767]])  # fmt: skip
     scores, labels = torch.tensor([0.9, 0.8, 0.7]), torch.full((3,), 12_999)
     cosines = torch.zeros(3, 13_000)
-    found = rescore.fuse(cosines, boxes, torch.arange(3), scores, labels)
-    assert found.labels.tolist() == [12_999] * 2
-    assert found.source.tolist() == [0, 2]
+    actual = rescore.fuse(cosines, boxes, torch.arange(3), scores, labels)
+    assert actual.labels.tolist() == [12_999] * 2
+    assert actual.source.tolist() == [0, 2]
 
 
 def test_one_pass_and_distinct_boxes_only(encoder, vocabulary, image, monkeypatch):
@@ -223,7 +223,7 @@ def test_bad_input(encoder, vocabulary, image):
 # ------------------------------------------------------------------ result lists
 @pytest.fixture
 def files(tmp_path, image, rows):
-    """Two pictures, their annotation file and results that alternate between them."""
+    """Two images, their annotation file and results that alternate between them."""
     (tmp_path / 'images').mkdir()
     for name in ('a.png', 'b.png'):
         Image.fromarray(image).save(tmp_path / 'images' / name)
@@ -259,9 +259,9 @@ def test_keep_changes_scores_alone(files, encoder, vocabulary, rows, cosines):
     # label order is base, then novel
     names = Vocabulary(predictions.split.classes, novel_classes=NOVEL)
     rescore = rescorer(encoder, names, 'FViT')
-    found = rescore_predictions(predictions, folder / 'images', rescore, False)
+    actual = rescore_predictions(predictions, folder / 'images', rescore, False)
     w = softmax(cosines / TEMPERATURE)
-    for k, (one, given) in enumerate(zip(found, results, strict=True)):
+    for k, (one, given) in enumerate(zip(actual, results, strict=True)):
         assert {**one, 'score': given['score']} == {
             **given, 'det_score': pytest.approx(given['score'])
         }  # fmt: skip
@@ -274,14 +274,14 @@ def test_new_labels_are_categories_of_the_file(files, encoder):
     predictions = read_predictions(folder / 'results.json', folder / 'ann.json')
     names = Vocabulary(predictions.split.classes, novel_classes=NOVEL)
     rescore = rescorer(encoder, names, mode='box')
-    found = rescore_predictions(predictions, folder / 'images', rescore, False)
-    assert {row['category_id'] for row in found} <= set(IDS)
-    assert [row['image_id'] for row in found] == sorted(
-        (row['image_id'] for row in found), reverse=True
+    actual = rescore_predictions(predictions, folder / 'images', rescore, False)
+    assert {row['category_id'] for row in actual} <= set(IDS)
+    assert [row['image_id'] for row in actual] == sorted(
+        (row['image_id'] for row in actual), reverse=True
     )
     boxes = {(r['image_id'], tuple(r['bbox'])) for r in results}
-    assert {(r['image_id'], tuple(r['bbox'])) for r in found} == boxes
-    assert len(found) == len(boxes)
+    assert {(r['image_id'], tuple(r['bbox'])) for r in actual} == boxes
+    assert len(actual) == len(boxes)
 
 
 @pytest.mark.parametrize(
@@ -303,13 +303,13 @@ def test_bad_rows_are_named(files, change, message):
         read_predictions(folder / 'results.json', folder / 'ann.json')
 
 
-def test_rows_off_the_picture_are_dropped_and_repeated_ones_refused(files):
+def test_rows_off_the_image_are_dropped_and_repeated_ones_refused(files):
     folder, results = files
     off = results[3] | {'bbox': [500, 2, 3, 4], 'score': 1.0000001}
     (folder / 'results.json').write_text(json.dumps([*results, off]))
-    found = read_predictions(folder / 'results.json', folder / 'ann.json')
-    assert len(found.order) == len(results) and found.counts.num_outside == 1
-    assert [r for rows in found.rows.values() for r in rows if r not in results] == []
+    actual = read_predictions(folder / 'results.json', folder / 'ann.json')
+    assert len(actual.order) == len(results) and actual.counts.num_outside == 1
+    assert [r for rows in actual.rows.values() for r in rows if r not in results] == []
     (folder / 'results.json').write_text(json.dumps([*results, results[3]]))
     with pytest.raises(ValueError, match='two rows are the same'):
         read_predictions(folder / 'results.json', folder / 'ann.json')
@@ -336,10 +336,10 @@ def test_rows_of_other_tools_become_the_files(files, encoder):
         assert sorted(r[key] for r in rows) == sorted(r[key] for r in results)
     names = Vocabulary(predictions.split.classes, novel_classes=NOVEL)
     rescore = rescorer(encoder, names, mode='box')
-    found = rescore_predictions(predictions, folder / 'images', rescore, False)
+    actual = rescore_predictions(predictions, folder / 'images', rescore, False)
     named = dict(zip(IDS, NAMES, strict=True))
-    assert all(row['category_name'] == named[row['category_id']] for row in found)
-    assert {row['image_id'] for row in found} == {10, 20}
+    assert all(row['category_name'] == named[row['category_id']] for row in actual)
+    assert {row['image_id'] for row in actual} == {10, 20}
 
 
 def test_rows_of_classes_that_do_not_count_are_left_out(files):
@@ -347,10 +347,10 @@ def test_rows_of_classes_that_do_not_count_are_left_out(files):
     coco = json.loads((folder / 'ann.json').read_text(encoding='utf-8'))
     coco['categories'][0]['split'] = 'unused'
     (folder / 'ann.json').write_text(json.dumps(coco))
-    found = read_predictions(folder / 'results.json', folder / 'ann.json')
+    actual = read_predictions(folder / 'results.json', folder / 'ann.json')
     unused = sum(row['category_id'] == IDS[0] for row in results)
-    assert found.counts.num_other_classes == unused > 0
-    assert len(found.order) == len(results) - unused
+    assert actual.counts.num_other_classes == unused > 0
+    assert len(actual.order) == len(results) - unused
 
 
 def test_bad_files(files, encoder, vocabulary):

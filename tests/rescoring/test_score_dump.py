@@ -31,7 +31,7 @@ def encoder() -> FGCLIP2:
 
 @pytest.fixture
 def files(tmp_path):
-    """Five pictures; 26 results on 20 boxes of four of them."""
+    """Five images; 26 results on 20 boxes of four of them."""
     rng = np.random.default_rng(0)
     (tmp_path / 'images').mkdir()
     for i in IMAGES:
@@ -74,7 +74,7 @@ def change(path, edit):
 
 
 @pytest.mark.parametrize('mode', ['keep', 'box', 'joint'])
-def test_fusing_a_dump_is_rescoring_the_pictures(files, encoder, mode):
+def test_fusing_a_dump_is_rescoring_the_images(files, encoder, mode):
     header = run(files, encoder)
     assert header.num_images == 4 and header.num_shards == 2
     predictions = read_predictions(
@@ -96,12 +96,12 @@ def test_fusing_a_dump_is_rescoring_the_pictures(files, encoder, mode):
         assert torch.equal(image.boxes[image.box_of], xyxy.float())
         path = files / 'images' / f'{image.image_id}.png'
         expected = rescore(path, xyxy, image.scores, image.labels)
-        found = rescore.fuse(
+        actual = rescore.fuse(
             image.cosines, image.boxes, image.box_of, image.scores, image.labels
         )
-        torch.testing.assert_close(found.scores, expected.scores, atol=2e-3, rtol=0)
-        assert torch.equal(found.source, expected.source)
-        assert torch.equal(found.labels, expected.labels)
+        torch.testing.assert_close(actual.scores, expected.scores, atol=2e-3, rtol=0)
+        assert torch.equal(actual.source, expected.source)
+        assert torch.equal(actual.labels, expected.labels)
 
 
 def test_a_killed_dump_continues(files, encoder, monkeypatch):
@@ -207,7 +207,7 @@ def test_bad_files(files, encoder):
         run(files, encoder)
 
 
-def test_rows_off_the_picture_are_dropped_and_counted(files, encoder, capsys):
+def test_rows_off_the_image_are_dropped_and_counted(files, encoder, capsys):
     def off(rows):
         rows[3] |= {'bbox': [500, 2, 3, 4]}
 

@@ -243,19 +243,19 @@ def test_settings_against_loops(dump, images, coco, write, reference_ap, rule):
         ('use', dict(base=[0, 1, 2], novel=[3, 4], all=[0, 1, 2, 3, 4])),
     ):
         truths = tuning_truths(write(), dump, novel)
-        for found in tune_fusion(dump, truths, settings, 6, progress=False):
+        for actual in tune_fusion(dump, truths, settings, 6, progress=False):
             expected = expected_values(
-                found.setting, images, coco, groups, 6, reference_ap
+                actual.setting, images, coco, groups, 6, reference_ap
             )
             if novel == 'drop':
-                assert set(found.values) == {'base_ap', 'base_ap50'}
+                assert set(actual.values) == {'base_ap', 'base_ap50'}
             else:
-                assert set(found.values) == set(expected)
-            for name, value in found.values.items():
-                assert value == pytest.approx(expected[name], abs=1e-9), found.setting
+                assert set(actual.values) == set(expected)
+            for name, value in actual.values.items():
+                assert value == pytest.approx(expected[name], abs=1e-9), actual.setting
                 assert value < 1
             if rule != 'lami':  # it may give every box a novel name
-                assert found.values['base_ap50'] > 0
+                assert actual.values['base_ap50'] > 0
 
 
 @pytest.mark.parametrize('temperature', [0.001, 0.01, 1.0])

@@ -1,4 +1,4 @@
-"""A config that trains in seconds: a one-channel-wide RetinaNet on four pictures."""
+"""A config that trains in seconds: a one-channel-wide RetinaNet on four images."""
 
 import json
 import os
@@ -101,7 +101,7 @@ BY_ITER = {
 
 @pytest.fixture(scope='session')
 def coco_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four 96 x 160 pictures with two coloured boxes each, and ann.json."""
+    """Four 96 x 160 images with two coloured boxes each, and ann.json."""
     folder = tmp_path_factory.mktemp('coco')
     rng = np.random.default_rng(0)
     images, annotations = [], []

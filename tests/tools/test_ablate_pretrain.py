@@ -27,7 +27,7 @@ def start(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def sweep(run_tool, tmp_path) -> Callable[..., tuple[int, str, str]]:
-    """sweep('--seeds', 0) in work dir 'sweep', evaluated on four pictures."""
+    """sweep('--seeds', 0) in work dir 'sweep', evaluated on four images."""
 
     def run(*words: object) -> tuple[int, str, str]:
         given = ['--work-dir', tmp_path / 'sweep', '--data-root', tmp_path / 'data']
@@ -100,9 +100,13 @@ def test_sweep_goes_on_and_tells_the_table(sweep, trainings, start, tmp_path):
         'wo-cmr_seed0.json',
         'wo-cmr_seed1.json',
     ]
-    found = json.loads((results / 'wo-cmr_seed1.json').read_text())
-    assert (found['variant'], found['seed'], found['eval_seed']) == ('w/o CMR', 1, 1000)
-    assert found['metrics']['hard11/zh'] >= 0 and found['counts']['images'] == 4
+    actual = json.loads((results / 'wo-cmr_seed1.json').read_text())
+    assert (actual['variant'], actual['seed'], actual['eval_seed']) == (
+        'w/o CMR',
+        1,
+        1000,
+    )
+    assert actual['metrics']['hard11/zh'] >= 0 and actual['counts']['images'] == 4
     table = (tmp_path / 'sweep' / 'ablation.md').read_text()
     assert table.strip() in out
     assert '| full | 2 |' in table and '| stage 1 only | 1 |' in table
@@ -169,7 +173,7 @@ def test_bad_input_is_one_sentence(sweep, trainings, start, words, message):
 
 @pytest.mark.slow
 def test_two_real_steps(run_tool, start, tmp_path):
-    """One loss left out, trained by the very command on eight pictures."""
+    """One loss left out, trained by the very command on eight images."""
     data = [f'data_root={tmp_path}/data', 'num_images=8']
     small = ['train_dataloader.batch_size=4', 'default_hooks.logger.interval=1']
     code, out, err = run_tool(

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def data_root(tmp_path) -> Path:
-    """COCO's layout with two pictures and three names."""
+    """COCO's layout with two images and three names."""
     folder = tmp_path / 'data/coco'
     (folder / 'val2017').mkdir(parents=True)
     (folder / 'annotations').mkdir()

@@ -58,8 +58,8 @@ def test_ov_coco_command(run_tool, shared, tmp_path):
     assert code == 0
     assert '675 boxes of 48 classes' in printed
     assert '1,335 boxes of 65 classes' in printed
-    found = read(tmp_path / 'instances_val2017_all_2.json')
-    assert {c['split'] for c in found['categories']} == {'base', 'novel'}
+    actual = read(tmp_path / 'instances_val2017_all_2.json')
+    assert {c['split'] for c in actual['categories']} == {'base', 'novel'}
     train = tmp_path / 'instances_train2017_seen_2.json'
     val = tmp_path / 'instances_val2017_all_2.json'
     code, printed, _ = run_tool('prepare_data', 'leaks', '--train', train, '--val', val)
@@ -114,8 +114,8 @@ def test_check_prints_a_table(run_tool, tmp_path):
 def test_leaks_end_with_exit_code_one(coco_data, lvis, run_tool, tmp_path):
     out, ann = tmp_path / 'leaks.json', coco_data / 'ann.json'
     args = ('leaks', '--train', ann, '--val', ann, '--novel', 'black cat')
-    pictures = ('--train-images', coco_data, '--val-images', coco_data)
-    code, printed, _ = run_tool('prepare_data', *args, *pictures, '--out', out)
+    folders = ('--train-images', coco_data, '--val-images', coco_data)
+    code, printed, _ = run_tool('prepare_data', *args, *folders, '--out', out)
     assert code == 1
     content = read(out)
     counts = {check['check']: check['count'] for check in content['checks']}

@@ -63,7 +63,7 @@ RULES = {
 def folder(tmp_path_factory) -> Path:
     """Random base weights with the small tokenizer of the embedded model.
 
-    As initialised all regions of all pictures are one vector to 1e-6. Weights 4 times
+    As initialised all regions of all images are one vector to 1e-6. Weights 4 times
     as large let cosines differ by 0.02, between boxes and between names.
     """
     config = FGCLIP2Config.from_size('base')
@@ -82,7 +82,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def scene(shared, tmp_path_factory) -> dict:
-    """Two pictures, the true boxes of each moved into 100 candidates, 60 of which have
+    """Two images, the true boxes of each moved into 100 candidates, 60 of which have
     two labels."""
     path = shared / 'data' / 'coco' / 'annotations' / 'val_ov65_base48_novel17.json'
     coco = json.loads(path.read_text())
@@ -134,9 +134,9 @@ def expected(folder, scene) -> dict:
             boxes = [*boxes.tolist(), [0, 0, *size]]
             batch = encoder.preprocess([scene['root'] / image['file_name']])
             regions = encoder.region_features(batch, [boxes], True)[0]
-            found = (regions @ names.T).double().numpy()
-            cosines |= dict(zip(own, found[:-1], strict=True))
-            whole[image['id']] = found[-1]
+            actual = (regions @ names.T).double().numpy()
+            cosines |= dict(zip(own, actual[:-1], strict=True))
+            whole[image['id']] = actual[-1]
     names, novel = names.double().numpy(), [c['name'] in NOVEL for c in categories]
     novel, names = np.array(novel), names / np.linalg.norm(names, axis=1)[:, None]
     far = 1 - (names @ names[~novel].T).max(1)
@@ -159,7 +159,7 @@ def by_numpy(rule: str, mode: str, scene: dict, expected: dict) -> list[tuple]:
     for k, row in enumerate(rows):
         key = k if mode == 'keep' else (row['image_id'], *row['bbox'])
         groups.setdefault(key, []).append(k)
-    found = []
+    actual = []
     for members in groups.values():
         first = rows[members[0]]
         d = np.full((1, len(ids)), max(rows[k]['score'] for k in members))
@@ -172,8 +172,8 @@ def by_numpy(rule: str, mode: str, scene: dict, expected: dict) -> list[tuple]:
         if rule == 'detrefiner':
             fused = fused + 0.1 * sigmoid(expected['whole'][first['image_id']] / 0.03)
         best = ids.index(first['category_id']) if mode == 'keep' else fused.argmax()
-        found.append((first['image_id'], *first['bbox'], ids[best], fused[best]))
-    return found
+        actual.append((first['image_id'], *first['bbox'], ids[best], fused[best]))
+    return actual
 
 
 @pytest.mark.parametrize('mode', ['keep', 'box', 'joint'])
@@ -183,7 +183,7 @@ def test_against_numpy(rule, mode, folder, scene, expected, run_tool, monkeypatc
     pooled = FGCLIP2.region_features
 
     def once(self, batch, bboxes, normalize=False):
-        """The real one, once a picture: 27 passes of each would take minutes."""
+        """The real one, once an image: 27 passes of each would take minutes."""
         key = tuple(bboxes[0].flatten().tolist())
         if key not in passes:
             passes[key] = pooled(self, batch, bboxes, normalize)
@@ -206,7 +206,7 @@ def test_against_numpy(rule, mode, folder, scene, expected, run_tool, monkeypatc
         words += ['--floor', 0.01]
     code, _, err = run_tool('rescore', *words)
     assert code == 0, err
-    found = [(r['image_id'], *r['bbox'], r['category_id'], r['score'])
+    actual = [(r['image_id'], *r['bbox'], r['category_id'], r['score'])
              for r in json.loads(out.read_text())]  # fmt: skip
     wanted = by_numpy(rule, mode, scene, expected)
     # the next box's cosines would be another result
@@ -215,7 +215,7 @@ def test_against_numpy(rule, mode, folder, scene, expected, run_tool, monkeypatc
     change = np.array([row[-1] for row in wanted]) - [row[-1] for row in other]
     assert np.abs(change).max() > 1e-3
     if mode != 'keep':  # best first, and boxes are told apart by their numbers
-        found, wanted = sorted(found), sorted(wanted)
-    assert [row[:-1] for row in found] == [row[:-1] for row in wanted]
+        actual, wanted = sorted(actual), sorted(wanted)
+    assert [row[:-1] for row in actual] == [row[:-1] for row in wanted]
     scores = [row[-1] for row in wanted]
-    np.testing.assert_allclose([row[-1] for row in found], scores, atol=1e-5, rtol=0)
+    np.testing.assert_allclose([row[-1] for row in actual], scores, atol=1e-5, rtol=0)

@@ -118,7 +118,7 @@ def test_another_training_is_refused(train, write_config, tmp_path):
 
 
 def test_other_data_are_refused(train, write_config, coco_data, tmp_path):
-    """The same path, other content: fewer pictures, or the same number."""
+    """The same path, other content: fewer images, or the same number."""
     config, folder = write_config(), tmp_path / 'data'
     shutil.copytree(coco_data, folder)
     text = config.read_text().replace(str(coco_data), str(folder))

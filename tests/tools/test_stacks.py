@@ -89,11 +89,11 @@ def test_a_step_that_fails_stops_no_other(stacks, steps, tmp_path, monkeypatch):
     monkeypatch.setattr(made, 'install', lambda: '')
     monkeypatch.setattr(made, 'tests', lambda: '12 passed')
     result = made.run()
-    found = {step['name']: (step['outcome'], step['note']) for step in result['steps']}
-    assert found['main job'] == ('failed', 'exit code 3: last line')
-    assert found['checkpoint'] == ('not run', 'no checkpoint given')
-    assert found['tests'] == ('passed', '12 passed')
-    assert found['comparison'][0] == 'not run'
+    actual = {step['name']: (step['outcome'], step['note']) for step in result['steps']}
+    assert actual['main job'] == ('failed', 'exit code 3: last line')
+    assert actual['checkpoint'] == ('not run', 'no checkpoint given')
+    assert actual['tests'] == ('passed', '12 passed')
+    assert actual['comparison'][0] == 'not run'
     assert result['outcome'] == 'failed'
     log = (tmp_path / 'logs' / 'pinned' / 'job.log').read_text()
     assert log.startswith(f'+ {sys.executable} -c') and log.endswith('last line\n')

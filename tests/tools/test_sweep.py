@@ -49,8 +49,8 @@ def write_config(tmp_path):
 def test_runs_once_and_goes_on(tmp_path, train, write_config):
     config, out = write_config('a'), tmp_path / 'out'
     for _ in range(2):
-        found = run_config(config, 2, out, {'model.x.y': 3}, train)
-        assert found['open_vocab/base_ap50'] == pytest.approx(0.92)
+        actual = run_config(config, 2, out, {'model.x.y': 3}, train)
+        assert actual['open_vocab/base_ap50'] == pytest.approx(0.92)
     calls = (out / 'calls.txt').read_text().splitlines()
     assert calls == ['a 2 --resume --cfg-options model.x.y=3']
     with pytest.raises(ValueError, match=r'config.model.x.y is 3 there, 4 here'):

@@ -1,4 +1,4 @@
-"""tools/train_stages.py on eight pictures, two steps a stage."""
+"""tools/train_stages.py on eight images, two steps a stage."""
 
 import shutil
 from pathlib import Path

@@ -20,7 +20,7 @@ NOVEL = 'green cross'
 
 @pytest.fixture
 def files(tmp_path):
-    """Four pictures of noise with three objects each and twelve results each."""
+    """Four images of noise with three objects each and twelve results each."""
     rng, results, annotations = np.random.default_rng(0), [], []
     for i in range(4):
         pixels = rng.integers(0, 256, (64, 96, 3), np.uint8)

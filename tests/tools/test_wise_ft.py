@@ -84,8 +84,8 @@ def test_lora_at_half_is_half_the_adapter(released):
     a = state[f'backbone.{LAYER}.lora_A.default.weight'].double()
     b = state[f'backbone.{LAYER}.lora_B.default.weight'].double()
     expected = released[f'{LAYER}.weight'] + 0.5 * 2 * b @ a
-    found = wise.state_dict(0.5)[f'backbone.{LAYER}.weight']
-    torch.testing.assert_close(found, expected.float(), atol=1e-6, rtol=0)
+    actual = wise.state_dict(0.5)[f'backbone.{LAYER}.weight']
+    torch.testing.assert_close(actual, expected.float(), atol=1e-6, rtol=0)
 
 
 def test_what_is_refused():

@@ -45,11 +45,11 @@ SMALL = dict(feedforward_channels=32, embed_dim=32, num_layers=2, num_queries=20
 class KeepResultsHook(Hook):
     """Results of tools/test.py with all their fields."""
 
-    found: list[DetDataSample] = []  # noqa: RUF012
+    results: list[DetDataSample] = []  # noqa: RUF012
     sizes: list[int] = []  # noqa: RUF012
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.found += outputs
+        self.results += outputs
         self.sizes.append(len(outputs))
 
 
@@ -70,7 +70,7 @@ def shrink(config: dict) -> None:
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
-    """A BERT of one layer, three pictures with five categories, and weights."""
+    """A BERT of one layer, three images with five categories, and weights."""
     folder = tmp_path_factory.mktemp('grounding')
     torch.manual_seed(0)
     bert = T.BertConfig(
@@ -117,7 +117,7 @@ def released() -> Config:
 
 
 def load(folder: Path, **options) -> Config:
-    """The config, smaller, on the three pictures; two names a pass."""
+    """The config, smaller, on the three images; two names a pass."""
     cfg = copy.deepcopy(released())
     model, detector = cfg.model, cfg.model.detector
     shrink(detector)
@@ -149,12 +149,12 @@ def run_test(
     cfg: Config, folder: Path, run_tool, tmp_path: Path
 ) -> list[DetDataSample]:
     cfg.dump(tmp_path / 'config.py')
-    KeepResultsHook.found.clear()
+    KeepResultsHook.results.clear()
     KeepResultsHook.sizes.clear()
     code, out, err = run_tool('test', tmp_path / 'config.py', folder / 'detector.pth')
     assert code == 0, err
     assert 'coco/bbox_mAP_50' in out
-    return list(KeepResultsHook.found)
+    return list(KeepResultsHook.results)
 
 
 def test_config_says_what_its_name_says():
@@ -175,8 +175,8 @@ def test_config_says_what_its_name_says():
 def reference(
     folder: Path, chunks: tuple[tuple[str, ...], ...]
 ) -> list[tuple[Tensor, ...]]:
-    """Boxes, scores and labels of each picture: the bare detector on one sentence after
-    the other, told where in it the names are; pictures padded two by two."""
+    """Boxes, scores and labels of each image: the bare detector on one sentence after
+    the other, told where in it the names are; images padded two by two."""
     cfg = load(folder)
     detector = cfg.model.detector
     detector.test_cfg.pop('chunked_size')
@@ -188,20 +188,22 @@ def reference(
         data = pseudo_collate([dataset[i] for i in batch])
         data = detector.data_preprocessor(data)
         for image, sample in zip(data['inputs'], data['data_samples'], strict=True):
-            found, first = [], 0
+            actual, first = [], 0
             for chunk in chunks:
                 text = '. '.join(chunk)
                 places = [
                     [[text.index(name), text.index(name) + len(name.strip())]]
                     for name in chunk
                 ]
-                told = dict(text=text, custom_entities=False, tokens_positive=places)
-                sample.set_metainfo(told)
+                reported = dict(
+                    text=text, custom_entities=False, tokens_positive=places
+                )
+                sample.set_metainfo(reported)
                 rows = detector.predict(image[None], [sample])[0].pred_instances
-                found.append((rows.bboxes, rows.scores, rows.labels + first))
+                actual.append((rows.bboxes, rows.scores, rows.labels + first))
                 first += len(chunk)
             results.append(
-                tuple(torch.cat(column) for column in zip(*found, strict=True))
+                tuple(torch.cat(column) for column in zip(*actual, strict=True))
             )
     return results
 
@@ -230,10 +232,10 @@ def test_keep(chunked_size, chunks, folder, run_tool, tmp_path):
     """Boxes, labels and their order are the detector's, scores sqrt(d p)."""
     cfg = load(folder, one_by_one=chunked_size > 0)
     cfg.model.detector.test_cfg.chunked_size = chunked_size
-    found = run_test(cfg, folder, run_tool, tmp_path)
+    actual = run_test(cfg, folder, run_tool, tmp_path)
     assert KeepResultsHook.sizes == [2, 1]
     for sample, (boxes, d, labels) in zip(
-        found, reference(folder, chunks), strict=True
+        actual, reference(folder, chunks), strict=True
     ):
         rows = sample.pred_instances
         torch.testing.assert_close(rows.bboxes, boxes, atol=1e-3, rtol=0)
@@ -267,22 +269,22 @@ def merged(
 def test_joint(folder, run_tool, tmp_path):
     """What the chunks find again is one box with the names of all."""
     options = dict(mode='joint', merge_iou=0.6, labels_per_box=2)
-    found = run_test(load(folder, **options), folder, run_tool, tmp_path)
-    for sample, rows in zip(found, reference(folder, CHUNKS), strict=True):
+    actual = run_test(load(folder, **options), folder, run_tool, tmp_path)
+    for sample, rows in zip(actual, reference(folder, CHUNKS), strict=True):
         boxes, d = merged(*rows, 0.6)
         assert len(boxes) < len(rows[0].unique(dim=0)) and (d > 0).sum(1).max() > 1
         fused = (d * probabilities(folder, sample.img_id, boxes)).sqrt()
         best = fused.topk(2)
         order = best.values.flatten().argsort(descending=True)
-        found = sample.pred_instances
+        actual = sample.pred_instances
         expected = best.values.flatten()[order]
-        torch.testing.assert_close(found.scores, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(actual.scores, expected, atol=1e-5, rtol=0)
         some = expected > 0  # two names without a score may change places
         for key, value in dict(
             labels=best.indices, det_scores=d.gather(1, best.indices)
         ).items():
-            torch.testing.assert_close(found[key][some], value.flatten()[order][some])
-        assert found.label_names == [NAMES[i] for i in found.labels]
+            torch.testing.assert_close(actual[key][some], value.flatten()[order][some])
+        assert actual.label_names == [NAMES[i] for i in actual.labels]
 
 
 @torch.no_grad()
@@ -298,12 +300,12 @@ def test_names_are_the_vocabularys(folder):
     ):
         model.set_vocabulary(names)
         data = pseudo_collate([dataset[0], dataset[1]])
-        told = dict(text='a red cup.', custom_entities=False, tokens_positive=-1)
+        reported = dict(text='a red cup.', custom_entities=False, tokens_positive=-1)
         for sample in data['data_samples']:
-            sample.set_metainfo(told)
-        found = model.test_step(data)
+            sample.set_metainfo(reported)
+        actual = model.test_step(data)
         expected = reference(folder, chunks)[:2]
-        for sample, (_, d, labels) in zip(found, expected, strict=True):
+        for sample, (_, d, labels) in zip(actual, expected, strict=True):
             rows = sample.pred_instances
             torch.testing.assert_close(rows.det_scores, d, atol=1e-6, rtol=0)
             assert rows.labels.tolist() == labels.tolist()
@@ -343,12 +345,12 @@ def test_words_that_bert_does_not_know(folder):
 def test_bert_reads_every_name_alone(folder):
     """A mask of pairs of tokens in transformers 5: [CLS] black cat . red cup . [SEP]"""
     model = MODELS.build(load(folder).model.detector.language_model).eval()
-    found = model(['black cat. red cup. '])['embedded'][0]
+    actual = model(['black cat. red cup. '])['embedded'][0]
     plain = T.BertModel.from_pretrained(folder / 'bert', add_pooling_layer=False)
     ids = model.tokenizer('black cat. red cup. ', return_tensors='pt').input_ids
     parts = [ids[:, :1], ids[:, 1:4], ids[:, 4:7], ids[:, 7:]]
     expected = [plain(part).last_hidden_state[0] for part in parts]
-    torch.testing.assert_close(found, torch.cat(expected))
+    torch.testing.assert_close(actual, torch.cat(expected))
 
 
 def test_boxes_are_encoded_as_released(folder):
@@ -363,5 +365,5 @@ def test_boxes_are_encoded_as_released(folder):
     head = MODELS.build(load(folder).model.detector).decoder.ref_point_head
     assert head.layers[0].in_features == 512
     for count in (128, 256):
-        found = head(coordinate_to_encoding(boxes, count))
-        torch.testing.assert_close(found, head(expected))
+        actual = head(coordinate_to_encoding(boxes, count))
+        torch.testing.assert_close(actual, head(expected))

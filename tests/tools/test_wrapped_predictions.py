@@ -16,7 +16,7 @@ import fgclip2_det.registration  # noqa: F401
 
 @pytest.fixture
 def files(coco_data, tmp_path):
-    """Three rows on one picture, one on another, none on the rest; a checked order."""
+    """Three rows on one image, one on another, none on the rest; a checked order."""
     coco = json.loads((coco_data / 'ann.json').read_text())
     ids = [c['id'] for c in coco['categories']]
     one, two = coco['images'][0]['id'], coco['images'][2]['id']
@@ -48,7 +48,7 @@ def test_same_as_the_tool(files, coco_data, write_config, run_tool, tmp_path):
     config.dump(path)
     code, _, err = run_tool('test', path, '--work-dir', tmp_path / 'work')
     assert code == 0, err
-    found = json.loads((tmp_path / 'found.bbox.json').read_text())
+    actual = json.loads((tmp_path / 'found.bbox.json').read_text())
     code, _, err = run_tool(
         'rescore', '--predictions', rows, '--ann', ann, '--images', coco_data,
         '--encoder', 'fgclip2_tiny', '--out', tmp_path / 'out.json',
@@ -59,9 +59,9 @@ def test_same_as_the_tool(files, coco_data, write_config, run_tool, tmp_path):
     def key(row):
         return row['image_id'], row['category_id'], *row['bbox']
 
-    found, wanted = sorted(found, key=key), sorted(wanted, key=key)
-    assert len(found) == 4
-    for one, other in zip(found, wanted, strict=True):
+    actual, wanted = sorted(actual, key=key), sorted(wanted, key=key)
+    assert len(actual) == 4
+    for one, other in zip(actual, wanted, strict=True):
         assert key(one) == pytest.approx(key(other), abs=1e-4)
         assert one['score'] == pytest.approx(other['score'], abs=1e-6)
 

@@ -19,7 +19,7 @@ NAMES = ['cat', 'dog', 'red_cup', 'tree', 'house', 'sun', 'aerosol_can']
 DEFAULT = ReadOptions()
 
 
-def picture(path: Path, seed: int = 0, size: tuple = (64, 48)) -> None:
+def save_image(path: Path, seed: int = 0, size: tuple = (64, 48)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3))
     Image.fromarray(pixels.astype(np.uint8)).save(path)
@@ -55,7 +55,7 @@ def write(path: Path, content: object) -> None:
 def make_coco(root: Path, content: dict) -> None:
     write(root / 'coco/annotations/instances_val2017.json', content)
     for number, image in enumerate(content['images']):
-        picture(root / 'coco/val2017' / image['file_name'], number)
+        save_image(root / 'coco/val2017' / image['file_name'], number)
 
 
 def read(name: str, root: Path, options: ReadOptions = DEFAULT):
@@ -77,10 +77,10 @@ def test_coco_counts_crowds_and_equals_a_loop(tmp_path):
         batch = encoder.preprocess(tmp_path / 'coco/val2017' / image['file_name'])
         x, y, w, h = annotation['bbox']
         with torch.no_grad():
-            [found] = encoder.region_features(
+            [actual] = encoder.region_features(
                 batch, [[[x, y, x + w, y + h]]], normalize=True
             )
-        order = (found[0] @ names.T).argsort(descending=True).tolist()
+        order = (actual[0] @ names.T).argsort(descending=True).tolist()
         for k in right:
             right[k] += annotation['category_id'] - 1 in order[:k]
     for k, count in right.items():
@@ -112,7 +112,7 @@ def test_lvis_reads_urls_and_frequencies(tmp_path):
         folder = 'train2017' if number == 1 else 'val2017'
         name = f'{folder}/{image.pop("file_name")}'
         image['coco_url'] = f'http://images.cocodataset.org/{name}'
-        picture(tmp_path / 'coco' / name, number)
+        save_image(tmp_path / 'coco' / name, number)
     for category, frequency in zip(content['categories'], 'rcfrcfr', strict=True):
         category['frequency'] = frequency
     write(tmp_path / 'coco/annotations/lvis_v1_val.json', content)
@@ -136,7 +136,7 @@ def test_boxclass_cn_is_chinese_and_raw(tmp_path):
     content = coco_like(['猫', '狗', '红色杯子'])
     write(tmp_path / 'boxclass_cn/valid_category_data_total_zh.json', content)
     for number, image in enumerate(content['images']):
-        picture(tmp_path / 'boxclass_cn/images' / image['file_name'], number)
+        save_image(tmp_path / 'boxclass_cn/images' / image['file_name'], number)
     benchmark = BENCHMARKS['boxclass-cn']
     task = read('boxclass-cn', tmp_path)
     assert task.run(ControlEmbedder('oracle')).metrics['box_top1/all/zh'] == 100
@@ -167,7 +167,7 @@ def test_fgovd_levels_share_one_pass(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text('\n'.join(lines))
     for image in (0, 1):
-        picture(tmp_path / f'coco/val2017/{image}.png', image)
+        save_image(tmp_path / f'coco/val2017/{image}.png', image)
     task = read('fgovd', tmp_path)
     assert task.counts == {
         **{f'boxes/{level}': 2 for level in ('hard', 'medium', 'easy', 'trivial')},
@@ -186,7 +186,7 @@ def make_odinw(root: Path, count: int) -> None:
         content = coco_like(names, images=1 + number % 2, boxes=2)
         write(root / 'odinw' / one.ann_file, content)
         for image in content['images']:
-            picture(root / 'odinw' / one.image_root / image['file_name'], number)
+            save_image(root / 'odinw' / one.image_root / image['file_name'], number)
 
 
 def test_odinw_averages_sets_not_boxes(tmp_path):

@@ -86,10 +86,10 @@ def test_texts_are_encoded_once_and_in_order(encoder, monkeypatch):
         lambda ids, mode: seen.append(len(ids)) or run(ids, mode),
     )
     embedder = Embedder(encoder, text_batch=2)
-    found = embedder.texts(texts, 'box')
+    actual = embedder.texts(texts, 'box')
     assert seen == [2, 1]
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
-    assert torch.equal(found[0], found[2])
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=0)
+    assert torch.equal(actual[0], actual[2])
     assert embedder.texts([], 'long').shape == (0, 128)
 
 

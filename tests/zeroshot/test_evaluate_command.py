@@ -43,15 +43,15 @@ def test_ovshapes_is_the_default(checkpoint, tmp_path, capsys):
     words = ['--checkpoint', checkpoint, '--data-root', tmp_path, '--out', out]
     words += ['--num-images', 8, '--seed', 3, '--device', 'cpu']
     run(*words)
-    found = json.loads(out.read_text(encoding='utf-8'))
-    assert found['seed'] == 3 and found['data'] == 'ovshapes'
-    assert found['checkpoint'] == str(checkpoint)
-    assert found['versions']['torch'] == torch.__version__
-    assert found['counts']['images'] == 8
+    actual = json.loads(out.read_text(encoding='utf-8'))
+    assert actual['seed'] == 3 and actual['data'] == 'ovshapes'
+    assert actual['checkpoint'] == str(checkpoint)
+    assert actual['versions']['torch'] == torch.__version__
+    assert actual['counts']['images'] == 8
     assert [path.name for path in out.parent.iterdir()] == ['m.json']
     printed = capsys.readouterr().out
-    share = found['denominators']['box_top1/base/zh']
-    percent = found['metrics']['box_top1/base/zh']
+    share = actual['denominators']['box_top1/base/zh']
+    percent = actual['metrics']['box_top1/base/zh']
     line = next(x for x in printed.splitlines() if x.startswith('box_top1/base/zh'))
     assert line.split()[1:] == [f'{percent:.2f}', str(share)]
 
@@ -63,9 +63,9 @@ def test_real_data_options(checkpoint, tmp_path, capsys):
     start += ['--out', str(tmp_path / 'm.json'), '--ann']
     options = ['--data', 'retrieval', '--mode', 'long', '--max-num-patches', '16']
     run(*start, tmp_path / 'c.tsv', *options)
-    found = json.loads((tmp_path / 'm.json').read_text())
-    assert found['metrics']['retrieval/long/i2t'] == 100  # the only caption
-    assert found['max_num_patches'] == 16
+    actual = json.loads((tmp_path / 'm.json').read_text())
+    assert actual['metrics']['retrieval/long/i2t'] == 100  # the only caption
+    assert actual['max_num_patches'] == 16
     coco = {
         'images': [{'id': 1, 'file_name': 'a.png', 'width': 96, 'height': 64}],
         'annotations': [
@@ -77,10 +77,10 @@ def test_real_data_options(checkpoint, tmp_path, capsys):
     (tmp_path / 'novel.txt').write_text('cat\n')
     options = ['--data', 'coco', '--novel', str(tmp_path / 'novel.txt')]
     run(*start, tmp_path / 'coco.json', *options)
-    found = json.loads((tmp_path / 'm.json').read_text())
-    shares = found['denominators']
+    actual = json.loads((tmp_path / 'm.json').read_text())
+    shares = actual['denominators']
     assert shares['box_top1/novel/en'] == 1 and shares['box_top1/base/en'] == 0
-    assert 'box_top1/base/en' not in found['metrics']
+    assert 'box_top1/base/en' not in actual['metrics']
     lines = map(str.split, capsys.readouterr().out.splitlines())
     assert ['box_top1/base/en', '-', '0'] in list(lines)
 

@@ -26,14 +26,14 @@ def put(path: Path, content: object) -> Path:
     return path
 
 
-def picture(path: Path, seed: int) -> None:
+def save_image(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (SIZE[1], SIZE[0], 3))
     Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
 def refcoco(root: Path) -> None:
-    """Two pictures, four boxes each; the first box has two expressions."""
+    """Two images, four boxes each; the first box has two expressions."""
     images, annotations = [], []
     for n in range(10):
         name, box = f'COCO_train2014_{n // 5}.png', BOXES[n % 5 % 4]
@@ -42,7 +42,7 @@ def refcoco(root: Path) -> None:
             'height': SIZE[1],
         })  # fmt: skip
         annotations.append({'id': n, 'image_id': n, 'category_id': 1, 'bbox': box})
-        picture(root / 'coco/train2014' / name, n // 5)
+        save_image(root / 'coco/train2014' / name, n // 5)
     categories = [{'id': 1, 'name': 'object'}]
     content = {'images': images, 'annotations': annotations, 'categories': categories}
     put(root / 'coco/mdetr_annotations/finetune_refcoco_val.json', content)
@@ -62,7 +62,7 @@ def flickr(root: Path) -> None:
                 'id': len(annotations), 'image_id': n, 'bbox': BOXES[box],
                 'tokens_positive': [span],
             })  # fmt: skip
-        picture(folder / f'flickr30k_images/{n // 2}.png', n // 2)
+        save_image(folder / f'flickr30k_images/{n // 2}.png', n // 2)
     content = {'images': images, 'annotations': annotations}
     put(folder / 'final_flickr_separateGT_val.json', content)
 
@@ -80,7 +80,7 @@ def d3(root: Path) -> None:
                 'id': len(annotations), 'image_id': n, 'category_id': (n + i) % 3 + 1,
                 'bbox': box,
             })  # fmt: skip
-        picture(root / f'd3/d3_images/g/{n}.png', n)
+        save_image(root / f'd3/d3_images/g/{n}.png', n)
     for part, ids in (('full', (1, 2, 3, 4)), ('pres', (1, 2)), ('abs', (3, 4))):
         own = [c for c in categories if c['id'] in ids]
         boxes = [a for a in annotations if a['category_id'] in ids]
@@ -99,7 +99,7 @@ def fgovd(root: Path) -> None:
             'pos_expression': texts[:1], 'neg_expression': texts[1:],
             'width': SIZE[0], 'height': SIZE[1],
         }))  # fmt: skip
-        picture(root / f'coco/val2017/{n // 4}.png', n // 4)
+        save_image(root / f'coco/val2017/{n // 4}.png', n // 4)
     put(root / 'fgovd/h_attributes_llava.jsonl', '\n'.join(lines))
 
 
@@ -142,11 +142,11 @@ def test_refcoco_equals_a_loop(tmp_path):
     for n in range(10):
         path = tmp_path / f'coco/train2014/COCO_train2014_{n // 5}.png'
         with torch.no_grad():
-            [found] = encoder.region_features(
+            [actual] = encoder.region_features(
                 encoder.preprocess(path), [boxes], normalize=True
             )
             text = encoder.encode_text([f'thing {n}'], mode='box', normalize=True)
-        right += int((found @ text[0]).argmax()) == n % 5 % 4
+        right += int((actual @ text[0]).argmax()) == n % 5 % 4
     assert report.metrics['refexp/P@1'] == pytest.approx(10.0 * right)
 
 
@@ -154,7 +154,7 @@ def test_boxes_of_a_detector(tmp_path):
     refcoco(tmp_path)
     rows = [
         {'image_id': n, 'bbox': box, 'score': 0.5, 'category_id': 1}
-        for n in (0, 7)  # any entry of a picture stands for it
+        for n in (0, 7)  # any entry of an image stands for it
         for box in (BOXES[0], [0, 0, 9, 9], BOXES[0])
     ]
     boxes = put(tmp_path / 'boxes.json', rows)
@@ -200,7 +200,7 @@ def test_wrong_entries(tmp_path, change, message):
         read('refcoco-val', tmp_path)
 
 
-def test_picture_of_another_size(tmp_path):
+def test_image_of_another_size(tmp_path):
     refcoco(tmp_path)
     task = read('refcoco-val', tmp_path)
     Image.new('RGB', (50, 40)).save(tmp_path / 'coco/train2014/COCO_train2014_1.png')

@@ -84,8 +84,8 @@ def test_oracle_is_perfect_and_noise_is_chance():
     rows = torch.rand(4000, 80, generator=torch.Generator().manual_seed(2)).argsort(1)
     index = rows[:, :11]
     assert recall_at(hard_negative_ranks(classes[index[:, 0]], classes, index)) == 100
-    found = recall_at(hard_negative_ranks(noise, classes, index))
-    assert found == pytest.approx(100 / 11, abs=1.8)
+    actual = recall_at(hard_negative_ranks(noise, classes, index))
+    assert actual == pytest.approx(100 / 11, abs=1.8)
 
 
 def test_bfloat16_embeddings_are_compared_in_float32():

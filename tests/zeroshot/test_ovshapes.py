@@ -37,7 +37,7 @@ def direction(text: str) -> torch.Tensor:
 
 
 class Oracle:
-    """Sees an object as its attributes, a picture as the sum of its captions."""
+    """Sees an object as its attributes, an image as the sum of its captions."""
 
     def __init__(self, objects: list[list[ShapeObject]]) -> None:
         self.objects, self.num_truncated = objects, Counter()
@@ -46,8 +46,8 @@ class Oracle:
         for c in OVSHAPES_CLASSES:
             for texture in TEXTURES:
                 for language in LANGUAGES:
-                    found = ShapeObject(c, texture, (0, 0, 1, 1), 0)
-                    name, phrase = region_phrases(found, language)
+                    actual = ShapeObject(c, texture, (0, 0, 1, 1), 0)
+                    name, phrase = region_phrases(actual, language)
                     self.known[name] = attributes(c.color, c.shape)
                     self.known[phrase] = attributes(c.color, c.shape, texture)
 
@@ -153,33 +153,33 @@ def test_an_oracle_without_shapes_is_caught(items, objects):
 
 
 def test_a_random_encoder_end_to_end(tmp_path):
-    """The same numbers twice, on 576 patches of a 256-pixel picture."""
+    """The same numbers twice, on 576 patches of a 256-pixel image."""
     encoder = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(0))
     seen = []
     run = encoder.encode_tokens
     encoder.encode_tokens = lambda batch: seen.append(batch.patch_mask) or run(batch)
-    found = evaluate_ovshapes(encoder, tmp_path, 3, num_images=12, num_retrieval=10)
+    actual = evaluate_ovshapes(encoder, tmp_path, 3, num_images=12, num_retrieval=10)
     assert all(mask.all() and mask.shape[1] == 576 for mask in seen)
     assert sum(map(len, seen)) == 12
-    assert found['denominators']['retrieval/short/zh/i2t'] == 10
-    assert set(found['metrics']) == set(found['denominators'])
-    assert all(0 <= percent <= 100 for percent in found['metrics'].values())
-    assert not any(v for k, v in found['counts'].items() if k.startswith('truncated'))
+    assert actual['denominators']['retrieval/short/zh/i2t'] == 10
+    assert set(actual['metrics']) == set(actual['denominators'])
+    assert all(0 <= percent <= 100 for percent in actual['metrics'].values())
+    assert not any(v for k, v in actual['counts'].items() if k.startswith('truncated'))
     again = evaluate_ovshapes(encoder, tmp_path, 3, 12, 10, progress=False)
-    assert again == found
+    assert again == actual
 
 
 def test_objects_of_a_file_are_those_that_were_drawn(tmp_path):
     """The val split of seed 3 is stream [3, 1, image]."""
     items, objects = load_ovshapes(tmp_path, 3, 2)
     assert [item.path.name for item in items] == ['000000.jpg', '000001.jpg']
-    for i, found in enumerate(objects):
+    for i, actual in enumerate(objects):
         rng = np.random.default_rng([3, 1, i])
         _, drawn = render_image(rng, classes_of('base', 'novel'), 256)
-        for one, other in zip(found, drawn, strict=True):
+        for one, other in zip(actual, drawn, strict=True):
             assert (one.shape_class, one.texture) == (other.shape_class, other.texture)
             assert one.bbox == pytest.approx(other.bbox, abs=0.011)
-        assert items[i].bboxes == [o.bbox for o in found]
+        assert items[i].bboxes == [o.bbox for o in actual]
 
 
 def test_a_group_without_boxes_has_no_rate(tmp_path):

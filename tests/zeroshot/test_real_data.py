@@ -94,20 +94,20 @@ def expected_hits(encoder, images: Path, class_embeds: torch.Tensor) -> list[boo
 @pytest.mark.parametrize('language', ['en', 'zh'])
 def test_coco_boxes_equal_a_loop(encoder, images, tmp_path, language):
     path = write(tmp_path / 'ann.json', make_coco())
-    found = evaluate_coco_boxes(encoder, path, images, language, novel=['dog'])
+    actual = evaluate_coco_boxes(encoder, path, images, language, novel=['dog'])
     names = [name[language == 'zh'] for name in NAMES]
     hits = expected_hits(encoder, images, Vocabulary(names).embed(encoder))
-    metrics = found['metrics']
+    metrics = actual['metrics']
     assert metrics[f'box_top1/all/{language}'] == pytest.approx(20 * sum(hits))
     novel = [hits[1], hits[4]]
     assert metrics[f'box_top1/novel/{language}'] == pytest.approx(50 * sum(novel))
     assert metrics[f'box_top5/all/{language}'] == 100  # of three names
-    assert found['denominators'] == {
+    assert actual['denominators'] == {
         f'box_top{k}/{group}/{language}': n
         for group, n in (('all', 5), ('base', 3), ('novel', 2))
         for k in (1, 5)
     }
-    assert found['counts'] == {
+    assert actual['counts'] == {
         'images': 2,
         'images_without_boxes': 1,
         'boxes': 5,
@@ -142,11 +142,11 @@ def test_a_vocabulary_file_replaces_the_names(encoder, images, tmp_path):
     path = write(tmp_path / 'ann.json', make_coco())
     text = '\ufeffred_cup\n\n狗\tpuppy\thound\r\nwhale\nCat\t\n'
     names = write(tmp_path / 'mine.txt', text)
-    found = evaluate_coco_boxes(encoder, path, images, vocabulary_file=names)
-    assert found['counts']['names'] == 4
+    actual = evaluate_coco_boxes(encoder, path, images, vocabulary_file=names)
+    assert actual['counts']['names'] == 4
     embeds = Vocabulary(['red cup', ['puppy', 'hound'], 'whale', 'cat']).embed(encoder)
     hits = expected_hits(encoder, images, embeds[[3, 1, 0, 2]])
-    assert found['metrics']['box_top1/all/mine'] == pytest.approx(20 * sum(hits))
+    assert actual['metrics']['box_top1/all/mine'] == pytest.approx(20 * sum(hits))
     for text, message in (
         ('cat\nred cup', "mine.txt has no line for the category 'dog'"),
         ('cat\nCAT\tkitten', "line 2: 'CAT' has a line before"),
@@ -248,22 +248,22 @@ def test_fgovd_equals_a_loop(encoder, images, tmp_path, monkeypatch):
     monkeypatch.setattr(
         encoder, 'encode_tokens', lambda b: seen.append(len(b)) or run(b)
     )
-    found = evaluate_fgovd(encoder, [hard, easy], images)
+    actual = evaluate_fgovd(encoder, [hard, easy], images)
     assert sum(seen) == 2
-    assert found['metrics']['fgovd_top1/h'] == pytest.approx(100 * sum(hits) / 7)
-    assert found['denominators'] == {'fgovd_top1/h': 7, 'fgovd_top1/e': 1}
-    assert found['counts']['distinct_boxes'] == 2
-    assert found['counts']['contradictory/h'] == 0
+    assert actual['metrics']['fgovd_top1/h'] == pytest.approx(100 * sum(hits) / 7)
+    assert actual['denominators'] == {'fgovd_top1/h': 7, 'fgovd_top1/e': 1}
+    assert actual['counts']['distinct_boxes'] == 2
+    assert actual['counts']['contradictory/h'] == 0
     assert 0 < sum(hits) < 7
     one = evaluate_fgovd(encoder, hard, images, num_images=1)
-    assert one['metrics'] == {'fgovd_top1/h': found['metrics']['fgovd_top1/h']}
+    assert one['metrics'] == {'fgovd_top1/h': actual['metrics']['fgovd_top1/h']}
 
 
 def test_the_true_caption_among_the_negatives_is_wrong(encoder, images, tmp_path):
     line = fgovd_line(neg_expression=['a RED wooden chair.'])
-    found = evaluate_fgovd(encoder, write(tmp_path / 'h.jsonl', [line]), images)
-    assert found['metrics'] == {'fgovd_top1/h': 0.0}
-    assert found['counts']['contradictory/h'] == 1
+    actual = evaluate_fgovd(encoder, write(tmp_path / 'h.jsonl', [line]), images)
+    assert actual['metrics'] == {'fgovd_top1/h': 0.0}
+    assert actual['counts']['contradictory/h'] == 1
 
 
 BAD_LINES = {
@@ -352,13 +352,13 @@ def test_retrieval_of_a_file_equals_a_loop(encoder, images, tmp_path, mode):
     path = write(tmp_path / 'captions.tsv', text)
     captions = ['a dog', 'two dogs', '一只猫\t在桌上', 'noise']
     owner = [0, 0, 1, 2]
-    found = evaluate_retrieval(encoder, path, images, mode)
+    actual = evaluate_retrieval(encoder, path, images, mode)
     batches = [encoder.preprocess(images / name) for name in SIZES]
     whole = torch.cat([encoder.encode_image(batch, True) for batch in batches])
     scores = whole @ encoder.encode_text(captions, mode, True).T  # (3, 4)
     i2t = [owner[int(row.argmax())] == i for i, row in enumerate(scores)]
     t2i = [int(column.argmax()) == i for i, column in zip(owner, scores.T, strict=True)]
-    metrics = found['metrics']
+    metrics = actual['metrics']
     assert metrics[f'retrieval/{mode}/i2t'] == pytest.approx(100 * sum(i2t) / 3)
     assert metrics[f'retrieval/{mode}/t2i'] == pytest.approx(25 * sum(t2i))
     assert metrics[f'retrieval/{mode}/i2t@5'] == 100
@@ -391,10 +391,10 @@ def test_real_files(encoder, shared):
     """Every box of the files counts; the numbers are those of a random encoder."""
     coco = shared / 'data' / 'coco'
     files = [coco / 'annotations' / f'fgovd_{n}.jsonl' for n in ('hard', 'easy')]
-    found = evaluate_fgovd(encoder, files, coco / 'images', num_images=3)
-    assert all(0 <= percent <= 100 for percent in found['metrics'].values())
+    actual = evaluate_fgovd(encoder, files, coco / 'images', num_images=3)
+    assert all(0 <= percent <= 100 for percent in actual['metrics'].values())
     chess = shared / 'data' / 'chess'
-    found = evaluate_coco_boxes(
+    actual = evaluate_coco_boxes(
         encoder, chess / 'valid.json', chess / 'images', 'zh', num_images=2
     )
-    assert found['denominators']['box_top1/all/zh'] == found['counts']['boxes'] > 0
+    assert actual['denominators']['box_top1/all/zh'] == actual['counts']['boxes'] > 0

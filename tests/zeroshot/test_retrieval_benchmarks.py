@@ -128,8 +128,8 @@ def test_released_layouts(tmp_path, name):
     paths, per_image = make(tmp_path, name)
     benchmark = BENCHMARKS[name]
     task = benchmark.read(benchmark.locate(tmp_path), ReadOptions())
-    found = {'images': len(paths), 'captions': per_image * len(paths)}
-    assert task.counts == found
+    actual = {'images': len(paths), 'captions': per_image * len(paths)}
+    assert task.counts == actual
     report = task.run(ControlEmbedder('oracle'))
     assert set(report.metrics.values()) == {100}
     assert {f'{metric}@5' for metric in benchmark.paper} < set(report.metrics)

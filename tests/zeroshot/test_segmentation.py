@@ -49,7 +49,7 @@ def slow_confusion(dense, texts, class_of, labels):
 
 
 def write_set(root: Path, name: str, values: list, mode=np.uint8) -> dict[str, Path]:
-    """Pictures and label maps of ``values`` (each (H, W) numbers) where they belong."""
+    """Images and label maps of ``values`` (each (H, W) numbers) where they belong."""
     benchmark = BENCHMARKS[name]
     paths = {role: root / file.path for role, file in benchmark.files.items()}
     for role in ('images', 'labels'):
@@ -105,8 +105,8 @@ def test_places_in_the_lists():
 def test_stretch_equals_torch(length, size):
     values = torch.randn(2, length, 3, generator=torch.Generator().manual_seed(0))
     expected = F.interpolate(values[None], (size, 3), mode='bilinear')[0]
-    found = [stretch(values, 1, size, i, min(i + 2, size)) for i in range(0, size, 2)]
-    torch.testing.assert_close(torch.cat(found, 1), expected)
+    actual = [stretch(values, 1, size, i, min(i + 2, size)) for i in range(0, size, 2)]
+    torch.testing.assert_close(torch.cat(actual, 1), expected)
 
 
 @pytest.mark.parametrize('block_elements', [1, 300, 1 << 24])
@@ -117,18 +117,18 @@ def test_confusion_equals_a_slow_loop(block_elements, size, class_of):
     dense = F.normalize(torch.randn(8, 5, 6, generator=random), dim=0)
     texts = F.normalize(torch.randn(len(class_of), 8, generator=random), dim=1)
     labels = torch.randint(-1, 4, size, generator=random)
-    found = confusion(dense, texts, torch.tensor(class_of), labels, block_elements)
-    assert torch.equal(found, slow_confusion(dense, texts, class_of, labels))
-    assert found.sum() == (labels >= 0).sum()
+    actual = confusion(dense, texts, torch.tensor(class_of), labels, block_elements)
+    assert torch.equal(actual, slow_confusion(dense, texts, class_of, labels))
+    assert actual.sum() == (labels >= 0).sum()
 
 
 def test_ties_are_wrong():
     dense = torch.ones(1, 2, 2)
     labels = torch.tensor([[0, 1], [1, -1]])
-    found = confusion(dense, torch.ones(2, 1), torch.tensor([0, 1]), labels)
-    assert found.tolist() == [[0, 1], [2, 0]]
-    found = confusion(dense * torch.nan, torch.ones(2, 1), torch.arange(2), labels)
-    assert found.diag().sum() == 0 and found.sum() == 3
+    actual = confusion(dense, torch.ones(2, 1), torch.tensor([0, 1]), labels)
+    assert actual.tolist() == [[0, 1], [2, 0]]
+    actual = confusion(dense * torch.nan, torch.ones(2, 1), torch.arange(2), labels)
+    assert actual.diag().sum() == 0 and actual.sum() == 3
 
 
 def test_rates_match_hand_computation():
@@ -162,18 +162,18 @@ def test_released_layouts(tmp_path, name, numbers, ignored, mode):
     task = benchmark.read(benchmark.locate(tmp_path), ALL)
     num_classes = benchmark.expected['classes']
     assert task.counts == {'images': 3, 'classes': num_classes}
-    found = task.run(ControlEmbedder('oracle'))
-    assert found.metrics == dict.fromkeys(
+    actual = task.run(ControlEmbedder('oracle'))
+    assert actual.metrics == dict.fromkeys(
         ('miou', 'mean_accuracy', 'pixel_accuracy'), 100
     )
-    assert found.denominators['miou'] == len(numbers)
-    assert found.counts['classes_without_pixels'] == num_classes - len(numbers)
-    assert 0 < found.denominators['pixel_accuracy'] < 9 * 14 + 12 * 7 + 5 * 5
+    assert actual.denominators['miou'] == len(numbers)
+    assert actual.counts['classes_without_pixels'] == num_classes - len(numbers)
+    assert 0 < actual.denominators['pixel_accuracy'] < 9 * 14 + 12 * 7 + 5 * 5
     one = benchmark.read(benchmark.locate(tmp_path), ReadOptions(num_images=1))
     assert one.counts['images'] == 1
 
 
-def test_controls_on_larger_pictures(tmp_path):
+def test_controls_on_larger_images(tmp_path):
     """384 x 256 pixels, 16 x 16 of one class each: squares of 2 x 2 for the oracle."""
     rng = np.random.default_rng(0)
     cells = rng.integers(1, 4, (16, 24))
@@ -182,10 +182,10 @@ def test_controls_on_larger_pictures(tmp_path):
     assert task.run(ControlEmbedder('oracle')).metrics['miou'] == 100
     values = [rng.integers(1, 4, (16, 16)) for _ in range(40)]
     paths = write_set(tmp_path / 'many', 'ade-150', values)
-    found = read_segmentation(paths, ALL, SCHEME, '.png').run(ControlEmbedder('noise'))
-    assert 30 < found.metrics['pixel_accuracy'] < 37  # chance: 33.3
-    assert 18 < found.metrics['miou'] < 22  # p / (2 - p) at p = 1/3: 20
-    assert found.denominators['pixel_accuracy'] == 40 * 256
+    actual = read_segmentation(paths, ALL, SCHEME, '.png').run(ControlEmbedder('noise'))
+    assert 30 < actual.metrics['pixel_accuracy'] < 37  # chance: 33.3
+    assert 18 < actual.metrics['miou'] < 22  # p / (2 - p) at p = 1/3: 20
+    assert actual.denominators['pixel_accuracy'] == 40 * 256
 
 
 def test_the_oracle_needs_truths(tmp_path):
@@ -199,11 +199,11 @@ def test_a_real_encoder_equals_the_slow_loop(tmp_path):
     rng = np.random.default_rng(2)
     values = [rng.integers(0, 4, size) for size in ((32, 48), (40, 24))]
     paths = write_set(tmp_path, 'ade-150', values)
-    found = read_segmentation(paths, ALL, SCHEME, '.png').run(embedder)
+    actual = read_segmentation(paths, ALL, SCHEME, '.png').run(embedder)
     names = [['cat'], ['dog'], ['bird', 'fowl']]
     texts = embedder.names(names, 'imagenet80')  # no shared alias: the same mean
-    pictures = sorted(paths['images'].iterdir())
-    maps = embedder.dense_maps([ImageItem(path) for path in pictures])
+    files = sorted(paths['images'].iterdir())
+    maps = embedder.dense_maps([ImageItem(path) for path in files])
     counts = sum(
         slow_confusion(dense, texts, [0, 1, 2], torch.from_numpy(numbers) - 1)
         for dense, numbers in zip(maps, values, strict=True)
@@ -211,8 +211,8 @@ def test_a_real_encoder_equals_the_slow_loop(tmp_path):
     expected = Report()
     add_segmentation(expected, counts)
     for name, percent in expected.metrics.items():
-        assert found.metrics[name] == pytest.approx(percent, abs=0.2)  # rounding
-    Image.new('RGB', (9, 9)).save(pictures[1])
+        assert actual.metrics[name] == pytest.approx(percent, abs=0.2)  # rounding
+    Image.new('RGB', (9, 9)).save(files[1])
     with pytest.raises(ValueError, match='9 x 9 pixels, the annotation file says 24'):
         read_segmentation(paths, ALL, SCHEME, '.png').run(embedder)
 

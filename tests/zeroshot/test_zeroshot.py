@@ -103,8 +103,8 @@ def test_prompts_and_their_mean():
     assert len(prompts) == 160 and prompts == [text.lower() for text in prompts]
     assert 'a photo of a border collie.' in prompts and 'itap of my dog.' in prompts
     groups = [['a', 'b'], ['c'], ['b', 'c', 'd']] * 50  # more than are taken at once
-    found = embed_prompts(ControlEmbedder('noise', dims=8), groups, 'short')
-    for row, group in zip(found, groups, strict=True):
+    actual = embed_prompts(ControlEmbedder('noise', dims=8), groups, 'short')
+    for row, group in zip(actual, groups, strict=True):
         mean = sum(_direction(text, 8) for text in group) / len(group)
         torch.testing.assert_close(row, mean / mean.norm())
 
@@ -112,7 +112,7 @@ def test_prompts_and_their_mean():
 def test_ranks_equal_a_slow_reference(tmp_path):
     paths = write_folders(tmp_path / 'val', WNIDS)
     embedder = Answers()
-    found = read_imagenet(paths, ALL, WNIDS, NAMES).run(embedder)
+    actual = read_imagenet(paths, ALL, WNIDS, NAMES).run(embedder)
     top1 = top3 = 0
     for number in range(1, 16):
         image = _direction(f'ILSVRC2012_val_{number:08d}.JPEG', 16)
@@ -125,11 +125,11 @@ def test_ranks_equal_a_slow_reference(tmp_path):
         rank = 1 + sum(score > own for score in scores)
         top1, top3 = top1 + (rank == 1), top3 + (rank <= 3)
     assert 0 < top1 < 15
-    assert found.metrics == {'top1': pytest.approx(100 * top1 / 15), 'top5': 100}
-    assert found.denominators == {'top1': 15, 'top5': 15}
+    assert actual.metrics == {'top1': pytest.approx(100 * top1 / 15), 'top5': 100}
+    assert actual.denominators == {'top1': 15, 'top5': 15}
     (mode, texts), budget = embedder.asked
     assert mode == 'short' and len(texts) == 480 and texts[0].endswith(' tench.')
-    assert budget == (1024, 15) and found.counts['max_num_patches'] == 1024
+    assert budget == (1024, 15) and actual.counts['max_num_patches'] == 1024
     embedder.max_num_patches = 64
     assert read_imagenet(paths, ALL, WNIDS, NAMES).run(embedder).counts == {
         'images': 15, 'classes': 5, 'max_num_patches': 64, 'truncated_texts/short': 0,
@@ -170,8 +170,8 @@ def test_a_real_encoder(tmp_path):
     encoder = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(0))
     paths = write_folders(tmp_path / 'val', WNIDS, per_class=1)
     task = read_imagenet(paths, ALL, WNIDS, NAMES)
-    found = task.run(Embedder(encoder.eval(), max_num_patches=16, progress=False))
-    assert found.metrics['top5'] == 100 and found.counts['max_num_patches'] == 16
+    actual = task.run(Embedder(encoder.eval(), max_num_patches=16, progress=False))
+    assert actual.metrics['top5'] == 100 and actual.counts['max_num_patches'] == 16
     (tmp_path / 'val' / WNIDS[2] / 'ILSVRC2012_val_00000003.JPEG').write_bytes(b'\xff')
     with pytest.raises(ValueError, match=r'00003\.JPEG cannot be read'):
         task.run(Embedder(encoder, max_num_patches=16, progress=False))

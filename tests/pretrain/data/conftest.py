@@ -1,4 +1,4 @@
-"""Small data: coloured pictures and their records in both languages."""
+"""Small data: coloured images and their records in both languages."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def make_record(number: int, language: str = 'en', num_boxes: int = 2) -> dict:
         for k in range(num_boxes)
     ]
     record = {
-        'f_path': f'pictures/{number}.jpg',
+        'f_path': f'images/{number}.jpg',
         'caption': f'A long text of {name}',
         'short_caption': f'Text of {name}',
         'bbox_info': boxes,
@@ -39,8 +39,8 @@ def make_record(number: int, language: str = 'en', num_boxes: int = 2) -> dict:
     return record | ({'is_cn': True} if language == 'zh' else {})
 
 
-def save_picture(path: Path, number: int, size: tuple[int, int] = (64, 48)) -> None:
-    """A picture whose left half tells the number by its brightness."""
+def save_image(path: Path, number: int, size: tuple[int, int] = (64, 48)) -> None:
+    """An image whose left half tells the number by its brightness."""
     pixels = np.full((size[1], size[0], 3), 128, np.uint8)
     pixels[:, : size[0] // 2] = number * 4 % 256
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def save_picture(path: Path, number: int, size: tuple[int, int] = (64, 48)) -> N
 
 @pytest.fixture
 def write_data(tmp_path: Path) -> Callable[..., Path]:
-    """write_data('eezz') -> folder with pictures/ and records.json, one record per
+    """write_data('eezz') -> folder with images/ and records.json, one record per
     letter (e: English, z: Chinese)."""
 
     def write(letters: str, name: str = 'records.json', **kwargs) -> Path:
@@ -57,7 +57,7 @@ def write_data(tmp_path: Path) -> Callable[..., Path]:
         for number, letter in enumerate(letters):
             language = {'e': 'en', 'z': 'zh'}[letter]
             records.append(make_record(number, language, **kwargs))
-            save_picture(tmp_path / records[-1]['f_path'], number)
+            save_image(tmp_path / records[-1]['f_path'], number)
         write_records(tmp_path / name, records)
         return tmp_path
 
@@ -86,9 +86,9 @@ def write() -> Callable[..., Path]:
     return write_records
 
 
-@pytest.fixture(scope='session')
-def picture() -> Callable[..., None]:
-    return save_picture
+@pytest.fixture(scope='session', name='save_image')
+def save_image_fixture() -> Callable[..., None]:
+    return save_image
 
 
 @pytest.fixture

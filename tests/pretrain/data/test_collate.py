@@ -183,7 +183,7 @@ def test_views_get_a_place_in_their_scene():
     assert AlignmentCollate(max_num_patches=12)([whole]).images.windows is None
 
 
-def test_pictures_travel_only_where_they_may_be_needed(monkeypatch):
+def test_images_travel_only_where_they_may_be_needed(monkeypatch):
     small, large = make_sample(SMALL), make_sample((640, 480))
     assert AlignmentCollate()([small]).original_images is None
     monkeypatch.setenv('WORLD_SIZE', '2')
@@ -193,7 +193,7 @@ def test_pictures_travel_only_where_they_may_be_needed(monkeypatch):
     assert AlignmentCollate(keep_images=False)([small]).original_images is None
 
 
-def test_a_larger_budget_resizes_the_original_pictures():
+def test_a_larger_budget_resizes_the_original_images():
     samples = [make_sample(SMALL), make_sample((90, 40))]
     batch = AlignmentCollate(keep_images=True)(samples)
     larger = with_budget(batch, 576)
@@ -214,8 +214,8 @@ def test_a_larger_budget_keeps_the_places_in_scenes():
     expected = AlignmentCollate(max_num_patches=576)([view, whole])
     assert not torch.equal(batch.images.windows, larger.images.windows)
     for name in ('pixel_values', 'grid_sizes', 'windows'):
-        found = getattr(larger.images, name)
-        assert torch.equal(found, getattr(expected.images, name)), name
+        actual = getattr(larger.images, name)
+        assert torch.equal(actual, getattr(expected.images, name)), name
 
 
 def test_evaluation_steps_are_not_coordinated(monkeypatch):

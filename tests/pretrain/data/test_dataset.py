@@ -29,7 +29,7 @@ def seeded(index, *draw):
     return index
 
 
-def test_an_item_is_the_record_and_its_picture(write_data):
+def test_an_item_is_the_record_and_its_image(write_data):
     folder = write_data('ez')
     config = dict(type='AlignmentDataset', ann=folder, image_root=folder, expr='short')
     data = DATASETS.build(config)
@@ -46,7 +46,7 @@ def test_an_item_is_the_record_and_its_picture(write_data):
         data[2]
 
 
-def test_boxes_follow_a_resized_picture(write_data):
+def test_boxes_follow_a_resized_image(write_data):
     folder = write_data('e')
     for size, expected in ((32, (32, 32)), ((96, 128), (128, 96))):
         data = AlignmentDataset(folder, folder, image_size=size)
@@ -56,10 +56,12 @@ def test_boxes_follow_a_resized_picture(write_data):
         np.testing.assert_allclose(sample.bboxes[0], [0, h / 4, w / 4, h * 3 / 4])
 
 
-def test_several_files_with_their_own_image_folders(tmp_path, record, write, picture):
+def test_several_files_with_their_own_image_folders(
+    tmp_path, record, write, save_image
+):
     for number, name in enumerate(('en', 'zh')):
         write(tmp_path / f'{name}.json', [record(0, name)])
-        picture(tmp_path / name / 'pictures' / '0.jpg', 10 * number)
+        save_image(tmp_path / name / 'images' / '0.jpg', 10 * number)
     files = [tmp_path / 'en.json', tmp_path / 'zh.json']
     data = AlignmentDataset(files, [tmp_path / 'en', tmp_path / 'zh'])
     brightness = [np.asarray(data[i][0].image)[5, 5, 0] for i in range(2)]
@@ -181,7 +183,7 @@ def test_object_items(write_data, tmp_path, record, write):
 # ------------------------------------------------------------------- bad records
 def spoil(folder, number):
     """One way to be unusable per number."""
-    path = folder / 'pictures' / f'{number}.jpg'
+    path = folder / 'images' / f'{number}.jpg'
     if number % 3 == 0:
         path.unlink()
     elif number % 3 == 1:
@@ -190,7 +192,7 @@ def spoil(folder, number):
         path.write_bytes(b'')
 
 
-def test_bad_pictures_raise_with_file_and_record(write_data):
+def test_bad_images_raise_with_file_and_record(write_data):
     folder = write_data('eee')
     data = AlignmentDataset(folder, folder)
     for number in range(3):
@@ -219,7 +221,7 @@ def test_skipping_has_an_end(write_data):
     with pytest.raises(ValueError, match='none of the 1 records of its language'):
         data[0]
     folder = write_data('e' * (MOST_IN_A_ROW + 1))
-    for path in (folder / 'pictures').iterdir():
+    for path in (folder / 'images').iterdir():
         path.unlink()
     data = AlignmentDataset(folder, folder, bad_records='skip')
     with pytest.raises(ValueError, match=r'100 records in a row .*is image_root right'):

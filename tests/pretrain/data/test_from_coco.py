@@ -67,7 +67,7 @@ def test_errors_name_what_is_wrong():
 
 
 # A phone photo as Label Studio writes it: 4000 x 3000 is the size of the file, the
-# boxes are of the upright picture of 3000 x 4000.
+# boxes are of the upright image of 3000 x 4000.
 PHONE = {
     'categories': [{'id': 0, 'name': 'cat'}],
     'images': [{'id': 1, 'file_name': 'a.jpg', 'width': 4000, 'height': 3000}],

@@ -96,13 +96,13 @@ def test_hard_positives_belong_to_their_negatives():
     short = {'short_expr_negs': {'0': 'Cat'}, 'flag_short_neg': 1}
     long = {'long_expr': 'Big dog', 'long_expr_negs': {'0': 'Big cat', '1': 'Red dog'}}
     pairs = {'dog': ['cat'], 'big dog': ['big cat', 'red dog']}
-    found = set()
+    actual = set()
     for seed in range(40):
         sample = sample_of(box(**short, **long), seed=seed)
         positive = sample.hard_positives[0]
         assert sample.hard_negatives == [pairs[positive]]
-        found.add(positive)
-    assert found == set(pairs)
+        actual.add(positive)
+    assert actual == set(pairs)
     only_long = sample_of(box(**long))
     assert only_long.hard_positives == ['big dog']
     off = sample_of(box(**short | {'flag_short_neg': 0}))

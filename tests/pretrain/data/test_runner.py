@@ -32,12 +32,12 @@ class BatchRecorder(BaseModel):
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory, record, write, picture) -> Path:
+def data(tmp_path_factory, record, write, save_image) -> Path:
     """16 English and 8 Chinese records with six boxes, as files and as shards."""
     folder = tmp_path_factory.mktemp('data')
     records = [record(i, 'zh' if i % 3 == 0 else 'en', 6) for i in range(24)]
     for number, each in enumerate(records):
-        picture(folder / each['f_path'], number)
+        save_image(folder / each['f_path'], number)
     write(folder / 'records.json', records)
     write_shards(folder / 'records.json', folder, folder / 'shards', max_per_shard=5)
     return folder

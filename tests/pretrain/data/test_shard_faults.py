@@ -25,8 +25,8 @@ def test_webdataset_shards(tmp_path):
     write_tar(tmp_path / 'y.tar', pair(9)[::-1])
     data = ShardDataset(tmp_path, 2, shuffle=False)
     assert data.num_per_language == {'en': 4, 'zh': 2}
-    found = [[s.short for s in batch] for batch in data]
-    assert found == [['en 0', 'en 2'], ['en 3', 'en 9'], ['zh 1', 'zh 4']]
+    actual = [[s.short for s in batch] for batch in data]
+    assert actual == [['en 0', 'en 2'], ['en 3', 'en 9'], ['zh 1', 'zh 4']]
 
 
 def test_dotted_keys_are_read_or_counted(tmp_path):
@@ -50,8 +50,8 @@ def test_a_truncated_shard_with_an_index(shards):
     with pytest.raises(ValueError, match=r'shard .*shard-000002.tar has .* cut off'):
         ShardDataset(shards, 4)
     data = ShardDataset(shards, 4, bad_records='skip')
-    found = [s.short for batch in data for s in batch]
-    assert len(found) == len(set(found)) == 65 - data.num_lost
+    actual = [s.short for batch in data for s in batch]
+    assert len(actual) == len(set(actual)) == 65 - data.num_lost
     assert 0 < data.num_lost < 10
 
 
@@ -90,7 +90,7 @@ def test_incomplete_samples(tmp_path):
     assert [batch[0].short for batch in data] == ['en 0', 'en 3']
 
 
-def test_a_broken_picture_inside_a_shard(shards):
+def test_a_broken_image_inside_a_shard(shards):
     table = np.load(shards / 'shard-000000.npy')
     with open(shards / 'shard-000000.tar', 'r+b') as file:
         file.seek(table[3, 0])

@@ -19,11 +19,11 @@ from pretrain.data import ShardDataset, read_records, shard_writer, write_shards
 def test_what_is_written(write_data):
     folder = write_data('eezee')
     out = folder / 'out'
-    told = []
+    reported = []
     index = write_shards(
-        folder / 'records.json', folder, out, max_per_shard=2, progress=told.append
+        folder / 'records.json', folder, out, max_per_shard=2, progress=reported.append
     )
-    assert told == [1, 2, 3, 4, 5] and index['complete']
+    assert reported == [1, 2, 3, 4, 5] and index['complete']
     assert index == json.loads((out / 'index.json').read_text('utf-8'))
     assert index['samples'] == 5 and index['languages'] == {'en': 4, 'zh': 1}
     assert [s['samples'] for s in index['shards']] == [2, 2, 1]
@@ -39,7 +39,7 @@ def test_what_is_written(write_data):
     with tarfile.open(out / 'shard-000001.tar') as tar:
         assert tar.getnames() == [f'00000000{i}.{e}' for i in (2, 3) for e in
                                   ('jpg', 'json')]  # fmt: skip
-        original = (folder / 'pictures' / '2.jpg').read_bytes()
+        original = (folder / 'images' / '2.jpg').read_bytes()
         assert tar.extractfile('000000002.jpg').read() == original
         assert json.loads(tar.extractfile('000000002.json').read()) == records[2]
 
@@ -102,9 +102,11 @@ def test_a_killed_run_goes_on_to_the_same_files(write_data, monkeypatch, when):
     monkeypatch.undo()
     with pytest.raises(ValueError, match='is not finished: run tools/convert'):
         ShardDataset(folder / 'out', 2)
-    told = []
-    write_shards(*arguments, folder / 'out', max_per_shard=5, progress=told.append)
-    assert told[0] > 5 and told[-1] == 12  # the first shard was not written again
+    reported = []
+    write_shards(*arguments, folder / 'out', max_per_shard=5, progress=reported.append)
+    assert (
+        reported[0] > 5 and reported[-1] == 12
+    )  # the first shard was not written again
     for path in (folder / 'whole').iterdir():
         assert path.read_bytes() == (folder / 'out' / path.name).read_bytes()
     assert len(list((folder / 'out').glob('*.tar'))) == 3
@@ -115,10 +117,10 @@ def test_a_killed_run_goes_on_to_the_same_files(write_data, monkeypatch, when):
 
 def test_bad_records_while_writing(write_data, tmp_path):
     folder = write_data('eeee')
-    (folder / 'pictures' / '1.jpg').unlink()
-    (folder / 'pictures' / '2.jpg').write_bytes(b'no image')
-    whole = (folder / 'pictures' / '3.jpg').read_bytes()
-    (folder / 'pictures' / '3.jpg').write_bytes(whole[:-20])  # has a header
+    (folder / 'images' / '1.jpg').unlink()
+    (folder / 'images' / '2.jpg').write_bytes(b'no image')
+    whole = (folder / 'images' / '3.jpg').read_bytes()
+    (folder / 'images' / '3.jpg').write_bytes(whole[:-20])  # has a header
     records = folder / 'records.json'
     with pytest.raises(ValueError, match=r'record 1: image .*1.jpg cannot be read'):
         write_shards(records, folder, tmp_path / 'a')
@@ -127,7 +129,7 @@ def test_bad_records_while_writing(write_data, tmp_path):
     options = dict(bad_records='skip', decode=True)
     index = write_shards(records, folder, tmp_path / 'c', **options)
     assert (index['samples'], index['num_bad']) == (1, 3)
-    (folder / 'pictures' / '0.jpg').unlink()
+    (folder / 'images' / '0.jpg').unlink()
     with pytest.raises(ValueError, match='none of the 4 records is usable'):
         write_shards(records, folder, tmp_path / 'd', **options)
 

@@ -39,7 +39,7 @@ def test_ways_to_name_shards(shards):
     with pytest.raises(ValueError, match='no shards were given'):
         find_shards([])
     with pytest.raises(ValueError, match=r'holds no .tar shards'):
-        find_shards(shards.parent / 'pictures')
+        find_shards(shards.parent / 'images')
     paths[2].unlink()
     with pytest.raises(ValueError, match=r'shard-000002.tar, but index.json names it'):
         find_shards(shards)
@@ -51,10 +51,10 @@ def test_samples_are_those_of_the_records(shards):
     assert [len(b) for b in batches] == [4] * 10 + [3, 2] + [4] * 5
     numbers = [i for i, letter in enumerate(LETTERS) if letter == 'e']
     assert shorts(batches)[:45] == [f'text of cat {i}' for i in numbers]
-    pictures = shards.parent / 'pictures'
+    images = shards.parent / 'images'
     for sample in chain(*batches):
         number = ''.join(filter(str.isdigit, sample[1]))
-        with Image.open(pictures / f'{number}.jpg') as image:
+        with Image.open(images / f'{number}.jpg') as image:
             assert np.asarray(image.convert('RGB'), np.int64).sum() == sample[3]
 
 
@@ -96,8 +96,8 @@ def test_processes_share_an_epoch(shards, split, world_size):
             for rank in range(world_size)
         ]
         assert len({len(part) for part in parts}) == 1
-        found = sorted(chain(*(shorts(part) for part in parts)))
-        assert found == sorted(shorts(read(shards)))
+        actual = sorted(chain(*(shorts(part) for part in parts)))
+        assert actual == sorted(shorts(read(shards)))
         for batches in zip(*parts, strict=True):
             assert all(1 <= len(batch) <= 4 for batch in batches)
             assert len({s[0] for batch in batches for s in batch}) == 1

@@ -191,20 +191,20 @@ CASES = {
 
 def results(first: int, last: int) -> dict[str, np.ndarray]:
     """Value and gradients of each case, and the next thresholds, for some images."""
-    found = {}
+    actual = {}
     for name, case in CASES.items():
         leaves = make_leaves()
         loss = case(make_part(leaves, first, last))
         loss.backward()
-        found[f'{name}/loss'] = loss.detach().numpy()
+        actual[f'{name}/loss'] = loss.detach().numpy()
         for leaf, x in leaves.items():
             grad = torch.zeros_like(x) if x.grad is None else x.grad
-            found[f'{name}/{leaf}'] = grad.numpy()
+            actual[f'{name}/{leaf}'] = grad.numpy()
     samples = hard_cosines(*make_part(make_leaves(), first, last).hard)
     for place, previous in ((False, 7.0), (True, 7.0), (True, torch.full((4,), 7.0))):
         new = next_threshold(*samples, per_negative=place, previous=previous)
-        found[f'threshold/{place}/{torch.as_tensor(previous).ndim}'] = new.numpy()
-    return found
+        actual[f'threshold/{place}/{torch.as_tensor(previous).ndim}'] = new.numpy()
+    return actual
 
 
 def work(rank: int, folder: Path) -> None:
@@ -290,8 +290,8 @@ def test_thresholds_are_the_same_everywhere(alone, together, split):
     names = [name for name in alone if name.startswith('threshold/')]
     assert len(names) == 3
     for name in names:
-        for found in together[split]:
-            np.testing.assert_allclose(found[name], alone[name], rtol=1e-12)
+        for actual in together[split]:
+            np.testing.assert_allclose(actual[name], alone[name], rtol=1e-12)
     assert alone['threshold/True/0'].shape == (3,)
     assert alone['threshold/True/1'][3] == 7
 
