@@ -309,7 +309,7 @@ def test_owl_names_the_long_name_and_the_limit(folders, image):
     assert detector._names == ['cat', 'nothing']
     detector.detect(image)
     with pytest.warns(
-        UserWarning, match="1 of 2 names are bytes to it: '猫'"
+        UserWarning, match="names are only bytes to it: '猫'"
     ) as reported:
         detector.set_vocabulary(['猫', 'café'])
     assert len(reported) == 1
