@@ -64,7 +64,7 @@ def test_both_orders_and_the_option_that_decides(tmp_path):
     counts = read_predictions(**files, label_order='file').counts
     assert counts.lines() == ['1 rows of classes that do not count were left out']
     assert ids(write(tmp_path, [0, 1]), label_order='file') == [10, 20]
-    with pytest.raises(ValueError, match="'other' is none of 'file', 'split'"):
+    with pytest.raises(ValueError, match="'other' is not one of 'file', 'split'"):
         ids(files, label_order='other')
 
 
