@@ -70,8 +70,8 @@ class OpenVocabInferencer:
 
     Example:
         >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_3.pth')
-        >>> inferencer(['street.jpg'], 'red circle. 蓝色星形')[0].names
-        ['red circle']
+        >>> inferencer('data/ovshapes/val/000000.jpg', 'orange circle; 黑色圆形')[0].names
+        ['orange circle', '黑色圆形']
     """
 
     def __init__(

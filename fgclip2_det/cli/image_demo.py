@@ -10,7 +10,7 @@ separates only before a space or at the end, not after a digit or an abbreviatio
 ('2.5 l bottle', 'U.S. flag'); text in quotes is not split ('"salt, pepper"');
 'sofa|couch' are names of one class. Or the path of a text file, one class per line"""
 EXAMPLE = """example:
-  python tools/image_demo.py data/ovshapes/*/val/*.jpg --texts "red circle. 蓝色星形"
+  python tools/image_demo.py data/ovshapes/*/val/*.jpg --texts "orange circle; 黑色圆形"
   python tools/image_demo.py street.jpg --texts "black cat. 白色杯子" --weights W.pth"""
 
 
