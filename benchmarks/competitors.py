@@ -55,7 +55,10 @@ def main(args: argparse.Namespace) -> None:
     names = lists.candidates(trained)
     apart = torch.zeros(2, 2, dtype=torch.bool)
     texts = F.normalize(torch.randn(len(names), 768), dim=-1)
-    kinds = {'without': None, 'with': Competitors(tuple(names), texts, apart)}
+    kinds = {
+        'without': None,
+        'with': Competitors(tuple(names), texts, apart, apart.any(1)),
+    }
     image = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8)
     seconds = {kind: [] for kind in kinds}
     with torch.no_grad():

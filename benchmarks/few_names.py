@@ -34,12 +34,12 @@ from statistics import mean, stdev
 
 import torch
 import torch.nn.functional as F
-from fgclip2_det.evaluation.few_names import draw_asks, score_asks
 from torch import Tensor
 from tqdm import tqdm
 
 from fgclip2_det import OpenVocabInferencer, Vocabulary
 from fgclip2_det.coco.ground_truths import read_truths
+from fgclip2_det.evaluation.few_names import draw_asks, score_asks
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
 from fgclip2_det.fgclip2.roi import separable_roi_align
 from fgclip2_det.models.fusion import OpenVocabLogitFusion
@@ -138,7 +138,7 @@ class Scorer:
         texts = self.pools[pool]
         return select_competitors(
             [[name] for name in names], self.embed(names), texts, self.embed(texts),
-            self.pools['combined'],
+            self.pools['trained'], self.pools['combined'],
         ).embeds  # fmt: skip
 
     def head(self, regions, names, pool='none', background=None) -> Tensor:

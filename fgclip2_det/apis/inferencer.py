@@ -70,7 +70,7 @@ class OpenVocabInferencer:
 
     Example:
         >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_3.pth')
-        >>> inferencer('data/ovshapes/val/000000.jpg', 'orange circle; 黑色圆形')[0].names
+        >>> inferencer('val/000000.jpg', 'orange circle; 黑色圆形')[0].names
         ['orange circle', '黑色圆形']
     """
 

@@ -67,12 +67,12 @@ class CompetingTexts:
                 )
                 self._key, self._embeds = key, embed(texts)
             candidates = self._embeds
-        known = [*trained, *combine_names(trained)]
         return select_competitors(
             vocabulary.aliases,
             embeds,
             names,
             candidates,
-            known,
+            trained,
+            combine_names(trained),
             self.options.same_meaning,
         )

@@ -33,17 +33,20 @@ class Competitors:
         embeds: (S, D) float32, L2-normalised.
         apart: (C, C) bool, symmetric, False on the diagonal: pairs of the vocabulary's
             own names that can both be right for a box, and so do not compete.
+        known: (C,) bool: names of the vocabulary that the training had boxes of, be it
+            in other words or in another language.
     """
 
     names: tuple[str, ...]
     embeds: Tensor
     apart: Tensor
+    known: Tensor
 
     @classmethod
     def none(cls, num_classes: int, embed_dims: int) -> Competitors:
         """Every name competes with every other one, and with nothing else."""
         apart = torch.zeros(num_classes, num_classes, dtype=torch.bool)
-        return cls((), torch.zeros(0, embed_dims), apart)
+        return cls((), torch.zeros(0, embed_dims), apart, apart.any(1))
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def select_competitors(
     candidates: Sequence[str],
     candidate_embeds: Tensor,
     trained: Sequence[str] = (),
+    combined: Sequence[str] = (),
     same_meaning: float = SAME_MEANING,
 ) -> Competitors:
     """Competitors of a vocabulary: candidates that are wrong wherever a name is right.
@@ -149,37 +153,42 @@ def select_competitors(
     ``same_meaning``), is a kind of it ('wine bottle' of 'bottle', 红色圆形 of 圆形: it
     ends with the name), or is part of it ('red circle' of 'striped red circle' or of a
     sentence). The same relations hold names of the vocabulary apart. Two names of the
-    training exclude each other, as they did there: 'hot dog' competes with 'dog'.
+    training, or combined from it, exclude each other as they did there: 'hot dog'
+    competes with 'dog'.
 
     Args:
         aliases: C lists of texts.
         embeds: (C, D) of the vocabulary, L2-normalised.
         candidates: K texts, different up to case and blanks.
         candidate_embeds: (K, D), L2-normalised.
-        trained: names of the training, and what they combine to.
+        trained: names of the training.
+        combined: what they combine to, see :func:`combine_names`.
         same_meaning: see above.
     """
-    known = {normalize_name(name) for name in trained}
     candidate_embeds = candidate_embeds.to(embeds)
     related = _text_relations(aliases, candidates)
-    keys = [normalize_name(name) for name in candidates]
-    was_trained = torch.tensor([key in known for key in keys], dtype=torch.bool)
-    own = torch.tensor(
-        [any(normalize_name(a) in known for a in group) for group in aliases],
-        dtype=torch.bool,
-    )
     means_same = (embeds @ candidate_embeds.T > same_meaning).cpu()
-    declared = own[:, None] & was_trained
-    taken = {normalize_name(alias) for group in aliases for alias in group}
-    equal = torch.tensor([key in taken for key in keys], dtype=torch.bool)
+    single = [[name] for name in candidates]
+    own = _any_in(aliases, [*trained, *combined])
+    declared = own[:, None] & _any_in(single, [*trained, *combined])
+    equal = _any_in(single, _flat(aliases))
     out = equal | ((related | means_same) & ~declared).any(0)
     kept = [i for i, gone in enumerate(out.tolist()) if not gone]
     apart = _relations_of_names(aliases) | (embeds @ embeds.T > same_meaning).cpu()
     apart &= ~(own[:, None] & own)
     apart.fill_diagonal_(False)
-    return Competitors(
-        tuple(candidates[i] for i in kept), candidate_embeds[kept], apart
-    )
+    was_trained = _any_in(single, trained)
+    known = _any_in(aliases, trained) | (means_same & was_trained).any(1)
+    known &= ~_any_in(aliases, combined)
+    names = tuple(candidates[i] for i in kept)
+    return Competitors(names, candidate_embeds[kept], apart, known)
+
+
+def _any_in(aliases: Sequence[Sequence[str]], names: Sequence[str]) -> Tensor:
+    """(C,) bool: whether an alias is one of the names."""
+    known = {normalize_name(name) for name in names}
+    rows = [any(normalize_name(a) in known for a in group) for group in aliases]
+    return torch.tensor(rows, dtype=torch.bool)
 
 
 def _text_relations(

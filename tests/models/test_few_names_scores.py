@@ -70,6 +70,15 @@ def test_a_name_and_its_translation_share_no_score(inferencer, image):
     assert both == pytest.approx(alone, abs=1e-4)
 
 
+def test_a_translation_is_scored_as_the_trained_name(inferencer, image):
+    names = ['orange circle', '橙色圆形', 'black circle', '黑色圆形']
+    inferencer.set_vocabulary(names)
+    assert inferencer.model.classifier.known.tolist() == [True, True, False, False]
+    scores = best(inferencer, image, names)
+    for english, chinese in (names[:2], names[2:]):
+        assert abs(scores[english] - scores[chinese]) <= 0.1  # texts have cosine 0.99
+
+
 def test_classes_of_a_data_set_compete_with_each_other_alone(inferencer, image):
     """Their scores are those of the same detector without competitors."""
     model = inferencer.model
@@ -105,7 +114,9 @@ def test_the_background_logit_holds_the_competitors():
     x = torch.randn(5, 16)
     before = classifier(x)
     apart = torch.zeros(3, 3, dtype=torch.bool)
-    classifier.set_competitors(Competitors(tuple('abcde'), texts[4:], apart))
+    classifier.set_competitors(
+        Competitors(tuple('abcde'), texts[4:], apart, apart.any(1))
+    )
     scores = classifier(x).softmax(1)[:, :3]
     region = torch.nn.functional.normalize(classifier.project(x), dim=1)
     expected = (region @ texts.T * classifier.logit_scale.exp()).softmax(1)[:, :3]

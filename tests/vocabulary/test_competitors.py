@@ -99,7 +99,18 @@ def test_texts_that_mean_the_same_do_not_compete():
     assert chosen.names == ('chair',)
     torch.testing.assert_close(chosen.embeds, others[1:])
     kept = select(['sofa'], names, ['sofa', *names], torch.cat([own, others]))
-    assert kept.names == ('couch', 'chair')  # told apart in training
+    assert kept.names == ('couch', 'chair')  # different classes in training
+
+
+def test_what_means_a_trained_name_is_known():
+    embeds = torch.nn.functional.normalize(torch.randn(6, 32), dim=1)
+    embeds[1] = embeds[4]  # 沙发 means couch
+    names, trained = ['dog', '沙发', 'red cube', 'bird'], ['couch', 'dog']
+    chosen = select_competitors(
+        [[name] for name in names], embeds[:4], trained, embeds[4:], trained,
+        ['red cube'],
+    )  # fmt: skip
+    assert chosen.known.tolist() == [True, True, False, False]
 
 
 def test_names_asked_together():

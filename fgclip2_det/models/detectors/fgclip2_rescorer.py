@@ -215,14 +215,14 @@ class FGCLIP2Rescorer(BaseDetector):
             return texts.embed(source, self.cache_dir)
 
         embeds, options = embed(vocabulary), dict(self._options)
+        is_base = vocabulary.is_base
         if is_open and self.competitors is not None:
             options['competitors'] = self.competitors(
                 vocabulary, embeds, trained, embed, None, parts
             )
+            is_base = vocabulary.known_split() | options['competitors'].known
             options['calibration'] = ScoreCalibration(**self.calibration)
-        return PredictionRescorer(
-            self.encoder, embeds, is_base=vocabulary.is_base, **options
-        )
+        return PredictionRescorer(self.encoder, embeds, is_base=is_base, **options)
 
     def refresh_vocabulary(self) -> None:
         """Update the split after loading weights, which may define the base classes."""

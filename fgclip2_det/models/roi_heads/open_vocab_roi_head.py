@@ -146,7 +146,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         cosines, others = self.region_cosines(
             dense, bboxes, torch.cat([names, competitors])
         ).split([len(names), len(competitors)], 1)
-        is_base = classifier.is_base
+        is_base = classifier.known
         scores = self.fusion(
             det_scores, cosines, is_base, competitors=others, apart=apart
         )

@@ -86,12 +86,15 @@ class RegionTextClassifier(BaseModule):
         self.register_buffer(
             'extra_texts', torch.zeros(0, embed_dims), persistent=False
         )
-        # (S, D) and (C, C), set again with every vocabulary: see set_competitors
+        # (S, D), (C, C) and (C,), set again with every vocabulary: see set_competitors
         self.register_buffer(
             'competitors', torch.zeros(0, embed_dims), persistent=False
         )
         self.register_buffer(
             'apart', torch.zeros(0, 0, dtype=torch.bool), persistent=False
+        )
+        self.register_buffer(
+            'known', torch.zeros(0, dtype=torch.bool), persistent=False
         )
         self.is_open = False  # names of a user, not the classes of a data set
         self.loaded = False  # a checkpoint came after the vocabulary was set
@@ -143,9 +146,12 @@ class RegionTextClassifier(BaseModule):
         """
         device = self.project.weight.device
         self.is_open = competitors is not None
+        self.known = self.is_base
         if competitors is None:
             dims = self.text_embeds.shape[1]
             competitors = Competitors.none(len(self.is_base), dims)
+        else:  # a trained name in another language is no novel one
+            self.known = self.is_base | competitors.known.to(device)
         self.competitors = competitors.embeds.to(device)
         self.apart = competitors.apart.to(device)
 
