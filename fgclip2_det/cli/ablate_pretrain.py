@@ -63,11 +63,12 @@ def main(args: argparse.Namespace) -> None:
         results.append(run(args, variant, seed))
     if args.dry_run:
         return
+    from fgclip2_det.io.atomic import write_atomic
     from pretrain.ablation import collect, draw_table, format_markdown
 
     table = collect(results)
     text = format_markdown(table)
-    (args.work_dir / 'ablation.md').write_text(f'{text}\n', encoding='utf-8')
+    write_atomic(args.work_dir / 'ablation.md', f'{text}\n'.encode())
     chart = draw_table(table, args.work_dir / 'ablation.png')
     print(f'\nPercent, mean of English and Chinese, ± is the standard deviation over '
           f'seeds\n\n{text}\n\nchart: {chart}')  # fmt: skip
