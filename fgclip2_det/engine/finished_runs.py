@@ -26,11 +26,11 @@ def resolved_config(
     return json.loads(json.dumps(cfg, default=_name))
 
 
-def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read the record of an earlier run in the same folder; None if there is none.
 
     Args:
-        path: JSON file written by :func:`write_record`.
+        path: JSON file written by :func:`write_settings`.
         settings: settings of the current run.
 
     Raises:
@@ -51,7 +51,7 @@ def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | No
     return content
 
 
-def write_record(path: Path, settings: Mapping[str, Any]) -> None:
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings of a run into its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, f'{json.dumps(settings, indent=1)}\n'.encode())

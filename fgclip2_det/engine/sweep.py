@@ -11,9 +11,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from fgclip2_det.engine.finished_runs import (
-    check_record,
+    check_settings,
     resolved_config,
-    write_record,
+    write_settings,
 )
 from fgclip2_det.engine.options import format_options
 from fgclip2_det.io.atomic import temporary_path
@@ -46,9 +46,9 @@ def run_config(
     resolved = resolved_config(config, options, folder)
     settings = {'seed': seed, 'config': resolved}
     record, done = folder / 'sweep.json', folder / 'metrics.json'
-    previous = check_record(record, settings) or {}
+    previous = check_settings(record, settings) or {}
     if not previous.get('finished'):
-        write_record(record, settings)
+        write_settings(record, settings)
         command = [sys.executable, str(train), str(config), '--work-dir', str(folder)]
         command += ['--seed', str(seed), '--resume']
         if options:
@@ -59,7 +59,7 @@ def run_config(
                 f'a training ended with exit code {code}, see its output above; run '
                 f'the same sweep again to continue. It was: {shlex.join(command)}'
             )
-        write_record(record, settings | {'finished': True})
+        write_settings(record, settings | {'finished': True})
     return read_json(done, remedy='delete it')
 
 

@@ -15,7 +15,7 @@ _CHUNK = 1 << 20
 _MAX_IN_MEMORY = 1 << 20
 _SPACE = ' \t\n\r'
 _DECODE = json.JSONDecoder().raw_decode
-_LONGEST_ENTRY = 1 << 26  # characters
+_MAX_ENTRY = 1 << 26  # characters
 _BLOCK = 1 << 16  # entries at a time
 
 
@@ -227,7 +227,7 @@ def stream_list(path: str | os.PathLike) -> Iterator[list]:
     """
     try:
         with open(path, 'rb') as file:
-            yield from _list_blocks(_Text(file, Path(path), _LONGEST_ENTRY))
+            yield from _list_blocks(_Text(file, Path(path), _MAX_ENTRY))
     except OSError as error:
         raise ValueError(f'{path} cannot be read ({error})') from error
     except UnicodeDecodeError as error:
