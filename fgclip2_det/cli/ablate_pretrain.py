@@ -6,7 +6,6 @@ where it stopped. It ends with a table and a chart of means and standard deviati
 """
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -217,10 +216,10 @@ def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
 
 def read_result(path: Path, settings: dict) -> dict:
     """A file of an earlier start; ValueError if it had other settings."""
-    from fgclip2_det.io.text import read_json
+    from fgclip2_det.io.text import json_values, read_json
 
     content = read_json(path, remedy='delete it')
-    for name, value in json.loads(json.dumps(settings)).items():
+    for name, value in json_values(settings).items():
         if content.get(name) != value:
             raise ValueError(
                 f'{path} has different {name}: {content.get(name)!r} there, '

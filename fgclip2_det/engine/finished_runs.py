@@ -10,7 +10,7 @@ from typing import Any
 from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.work_dir import first_difference
 from fgclip2_det.io.atomic import write_atomic
-from fgclip2_det.io.text import read_json
+from fgclip2_det.io.text import json_values, read_json
 
 
 def resolved_config(
@@ -23,7 +23,7 @@ def resolved_config(
     """
     cfg = load_config(config, options, str(folder)).to_dict()
     del cfg['work_dir']
-    return json.loads(json.dumps(cfg, default=_name))
+    return json_values(cfg, default=_name)
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -39,7 +39,7 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | 
     if not path.is_file():
         return None
     content = read_json(path, remedy='delete it')
-    expected = json.loads(json.dumps(settings))
+    expected = json_values(settings)
     theirs = {name: content.get(name) for name in expected}
     difference = first_difference(expected, theirs)
     if difference is not None:
