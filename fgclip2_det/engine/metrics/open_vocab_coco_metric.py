@@ -203,7 +203,11 @@ class OpenVocabCocoMetric(BaseMetric):
     def _truths_of_file(
         self, image_ids: list[int], category_ids: list[int | None]
     ) -> list[ImageBoxes]:
-        """Ground truth of the processed images, without other classes."""
+        """Ground truth of the processed images, without other classes.
+
+        Not by :func:`.parse_truths`, which refuses files that MMDetection's data sets
+        read: with annotations of categories that are not listed, for one.
+        """
         labels = {category_id: label for label, category_id in enumerate(category_ids)}
         rows = {image['id']: [] for image in self._coco['images']}
         unknown = [i for i in image_ids if i not in rows]
