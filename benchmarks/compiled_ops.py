@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST = 0.002
+MAX_DIFFERENCE = 0.002
 OPS = 'import fgclip2_det, mmcv._ext; print(mmcv._ext.__file__)'
 
 
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> int:
             continue
         worst = max(worst, abs(second - first))
         print(f'{name:<{width}} {first:8.4f} {second:8.4f} {second - first:+9.6f}')
-    return int(worst > MOST)
+    return int(worst > MAX_DIFFERENCE)
 
 
 if __name__ == '__main__':

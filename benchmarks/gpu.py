@@ -45,7 +45,7 @@ from benchmarks.gpu_models import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAST_SECONDS, MOST_RUNS = 2.0, 20
+MIN_SECONDS, MAX_RUNS = 2.0, 20
 Work = tuple[Callable[[], object], int]  # a run, and its images
 
 
@@ -178,7 +178,7 @@ def measure(build: Callable[[], Work], device: str) -> dict:
     run()
     first, runs = wait() - start, 0
     start = wait()
-    while runs < MOST_RUNS and (not runs or wait() - start < LEAST_SECONDS):
+    while runs < MAX_RUNS and (not runs or wait() - start < MIN_SECONDS):
         run()
         runs += 1
     seconds = (wait() - start) / runs

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from fgclip2_det.datasets.ovshapes.captions import LANGUAGES
-from fgclip2_det.io.atomic import open_atomic
+from fgclip2_det.visualization import seed_tables
+from fgclip2_det.visualization.seed_tables import SeedTable
 from pretrain.presets import PRESETS
 
 
@@ -44,7 +45,6 @@ COLUMNS = {
     'long i2t': 'retrieval/long/{}/i2t',
     'long t2i': 'retrieval/long/{}/t2i',
 }
-Table = dict[str, dict[str, list[float]]]  # variant -> column -> percent of each seed
 
 
 def slug(variant: str) -> str:
@@ -111,13 +111,13 @@ def read_columns(metrics: Mapping[str, float]) -> dict[str, float]:
     return columns
 
 
-def collect(results: Sequence[Mapping[str, Any]]) -> Table:
+def collect(results: Sequence[Mapping[str, Any]]) -> SeedTable:
     """Results of single runs by variant, in the order of :data:`VARIANTS`.
 
     Args:
         results: each with ``variant`` and ``metrics``.
     """
-    table: Table = {}
+    table: SeedTable = {}
     for variant in VARIANTS:
         rows = [
             read_columns(result['metrics'])
@@ -129,42 +129,12 @@ def collect(results: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def format_markdown(table: Table) -> str:
+def format_markdown(table: SeedTable) -> str:
     """Mean and sample standard deviation over seeds, as a Markdown table."""
-    lines = [
-        f'| losses | seeds | {" | ".join(COLUMNS)} |',
-        f'|---|---{"|---" * len(COLUMNS)}|',
-    ]
-    for variant, columns in table.items():
-        count = len(next(iter(columns.values())))
-        cells = ' | '.join(_cell(columns[name]) for name in COLUMNS)
-        lines.append(f'| {variant} | {count} | {cells} |')
-    return '\n'.join(lines)
+    return seed_tables.format_markdown(table, 'losses')
 
 
-def draw_table(table: Table, out: str | os.PathLike) -> Path:
+def draw_table(table: SeedTable, out: str | os.PathLike) -> Path:
     """A panel per column, a bar per variant, a line for the spread over seeds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    names = list(table)
-    figure = Figure(figsize=(12, 1.6 + 0.5 * len(names)), layout='constrained')
-    panels = figure.subplots(2, 4, sharey=True)
-    for panel, column in zip(panels.flat, COLUMNS, strict=True):
-        values = [table[name][column] for name in names]
-        spread = [stdev(v) if len(v) > 1 else 0.0 for v in values]
-        panel.barh(range(len(names)), [mean(v) for v in values], xerr=spread, capsize=2)
-        panel.set_title(f'{column} (%)', fontsize=9)
-        panel.tick_params(labelsize=7)
-        panel.set_xlim(0, 100)
-    panels[0, 0].set_yticks(range(len(names)), names)
-    panels[0, 0].invert_yaxis()
-    out = Path(out)
-    with open_atomic(out) as file:
-        FigureCanvasAgg(figure).print_png(file)
-    return out
-
-
-def _cell(values: Sequence[float]) -> str:
-    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
-    return f'{mean(values):.1f}{spread}'
+    size = 12, 1.6 + 0.5 * len(table)
+    return seed_tables.draw_table(table, out, num_rows=2, figsize=size, from_zero=True)

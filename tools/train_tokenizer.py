@@ -161,11 +161,14 @@ def main() -> None:
     parser.add_argument('--tags', type=Path, required=True, help="RAM's ram/data")
     parser.add_argument('--out', type=Path, required=True, help='folder to write to')
     args = parser.parse_args()
+    import _cli  # noqa: F401 - makes the package importable
+
+    from fgclip2_det.io.atomic import write_atomic
+
     model = train(read_tags(args.tags))
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'tokenizer.model').write_bytes(model)
+    write_atomic(args.out / 'tokenizer.model', model)
     config = json.dumps(CONFIG, indent=2) + '\n'
-    (args.out / 'tokenizer_config.json').write_text(config, encoding='utf-8')
+    write_atomic(args.out / 'tokenizer_config.json', config.encode())
     print(f'wrote {args.out}: {VOCAB_SIZE} pieces, {len(model):,} bytes')
 
 

@@ -6,7 +6,6 @@ where it stopped. It ends with a table and a chart of means and standard deviati
 """
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -63,11 +62,12 @@ def main(args: argparse.Namespace) -> None:
         results.append(run(args, variant, seed))
     if args.dry_run:
         return
+    from fgclip2_det.io.atomic import write_atomic
     from pretrain.ablation import collect, draw_table, format_markdown
 
     table = collect(results)
     text = format_markdown(table)
-    (args.work_dir / 'ablation.md').write_text(f'{text}\n', encoding='utf-8')
+    write_atomic(args.work_dir / 'ablation.md', f'{text}\n'.encode())
     chart = draw_table(table, args.work_dir / 'ablation.png')
     print(f'\nPercent, mean of English and Chinese, ± is the standard deviation over '
           f'seeds\n\n{text}\n\nchart: {chart}')  # fmt: skip
@@ -216,10 +216,10 @@ def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
 
 def read_result(path: Path, settings: dict) -> dict:
     """A file of an earlier start; ValueError if it had other settings."""
-    from fgclip2_det.io.text import read_json
+    from fgclip2_det.io.text import json_values, read_json
 
     content = read_json(path, remedy='delete it')
-    for name, value in json.loads(json.dumps(settings)).items():
+    for name, value in json_values(settings).items():
         if content.get(name) != value:
             raise ValueError(
                 f'{path} has different {name}: {content.get(name)!r} there, '

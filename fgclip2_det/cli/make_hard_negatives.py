@@ -80,12 +80,14 @@ def find_files(ann: Path, out: Path) -> list[tuple[Path, Path]]:
 
 
 def read_lines(path: Path) -> list[bytes]:
-    """The records of a file, each as one line of JSON."""
-    content = path.read_bytes()
+    """The records of a file in any encoding, each as one line of UTF-8 JSON."""
+    from fgclip2_det.io.text import read_text
+
+    text = read_text(path)
     if path.suffix == '.jsonl':
-        return [line for line in content.splitlines() if line.strip()]
+        return [line for line in text.encode().splitlines() if line.strip()]
     try:
-        records = json.loads(content)
+        records = json.loads(text)
     except ValueError as error:
         raise ValueError(f'{path} is not a JSON file: {error}') from None
     if not isinstance(records, list):

@@ -36,13 +36,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from fgclip2_det.engine.sweep import (
-        collect,
-        draw_table,
-        format_markdown,
-        run_config,
-    )
+    from fgclip2_det.engine.sweep import collect, run_config
     from fgclip2_det.io.atomic import write_atomic
+    from fgclip2_det.visualization.seed_tables import draw_table, format_markdown
 
     stems = [config.stem for config in args.configs]
     if len(set(stems)) < len(stems):

@@ -1,6 +1,7 @@
 """Evaluate a checkpoint on the test data of a config."""
 
 import argparse
+from contextlib import nullcontext
 
 from fgclip2_det.cli.parsing import add_common_arguments
 
@@ -81,16 +82,10 @@ def few_names_options(args: argparse.Namespace) -> dict | None:
 
 def main(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.config import load_config
-    from fgclip2_det.engine.first_process import is_first_process
     from fgclip2_det.engine.report import report
     from fgclip2_det.engine.runner import build_runner, leave_process_group
     from fgclip2_det.engine.start import prepare_test
-    from fgclip2_det.engine.test_options import (
-        dump_predictions,
-        finish_dump,
-        show_results,
-        use_tta,
-    )
+    from fgclip2_det.engine.test_options import dump_predictions, show_results, use_tta
     from fgclip2_det.engine.unwrap import unwrap_model
     from fgclip2_det.models.checkpoints import check_weights
 
@@ -104,13 +99,11 @@ def main(args: argparse.Namespace) -> None:
         show_results(cfg, args.wait_time)
     if args.tta:
         use_tta(cfg)
-    dump = dump_predictions(cfg, args.out) if args.out else None
-    runner = build_runner(cfg)
-    if weights is not None:
-        check_weights(unwrap_model(runner.model), weights, args.checkpoint)
-    runner.test()
-    if is_first_process():
-        finish_dump(dump)
+    with dump_predictions(cfg, args.out) if args.out else nullcontext():
+        runner = build_runner(cfg)
+        if weights is not None:
+            check_weights(unwrap_model(runner.model), weights, args.checkpoint)
+        runner.test()
     del runner  # it holds the process group
     leave_process_group()
     report(cfg.work_dir, args.show_dir)

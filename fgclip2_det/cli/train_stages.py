@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     from fgclip2_det import FGCLIP2
-    from fgclip2_det.engine.finished_runs import check_record, write_record
+    from fgclip2_det.engine.finished_runs import check_settings, write_settings
     from pretrain.curves import draw_curves
     from pretrain.export import export_encoder
 
@@ -79,14 +79,14 @@ def main(args: argparse.Namespace) -> None:
         print(f'stage {number} of {len(args.configs)}: {config}', flush=True)
         done = (work_dir / 'model' / 'config.json').is_file()
         settings = _settings(args, config, work_dir, model)
-        if check_record(work_dir / RECORD, settings) is None and done:
+        if check_settings(work_dir / RECORD, settings) is None and done:
             raise ValueError(
                 f'{work_dir / "model"} exists without a record of its config and '
                 f'initial model; choose another --work-dir, or delete {work_dir}'
             )
         if not done:
             command = _command(args, config, work_dir, model)
-            write_record(work_dir / RECORD, settings)
+            write_settings(work_dir / RECORD, settings)
             _train(config, command)
         model = work_dir / 'model'
     model = folders[-1] / 'model'

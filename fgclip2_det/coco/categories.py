@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import functools
-import json
 import mmap
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fgclip2_det.coco.entries import names_of
 from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.io.json_stream import value_at
+from fgclip2_det.io.text import read_json
 
 _KEY = re.compile(rb'"categories"\s*:\s*(?=\[)')
-_PIECE = 1 << 20
 
 
 def read_categories(path: str | os.PathLike) -> list[dict]:
     """``categories`` of a COCO file, without parsing its annotations.
 
-    A file of a gigabyte is searched for the key in about a second. Read once for each
-    state of the file.
+    The key is searched for, a gigabyte in about a second, and its list decoded alone;
+    ``stream_json`` decodes every entry before it and takes twenty times as long. Read
+    once for each state of the file.
 
     Raises:
         ValueError: if the file cannot be read or has no list of categories.
@@ -44,22 +46,10 @@ def _read(path: Path, mtime: int, size: int) -> tuple[dict, ...]:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
         places = [match.end() for match in _KEY.finditer(content)]
-        if len(places) != 1:  # an entry has such a key as well
-            return tuple(json.loads(content[:])['categories'])
-        return tuple(_decode(content, places[0]))
-
-
-def _decode(content: mmap.mmap, start: int) -> list[dict]:
-    """The JSON list that begins at ``start``, whatever follows it."""
-    size = _PIECE
-    while True:
-        text = content[start : start + size].decode(errors='ignore')
-        try:
-            return json.JSONDecoder().raw_decode(text)[0]
-        except json.JSONDecodeError:
-            if start + size >= len(content):
-                raise
-            size *= 4
+    if len(places) == 1:  # else an entry has such a key as well
+        with suppress(UnicodeDecodeError):
+            return tuple(value_at(path, places[0]))
+    return tuple(read_json(path)['categories'])
 
 
 def normal_names(category: Mapping) -> set[str]:

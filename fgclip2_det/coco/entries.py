@@ -80,6 +80,24 @@ def without_roots(
     return [c for c in categories if not any(c is root for root in roots)]
 
 
+def class_entries(
+    path: object,
+    content: Mapping,
+    asked: Collection[str] = (),
+    counted: Collection = (),
+) -> list[dict]:
+    """Categories of an annotation file that are classes, see :func:`without_roots`.
+
+    Args:
+        path: of the file, for the log.
+        content: of the file; 'annotations' may be missing.
+        asked: names that the user lists as classes.
+        counted: ids of categories that are classes without annotations, too.
+    """
+    used = used_categories(content.get('annotations')) | set(counted)
+    return without_roots(path, content['categories'], used, asked)
+
+
 def note_equal_names(path: object, categories: Sequence[dict]) -> None:
     """Log categories that have the same name: they count by id."""
     ids: dict = {}

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fgclip2_det.coco.entries import (
+    class_entries,
     file_names,
     names_of,
     note_equal_names,
     titles_of,
-    used_categories,
-    without_roots,
 )
 from fgclip2_det.coco.masks import encode_mask
 from fgclip2_det.io.text import read_json
@@ -205,8 +204,7 @@ def _classes(
                 f'{path}: every category needs a name, category {category["id"]} has '
                 f'{category.get("name")!r}'
             )
-    used = used_categories(content['annotations'])
-    classes = without_roots(path, categories, used | set(category_ids))
+    classes = class_entries(path, content, counted=category_ids)
     note_equal_names(path, classes)
     return classes
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fgclip2_det.coco.checks import index_entries
 from fgclip2_det.coco.class_split import ClassSplit, resolve_classes
-from fgclip2_det.coco.entries import names_of, used_categories, without_roots
+from fgclip2_det.coco.entries import class_entries, names_of
 from fgclip2_det.coco.ground_truths import LEFT_OUT, make_truths
 from fgclip2_det.coco.label_order import ids_of_labels
 from fgclip2_det.coco.mmdet_pickle import read_mmdet_pickle
@@ -74,8 +74,7 @@ def read_predictions(
         raise ValueError(f'{ann_file} must hold "images" and "categories"')
     images = index_entries(str(ann_file), 'image', coco['images'])
     index_entries(str(ann_file), 'category', coco['categories'])
-    used = used_categories(coco.get('annotations'))
-    classes = without_roots(ann_file, coco['categories'], used, novel or ())
+    classes = class_entries(ann_file, coco, novel or ())
     split = resolve_classes(classes, novel=novel, language=language)
     if unpickle:
         listed = _read_pickle(predictions_file, coco['categories'], split, label_order)

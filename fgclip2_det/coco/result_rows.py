@@ -15,7 +15,7 @@ from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
 IMAGE_KEYS = ('id', 'stem')
 CATEGORY_KEYS = ('id', 'from-1')
 MAX_SCORE = 1 + 2**-10  # float16's next number above 1, which rounding may give
-_MOST_DIGITS = 100  # of a file stem that is a number
+_MAX_DIGITS = 100  # of a file stem that is a number
 _ID = int | float | str  # tables write 7 as 7.0
 
 
@@ -197,7 +197,7 @@ def _stems(truths: Truths) -> dict:
     stems: dict = {}
     for image_id, name in truths.file_names.items():
         stem = PurePosixPath(str(name).replace('\\', '/')).stem
-        number = stem.isascii() and stem.isdecimal() and len(stem) < _MOST_DIGITS
+        number = stem.isascii() and stem.isdecimal() and len(stem) < _MAX_DIGITS
         for key in (stem, int(stem)) if number else (stem,):
             stems.setdefault(key, []).append(image_id)
     return stems

@@ -19,7 +19,7 @@ from fgclip2_det.coco.checks import (
     note_exchanged_sides,
 )
 from fgclip2_det.coco.class_split import resolve_classes
-from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.entries import class_entries
 from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
 from fgclip2_det.io.text import decode_json
@@ -111,8 +111,7 @@ class OpenVocabCocoDataset(CocoDataset):
         images = index_entries(self.ann_file, 'image', coco['images'])
         categories = index_entries(self.ann_file, 'category', coco['categories'])
         index_entries(self.ann_file, 'annotation', coco['annotations'])
-        used = used_categories(coco['annotations'])
-        self._set_classes(self._without_roots(coco['categories'], used))
+        self._set_classes(self._class_entries(coco))
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(set)
         for annotation in coco['annotations']:
@@ -183,12 +182,12 @@ class OpenVocabCocoDataset(CocoDataset):
         }
         self.cat_ids = list(self.cat2label)
 
-    def _without_roots(self, categories: list[dict], used: set) -> list[dict]:
+    def _class_entries(self, coco: dict) -> list[dict]:
         asked = set(self._metainfo.get('classes') or ())
         for name in ('base_classes', 'novel_classes'):
             given = getattr(self, name) or self._metainfo.get(name)
             asked |= set(given if isinstance(given, list | tuple) else ())
-        return without_roots(self.ann_file, categories, used, asked)
+        return class_entries(self.ann_file, coco, asked)
 
     def _load_split(self, name: str) -> tuple[Sequence[str], Sequence[str]]:
         split = CLASS_SPLITS.get(name)

@@ -20,7 +20,7 @@ _MASK_LOADERS = ('with_mask',)
 
 
 @dataclass(frozen=True)
-class DataFile:
+class AnnotationFile:
     """One annotation file of a config, with the images it lists.
 
     Args:
@@ -73,7 +73,7 @@ def check_data_files(cfg: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def data_files(cfg: Mapping[str, Any]) -> Iterator[DataFile]:
+def data_files(cfg: Mapping[str, Any]) -> Iterator[AnnotationFile]:
     """Annotation files that a training reads, in the order of the config."""
     for part in _LOADERS:
         loader = cfg.get(part)
@@ -83,7 +83,9 @@ def data_files(cfg: Mapping[str, Any]) -> Iterator[DataFile]:
     for part in _EVALUATORS:
         for metric in _with_ann_file(cfg.get(part)):
             if _is_local(metric, metric['ann_file']):
-                yield DataFile(part, Path(metric['ann_file']), masks=_has_segm(metric))
+                yield AnnotationFile(
+                    part, Path(metric['ann_file']), masks=_has_segm(metric)
+                )
 
 
 def _with_ann_file(value: Any) -> Iterator[Mapping]:
@@ -99,14 +101,14 @@ def _with_ann_file(value: Any) -> Iterator[Mapping]:
             yield from _with_ann_file(entry)
 
 
-def _of_dataset(part: str, dataset: Mapping) -> Iterator[DataFile]:
+def _of_dataset(part: str, dataset: Mapping) -> Iterator[AnnotationFile]:
     root = dataset.get('data_root') or ''
     path = os.path.join(root, dataset['ann_file'])
     prefix = dataset.get('data_prefix') or {}
     folder = prefix.get('img', prefix.get('img_path', ''))
     if not _is_local(dataset, path) or not isinstance(folder, str):
         return
-    yield DataFile(
+    yield AnnotationFile(
         part,
         Path(path),
         Path(os.path.join(root, folder)),
@@ -135,7 +137,7 @@ def _has_segm(metric: Mapping) -> bool:
     return any('segm' in (given or ()) for given in asked)
 
 
-def _merged(files: list[DataFile]) -> list[DataFile]:
+def _merged(files: list[AnnotationFile]) -> list[AnnotationFile]:
     """One entry per file and folder: a data set and its evaluator share files."""
     merged: dict = {}
     for file in files:
@@ -146,13 +148,13 @@ def _merged(files: list[DataFile]) -> list[DataFile]:
         if old is None:
             merged[key] = file
         elif file.masks and not old.masks:
-            merged[key] = DataFile(
+            merged[key] = AnnotationFile(
                 old.part, old.path, old.folder, True, old.may_lack and file.may_lack
             )
     return list(merged.values())
 
 
-def _read(file: DataFile) -> list[str]:
+def _read(file: AnnotationFile) -> list[str]:
     """Image file names of a COCO file; checks its masks if they are used."""
     with open(file.path, 'rb') as opened:
         if opened.read(64).lstrip().startswith(b'['):  # not a COCO file
@@ -178,7 +180,7 @@ def _read(file: DataFile) -> list[str]:
     return [name for name in names if name]
 
 
-def _pieces(file: DataFile) -> Iterator[tuple[str, bool, Any]]:
+def _pieces(file: AnnotationFile) -> Iterator[tuple[str, bool, Any]]:
     try:
         yield from stream_json(file.path)
     except ValueError as error:
@@ -191,7 +193,7 @@ def _pieces(file: DataFile) -> Iterator[tuple[str, bool, Any]]:
                     yield key, True, entry
 
 
-def _check_mask(file: DataFile, annotation: dict, image: dict) -> None:
+def _check_mask(file: AnnotationFile, annotation: dict, image: dict) -> None:
     lenient = file.part == 'train_dataloader'  # only LoadAnnotations reads them there
     if lenient and has_no_polygon(annotation.get('segmentation')):
         return
@@ -220,7 +222,7 @@ class _Listing:
 
 
 def _check_images(
-    file: DataFile, folder: Path, names: list[str], listed: _Listing
+    file: AnnotationFile, folder: Path, names: list[str], listed: _Listing
 ) -> list[str]:
     paths = [os.path.join(folder, name) for name in names]
     missing = [path for path in paths if not listed.has(os.path.normpath(path))]

@@ -10,7 +10,7 @@ from typing import Any
 from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.work_dir import first_difference
 from fgclip2_det.io.atomic import write_atomic
-from fgclip2_det.io.text import read_json
+from fgclip2_det.io.text import json_values, read_json
 
 
 def resolved_config(
@@ -23,14 +23,14 @@ def resolved_config(
     """
     cfg = load_config(config, options, str(folder)).to_dict()
     del cfg['work_dir']
-    return json.loads(json.dumps(cfg, default=_name))
+    return json_values(cfg, default=_name)
 
 
-def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def check_settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read the record of an earlier run in the same folder; None if there is none.
 
     Args:
-        path: JSON file written by :func:`write_record`.
+        path: JSON file written by :func:`write_settings`.
         settings: settings of the current run.
 
     Raises:
@@ -39,7 +39,7 @@ def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | No
     if not path.is_file():
         return None
     content = read_json(path, remedy='delete it')
-    expected = json.loads(json.dumps(settings))
+    expected = json_values(settings)
     theirs = {name: content.get(name) for name in expected}
     difference = first_difference(expected, theirs)
     if difference is not None:
@@ -51,7 +51,7 @@ def check_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | No
     return content
 
 
-def write_record(path: Path, settings: Mapping[str, Any]) -> None:
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings of a run into its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, f'{json.dumps(settings, indent=1)}\n'.encode())

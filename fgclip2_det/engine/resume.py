@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from fgclip2_det.io.text import json_values
 
 from .schedules import stretch_schedule, train_length
 from .work_dir import PATHS, differences, parse_config_text, short, without
@@ -47,7 +48,7 @@ def training_parts(cfg: Mapping) -> dict:
         'auto_scale_lr': scale if scale.get('enable') else None,
         'custom_hooks': hooks,
     }
-    return json.loads(json.dumps(parts, default=str))  # tuples become lists
+    return json_values(parts, default=str)
 
 
 def check_resume(

@@ -5,10 +5,14 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
+
+from fgclip2_det.engine.first_process import is_first_process
+from fgclip2_det.io.atomic import temporary_path
 
 META_KEYS = (
     'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
@@ -74,16 +78,16 @@ def show_results(cfg: Config, wait_time: float) -> None:
     cfg.default_hooks = {**(cfg.get('default_hooks') or {}), 'visualization': hook}
 
 
-def dump_predictions(cfg: Config, out: str) -> tuple[Path, Path] | None:
-    """Configure a test to write its predictions.
+@contextmanager
+def dump_predictions(cfg: Config, out: str) -> Iterator[None]:
+    """Configure a test, built and run in the block, to write its predictions.
+
+    A dump gets its name when the block ends; if it raises, nothing is left.
 
     Args:
         cfg: config of a test; changed in place.
         out: ``.pkl`` or ``.pickle`` for MMDetection's dump; ``NAME.json`` for COCO
             result lists of the evaluator, ``NAME.bbox.json`` and ``NAME.segm.json``.
-
-    Returns:
-        (temporary file, final file) of a dump; None for result lists.
 
     Raises:
         ValueError: for another extension, or an evaluator that writes no result lists.
@@ -91,29 +95,35 @@ def dump_predictions(cfg: Config, out: str) -> tuple[Path, Path] | None:
     path = Path(out)
     evaluators = cfg.test_evaluator
     evaluators = list(evaluators) if isinstance(evaluators, list) else [evaluators]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix in ('.pkl', '.pickle'):
-        partial = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    if path.suffix not in ('.pkl', '.pickle'):
+        _write_lists(evaluators, out)
+        cfg.test_evaluator = evaluators
+        yield
+        return
+    # the first process alone writes it; MMEngine asks for the suffix
+    file = (
+        temporary_path(path, path.suffix) if is_first_process() else nullcontext(path)
+    )
+    with file as partial:
         evaluators.append(dict(type='DumpDetResults', out_file_path=str(partial)))
         cfg.test_evaluator = evaluators
-        return partial, path
+        yield
+
+
+def _write_lists(evaluators: list, out: str) -> None:
+    """Have the evaluator of COCO metrics write its result lists."""
+    path = Path(out)
     if path.suffix != '.json':
         raise ValueError(f'--out must end with .pkl, .pickle or .json, got {out}')
+    path.parent.mkdir(parents=True, exist_ok=True)
     for evaluator in evaluators:
         kind = str(evaluator.type).split('.')[-1]
         if kind.endswith(('CocoMetric', 'COCOMetric', 'LVISMetric')):
             evaluator.outfile_prefix = str(path.with_suffix(''))
-            cfg.test_evaluator = evaluators
-            return None
+            return
     raise ValueError(
         f'--out {out}: {evaluators[0].type} writes no COCO result list; dump to .pkl'
     )
-
-
-def finish_dump(dump: tuple[Path, Path] | None) -> None:
-    """Rename a complete dump to its final name; first process only."""
-    if dump is not None and dump[0].is_file():
-        os.replace(*dump)
 
 
 def _with_flip(pipeline: list) -> list:

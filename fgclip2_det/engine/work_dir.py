@@ -9,7 +9,7 @@ from typing import Any, cast
 from mmengine.config import Config
 
 from fgclip2_det.io.atomic import write_atomic
-from fgclip2_det.io.text import read_json
+from fgclip2_det.io.text import json_values, read_json
 from fgclip2_det.models.checkpoints import newest_checkpoint, read_checkpoint
 
 FINGERPRINT_FILE = 'config_fingerprint.json'
@@ -36,7 +36,7 @@ def config_fingerprint(cfg: Mapping) -> dict:
         'custom_imports': _packages(cfg.get('custom_imports')),
         'dataset': _only(data.get('dataset'), _LABEL_KEYS),
     }
-    return json.loads(json.dumps(parts, default=str))  # tuples become lists
+    return json_values(parts, default=str)
 
 
 def _packages(custom_imports: object) -> object:

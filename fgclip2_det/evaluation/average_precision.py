@@ -12,7 +12,7 @@ from fgclip2_det.coco.results import Results
 
 from .matching import (
     IOU_THRESHOLDS,
-    Detections,
+    RankedDetections,
     find_overlaps,
     match,
     ranks_within,
@@ -46,7 +46,7 @@ class ClassFigures:
 def class_figures(
     truths: Truths,
     results: Results,
-    detections: Detections,
+    detections: RankedDetections,
     crowd: np.ndarray,
     gt_ignored: np.ndarray,
     dt_ignored: np.ndarray,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from fgclip2_det.coco.class_split import resolve_classes
-from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.entries import class_entries
 from fgclip2_det.io.text import read_json
 
 
@@ -24,9 +24,8 @@ def split_ids(
     categories = content.get('categories') if isinstance(content, dict) else None
     if not isinstance(categories, list):
         raise ValueError(f"{annotations} must hold a list of 'categories'")
-    used = used_categories(content.get('annotations'))
     asked = [*(base or ()), *(novel or ())]
-    categories = without_roots(annotations, categories, used, asked)
+    categories = class_entries(annotations, content, asked)
     split = resolve_classes(categories, base=base, novel=novel)
     ids = dict(zip(split.classes, split.category_ids, strict=True))
     return list(split.category_ids), [ids[name] for name in split.novel_classes]

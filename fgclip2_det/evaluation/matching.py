@@ -24,7 +24,7 @@ _COMBINATIONS = 1 << 22  # overlaps computed at a time
 
 
 @dataclass(frozen=True)
-class Detections:
+class RankedDetections:
     """Detections that count, by pair of class and image, best first.
 
     Attributes:
@@ -71,7 +71,7 @@ def best_per_key(keys: np.ndarray, scores: np.ndarray, limit: int) -> np.ndarray
     return kept
 
 
-def arrange(results: Results, rows: np.ndarray, truths: Truths) -> Detections:
+def arrange(results: Results, rows: np.ndarray, truths: Truths) -> RankedDetections:
     """Detections of some rows of the results."""
     keys = truths.keys(results.image[rows], results.category[rows])
     order = np.lexsort((-results.scores[rows], keys))
@@ -79,11 +79,11 @@ def arrange(results: Results, rows: np.ndarray, truths: Truths) -> Detections:
     areas = results.areas[rows] if results.areas is not None else None
     if areas is None:
         areas = results.bboxes[rows, 2] * results.bboxes[rows, 3]
-    return Detections(keys, results.scores[rows], areas, ranks_within(keys), rows)
+    return RankedDetections(keys, results.scores[rows], areas, ranks_within(keys), rows)
 
 
 def find_overlaps(
-    detections: Detections, results: Results, truths: Truths, crowd: np.ndarray
+    detections: RankedDetections, results: Results, truths: Truths, crowd: np.ndarray
 ) -> Overlaps:
     """IoUs of detections with the objects of their class and image.
 
@@ -128,7 +128,7 @@ def _blocks(keys: np.ndarray, counts: np.ndarray) -> Iterator[slice]:
 
 
 def _box_ious(
-    detections: Detections,
+    detections: RankedDetections,
     results: Results,
     truths: Truths,
     crowd: np.ndarray,
@@ -147,7 +147,7 @@ def _box_ious(
 
 
 def _mask_ious(
-    detections: Detections,
+    detections: RankedDetections,
     results: Results,
     truths: Truths,
     crowd: np.ndarray,

@@ -179,7 +179,7 @@ def load_strictly(model: nn.Module, weights: Weights, ignore: Iterable[str] = ()
     }
     check_fit(expected, actual, weights.folder)
     state = {name: weights[name] for name in expected}
-    check_finite(state, weights.folder)
+    check_finite_weights(state, weights.folder)
     model.load_state_dict(state, assign=True)
 
 
@@ -202,7 +202,9 @@ def check_fit(
         )
 
 
-def check_finite(state: Mapping[str, Tensor], source: str | os.PathLike) -> None:
+def check_finite_weights(
+    state: Mapping[str, Tensor], source: str | os.PathLike
+) -> None:
     """Raise ValueError naming the first floating-point tensor with NaN or infinity."""
     for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fgclip2_det.fgclip2.checkpoint import (
     ASSETS,
     Weights,
-    check_finite,
+    check_finite_weights,
     check_fit,
     fgclip2_state_from_siglip2,
     load_strictly,
@@ -169,7 +169,7 @@ class FGCLIP2(nn.Module):
             model = cls(config)
         expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
         check_fit(expected, shapes, folder)
-        check_finite(state, folder)
+        check_finite_weights(state, folder)
         model.load_state_dict(state, assign=True)
         if _has_tokenizer(folder):
             model.tokenizer = FGCLIP2Tokenizer.from_folder(folder)

@@ -9,16 +9,20 @@ from typing import BinaryIO
 
 
 @contextmanager
-def temporary_path(path: str | os.PathLike) -> Iterator[Path]:
+def temporary_path(path: str | os.PathLike, suffix: str = '.tmp') -> Iterator[Path]:
     """A hidden file in the same folder, renamed to ``path`` when the block ends.
 
     Its name contains the process and the thread, so that two writers of one file do not
     collide. If the block raises, it is removed and ``path`` stays as it was.
+
+    Args:
+        path: file to write; its folder is made when missing.
+        suffix: of the temporary name, for a writer that insists on one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = f'{os.getpid()}-{threading.get_native_id()}'
-    temporary = path.with_name(f'.{path.name}.{writer}.tmp')
+    temporary = path.with_name(f'.{path.name}.{writer}{suffix}')
     try:
         yield temporary
         os.replace(temporary, path)

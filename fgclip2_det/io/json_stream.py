@@ -15,7 +15,7 @@ _CHUNK = 1 << 20
 _MAX_IN_MEMORY = 1 << 20
 _SPACE = ' \t\n\r'
 _DECODE = json.JSONDecoder().raw_decode
-_LONGEST_ENTRY = 1 << 26  # characters
+_MAX_ENTRY = 1 << 26  # characters
 _BLOCK = 1 << 16  # entries at a time
 
 
@@ -61,7 +61,7 @@ class _Text:
     """Text of a file, read as it is needed, and the place ``at`` in what was read.
 
     Args:
-        file: opened in binary mode, at its start.
+        file: opened in binary mode, at the start of its text.
         path: its path, for messages.
         longest: characters of a value beyond which a fault is not taken for a value
             that goes on; None reads on to the end of the file.
@@ -74,7 +74,7 @@ class _Text:
     def __init__(self, file: BinaryIO, path: Path, longest: int | None = None) -> None:
         self.file, self.path, self.longest = file, path, longest
         head = file.read(4)
-        file.seek(0)
+        file.seek(-len(head), os.SEEK_CUR)
         self.codec = stream_codec(head)
         self.decode = codecs.getincrementaldecoder(self.codec)().decode
         self.buffer, self.begin, self.at, self.ended = '', 0, 0, False
@@ -227,7 +227,7 @@ def stream_list(path: str | os.PathLike) -> Iterator[list]:
     """
     try:
         with open(path, 'rb') as file:
-            yield from _list_blocks(_Text(file, Path(path), _LONGEST_ENTRY))
+            yield from _list_blocks(_Text(file, Path(path), _MAX_ENTRY))
     except OSError as error:
         raise ValueError(f'{path} cannot be read ({error})') from error
     except UnicodeDecodeError as error:
@@ -252,6 +252,18 @@ def _list_blocks(text: _Text) -> Iterator[list]:
     if text.peek():
         raise ValueError(f'{text.path} has text after its list; write it again')
     yield block
+
+
+def value_at(path: str | os.PathLike, start: int) -> Any:
+    """The JSON value that begins at a byte of a UTF-8 file, whatever follows it.
+
+    Raises:
+        IncompleteJsonError: a value that is not JSON, or a truncated one.
+        UnicodeDecodeError: if the file is not UTF-8.
+    """
+    with open(path, 'rb') as file:
+        file.seek(start)
+        return _Text(file, Path(path)).value()
 
 
 def stream_lines(path: Path | str) -> Iterator[tuple[int, dict]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
@@ -54,6 +55,16 @@ def read_json(path: str | os.PathLike, remedy: str = _GET_AGAIN) -> Any:
         ValueError: naming the file: it cannot be opened, or is not complete JSON.
     """
     return _parse_json(read_text(path), path, remedy)
+
+
+def json_values(value: object, default: Callable | None = None) -> Any:
+    """A value as :func:`read_json` gives it back: tuples become lists.
+
+    Args:
+        value: of dicts, lists, tuples, texts, numbers; dicts are copied.
+        default: what stands for any other object; TypeError for it when None.
+    """
+    return json.loads(json.dumps(value, default=default))
 
 
 def decode_json(data: bytes, path: str | os.PathLike) -> object:

@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from fgclip2_det.fgclip2.checkpoint import check_finite
+from fgclip2_det.fgclip2.checkpoint import check_finite_weights
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict:
@@ -68,7 +68,7 @@ def check_weights(
     """
     if not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f'{source} holds no weights; expected name -> tensor')
-    check_finite(weights, source)
+    check_finite_weights(weights, source)
     wrong = []
     if is_model_wrapper(model):
         model = cast(nn.Module, model.module)

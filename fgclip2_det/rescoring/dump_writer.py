@@ -28,7 +28,7 @@ from fgclip2_det.rescoring.score_dump import (
     DumpHeader,
     ImageScores,
     Shard,
-    read_header,
+    read_dump_header,
     shard_file,
     write_names,
     write_shard,
@@ -109,7 +109,7 @@ def dump_scores(
         images_per_shard=images_per_shard,
     )
     if (folder / HEADER).exists():
-        _check_same(read_header(folder), header, folder)
+        _check_same(read_dump_header(folder), header, folder)
     elif any(folder.glob('scores-*.safetensors')):
         raise ValueError(f'{folder} has shards but no {HEADER}; delete them')
     else:

@@ -119,7 +119,7 @@ class ScoreDump:
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
-        self.folder, self.header = Path(folder), read_header(Path(folder))
+        self.folder, self.header = Path(folder), read_dump_header(Path(folder))
         files = [shard_file(self.folder, i) for i in range(self.header.num_shards)]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
@@ -162,7 +162,7 @@ class ScoreDump:
             yield from shard
 
 
-def read_header(folder: Path) -> DumpHeader:
+def read_dump_header(folder: Path) -> DumpHeader:
     """``dump.json`` of a folder; ValueError if it is missing or of another format."""
     path = folder / HEADER
     try:

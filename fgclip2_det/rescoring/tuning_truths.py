@@ -93,7 +93,10 @@ def _by_label(truths: Truths, header: DumpHeader) -> Truths:
 
 
 def _check_entries(path: str, content: object, dump: ScoreDump) -> None:
-    """Every entry, and that the file belongs to the dump."""
+    """Every entry, and that the file belongs to the dump.
+
+    :func:`.parse_truths` checks less: evaluations let boxes outside their image pass.
+    """
     keys = {'images', 'categories', 'annotations'}
     if not isinstance(content, dict) or not keys <= set(content):
         raise ValueError(f'{path} must hold {sorted(keys)}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.entries import class_entries
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.io.text import read_json, read_text
 from fgclip2_det.vocabulary.texts import parse_texts
@@ -114,8 +114,7 @@ def read_coco_names(
     """
     try:
         content = read_json(path)
-        used = used_categories(content.get('annotations'))
-        categories = without_roots(path, content['categories'], used)
+        categories = class_entries(path, content)
         names = [c.get('name_en') or c['name'] for c in categories]
         splits = [c.get('split') for c in categories]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -142,7 +142,7 @@ def _run_d3(
         n, k = scores.shape
         columns[0].append(np.full(n * k, image, np.int32))
         columns[1].append(np.tile(np.array(own, np.int32), n))
-        columns[2].append(np.repeat(_xywh(item.bboxes), k, axis=0))
+        columns[2].append(np.repeat(item.xywh(), k, axis=0))
         columns[3].append(scores.flatten().cpu().numpy().astype(np.float64))
     results = Results(*(np.concatenate(column) for column in columns))
     return _percent(d3_metrics(truths, results, groups), counts)
@@ -197,7 +197,7 @@ def _run_fgovd(
     parts = dict(
         zip(chosen, regions.split([len(item.bboxes) for item in items]), strict=True)
     )
-    place = {i: _xywh(item.bboxes) for i, item in zip(chosen, items, strict=True)}
+    place = {i: item.xywh() for i, item in zip(chosen, items, strict=True)}
     captions: dict[str, int] = {}
     vocabularies: dict[tuple, list[int]] = {}
     for one in objects:
@@ -237,11 +237,6 @@ def _percent(metrics: Mapping[str, float], counts: Mapping[str, int]) -> Report:
     percent = {name: 100 * value for name, value in metrics.items() if value >= 0}
     shares = dict.fromkeys(metrics, counts['images'])
     return Report(percent, shares, dict(counts))
-
-
-def _xywh(boxes: Sequence[Sequence[float]]) -> np.ndarray:
-    xyxy = np.array(boxes, np.float64).reshape(-1, 4)
-    return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
 def _fgovd(level: str) -> Benchmark:

@@ -175,10 +175,10 @@ def find_boxes(truths: Truths, root: Path, seed: int = 0) -> BoxedImages:
         num_background += len(background)
         xywh = np.concatenate([objects, background])
         of_image[i] = len(items)
-        told = [truths.names[c] for c in truths.category[own[counted[own]]]]
-        told += [f'background {n}' for n in range(len(background))]
+        texts = [truths.names[c] for c in truths.category[own[counted[own]]]]
+        texts += [f'background {n}' for n in range(len(background))]
         corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
-        items.append(ImageItem(root / name, corners.tolist(), size, told))
+        items.append(ImageItem(root / name, corners.tolist(), size, texts))
     return BoxedImages(items, of_image, int(counted.sum()), num_background)
 
 

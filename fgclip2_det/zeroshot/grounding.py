@@ -110,7 +110,7 @@ def _run(
     columns: tuple[list, list, list, list] = ([], [], [], [])
     for number, (group, place) in enumerate(zip(texts, owner, strict=True)):
         scores = (next(embeds) @ parts[place].T).cpu().numpy()  # (phrases, boxes)
-        bboxes = _xywh(items[place].bboxes)
+        bboxes = items[place].xywh()
         for phrase in range(len(group)):
             columns[0].append(np.full(len(bboxes), number, np.int32))
             columns[1].append(np.full(len(bboxes), phrase, np.int32))
@@ -213,11 +213,6 @@ def _right_texts(
         name: [list(meant.get((name, box), _NOTHING)) for box in group]
         for name, group in boxes.items()
     }
-
-
-def _xywh(boxes: Sequence[Sequence[float]]) -> np.ndarray:
-    xyxy = np.array(boxes, np.float64).reshape(-1, 4)
-    return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
 def _refcoco(name: str, expected: int) -> Benchmark:

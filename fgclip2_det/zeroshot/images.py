@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 _NUM_NAMED = 3  # missing files in a message
@@ -33,6 +34,11 @@ class ImageItem:
     truths: Sequence[str | Sequence[str]] = ()
     captions: Sequence[str] = ()
     truth_map: Callable[[], tuple[Tensor, Sequence[Sequence[str]]]] | None = None
+
+    def xywh(self) -> np.ndarray:
+        """(n, 4) float64, the boxes as COCO writes them."""
+        xyxy = np.array(self.bboxes, np.float64).reshape(-1, 4)
+        return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
 def to_xyxy(bbox: object, size: tuple[int, int], name: str) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fgclip2_det.coco.checks import annotation_fault, index_entries
-from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.entries import class_entries
 from fgclip2_det.io.text import read_json
 
 from .images import ImageItem, to_xyxy
@@ -86,8 +86,7 @@ def read_named_boxes(
     used = {image_id: group for image_id, group in boxes.items() if group}
     if not used:
         raise ValueError(f'{name} holds no box to name (crowd boxes: {num_crowd})')
-    used_ids = used_categories(coco['annotations'])
-    classes = without_roots(name, coco['categories'], used_ids)
+    classes = class_entries(name, coco)
     items = [
         ImageItem(
             Path(image_root) / images[i]['file_name'],

@@ -19,7 +19,7 @@ from pretrain.data.records import Sample, check_options, image_path, to_sample
 
 VIEWS = ('image', 'objects')
 BAD_RECORDS = ('raise', 'skip')
-MOST_IN_A_ROW = 100  # bad records; then it is not the records that are wrong
+MAX_IN_A_ROW = 100  # bad records; then it is not the records that are wrong
 _MAX_LOGGED = 10
 
 
@@ -127,7 +127,7 @@ class BadRecords:
             print_log(
                 f'left out a bad record: {error}{last}', 'current', logging.WARNING
             )
-        if self._in_a_row >= MOST_IN_A_ROW:
+        if self._in_a_row >= MAX_IN_A_ROW:
             raise ValueError(
                 f'{self._in_a_row} records in a row cannot be used, the last one: '
                 f'{error}; is image_root right?'

@@ -11,7 +11,7 @@ from fgclip2_det.coco.checks import (
     note_exchanged_sides,
 )
 from fgclip2_det.coco.class_split import category_name
-from fgclip2_det.coco.entries import used_categories, without_roots
+from fgclip2_det.coco.entries import class_entries
 from pretrain.data.record_files import LANGUAGE_KEY
 
 
@@ -47,8 +47,7 @@ def coco_to_records(
             title = ann.get('id', f'{number} (from 0)')
             raise ValueError(f'{path}: annotation {title}: {fault}')
     note_exchanged_sides(path, images, coco['annotations'])
-    used = used_categories(coco['annotations'])
-    classes = without_roots(path, coco['categories'], used, novel)
+    classes = class_entries(path, coco, novel)
     categories = {c['id']: c for c in classes}
     known = {c['name'] for c in categories.values()}
     if unknown := sorted(set(novel) - known):

@@ -3,14 +3,16 @@
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from fgclip2_det.fgclip2.image import load_image, open_image
-from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.io.atomic import open_atomic, write_atomic
 from pretrain.data.dataset import BadRecords
 from pretrain.data.record_files import (
     LANGUAGES,
@@ -25,6 +27,8 @@ from pretrain.data.shard_table import INDEX_NAME, read_index
 VERSION = 1
 _BLOCK = 512  # a tar header; USTAR names are short enough to need just one
 _FORMATS = {'JPEG': 'jpg', 'PNG': 'png', 'WEBP': 'webp'}
+_Sample = tuple[str, bytes, bytes, int]  # ending, image file, record, language
+_Progress = Callable[[int], object] | None
 
 
 def write_shards(
@@ -35,14 +39,14 @@ def write_shards(
     max_bytes: int = 1_000_000_000,
     bad_records: str = 'raise',
     decode: bool = False,
-    progress: Callable[[int], object] | None = None,
+    progress: _Progress = None,
 ) -> dict:
     """Pack records into ``out/shard-000000.tar``, ...: KEY.jpg and KEY.json each.
 
     Image files are copied as they are; those that are neither JPEG, PNG nor WebP
     become PNG. Files get their names when they are complete, and ``index.json`` says
     after each shard how far it got: a run that was killed goes on there and leaves
-    the same files as an uninterrupted one.
+    the same shards as an uninterrupted one.
 
     Args:
         records: of one image folder, or files for ``read_records``.
@@ -99,46 +103,65 @@ class _Packer:
         first: int,
         max_per_shard: int,
         max_bytes: int,
-        progress: Callable[[int], object] | None,
+        progress: _Progress,
     ) -> tuple[dict | None, int]:
         """One shard of the records from ``first`` on; its entry in the index, None
         if no record was usable, and the number of the next record."""
-        temporary = path.with_name(f'.{path.name}.tmp')
-        rows, number = [], first
-        with open(temporary, 'wb') as file:
-            with tarfile.open(
-                fileobj=file, mode='w', format=tarfile.USTAR_FORMAT
-            ) as tar:
-                while number < len(self.records) and len(rows) < max_per_shard:
-                    sample = self._read(number)
-                    if sample is not None:
-                        if rows and _end(tar, sample) > max_bytes:
-                            break
-                        rows.append(_add(tar, f'{number:09d}', sample))
-                        self.bad.add_good()
-                    number += 1
-                    if progress:
-                        progress(number)
-            file.flush()
-            os.fsync(file.fileno())
-        if not rows:
-            temporary.unlink()
-            return None, number
-        table = np.array(rows, np.int64)
-        buffer = BytesIO()
-        np.save(buffer, table, allow_pickle=False)
-        write_atomic(path.with_suffix('.npy'), buffer.getvalue())
-        os.replace(temporary, path)
+        samples = self._usable(first, progress)
+        head = next(samples, None)
+        if head is None:
+            return None, len(self.records)
+        samples = chain([head], samples)
+        with open_atomic(path) as file:
+            rows, following = self._pack(
+                file, samples, max_per_shard, max_bytes, progress
+            )
+            table = np.array(rows, np.int64)
+            buffer = BytesIO()
+            np.save(buffer, table, allow_pickle=False)
+            write_atomic(path.with_suffix('.npy'), buffer.getvalue())
         counts = np.bincount(table[:, 4], minlength=len(LANGUAGES)).tolist()
         return dict(
             name=path.name,
             samples=len(rows),
             languages=dict(zip(LANGUAGES, counts, strict=True)),
             bytes=path.stat().st_size,
-        ), number
+        ), following
 
-    def _read(self, number: int) -> tuple[str, bytes, bytes, int] | None:
-        """Ending, image file, record and language; None for a bad record."""
+    def _pack(
+        self,
+        file: BinaryIO,
+        samples: Iterable[tuple[int, _Sample]],
+        max_per_shard: int,
+        max_bytes: int,
+        progress: _Progress,
+    ) -> tuple[list[list[int]], int]:
+        """Write samples until the shard is full; its table, and the number of the next
+        record."""
+        rows: list[list[int]] = []
+        with tarfile.open(fileobj=file, mode='w', format=tarfile.USTAR_FORMAT) as tar:
+            for number, sample in samples:
+                if rows and _end(tar, sample) > max_bytes:
+                    return rows, number
+                rows.append(_add(tar, f'{number:09d}', sample))
+                self.bad.add_good()
+                if progress:
+                    progress(number + 1)
+                if len(rows) == max_per_shard:
+                    return rows, number + 1
+        return rows, len(self.records)
+
+    def _usable(self, first: int, progress: _Progress) -> Iterator[tuple[int, _Sample]]:
+        """Numbers and samples from ``first`` on; ``progress`` counts the bad ones."""
+        for number in range(first, len(self.records)):
+            sample = self._read(number)
+            if sample is not None:
+                yield number, sample
+            elif progress:
+                progress(number + 1)
+
+    def _read(self, number: int) -> _Sample | None:
+        """One sample; None for a bad record."""
         try:
             name = self.records.name(number)
             record = self.records[number]
@@ -169,7 +192,7 @@ def _read_image(path: str, name: str, decode: bool) -> tuple[str, bytes]:
     return ending, data
 
 
-def _add(tar: tarfile.TarFile, key: str, sample: tuple) -> list[int]:
+def _add(tar: tarfile.TarFile, key: str, sample: _Sample) -> list[int]:
     """Append a sample; its row of the table."""
     ending, image, text, language = sample
     row = []
@@ -181,7 +204,7 @@ def _add(tar: tarfile.TarFile, key: str, sample: tuple) -> list[int]:
     return [*row, language]
 
 
-def _end(tar: tarfile.TarFile, sample: tuple) -> int:
+def _end(tar: tarfile.TarFile, sample: _Sample) -> int:
     """Bytes that the tar file would have with a sample and its end mark."""
     blocks = sum(1 + -(-len(data) // _BLOCK) for data in sample[1:3]) + 2
     end = tar.offset + blocks * _BLOCK

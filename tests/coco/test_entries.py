@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from fgclip2_det.coco.entries import (
+    class_entries,
     note_equal_names,
     titles_of,
     used_categories,
@@ -72,3 +73,13 @@ def test_classes_of_one_name(caplog):
 def test_used_categories():
     assert used_categories([{'category_id': 2}, {'category_id': []}, 3, {}]) == {2}
     assert used_categories(None) == set()
+
+
+def test_classes_of_a_file():
+    """A root stays where it has a box, is asked for, or counts as a class."""
+    entries = categories((0, 'pieces', 'none'), (1, 'king', 'pieces'))
+    content = {'categories': entries, 'annotations': [{'category_id': 1}]}
+    assert class_entries('a.json', content) == entries[1:]
+    assert class_entries('a.json', content, asked=['pieces']) == entries
+    assert class_entries('a.json', content, counted=[0]) == entries
+    assert class_entries('a.json', {'categories': entries}) == entries[1:]

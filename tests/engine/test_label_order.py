@@ -311,6 +311,14 @@ def test_categories_are_read_alone(tmp_path, file):
     ):
         file.write_text(text)
         assert read_categories(file) == expected
+    named = {'categories': [{'id': 1, 'name': '狗'}]}
+    for encoding in ('utf-8', 'utf-8-sig', 'utf-16', 'gb18030'):
+        text = json.dumps(named, ensure_ascii=False)
+        file.write_text(text, encoding=encoding)
+        assert read_categories(file) == named['categories'], encoding
+    file.write_text('{"categories": [{"id": 1, "na')
+    with pytest.raises(ValueError, match=r'ann\.json is not a COCO'):
+        read_categories(file)
     file.write_text('{}')
     with pytest.raises(ValueError, match=r'ann\.json is not a COCO annotation file'):
         read_categories(file)

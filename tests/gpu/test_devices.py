@@ -66,7 +66,7 @@ def test_a_missing_device_is_named():
 def test_every_line_of_the_benchmark_runs(capsys):
     """Tiny models on the CPU, each once; compiling is left to the script."""
     gpu = vars(import_module('benchmarks.gpu'))
-    gpu['measure'].__globals__.update(LEAST_SECONDS=0.0, MOST_RUNS=1)
+    gpu['measure'].__globals__.update(MIN_SECONDS=0.0, MAX_RUNS=1)
     rows = gpu['measure_all'](gpu['Bench']('cpu', True), False, float('inf'))
     assert len(rows) == 8
     assert all(row['images_per_second'] > 0 for row in rows), rows

@@ -36,3 +36,10 @@ def test_two_writers_of_one_file(tmp_path):
     assert len({*names}) == 2 and all(str(os.getpid()) in name for name in names)
     assert path.read_bytes() in (b'\1' * 100, b'\2' * 100)
     assert os.listdir(tmp_path) == ['a.json']
+
+
+def test_a_suffix_that_a_writer_insists_on(tmp_path):
+    with temporary_path(tmp_path / 'new' / 'a.pkl', '.pkl') as temporary:
+        assert temporary.suffix == '.pkl' and temporary.name.startswith('.a.pkl.')
+        temporary.write_bytes(b'1')
+    assert os.listdir(tmp_path / 'new') == ['a.pkl']

@@ -182,7 +182,7 @@ def test_lists_without_spans(tmp_path, data, message):
 )
 def test_lists_that_are_none(tmp_path, monkeypatch, text, message):
     monkeypatch.setattr(json_stream, '_CHUNK', 64)
-    monkeypatch.setattr(json_stream, '_LONGEST_ENTRY', 100)
+    monkeypatch.setattr(json_stream, '_MAX_ENTRY', 100)
     (tmp_path / 'list.json').write_text(text)
     with pytest.raises(ValueError, match=message):
         list(json_stream.stream_list(tmp_path / 'list.json'))

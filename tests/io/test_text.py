@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from fgclip2_det.io import notes
-from fgclip2_det.io.text import decode_text, read_json, read_text
+from fgclip2_det.io.text import decode_text, json_values, read_json, read_text
 
 WORDS = 'black cat\n白色杯子\n交通灯\n'
 
@@ -88,3 +88,10 @@ def test_a_file_of_zeros_is_no_text():
     """What a crash leaves of a file that was not flushed."""
     with pytest.raises(ValueError, match=r'a\.txt is in an unknown encoding'):
         decode_text(b'cat' * 100 + b'\0' * 20, 'a.txt')
+
+
+def test_values_as_a_file_gives_them_back():
+    given = {'sizes': (1, 2), 'value': 1j}
+    assert json_values(given, default=str) == {'sizes': [1, 2], 'value': '1j'}
+    with pytest.raises(TypeError, match='not JSON serializable'):
+        json_values(given)

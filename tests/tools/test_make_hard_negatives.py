@@ -80,6 +80,17 @@ def test_jsonl_and_workers_give_the_same(ann, run_tool, tmp_path, workers):
     assert read(out) == read(tmp_path / 'out.json')
 
 
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'gb18030'])
+def test_encodings(ann, run_tool, tmp_path, encoding):
+    for name in ('ann.json', 'ann.jsonl'):
+        lines = [json.dumps(record, ensure_ascii=False) for record in RECORDS]
+        text = '\n'.join(lines) if name[-1] == 'l' else f'[{",".join(lines)}]'
+        (tmp_path / name).write_text(text, encoding=encoding)
+        assert run_tool(TOOL, tmp_path / name, '--out', tmp_path / f'o.{name}')[0] == 0
+    assert read(tmp_path / 'o.ann.json') == read(tmp_path / 'o.ann.jsonl')
+    assert read(tmp_path / 'o.ann.json')[0]['caption'] == '长 caption'
+
+
 def test_folder(ann, run_tool, tmp_path):
     folder = tmp_path / 'in'
     folder.mkdir()

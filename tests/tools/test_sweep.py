@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-from fgclip2_det.engine.sweep import collect, draw_table, format_markdown, run_config
+from fgclip2_det.engine.sweep import collect, run_config
+from fgclip2_det.visualization.seed_tables import draw_table, format_markdown
 
 TRAIN = """
 import json, sys

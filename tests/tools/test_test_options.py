@@ -1,6 +1,7 @@
 """Options of MMDetection's tools/test.py in ours."""
 
 import json
+from pathlib import Path
 
 import mmengine
 import pytest
@@ -11,7 +12,11 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from fgclip2_det.engine.test_options import show_results, use_tta
+from fgclip2_det.engine.test_options import (
+    dump_predictions,
+    show_results,
+    use_tta,
+)
 
 
 @pytest.fixture
@@ -42,6 +47,26 @@ def test_dump_and_lists_in_any_order(checkpoint, run_tool, tmp_path):
     scores = torch.cat([sample['pred_instances']['scores'] for sample in samples])
     rows = json.loads((out / 'a.bbox.json').read_text())
     assert scores.tolist() == pytest.approx([row['score'] for row in rows])
+
+
+def test_a_dump_that_fails_leaves_nothing(tmp_path):
+    out = tmp_path / 'a.pkl'
+    out.write_bytes(b'old')
+    cfg = Config(dict(test_evaluator=dict(type='CocoMetric')))
+    with pytest.raises(KeyError), dump_predictions(cfg, str(out)):
+        partial = Path(cfg.test_evaluator[1].out_file_path)
+        assert partial.parent == tmp_path and partial.suffix == '.pkl'
+        partial.write_bytes(b'half')
+        raise KeyError
+    assert out.read_bytes() == b'old' and list(tmp_path.iterdir()) == [out]
+
+
+def test_other_processes_write_no_dump(tmp_path, monkeypatch):
+    monkeypatch.setenv('RANK', '1')
+    cfg = Config(dict(test_evaluator=[dict(type='CocoMetric')]))
+    with dump_predictions(cfg, str(tmp_path / 'a.pkl')):
+        assert len(cfg.test_evaluator) == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tta_adds_the_mirrored_image(checkpoint, run_tool, tmp_path):

@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 from torch import Tensor
 
-from fgclip2_det.coco.entries import names_of, used_categories, without_roots
+from fgclip2_det.coco.entries import class_entries, names_of
 from fgclip2_det.coco.result_writer import result_rows, write_results
 from fgclip2_det.evaluation.average_precision import mean
 from fgclip2_det.evaluation.coco_ap import box_ap
@@ -188,8 +188,7 @@ class OpenVocabCocoMetric(BaseMetric):
             return list(ids or [None] * len(classes))
         entries = self._coco['categories']
         if not ids:  # a supercategory with the name of a class comes after it
-            used = used_categories(self._coco['annotations'])
-            entries = [*without_roots(self.ann_file, entries, used), *entries]
+            entries = [*class_entries(self.ann_file, self._coco), *entries]
         names = {c['id']: names_of(c) for c in entries}
         ids = ids or [next((i for i in names if c in names[i]), None) for c in classes]
         for name, category_id in zip(classes, ids, strict=True):
@@ -204,7 +203,11 @@ class OpenVocabCocoMetric(BaseMetric):
     def _truths_of_file(
         self, image_ids: list[int], category_ids: list[int | None]
     ) -> list[ImageBoxes]:
-        """Ground truth of the processed images, without other classes."""
+        """Ground truth of the processed images, without other classes.
+
+        Not by :func:`.parse_truths`, which refuses files that MMDetection's data sets
+        read: with annotations of categories that are not listed, for one.
+        """
         labels = {category_id: label for label, category_id in enumerate(category_ids)}
         rows = {image['id']: [] for image in self._coco['images']}
         unknown = [i for i in image_ids if i not in rows]

@@ -15,7 +15,7 @@ from ..coco_ap import PER_IMAGE_AND_CLASS
 from ..image_boxes import ImageBoxes
 from ..matching import (
     IOU_THRESHOLDS,
-    Detections,
+    RankedDetections,
     arrange,
     find_overlaps,
     match,
@@ -139,7 +139,7 @@ class _Matched:
     """
 
     pairs: AskedPairs
-    detections: Detections
+    detections: RankedDetections
     hits: np.ndarray
     state: np.ndarray
     excused: np.ndarray

@@ -16,7 +16,7 @@ from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.detector_image import detector_image
 from fgclip2_det.models.detectors.huggingface_outputs import (
     ADAPTERS,
-    Detections,
+    BoxesScoresLabels,
     caption_name,
     closed_set,
     token_scores,
@@ -127,7 +127,7 @@ class HuggingFaceDetector(BaseDetector):
         return names
 
     @torch.no_grad()
-    def detect(self, image) -> Detections:
+    def detect(self, image) -> BoxesScoresLabels:
         """Boxes (n, 4) xyxy in pixels, scores (n,) and labels (n,) of one image.
 
         Args:

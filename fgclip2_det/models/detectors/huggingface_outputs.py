@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 # (n, 4) xyxy in pixels, (n,) scores, (n,) labels
-Detections = tuple[Tensor, Tensor, Tensor]
+BoxesScoresLabels = tuple[Tensor, Tensor, Tensor]
 
 
-def query_labels(detector, image: Image.Image, names: list[str]) -> Detections:
+def query_labels(detector, image: Image.Image, names: list[str]) -> BoxesScoresLabels:
     """OWL-ViT, OWLv2: every query is assigned its best name."""
     inputs = detector.process(images=image, text=[names])
     outputs = detector.model(**inputs)
@@ -22,7 +22,7 @@ def query_labels(detector, image: Image.Image, names: list[str]) -> Detections:
     return result['boxes'], result['scores'], result['labels']
 
 
-def token_scores(detector, image: Image.Image, names: list[str]) -> Detections:
+def token_scores(detector, image: Image.Image, names: list[str]) -> BoxesScoresLabels:
     """Grounding DINO, MM-GDINO, LLMDet: every query has a score for every name, the
     mean of its tokens' sigmoids, as MMDetection computes it.
 
@@ -56,7 +56,7 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> Detections:
     return boxes[cells // len(names)], best, cells % len(names)
 
 
-def closed_set(detector, image: Image.Image, names: list[str]) -> Detections:
+def closed_set(detector, image: Image.Image, names: list[str]) -> BoxesScoresLabels:
     """DETR and other closed-set detectors: their fixed classes, matched by name."""
     own = {name: int(label) for label, name in detector.model.config.id2label.items()}
     label_of = {own[name]: i for i, name in enumerate(names) if name in own}
@@ -72,7 +72,9 @@ def closed_set(detector, image: Image.Image, names: list[str]) -> Detections:
     return result['boxes'][known], result['scores'][known], labels
 
 
-def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Detections:
+def one_name_at_a_time(
+    detector, image: Image.Image, names: list[str]
+) -> BoxesScoresLabels:
     """SAM 3: the image encoder runs once, the other parts once per name."""
     pixels = detector.process(images=image)['pixel_values']
     seen, parts = detector.model.get_vision_features(pixels), []
@@ -93,7 +95,7 @@ def one_name_at_a_time(detector, image: Image.Image, names: list[str]) -> Detect
 
 
 # model_type of config.json -> (class of transformers, its adapter)
-ADAPTERS: dict[str, tuple[str, Callable[..., Detections]]] = {
+ADAPTERS: dict[str, tuple[str, Callable[..., BoxesScoresLabels]]] = {
     'owlvit': ('AutoModelForZeroShotObjectDetection', query_labels),
     'owlv2': ('AutoModelForZeroShotObjectDetection', query_labels),
     'grounding-dino': ('AutoModelForZeroShotObjectDetection', token_scores),

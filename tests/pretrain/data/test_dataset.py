@@ -12,7 +12,7 @@ from PIL import Image
 from fgclip2_det.datasets.seeding import SeededIndex, seed_everything
 from fgclip2_det.engine.hooks.reproducible_hook import SeededDataset
 from pretrain.data import AlignmentDataset, Sample, object_samples
-from pretrain.data.dataset import MOST_IN_A_ROW
+from pretrain.data.dataset import MAX_IN_A_ROW
 
 
 def describe(samples):
@@ -220,7 +220,7 @@ def test_skipping_has_an_end(write_data):
     data = AlignmentDataset(folder, folder, bad_records='skip')
     with pytest.raises(ValueError, match='none of the 1 records of its language'):
         data[0]
-    folder = write_data('e' * (MOST_IN_A_ROW + 1))
+    folder = write_data('e' * (MAX_IN_A_ROW + 1))
     for path in (folder / 'images').iterdir():
         path.unlink()
     data = AlignmentDataset(folder, folder, bad_records='skip')

@@ -124,6 +124,7 @@ def test_bad_records_while_writing(write_data, tmp_path):
     records = folder / 'records.json'
     with pytest.raises(ValueError, match=r'record 1: image .*1.jpg cannot be read'):
         write_shards(records, folder, tmp_path / 'a')
+    assert os.listdir(tmp_path / 'a') == ['index.json']
     index = write_shards(records, folder, tmp_path / 'b', bad_records='skip')
     assert (index['samples'], index['num_bad']) == (2, 2)
     options = dict(bad_records='skip', decode=True)
