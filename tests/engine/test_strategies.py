@@ -119,7 +119,7 @@ def check_states(rank: int, strategy: str) -> None:
     for i, values in shares.items():
         for key, value in values.items():
             torch.testing.assert_close(value, state[i][key], msg=f'{i} {key}')
-    with pytest.raises(ValueError, match='number 22 parameters'):
+    with pytest.raises(ValueError, match='indices of 22 parameters'):
         share_state({'layers.0.bias': {}}, params, shapes)
     wrong = {0: {'exp_avg': torch.zeros(99)}}
     with pytest.raises(ValueError, match=r"'exp_avg' of .* is \(99,\)"):
