@@ -288,7 +288,7 @@ def test_other_refusals(ann, asked, tmp_path):
     refuse("language must be one of .*got 'fr'", put(tmp_path / 'n', []), language='fr')
     refuse('was drawn with seed 3, not 4', asks=asks_file, seed=4)
     refuse('iou_types is no option', asks=asks_file, iou_types=['segm'])
-    refuse("colour is no option of few-names; it has .*'seed'", colour=1)
+    refuse("colour is not an option of few-names; it has .*'seed'", colour=1)
     mixed = [*rows[:2], {k: v for k, v in rows[2].items() if k != 'ask_id'}]
     refuse(r'row 2 \(from 0\) has no ask_id, and others have one',
            put(tmp_path / 'm.json', mixed), asks=asks_file)  # fmt: skip

@@ -150,7 +150,7 @@ def test_refusals(ann, tmp_path):
             task.run(ControlEmbedder('oracle'))
 
     refuse("score must be one of .*'sigmoid'.*, got 'cosine'", score='cosine')
-    refuse('a control has none', score='sigmoid')
+    refuse('has no encoder', score='sigmoid')
     refuse(r'must give scores in \[0, 1\]', score=lambda c, _: c * 9)
     refuse(r'must keep \(n, m\), gave', score=lambda c, _: c.sum(1))
     with pytest.raises(ValueError, match='7 of 7 images are missing'):
