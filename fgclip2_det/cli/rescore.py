@@ -41,10 +41,31 @@ def parser() -> argparse.ArgumentParser:
         help='IoU of boxes that box and joint merge; none')  # fmt: skip
     add('--max-per-image', type=int, help='rows kept in box and joint; all')
     add('--max-num-patches', default='auto', help='patches per image; default auto')
+    add('--competitors', nargs='+', default=[], metavar='LIST|FILE',
+        help='names that share the softmax of the similarity and are not reported: '
+             'built-in lists (coco, objects365, ...) or text files, one name per line; '
+             'for annotation files with few categories')  # fmt: skip
     add('--cache-dir', help='folder for cached text embeddings')
     add('--device', default='cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
+
+
+def competitor_options(words: list[str]) -> dict | None:
+    """Options of ``CompetitorOptions`` from built-in lists and files; None for none."""
+    from fgclip2_det.vocabulary import LIST_NAMES, read_texts
+
+    if not words:
+        return None
+    lists = [word for word in words if word in LIST_NAMES]
+    names = [
+        name
+        for word in words
+        if word not in LIST_NAMES
+        for aliases in read_texts(word)
+        for name in aliases
+    ]
+    return dict(trained=False, lists=lists, names=names)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -55,6 +76,7 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.coco.predictions import read_predictions
     from fgclip2_det.coco.result_writer import write_results
     from fgclip2_det.datasets.config_labels import label_order_of
+    from fgclip2_det.models.competing_texts import CompetingTexts
     from fgclip2_det.models.prediction_rescorer import PredictionRescorer
     from fgclip2_det.rescoring.predictions import rescore_predictions
 
@@ -66,6 +88,7 @@ def main(args: argparse.Namespace) -> None:
     if args.fusion == 'detrefiner' and args.beta is not None:
         raise ValueError('detrefiner has one weight for all names; leave --beta out')
     fusion = MODELS.build(dict(type=ALL_RULES[args.fusion], **options))
+    texts = competitor_options(args.competitors)
     patches = args.max_num_patches
     predictions = read_predictions(
         args.predictions,
@@ -84,9 +107,16 @@ def main(args: argparse.Namespace) -> None:
     vocabulary = Vocabulary(
         split.classes, args.templates, novel_classes=split.novel_classes
     )
+    embeds = vocabulary.embed(encoder, args.cache_dir)
+    competitors = None
+    if texts is not None:
+        competitors = CompetingTexts(texts)(
+            vocabulary, embeds, (), lambda v: v.embed(encoder, args.cache_dir), None
+        )
+        print(f'{len(competitors.names)} competitors')
     rescorer = PredictionRescorer(
         encoder,
-        vocabulary.embed(encoder, args.cache_dir),
+        embeds,
         fusion,
         args.mode,
         vocabulary.is_base,
@@ -96,6 +126,7 @@ def main(args: argparse.Namespace) -> None:
         args.merge,
         args.max_per_image,
         int(patches) if patches.isdecimal() else patches,
+        competitors,
     )
     rows = rescore_predictions(predictions, args.images, rescorer)
     write_results(args.out, rows)

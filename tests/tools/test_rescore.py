@@ -4,7 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from fgclip2_det import FGCLIP2, Vocabulary
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
@@ -49,6 +52,33 @@ def test_keep_then_box(run_tool, words, tmp_path):
     assert row['score'] == pytest.approx((0.8 * max(shares)) ** 0.5, abs=1e-5)
 
 
+def test_competitors_make_one_name_no_certainty(run_tool, words, tmp_path):
+    """The similarity of a single name is 1 without them, and below 1 with them."""
+    coco = json.loads((tmp_path / 'ann.json').read_text())
+    coco['categories'] = coco['categories'][:1]
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    rows = json.loads((tmp_path / 'rows.json').read_text())[:1]
+    (tmp_path / 'rows.json').write_text(json.dumps(rows))
+    (tmp_path / 'others.txt').write_text('blue star\nRed_star\n红色星形\n')
+    options = ['--alpha', 1, '--temperature', 0.1, '--out', tmp_path / 'out.json']
+    scores = []
+    others = ['--competitors', tmp_path / 'others.txt']
+    for more, said in (([], ''), (others, '1 competitors\n')):
+        code, text, err = run_tool('rescore', *words, *options, *more)
+        assert code == 0, err
+        assert text.startswith(said)
+        [row] = json.loads((tmp_path / 'out.json').read_text())
+        scores.append(row['score'])
+    encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+    embeds = Vocabulary(['red star', 'blue star'], check=False).embed(encoder)
+    batch = encoder.preprocess([str(tmp_path / 'a.png')], 'auto')
+    box = torch.tensor([[8.0, 8.0, 38.0, 48.0]])
+    with torch.no_grad():
+        region = encoder.region_features(batch, [box], True)[0]
+    expected = (region @ embeds.T / 0.1).softmax(1)[0, 0]
+    assert scores == pytest.approx([1.0, float(expected)], abs=1e-5)
+
+
 def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
     out = tmp_path / 'out.json'
     for options, message in (
@@ -56,6 +86,7 @@ def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
         (['--nms', 0.5], "mode 'keep' keeps every row"),
         (['--novel', 'zebra'], "'zebra'"),
         (['--fusion', 'detrefiner', '--beta', 0.5], 'one weight for all names'),
+        (['--competitors', 'nowhere.txt'], 'there is no file nowhere.txt'),
         (['--predictions', 'nowhere.json'], 'nowhere.json cannot be read'),
     ):
         code, _, err = run_tool('rescore', *words, '--out', out, *options)
