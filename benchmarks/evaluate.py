@@ -99,7 +99,8 @@ def run_ours(ann: str, results: str, protocol: str) -> dict[str, float]:
 
     start = time.perf_counter()
     truths = read_truths(ann, federated=True)
-    kept = read_results(results, truths, keep=keep_for(protocol)).results
+    keep = keep_for(protocol)  # boxes outside their image count, as in lvis-api
+    kept = read_results(results, truths, keep=keep, drop_outside=False).results
     read = time.perf_counter() - start
     metrics = evaluate_results(protocol, truths, kept).metrics
     seconds = time.perf_counter() - start

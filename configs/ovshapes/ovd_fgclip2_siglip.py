@@ -2,6 +2,7 @@
 _base_ = '../ovd_fgclip2.py'
 model = dict(
     roi_head=dict(
+        calibration=None,  # its shifts are for the scores of the softmax
         bbox_head=dict(
             classifier=dict(logit_scale='released'),
             loss_cls=dict(use_sigmoid=True, bg_weight=1.0),

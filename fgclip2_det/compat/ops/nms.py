@@ -21,22 +21,26 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Returns:
         (K,) int64, by descending score.
     """
+    order = scores.sort(0, descending=True)[1]
     torchvision = torchvision_ops()
     if torchvision is not None and offset == 0:
+        # torchvision sorts equal scores in another way, and would keep other boxes:
+        # it gets them in order, with scores that fall
         dtype = compute_dtype(boxes)
-        return torchvision.nms(boxes.to(dtype), scores.to(dtype), iou_threshold)
-    order = scores.sort(0, descending=True)[1]
+        ranks = torch.arange(len(order), 0, -1, dtype=dtype, device=boxes.device)
+        kept = torchvision.nms(boxes[order].to(dtype), ranks, iou_threshold)
+        return order[kept]
     columns = _columns(boxes[order], offset)
     rest: np.ndarray = np.arange(len(order))
-    kept: list[np.ndarray] = [np.arange(0)]
+    heads: list[np.ndarray] = [np.arange(0)]
     while len(rest):
         size = min(max(MAX_PAIRS // len(rest), 1), 128)
         head, rest = rest[:size], rest[size:]
         over = _overlaps(columns[:, head], columns[:, head], offset) > iou_threshold
-        kept.append(head[_keep_first(over)])
-        over = _overlaps(columns[:, kept[-1]], columns[:, rest], offset)
+        heads.append(head[_keep_first(over)])
+        over = _overlaps(columns[:, heads[-1]], columns[:, rest], offset)
         rest = rest[~(over > iou_threshold).any(0)]
-    return order[torch.from_numpy(np.concatenate(kept)).to(order.device)]
+    return order[torch.from_numpy(np.concatenate(heads)).to(order.device)]
 
 
 def _columns(boxes: Tensor, offset: int) -> np.ndarray:
