@@ -194,9 +194,11 @@ print(tuple(Vocabulary(['red circle', '蓝色星形']).embed(encoder).shape))
 
 def test_the_encoder_works_without_mmdet():
     """mmengine and mmcv are there, mmdet is hidden."""
+    if find_spec('mmengine') is None or find_spec('mmcv') is None:
+        pytest.skip('needs mmengine and mmcv')
     code = WITHOUT_MMDET.format(root=str(ROOT))
     result = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, timeout=120
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=300
     )
     assert result.stdout.strip() == '(2, 128)', result.stderr
 
