@@ -226,7 +226,9 @@ def main(kind: str, out: str) -> None:
         for name in tests.NAMES:
             if names in name:
                 actual[name] = swap_case(tests, name, bert)
-    torch.save(actual, out)
+    import mmdet
+
+    torch.save(dict(mmdet=mmdet.__version__, cases=actual), out)
 
 
 if __name__ == '__main__':
