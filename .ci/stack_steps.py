@@ -197,6 +197,7 @@ class Runner:
     def tool(self, name: str, *words: str, **options: object) -> dict[str, float]:
         """metrics.json of tools/NAME.py on OVShapes."""
         work_dir = self.logs / (name + '_' + Path(words[-1]).stem)
+        shutil.rmtree(work_dir, ignore_errors=True)  # of an earlier --only
         options = dict(data_root=self.args.env_dir / 'ovshapes') | options
         self.command(
             [self.python, f'tools/{name}.py', *words, '--work-dir', str(work_dir),
