@@ -7,6 +7,7 @@ as further entries, a box that is none of the names asked for has somewhere to g
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,6 +168,8 @@ def select_competitors(
     """
     candidate_embeds = candidate_embeds.to(embeds)
     related = _text_relations(aliases, candidates)
+    if not _tells_apart(candidate_embeds, same_meaning):
+        same_meaning = math.inf
     means_same = (embeds @ candidate_embeds.T > same_meaning).cpu()
     single = [[name] for name in candidates]
     own = _any_in(aliases, [*trained, *combined])
@@ -182,6 +185,15 @@ def select_competitors(
     known &= ~_any_in(aliases, combined)
     names = tuple(candidates[i] for i in kept)
     return Competitors(names, candidate_embeds[kept], apart, known)
+
+
+def _tells_apart(embeds: Tensor, same_meaning: float) -> bool:
+    """Whether most of the candidates, which are different classes, lie below the
+    threshold. Texts of an encoder that was not trained do not: then words decide."""
+    cosines = embeds @ embeds.T
+    pairs = len(embeds) * (len(embeds) - 1)
+    above = int((cosines > same_meaning).sum()) - len(embeds)
+    return len(embeds) < 3 or above <= pairs / 2
 
 
 def _any_in(aliases: Sequence[Sequence[str]], names: Sequence[str]) -> Tensor:

@@ -102,6 +102,14 @@ def test_texts_that_mean_the_same_do_not_compete():
     assert kept.names == ('couch', 'chair')  # different classes in training
 
 
+def test_an_untrained_encoder_says_nothing_of_meaning():
+    """Its texts lie close together: only words are compared."""
+    embeds = torch.nn.functional.normalize(1 + 0.01 * torch.randn(5, 32), dim=1)
+    chosen = select(['dog', 'cat'], ['red cat', 'bird', 'fish'], embeds=embeds)
+    assert chosen.names == ('bird', 'fish')
+    assert not chosen.apart.any() and not chosen.known.any()
+
+
 def test_what_means_a_trained_name_is_known():
     embeds = torch.nn.functional.normalize(torch.randn(6, 32), dim=1)
     embeds[1] = embeds[4]  # 沙发 means couch
