@@ -10,6 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
+from fgclip2_det.cli.parsing import number_of_names
+
 EXAMPLE = """examples:
   python tools/benchmark.py --list --data-root data
   python tools/benchmark.py coco-box fgovd --encoder qihoo360/fg-clip2-base \\
@@ -63,10 +65,6 @@ def add_few_names(parser: argparse.ArgumentParser) -> None:
              "the encoder's scale and bias")  # fmt: skip
     add('--few-names-score-thr', type=float,
         help='a box counts from this score on; default: 0.3')  # fmt: skip
-
-
-def number_of_names(word: str) -> int | str:
-    return word if word == 'all' else int(word)
 
 
 def few_names_options(args: argparse.Namespace) -> dict:

@@ -20,6 +20,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from fgclip2_det.cli.parsing import number_of_names
+
 PROTOCOLS = ('coco', 'ov-coco', 'lvis', 'lvis-fixed', 'lvis-both')
 FEW_NAMES = 'few-names'
 LANGUAGE = ('refexp', 'flickr30k', 'fg-ovd', 'd3', 'odinw13', 'odinw35')
@@ -97,10 +99,6 @@ def add_few_names(parser: argparse.ArgumentParser) -> None:
         help='folder or hub id; its text tower says which names are near')  # fmt: skip
     add('--score-thr', type=float, help='a box counts from this score on; default: 0.3')
     add('--picture', type=Path, help='PNG of precision and recall against k')
-
-
-def number_of_names(word: str) -> int | str:
-    return word if word == 'all' else int(word)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -39,6 +39,11 @@ class KeyValue(argparse.Action):
         setattr(namespace, self.dest, {**known, **options})
 
 
+def number_of_names(word: str) -> int | str:
+    """Type of --ks: a number, or 'all'."""
+    return word if word == 'all' else int(word)
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of train.py and test.py, as MMDetection spells them."""
     parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')

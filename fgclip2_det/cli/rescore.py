@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
         help='names that share the softmax of the similarity and are not reported: '
              'built-in lists (coco, objects365, ...) or text files, one name per line; '
              'for annotation files with few categories')  # fmt: skip
+    add('--calibration', nargs=2, type=float, metavar=('BASE', 'NOVEL'),
+        help='shifts of the fused scores of base and novel names on the logit scale, '
+             'as tune_fusion.py --few-names finds them')  # fmt: skip
     add('--cache-dir', help='folder for cached text embeddings')
     add('--device', default='cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
@@ -78,6 +81,7 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.datasets.config_labels import label_order_of
     from fgclip2_det.models.competing_texts import CompetingTexts
     from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+    from fgclip2_det.models.score_calibration import ScoreCalibration
     from fgclip2_det.rescoring.predictions import rescore_predictions
 
     options = {
@@ -127,6 +131,7 @@ def main(args: argparse.Namespace) -> None:
         args.max_per_image,
         int(patches) if patches.isdecimal() else patches,
         competitors,
+        None if args.calibration is None else ScoreCalibration(*args.calibration),
     )
     rows = rescore_predictions(predictions, args.images, rescorer)
     write_results(args.out, rows)

@@ -3,7 +3,7 @@
 import argparse
 from contextlib import nullcontext
 
-from fgclip2_det.cli.parsing import add_common_arguments
+from fgclip2_det.cli.parsing import add_common_arguments, number_of_names
 
 EXAMPLE = """example:
   python tools/test.py configs/ovd_fgclip2.py work_dirs/first/epoch_3.pth
@@ -63,10 +63,6 @@ def add_few_names(parser: argparse.ArgumentParser) -> None:
         help='what to ask, of tools/evaluate.py --write-asks')  # fmt: skip
     add('--few-names-score-thr', type=float,
         help='a box counts from this score on; default: 0.3')  # fmt: skip
-
-
-def number_of_names(word: str) -> int | str:
-    return word if word == 'all' else int(word)
 
 
 def few_names_options(args: argparse.Namespace) -> dict | None:

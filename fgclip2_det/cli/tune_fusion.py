@@ -4,11 +4,16 @@ The setting is chosen by base classes only. The detector was trained on these, s
 favour a smaller weight of FG-CLIP 2 than novel classes would, above all for beta, its
 weight on novel classes. The detector without fusion is compared as well, and chosen if
 no setting is better.
+
+With --few-names every image is asked for a few names, half of them absent, in place of
+all: settings are compared by their mean AP over the numbers of names, and the config of
+the best one has the calibration that moves its best threshold to --score-thr.
 """
 
 import argparse
 from pathlib import Path
 
+from fgclip2_det.cli.parsing import number_of_names
 from fgclip2_det.rescoring.rules import FUSION_RULES
 
 EXAMPLE = """example:
@@ -53,11 +58,35 @@ def parser() -> argparse.ArgumentParser:
                        help='leave out annotations of novel classes')  # fmt: skip
     novel.add_argument('--with-novel', action='store_true',
                        help='choose by all classes, which leaks')  # fmt: skip
+    few = parser.add_argument_group('few names')
+    few.add_argument('--few-names', action='store_true',
+                     help='compare answers to a few names instead of all')  # fmt: skip
+    few.add_argument('--ks', nargs='+', type=number_of_names,
+                     help='numbers of names; default: 1 2 5 20 all')  # fmt: skip
+    few.add_argument('--seed', type=int, help='of the draw; default 0')
+    few.add_argument('--absent', choices=['random', 'hard'],
+                     help='how absent names are drawn; default: random')  # fmt: skip
+    few.add_argument('--score-thr', type=float,
+                     help='score from which a user sees a box; default 0.3')  # fmt: skip
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
 
+def few_names_options(args: argparse.Namespace) -> dict | None:
+    """Options that were given of ``FewNames``; None without --few-names."""
+    given = {
+        name: value
+        for name in ('ks', 'seed', 'absent', 'score_thr')
+        if (value := getattr(args, name)) is not None
+    }
+    if not args.few_names and given:
+        option = next(iter(given)).replace('_', '-')
+        raise ValueError(f'--{option} is for --few-names; give that too')
+    return given if args.few_names else None
+
+
 def main(args: argparse.Namespace) -> None:
+    from fgclip2_det.rescoring.few_names_tuning import FewNames, tune_few_names
     from fgclip2_det.rescoring.score_dump import ScoreDump
     from fgclip2_det.rescoring.tuning import DETECTOR, make_grid, tune_fusion
     from fgclip2_det.rescoring.tuning_report import (
@@ -69,14 +98,16 @@ def main(args: argparse.Namespace) -> None:
     )
     from fgclip2_det.rescoring.tuning_truths import tuning_truths
 
+    options = few_names_options(args)
+    few = None if options is None else FewNames(**options)
     grid = make_grid(
         args.fusion, args.alpha, args.beta, args.temperature, args.mode, args.nms
     )
     dump = ScoreDump(args.dump)
     novel = 'use' if args.with_novel else 'drop' if args.base_only else 'refuse'
-    truths = tuning_truths(args.ann, dump, novel)
+    truths = tuning_truths(args.ann, dump, novel, with_absent=few is not None)
     settings = [DETECTOR, *(setting for setting in grid if setting != DETECTOR)]
-    protocol = describe_tuning(dump, truths, args.max_per_image)
+    protocol = describe_tuning(dump, truths, args.max_per_image, few)
     print(protocol['line'])
     if not protocol['base_only']:
         print('WARNING: the setting is chosen by novel classes, which leaks: its '
@@ -85,7 +116,10 @@ def main(args: argparse.Namespace) -> None:
         print('the dump has no novel names: every class counts as base')
     if args.beta and protocol['base_only'] and len(args.beta) > 1:
         print('base classes cannot determine beta: it only changes novel scores')
-    figures = tune_fusion(dump, truths, settings, args.max_per_image)
+    if few is None:
+        figures = tune_fusion(dump, truths, settings, args.max_per_image)
+    else:
+        figures = tune_few_names(dump, truths, settings, few, args.max_per_image)
     metric = selected_metric(figures, args.metric)
     print(format_table(figures, metric))
     seconds = sum(row.seconds for row in figures) / len(figures)

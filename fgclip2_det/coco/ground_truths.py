@@ -72,6 +72,29 @@ class Truths:
         masks = None if self.masks is None else self.masks[rows]
         return replace(self, **columns, masks=masks)
 
+    def with_classes(self, place: np.ndarray, categories: list[dict]) -> Truths:
+        """The boxes of some of the classes, under other indices.
+
+        Args:
+            place: (K,) new index of each class, -1 to leave it out.
+            categories: entries of the new classes, by index.
+        """
+
+        def moved(keys: np.ndarray) -> np.ndarray:
+            category, image = np.divmod(keys, max(len(self.images), 1))
+            kept = place[category] >= 0
+            return np.sort(self.keys(image[kept], place[category[kept]]))
+
+        own = self.select(place[self.category] >= 0)
+        return replace(
+            own,
+            category=place[own.category],
+            categories=categories,
+            category_index={c['id']: i for i, c in enumerate(categories)},
+            negative=moved(self.negative),
+            not_exhaustive=moved(self.not_exhaustive),
+        )
+
     @property
     def names(self) -> list[str]:
         """Class names by rising category id, each once (:func:`.titles_of`)."""

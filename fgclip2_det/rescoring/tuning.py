@@ -22,6 +22,7 @@ from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.rescoring.rules import FUSION_RULES
 from fgclip2_det.rescoring.score_dump import ImageScores, ScoreDump
 from fgclip2_det.rescoring.tuning_truths import TuningTruths
+from fgclip2_det.vocabulary.competitors import Competitors
 
 MAX_DETS = PER_IMAGE_AND_CLASS
 _GROUP = 32  # settings at once: 32 x 1.5 million rows x 12 bytes = 0.6 GB
@@ -105,7 +106,7 @@ def make_grid(
             grid[replace(own, alpha=alpha, beta=beta, temperature=temperature)] = None
     settings = sorted(grid, key=lambda setting: setting.temperature)
     for setting in settings:
-        _rescorer(setting, torch.ones(1, dtype=torch.bool), 1)
+        build_rescorer(setting, torch.ones(1, dtype=torch.bool), 1)
     return settings
 
 
@@ -154,9 +155,22 @@ def tune_fusion(
     return figures
 
 
-def _rescorer(
-    setting: Setting, is_base: Tensor, limit: int, embeds: Tensor | None = None
+def build_rescorer(
+    setting: Setting,
+    is_base: Tensor,
+    limit: int,
+    embeds: Tensor | None = None,
+    competitors: Competitors | None = None,
 ) -> PredictionRescorer:
+    """A rescorer that fuses, without an encoder.
+
+    Args:
+        setting: its rule and mode.
+        is_base: (C,) bool.
+        limit: rows kept of an image, in 'box' and 'joint'.
+        embeds: (C, D) text embeddings, for a rule that weighs names by them.
+        competitors: of the names.
+    """
     return PredictionRescorer(
         None,
         torch.zeros(len(is_base), 1) if embeds is None else embeds,
@@ -165,6 +179,7 @@ def _rescorer(
         is_base,
         nms_iou=setting.nms,
         max_per_image=None if setting.mode == 'keep' else limit,
+        competitors=competitors,
     )
 
 
@@ -180,7 +195,7 @@ def _fuse_all(
     is_base, embeds = dump.header.is_base, None
     if any(setting.rule == 'novelty' for setting in settings):
         embeds = dump.class_embeds
-    rescorers = [_rescorer(s, is_base, max_per_image, embeds) for s in settings]
+    rescorers = [build_rescorer(s, is_base, max_per_image, embeds) for s in settings]
     bboxes: dict = {}
     fused: list[dict] = [{} for _ in settings]
     for image in dump:

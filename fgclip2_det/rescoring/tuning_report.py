@@ -12,6 +12,7 @@ from pathlib import Path
 from terminaltables import AsciiTable
 
 from fgclip2_det.io.atomic import write_atomic
+from fgclip2_det.rescoring.few_names_tuning import FewNames, calibration_of
 from fgclip2_det.rescoring.score_dump import ScoreDump
 from fgclip2_det.rescoring.tuning import (
     DETECTOR,
@@ -62,9 +63,16 @@ def describe_best(figures: Sequence[SettingFigures], metric: str) -> str:
 
 
 def describe_tuning(
-    dump: ScoreDump, truths: TuningTruths, max_per_image: int
+    dump: ScoreDump,
+    truths: TuningTruths,
+    max_per_image: int,
+    few: FewNames | None = None,
 ) -> dict[str, object]:
-    """Images, classes and limits of a tuning; ``line`` has them in a sentence."""
+    """Images, classes and limits of a tuning; ``line`` has them in a sentence.
+
+    Args:
+        few: what was asked for; None: all names at once.
+    """
     novel = truths.scored & ~truths.is_base
     leaks = bool(novel.any())
     protocol: dict[str, object] = dict(
@@ -80,12 +88,18 @@ def describe_tuning(
         max_per_image_and_class=MAX_DETS,
         encoder=dump.header.encoder,
     )
+    asked = ''
+    if few is not None:
+        protocol['few_names'] = asdict(few)
+        ks = ', '.join(map(str, few.ks))
+        asked = f', asked for {ks} names (seed {few.seed}, {few.absent} absent ones)'
     kind = 'base classes only' if not leaks else 'NOVEL CLASSES INCLUDED'
     line = (
         '{images} images ({images_without_results} without results), {names} names '
         f'({{novel_names}} novel), {kind}: {{base_scored}} base and {{novel_scored}} '
         'novel classes scored, at most {max_per_image} rows an image (box, joint) and '
         '{max_per_image_and_class} an image and class'
+        f'{asked}'
     )
     return protocol | {'line': line.format(**protocol)}
 
@@ -117,7 +131,14 @@ def write_report(
     protocol: dict,
     folder: str | os.PathLike,
 ) -> list[Path]:
-    """Write ``tune.json``, ``best.py`` and ``curves.png``; returns their paths."""
+    """Write ``tune.json``, ``best.py`` and ``curves.png``; returns their paths.
+
+    Args:
+        figures: of all settings.
+        metric: of :func:`selected_metric`.
+        protocol: of :func:`describe_tuning`.
+        folder: for the files.
+    """
     folder, best = Path(folder), best_of(figures, metric)
     content = dict(
         protocol=protocol,
@@ -129,6 +150,7 @@ def write_report(
             | {'untuned': _is_untuned(row.setting), 'seconds': row.seconds}
             | {'detector_alone': row.setting == DETECTOR}
             | row.values
+            | _calibration(row, protocol)
             for row in ranked(figures, metric)
         ],
     )
@@ -148,7 +170,7 @@ def config_fragment(best: SettingFigures, metric: str, protocol: dict) -> str:
     """Config of a setting: options of ``FGCLIP2Rescorer`` and ``PredictionRescorer``.
 
     A config with it as ``_base_`` says ``fusion={{_base_.fusion}}``. Where the detector
-    alone is best, FG-CLIP 2 has the weight 0.
+    alone is best, FG-CLIP 2 has the weight 0. Under few names it has the calibration.
     """
     setting = best.setting
     alone = ', the detector alone: no fusion was better' * (setting == DETECTOR)
@@ -160,8 +182,16 @@ def config_fragment(best: SettingFigures, metric: str, protocol: dict) -> str:
         f'mode = {setting.mode!r}',
         f'nms_iou = {setting.nms!r}',
         f'max_per_image = {limit!r}',
+        *(f'{k} = {v!r}' for k, v in _calibration(best, protocol).items()),
     ]
     return '\n'.join(lines) + '\n'
+
+
+def _calibration(row: SettingFigures, protocol: dict) -> dict[str, dict]:
+    """``calibration`` of a setting under few names; nothing otherwise."""
+    if 'few_names' not in protocol:
+        return {}
+    return dict(calibration=calibration_of(row, protocol['few_names']['score_thr']))
 
 
 def draw_curves(figures: Sequence[SettingFigures], metric: str) -> bytes:

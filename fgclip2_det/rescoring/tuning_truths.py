@@ -9,7 +9,8 @@ import numpy as np
 
 from fgclip2_det.coco.checks import annotation_fault, index_entries
 from fgclip2_det.coco.entries import NAME_KEYS
-from fgclip2_det.coco.ground_truths import Truths, parse_truths
+from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths, parse_truths
+from fgclip2_det.evaluation.few_names.name_pools import is_federated
 from fgclip2_det.io.text import read_json
 from fgclip2_det.rescoring.score_dump import DumpHeader, ScoreDump
 
@@ -35,7 +36,10 @@ class TuningTruths:
 
 
 def tuning_truths(
-    ann_file: str | os.PathLike, dump: ScoreDump, novel: str = 'refuse'
+    ann_file: str | os.PathLike,
+    dump: ScoreDump,
+    novel: str = 'refuse',
+    with_absent: bool = False,
 ) -> TuningTruths:
     """Ground truth of a COCO file for the classes of a dump.
 
@@ -44,6 +48,7 @@ def tuning_truths(
         dump: its base and novel classes are those of the fusion.
         novel: annotations of novel classes are refused ('refuse'), left out ('drop')
             or used ('use').
+        with_absent: read from a LVIS file which classes its images are known to lack.
 
     Raises:
         ValueError: for novel annotations in mode 'refuse', faulty annotations, images
@@ -54,7 +59,8 @@ def tuning_truths(
         raise ValueError(f'novel must be one of {NOVEL}, got {novel!r}')
     content = read_json(ann_file)
     _check_entries(str(ann_file), content, dump)
-    truths = _by_label(parse_truths(content, ann_file), dump.header)
+    federated = with_absent and is_federated(content['images'])
+    truths = _by_label(parse_truths(content, ann_file, federated), dump.header)
     is_base = dump.header.is_base.numpy()
     of_novel = ~is_base[truths.category]
     dropped = 0 if novel == 'use' else int(of_novel.sum())
@@ -75,21 +81,14 @@ def tuning_truths(
 
 def _by_label(truths: Truths, header: DumpHeader) -> Truths:
     """The boxes of the dump's classes; label i is class i."""
-    label_of = np.full(len(truths.categories) + 1, -1)  # the last is LEFT_OUT's
+    place = np.full(len(truths.categories), -1)
     for label, category_id in enumerate(header.category_ids):
-        if category_id in truths.category_index:
-            label_of[truths.category_index[category_id]] = label
-    label_of[-1] = -1
-    labels = label_of[truths.category]
-    own = truths.select(labels >= 0)
+        index = truths.category_index.get(category_id, LEFT_OUT)
+        if index != LEFT_OUT:
+            place[index] = label
     pairs = list(zip(header.category_ids, header.classes, strict=True))
-    return replace(
-        own,
-        category=labels[labels >= 0],
-        categories=[{'id': i, 'name': name} for i, name in pairs],
-        category_index={i: label for label, (i, _) in enumerate(pairs)},
-        category_names={i: (name,) for i, name in pairs},
-    )
+    own = truths.with_classes(place, [{'id': i, 'name': name} for i, name in pairs])
+    return replace(own, category_names={i: (name,) for i, name in pairs})
 
 
 def _check_entries(path: str, content: object, dump: ScoreDump) -> None:

@@ -262,7 +262,7 @@ def test_settings_against_loops(dump, images, coco, write, reference_ap, rule):
 @pytest.mark.parametrize('rule', FUSION_RULES)
 def test_keep_needs_two_names_only(images, rule, temperature):
     setting = Setting(rule, 0.3, 0.7, temperature, 'keep')
-    rescorer = tuning._rescorer(setting, torch.tensor(BASE), 300, EMBEDS)
+    rescorer = tuning.build_rescorer(setting, torch.tensor(BASE), 300, EMBEDS)
     for image in images:
         given = image.cosines, image.boxes, image.box_of, image.scores, image.labels
         whole, others = rescorer.fuse(*given), {}

@@ -145,3 +145,43 @@ def test_tool_and_package_offer_the_same_rules(run_tool):
 
     _, text, _ = run_tool('tune_fusion', '--help')
     assert f'--fusion {{{",".join(FUSION_RULES)}}}' in text
+
+
+def test_few_names_choose_a_calibration_that_rescoring_takes(
+    tune, run_tool, files, source
+):
+    words = ['--base-only', '--alpha', 0.4, '--temperature', 0.05]
+    code, text, err = tune(*words, '--few-names', '--ks', 1, 'all', '--seed', 3,
+                           '--score-thr', 0.4)  # fmt: skip
+    assert code == 0, err
+    assert 'asked for 1, all names (seed 3, random absent ones)' in text
+    assert 'base_threshold' in text and 'base_recall' in text
+    tuned = json.loads((files / 'out' / 'tune.json').read_text())
+    assert tuned['protocol']['few_names'] == dict(
+        ks=[1, 'all'], seed=3, absent='random', score_thr=0.4
+    )
+    best = Config.fromfile(files / 'out' / 'best.py')
+    shifts = tuned['settings'][0]['calibration']
+    assert best.calibration == shifts and shifts['novel'] == 0.0 != shifts['base']
+    words = [*source, '--alpha', 0.4, '--temperature', 0.05]
+    calibration = ['--calibration', shifts['base'], 0]
+    for name, more in dict(plain=[], moved=calibration).items():
+        out = files / f'{name}.json'
+        code, _, err = run_tool('rescore', *words, *more, '--out', out)
+        assert code == 0, err
+    plain, moved = (
+        json.loads((files / f'{name}.json').read_text()) for name in ('plain', 'moved')
+    )
+    for before, after in zip(plain, moved, strict=True):
+        odds = before['score'] / (1 - before['score'])
+        odds *= np.exp(shifts['base'] if after['category_id'] != IDS[2] else 0)
+        assert after['score'] == pytest.approx(odds / (1 + odds), rel=1e-5)
+
+
+def test_options_of_few_names_need_few_names(tune):
+    code, _, err = tune('--base-only', '--score-thr', 0.4)
+    assert code == 1 and '--score-thr is for --few-names' in err
+    code, _, err = tune('--base-only', '--few-names', '--ks', 0)
+    assert code == 1 and 'ks must be different numbers from 1 on' in err
+    code, _, err = tune('--base-only', '--few-names', '--absent', 'hard', '--ks', 2)
+    assert code == 0, err

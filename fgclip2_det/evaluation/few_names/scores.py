@@ -98,7 +98,7 @@ def score_pairs(
         raise ValueError(f'score_thr must lie in [0, 1], got {score_thr}')
     if novel_ids is None:
         novel_ids = novel_categories(truths)
-    matched = _match(truths, pairs, boxes)
+    matched = match_pairs(truths, pairs, boxes)
     metrics = {}
     for group, of_group in _groups(truths, pairs, novel_ids).items():
         ap = matched.average_precision(of_group)  # (ks, 10)
@@ -123,8 +123,8 @@ def novel_categories(truths: Truths) -> set:
 
 
 @dataclass(frozen=True)
-class _Matched:
-    """Boxes with what they were matched to.
+class MatchedPairs:
+    """Boxes with what they were matched to; figures of them are of a (P,) bool mask.
 
     Attributes:
         pairs: the P pairs.
@@ -173,6 +173,26 @@ class _Matched:
             _share(100 * false, int(absent.sum())),
         ]
 
+    def best_threshold(self, chosen: np.ndarray) -> tuple[float, float, float]:
+        """Where F1 is highest: score, precision and recall; 0, -1 and 0 where nothing
+        is right. Of equal ones the highest score.
+
+        Args:
+            chosen: (P,) bool, pairs that count.
+        """
+        rows = np.flatnonzero(chosen[self.detections.keys] & self.counted)
+        rows = rows[np.argsort(-self.detections.scores[rows], kind='stable')]
+        scores, right = self.detections.scores[rows], self.right[rows].cumsum()
+        if not len(rows) or not right[-1]:
+            return 0.0, -1.0, 0.0
+        shown = np.arange(1, len(rows) + 1)
+        objects = int(chosen[self.object_pair].sum())
+        last = np.append(scores[1:] != scores[:-1], True)  # all of one score are shown
+        f1 = np.where(last, 2 * right / (shown + objects), -1)
+        best = int(f1.argmax())
+        precision, recall = right[best] / shown[best], right[best] / objects
+        return float(scores[best]), float(precision), float(recall)
+
     def auroc(self, chosen: np.ndarray) -> float:
         best = np.zeros(len(self.pairs))
         np.maximum.at(best, self.detections.keys, self.detections.scores)
@@ -201,8 +221,15 @@ class _Matched:
         )
 
 
-def _match(truths: Truths, pairs: AskedPairs, boxes: AskedBoxes) -> _Matched:
-    """Match as in pycocotools, a pair being an image, or as in lvis-api."""
+def match_pairs(truths: Truths, pairs: AskedPairs, boxes: AskedBoxes) -> MatchedPairs:
+    """Match boxes with the objects of their pairs.
+
+    As in pycocotools, a pair being an image, or as in lvis-api.
+
+    Args:
+        truths: see :func:`score_asks`.
+        pairs, boxes: see :func:`score_pairs`.
+    """
     federated = is_federated(truths.images)
     if federated:
         truths = truths.select(truths.areas > 0)
@@ -234,7 +261,7 @@ def _match(truths: Truths, pairs: AskedPairs, boxes: AskedBoxes) -> _Matched:
     scores = np.full(len(row), np.nan)
     true = state[0] == 1
     scores[objects[true]] = detections.scores[hits[true]]
-    return _Matched(
+    return MatchedPairs(
         pairs,
         detections,
         hits,
