@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     few.add_argument('--absent', choices=['random', 'hard'],
                      help='how absent names are drawn; default: random')  # fmt: skip
     few.add_argument('--score-thr', type=float,
-                     help='score from which a user sees a box; default 0.3')  # fmt: skip
+                     help='score that users see boxes from; default 0.3')  # fmt: skip
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 

@@ -13,14 +13,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.vocabulary.name_lists import load_list
+from fgclip2_det.vocabulary.synonyms import other_names
 
 SAME_MEANING = 0.95  # cosine of texts that mean the same: TIC's, equation 1
+_Key = TypeVar('_Key')
 _WORD = re.compile(r'[\u3400-\u9fff]|[^\s\u3400-\u9fff]+')
 MIN_FILLED = 1 / 3  # of a grid of words: OVShapes' base names fill 0.6, LVIS' 0.02
 
@@ -151,9 +154,10 @@ def select_competitors(
     """Competitors of a vocabulary: candidates that are wrong wherever a name is right.
 
     A candidate is left out if it equals a name, means the same (cosine above
-    ``same_meaning``), is a kind of it ('wine bottle' of 'bottle', 红色圆形 of 圆形: it
-    ends with the name), or is part of it ('red circle' of 'striped red circle' or of a
-    sentence). The same relations hold names of the vocabulary apart. Two names of the
+    ``same_meaning``, or an alias or Chinese name of the built-in lists:
+    :func:`.other_names`), is a kind of it ('wine bottle' of 'bottle', 红色圆形 of 圆形:
+    it ends with the name), or is part of it ('red circle' of 'striped red circle' or of
+    a sentence). The same relations hold names of the vocabulary apart. Two names of the
     training, or combined from it, exclude each other as they did there: 'hot dog'
     competes with 'dog'.
 
@@ -168,16 +172,18 @@ def select_competitors(
     """
     candidate_embeds = candidate_embeds.to(embeds)
     related = _text_relations(aliases, candidates)
+    single = [[name] for name in candidates]
+    listed = _listed_relations(aliases, single)
     if not _tells_apart(candidate_embeds, same_meaning):
         same_meaning = math.inf
-    means_same = (embeds @ candidate_embeds.T > same_meaning).cpu()
-    single = [[name] for name in candidates]
+    means_same = (embeds @ candidate_embeds.T > same_meaning).cpu() | listed
     own = _any_in(aliases, [*trained, *combined])
     declared = own[:, None] & _any_in(single, [*trained, *combined])
     equal = _any_in(single, _flat(aliases))
     out = equal | ((related | means_same) & ~declared).any(0)
     kept = [i for i, gone in enumerate(out.tolist()) if not gone]
-    apart = _relations_of_names(aliases) | (embeds @ embeds.T > same_meaning).cpu()
+    apart = _relations_of_names(aliases) | _listed_relations(aliases, aliases)
+    apart |= (embeds @ embeds.T > same_meaning).cpu()
     apart &= ~(own[:, None] & own)
     apart.fill_diagonal_(False)
     was_trained = _any_in(single, trained)
@@ -233,12 +239,32 @@ def _relations_of_names(aliases: Sequence[Sequence[str]]) -> Tensor:
     return pairs | pairs.T
 
 
+def _listed_relations(
+    aliases: Sequence[Sequence[str]], others: Sequence[Sequence[str]]
+) -> Tensor:
+    """(C, K) bool: the built-in lists give an alias of one to the other as a name."""
+    return _listed_as(aliases, others) | _listed_as(others, aliases).T
+
+
+def _listed_as(
+    aliases: Sequence[Sequence[str]], others: Sequence[Sequence[str]]
+) -> Tensor:
+    """(C, K) bool: another name of a row's alias is an alias of the column."""
+    related = torch.zeros(len(aliases), len(others), dtype=torch.bool)
+    columns = _index(normalize_name(name) for name in _flat(others))
+    owner = [k for k, group in enumerate(others) for _ in group]
+    for row, group in enumerate(aliases):
+        for word in {word for alias in group for word in other_names(alias)}:
+            related[row, [owner[place] for place in columns.get(word, ())]] = True
+    return related
+
+
 def _flat(aliases: Sequence[Sequence[str]]) -> list[str]:
     return [alias for group in aliases for alias in group]
 
 
-def _index(entries: Iterator[tuple[str, ...]]) -> Mapping[tuple[str, ...], list[int]]:
-    places: dict[tuple[str, ...], list[int]] = {}
+def _index(entries: Iterator[_Key]) -> Mapping[_Key, list[int]]:
+    places: dict[_Key, list[int]] = {}
     for place, words in enumerate(entries):
         places.setdefault(words, []).append(place)
     return places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -42,6 +43,55 @@ def _groups() -> dict[str, tuple[str, ...]]:
         for word in group:
             groups[word] = group
     return groups
+
+
+def other_names(name: str) -> set[str]:
+    """What the built-in lists also call a class, normalised, in both languages.
+
+    COCO's and LVIS's aliases and Chinese names, PASCAL VOC's words, the halves of
+    'Bowl/Basin', and a name without what its brackets explain. Two aliases of one class
+    need not mean the same, as 'man' and 'woman' of 'person', so an alias leads to the
+    class's names alone. A word of several classes, such as 'bow', leads to all of them.
+
+    Example:
+        >>> sorted(other_names('Couch'))
+        ['lounge', 'sofa', '沙发']
+        >>> other_names('狗')
+        {'dog'}
+    """
+    own = normalize_name(name)
+    names = {part.strip() for part in own.split('/')} | {_without_brackets(own)}
+    for word in (own, *names):
+        names |= _same_class().get(word, set())
+    return names - {own, ''}
+
+
+@cache
+def _same_class() -> dict[str, set[str]]:
+    """Word -> words for the same class."""
+    others: dict[str, set[str]] = {}
+    for listed in map(load_list, ('coco', 'lvis', 'voc')):
+        for english, aliases, chinese in zip(
+            listed.names, listed.aliases, listed.chinese, strict=True
+        ):
+            names = [english] + [chinese] * (chinese is not None)
+            if english in _VOC_WORDS:
+                names.append(_VOC_WORDS[english])
+            heads, rest = _forms(names), _forms(aliases)
+            for word in heads:
+                others.setdefault(word, set()).update(heads | rest)
+            for word in rest:
+                others.setdefault(word, set()).update(heads)
+    return others
+
+
+def _forms(names: Sequence[str]) -> set[str]:
+    normalized = {normalize_name(name) for name in names}
+    return normalized | {_without_brackets(name) for name in normalized}
+
+
+def _without_brackets(name: str) -> str:
+    return re.sub(r'\s*\(.*?\)', '', name).strip()
 
 
 def match_names(

@@ -7,11 +7,17 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
 from fgclip2_det import FGCLIP2, OpenVocabInferencer, Vocabulary
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassifier
-from fgclip2_det.vocabulary import Competitors, select_competitors
+from fgclip2_det.vocabulary import Competitors, normalize_name, select_competitors
+from fgclip2_det.vocabulary.name_lists import load_list
 
 
 @pytest.fixture(scope='module')
@@ -142,3 +148,78 @@ def test_a_rescored_single_name_is_no_certainty(image):
     powers = np.exp(cosines / 0.05)
     np.testing.assert_allclose(scores, powers[:, 0] / powers.sum(1), rtol=1e-4)
     assert scores[0] > 0.9 and scores[1] < 0.1
+
+
+@pytest.fixture
+def foreign(image, tmp_path):
+    """A re-scorer of a detector that knows nothing of names, and its data sample."""
+
+    @MODELS.register_module(force=True)
+    class TwoBoxes(BaseDetector):
+        """Both circles, each time as the first name."""
+
+        def __init__(self):
+            super().__init__()
+            self.anything = torch.nn.Parameter(torch.zeros(1))
+
+        def predict(self, batch_inputs, batch_data_samples, rescale=True):
+            boxes = torch.tensor([[20.0, 30, 90, 100], [150, 40, 220, 110]])
+            for sample in batch_data_samples:
+                sample.pred_instances = InstanceData(
+                    bboxes=boxes, scores=torch.full((2,), 0.5),
+                    labels=torch.zeros(2, dtype=torch.long),
+                )  # fmt: skip
+            return batch_data_samples
+
+        def set_vocabulary(self, names):
+            return names
+
+        loss = _forward = extract_feat = None
+
+    image.save(tmp_path / 'image.png')
+    meta = dict(img_path=str(tmp_path / 'image.png'), img_id=0, ori_shape=(256, 256))
+    meta |= dict(img_shape=(256, 256), scale_factor=(1.0, 1.0))
+    sample = DetDataSample(metainfo=meta)
+    fusion = dict(type='OpenVocabGeometricFusion', alpha=1.0, temperature=0.05)
+
+    def build(**options):
+        return MODELS.build(
+            dict(type='FGCLIP2Rescorer', detector=dict(type='TwoBoxes'), fusion=fusion,
+                 encoder=dict(pretrained='fgclip2_tiny'), **options)
+        )  # fmt: skip
+
+    yield build, sample
+    MODELS.module_dict.pop('TwoBoxes')
+
+
+def test_a_detector_of_unknown_training_competes_with_broad_names(foreign, image):
+    build, sample = foreign
+    rescorer = build()
+    rescorer.set_vocabulary(['orange circle'])
+    (found,) = rescorer.predict(None, [sample.clone()])
+    scores = found.pred_instances.scores
+    encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+    names = [*load_list('coco').names, *load_list('objects365').names]
+    names = list({normalize_name(name): name for name in reversed(names)}.values())
+    embeds = Vocabulary(['orange circle', *names], check=False).embed(encoder)
+    batch = encoder.preprocess([image], 'auto')
+    boxes = torch.tensor([[20.0, 30, 90, 100], [150, 40, 220, 110]])
+    regions = encoder.region_features(batch, [boxes], True)[0]
+    powers = (regions @ embeds.T / 0.05).double().exp()
+    np.testing.assert_allclose(
+        scores, (powers[:, 0] / powers.sum(1)).detach(), rtol=1e-3
+    )
+    assert scores[1] < scores[0] < 1
+    none = build(competitors=False)
+    none.set_vocabulary(['orange circle'])
+    (found,) = none.predict(None, [sample.clone()])
+    assert found.pred_instances.scores.tolist() == [1, 1]
+
+
+def test_chinese_names_do_not_compete_with_their_english_ones(foreign):
+    build, _ = foreign
+    rescorer = build()
+    rescorer.set_vocabulary(['沙发', '狗'])
+    others = rescorer._rescorer.competitors.names
+    assert len(others) > 300 and 'cat' in others
+    assert not {'dog', 'couch', 'Dog', 'Couch'} & set(others)

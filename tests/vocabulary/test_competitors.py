@@ -79,6 +79,31 @@ def test_kinds_and_parts_do_not_compete(name: str, candidate: str, competes: boo
     assert chosen.embeds.shape == (len(chosen.names), 64)
 
 
+@pytest.mark.parametrize(
+    'name, candidate, competes',
+    [
+        ('狗', 'dog', False),
+        ('dog', '狗', False),
+        ('杯子', 'Cup', False),
+        ('sofa', 'Couch', False),  # LVIS's alias of COCO's class
+        ('tvmonitor', 'tv', False),  # PASCAL VOC's word
+        ('bowl', 'Bowl/Basin', False),  # Objects365 writes two words for one class
+        ('手机', 'Cell Phone', False),
+        ('computer mouse', 'mouse (computer equipment)', False),
+        ('man', 'person', False),
+        ('man', 'woman', True),  # both are aliases of LVIS's person
+        ('狗', 'cat', True),
+        ('热狗', 'dog', True),
+    ],
+)
+def test_the_built_in_lists_tell_what_is_the_same(name, candidate, competes):
+    assert select([name], [candidate]).names == ((candidate,) if competes else ())
+    apart = select([name, candidate], []).apart
+    assert apart.tolist() == [[False, not competes], [not competes, False]]
+    known = select([name], [candidate], [candidate]).known
+    assert known.tolist() == [not competes]  # a trained name in other words
+
+
 def test_a_candidate_related_to_any_alias_is_left_out():
     assert select([['sofa', 'couch']], ['leather couch', 'chair']).names == ('chair',)
 

@@ -37,6 +37,9 @@ from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.models.score_calibration import ScoreCalibration
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
+# an outside world for detectors that do not say what they were trained on
+BROAD_NAMES = dict(lists=['coco', 'objects365'])
+
 
 @MODELS.register_module()
 class FGCLIP2Rescorer(BaseDetector):
@@ -75,7 +78,9 @@ class FGCLIP2Rescorer(BaseDetector):
             the data set's classes.
         templates: prompt templates of FG-CLIP 2.
         competitors: what the names of a user compete with in the similarity, see
-            ``OpenVocabTwoStageDetector``; None: the detector's own, if it has any.
+            ``OpenVocabTwoStageDetector``; None: as in a detector of this package, and
+            for another one, whose training is not known, the names of COCO and
+            Objects365.
         calibration: options of :class:`.ScoreCalibration`, for the same names.
         cache_dir: folder for text embeddings on disk; None keeps no cache.
 
@@ -127,9 +132,8 @@ class FGCLIP2Rescorer(BaseDetector):
             merge_iou=merge_iou, max_per_image=max_per_image,
             max_num_patches=max_num_patches,
         )  # fmt: skip
-        own = getattr(self.detector, 'competitors', None)
         if competitors is None:
-            competitors = False if own is None else asdict(own.options)
+            competitors = _competitors_of(self.detector)
         self.competitors = CompetingTexts.build(competitors)
         self.calibration = calibration or {}
         self._rescorer: PredictionRescorer | None = None
@@ -347,6 +351,14 @@ class FGCLIP2Rescorer(BaseDetector):
         check_weights(self.detector, own, 'the checkpoint')
         self._loaded = self.vocabulary is not None
         state_dict.update({f'{prefix}detector.{k}': v for k, v in own.items()})
+
+
+def _competitors_of(detector: BaseDetector) -> dict | bool:
+    """Options that a detector of this package has, or :data:`BROAD_NAMES`."""
+    if not hasattr(detector, 'competitors'):
+        return BROAD_NAMES
+    own: Any = detector.competitors
+    return False if own is None else asdict(own.options)
 
 
 def _model_config(detector: dict | str | os.PathLike) -> dict:
