@@ -39,6 +39,7 @@ from fgclip2_det.models.detectors.fgclip2_rescorer import BROAD_NAMES
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer, clip_boxes
 from fgclip2_det.vocabulary import load_list, normalize_name
+from fgclip2_det.vocabulary.competitors import split_words
 from fgclip2_det.vocabulary.synonyms import other_names
 
 KS = (1, 5, 80, 1203)
@@ -48,13 +49,16 @@ Detect = Callable[[Ask], ImageBoxes]
 def with_fillers(truths: Truths, total: int) -> Truths:
     """The ground truth with further categories that no image has.
 
-    Names that the built-in lists use for one of the categories are left out.
+    Names that share a word with one of the categories are left out, and what the
+    built-in lists also call it.
     """
     own = {normalize_name(c['name']) for c in truths.categories}
     taken = own | {word for name in own for word in other_names(name)}
+    words = {word for name in own for word in split_words(name)}
     names = [
         name for name in map(normalize_name, load_list('lvis').names)
         if name not in taken and not other_names(name) & own
+        and not words & set(split_words(name))
     ][: total - len(own)]  # fmt: skip
     start = max(c['id'] for c in truths.categories) + 1
     fillers = [{'id': start + n, 'name': name} for n, name in enumerate(names)]
@@ -190,8 +194,9 @@ def show(name: str, rows: dict, drifts: dict[int, float]) -> None:
           f'{"AP50":>7}{"drift":>7}')  # fmt: skip
     for k, row in rows.items():
         moved = f'{drifts[k]:.3f}' if k in drifts else '-'
-        print(f'{k:>6}{row["precision"]:>11.3f}{row["recall"]:>8.3f}'
-              f'{row["false_per_100"]:>11.2f}{row["AP50"]:>7.3f}{moved:>7}')  # fmt: skip
+        shown = f'{row["precision"]:>11.3f}{row["recall"]:>8.3f}'
+        shown += f'{row["false_per_100"]:>11.2f}{row["AP50"]:>7.3f}'
+        print(f'{k:>6}{shown}{moved:>7}')
 
 
 def parser() -> argparse.ArgumentParser:

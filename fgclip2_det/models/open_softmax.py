@@ -17,8 +17,8 @@ def open_softmax(
     Args:
         logits: (n, C) of the names.
         others: (n, R) of competitors and background; None: nothing else competes.
-        apart: (C, C) bool, symmetric, False on the diagonal: pairs of names that do not
-            compete; None: all do.
+        apart: (C, C) bool, False on the diagonal: whether the name of the column does
+            not compete with the name of the row; None: all do.
 
     Returns:
         (n, C) float32.

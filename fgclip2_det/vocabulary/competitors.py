@@ -25,6 +25,11 @@ from fgclip2_det.vocabulary.synonyms import other_names
 SAME_MEANING = 0.95  # cosine of texts that mean the same: TIC's, equation 1
 _Key = TypeVar('_Key')
 _WORD = re.compile(r'[\u3400-\u9fff]|[^\s\u3400-\u9fff]+')
+_SMALL_WORDS = frozenset(
+    ('a', 'an', 'the', 'of', 'in', 'on', 'at', 'to', 'by', 'for', 'with', 'and', 'or',
+     'is', 'are', '的', '色')
+)  # fmt: skip
+MIN_WORLD = 20  # candidates; fewer say little of what a box may be instead
 MIN_FILLED = 1 / 3  # of a grid of words: OVShapes' base names fill 0.6, LVIS' 0.02
 
 
@@ -35,8 +40,9 @@ class Competitors:
     Attributes:
         names: S texts.
         embeds: (S, D) float32, L2-normalised.
-        apart: (C, C) bool, symmetric, False on the diagonal: pairs of the vocabulary's
-            own names that can both be right for a box, and so do not compete.
+        apart: (C, C) bool, False on the diagonal: whether the name of the column does
+            not compete with the name of the row, because both can be right for a box,
+            or because it is an outsider.
         known: (C,) bool: names of the vocabulary that the training had boxes of, be it
             in other words or in another language.
     """
@@ -161,6 +167,12 @@ def select_competitors(
     training, or combined from it, exclude each other as they did there: 'hot dog'
     competes with 'dog'.
 
+    A name that neither is a candidate nor takes the place of one is an outsider. It
+    competes with the candidates, but only its siblings compete with it: outsiders of a
+    common word ('red scarf' and 'blue scarf'), or whose texts are nearer than two
+    standard deviations above the mean of the candidates. So scores do not move when
+    unrelated names are asked for as well.
+
     Args:
         aliases: C lists of texts.
         embeds: (C, D) of the vocabulary, L2-normalised.
@@ -185,12 +197,44 @@ def select_competitors(
     apart = _relations_of_names(aliases) | _listed_relations(aliases, aliases)
     apart |= (embeds @ embeds.T > same_meaning).cpu()
     apart &= ~(own[:, None] & own)
+    stands_in = ((related | means_same) & ~declared).any(1)
+    outside = ~(_any_in(aliases, candidates) | stands_in)
+    apart |= outside & ~_siblings(aliases, embeds, candidate_embeds, outside)
     apart.fill_diagonal_(False)
     was_trained = _any_in(single, trained)
     known = _any_in(aliases, trained) | (means_same & was_trained).any(1)
     known &= ~_any_in(aliases, combined)
     names = tuple(candidates[i] for i in kept)
     return Competitors(names, candidate_embeds[kept], apart, known)
+
+
+def _siblings(
+    aliases: Sequence[Sequence[str]],
+    embeds: Tensor,
+    candidate_embeds: Tensor,
+    outside: Tensor,
+) -> Tensor:
+    """(C, C) bool: names, the rows, that an outsider, the column, competes with.
+
+    All of them, where there are too few candidates to be an outside world.
+    """
+    count = len(candidate_embeds)
+    if count < MIN_WORLD:
+        return torch.ones(len(aliases), len(aliases), dtype=torch.bool)
+    first, second = torch.triu_indices(count, count, 1, device=embeds.device)
+    cosines = (candidate_embeds @ candidate_embeds.T)[first, second]
+    near = (embeds @ embeds.T > cosines.mean() + 2 * cosines.std()).cpu()
+    words = [
+        {word for alias in group for word in split_words(alias)} - _SMALL_WORDS
+        for group in aliases
+    ]
+    rows: dict[str, list[int]] = {}
+    for row, own in enumerate(words):
+        for word in own:
+            rows.setdefault(word, []).append(row)
+    for shared in rows.values():
+        near[torch.tensor(shared)[:, None], torch.tensor(shared)] = True
+    return near & outside[:, None]
 
 
 def _tells_apart(embeds: Tensor, same_meaning: float) -> bool:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fgclip2_det.models.open_softmax import open_softmax
 from fgclip2_det.vocabulary import CompetitorOptions, select_competitors
 from fgclip2_det.vocabulary.competitors import combine_names, split_words
 from fgclip2_det.vocabulary.name_lists import load_list
@@ -179,3 +180,75 @@ def test_options_gather_texts_once():
 def test_options_that_cannot_be_meant(options: dict, message: str):
     with pytest.raises(ValueError, match=message):
         CompetitorOptions(**options)
+
+
+def world(count: int = 30) -> tuple[list[str], torch.Tensor]:
+    """Candidates of a detector's training, spread evenly."""
+    return [f'thing{i}' for i in range(count)], spread(count + 6)
+
+
+def test_outsiders_leave_the_scores_of_others_alone():
+    """okapi and tapir are new and unlike each other, both scarves share a word."""
+    trained, embeds = world()
+    names = ['thing3', 'okapi', 'tapir', 'red scarf', 'blue scarf', 'thing4']
+    own = torch.cat([embeds[3:4], embeds[30:34], embeds[4:5]])
+    alone = select_competitors(
+        [[n] for n in names], own, trained, embeds[:30], trained
+    ).apart
+    expected = torch.zeros(6, 6, dtype=torch.bool)
+    expected[:, 1:5] = True  # the columns of outsiders count for nobody
+    expected[3, 4] = expected[4, 3] = False  # but for each other's siblings
+    expected.fill_diagonal_(False)
+    assert torch.equal(alone, expected)
+
+
+def test_outsiders_that_are_near_compete():
+    trained, embeds = world()
+    near = F.normalize(embeds[30] + 0.5 * embeds[31], dim=0)
+    own = torch.stack([embeds[30], near, embeds[2]])
+    names = [['alligator'], ['crocodile'], ['thing2']]
+    apart = select_competitors(names, own, trained, embeds[:30], trained).apart
+    assert apart.tolist() == [[False, False, False], [False, False, False],
+                              [True, True, False]]  # fmt: skip
+
+
+def test_what_stands_for_a_candidate_is_no_outsider():
+    """A translation takes the place of the trained name, for all other names too."""
+    trained, embeds = world()
+    trained[0] = 'dog'
+    own = torch.stack([embeds[30], embeds[5]])
+    chosen = select_competitors(
+        [['狗'], ['thing5']], own, trained, embeds[:30], trained
+    )
+    assert 'dog' not in chosen.names and not chosen.apart.any()
+
+
+def test_few_candidates_are_no_world():
+    trained, embeds = world(19)
+    own = embeds[[19, 20, 1]]
+    names = [['okapi'], ['tapir'], ['thing1']]
+    apart = select_competitors(names, own, trained, embeds[:19], trained).apart
+    assert not apart.any()
+
+
+def test_unrelated_names_move_no_score():
+    """Through the softmax, with a thousand of them: of a trained name to the last
+    digits of float32, of an outsider but for those that happen to be near it."""
+    trained, embeds = world()
+    more = spread(1200, dims=64)[200:]
+    names = ['thing3', 'okapi', *(f'other{i}' for i in range(1000))]
+    own = torch.cat([embeds[3:4], embeds[30:31], more])
+    regions = F.normalize(own[:2] + 0.3 * embeds[7] + 0.2 * more[5], dim=1)
+
+    def scores(count):
+        given = [[name] for name in names[:count]]
+        rivals = select_competitors(given, own[:count], trained, embeds[:30], trained)
+        return open_softmax(
+            regions @ own[:count].T / 0.05, regions @ rivals.embeds.T / 0.05,
+            rivals.apart,
+        )  # fmt: skip
+
+    few, many = scores(2), scores(1002)
+    assert 0.3 < few[0, 0] < 1 and 0.3 < few[1, 1] < 1
+    torch.testing.assert_close(many[:, 0], few[:, 0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(many[:, 1], few[:, 1], atol=1e-3, rtol=0)
