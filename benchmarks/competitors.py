@@ -22,7 +22,8 @@ import torch.nn.functional as F
 
 import fgclip2_det.registration  # noqa: F401, registers the detectors
 from benchmarks.detector import ROOT, SIZE, sample
-from fgclip2_det.vocabulary import CompetitorOptions, Competitors, load_list
+from fgclip2_det.vocabulary import load_list
+from fgclip2_det.vocabulary.competitors import CompetitorOptions, Competitors
 
 
 def build():

@@ -45,7 +45,7 @@ from fgclip2_det.fgclip2.roi import separable_roi_align
 from fgclip2_det.models.fusion import OpenVocabLogitFusion
 from fgclip2_det.models.open_softmax import open_softmax
 from fgclip2_det.models.roi_heads.class_nms import class_nms
-from fgclip2_det.vocabulary import CompetitorOptions, select_competitors
+from fgclip2_det.vocabulary.competitors import CompetitorOptions, select_competitors
 
 BACKGROUND_TEXTS = ('nothing', 'texture', 'noise', 'lines', 'clutter', 'empty area')
 NMS = dict(type='nms', iou_threshold=0.5)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from fgclip2_det.io.atomic import open_atomic
+from fgclip2_det.io.text import parse_json
 
 LOGGED = 'loss', 'cmr_threshold'
 
@@ -27,7 +27,10 @@ def read_scalars(work_dir: str | os.PathLike) -> dict[str, list[tuple[int, float
     series: dict[str, dict[int, float]] = {}
     for file in files:
         for line in file.read_text(encoding='utf-8').splitlines():
-            row = json.loads(line)
+            try:
+                row = parse_json(line)
+            except ValueError as error:
+                raise ValueError(f'{file} is damaged ({error})') from error
             for name, value in row.items():
                 if name.startswith(LOGGED):
                     series.setdefault(name, {})[row['step']] = value

@@ -33,13 +33,9 @@ def main(args: argparse.Namespace) -> None:
     from pretrain.data.from_coco import coco_to_records
 
     coco = read_json(args.ann)
-    sections = ('images', 'annotations', 'categories')
-    missing = [k for k in sections if not isinstance(coco, dict) or k not in coco]
-    if missing:
-        raise ValueError(f'{args.ann} is not a COCO file: it has no {missing}')
-    args.out.mkdir(parents=True, exist_ok=True)
     for language in args.languages:
         records = list(coco_to_records(coco, language, args.novel, args.ann))
+        args.out.mkdir(parents=True, exist_ok=True)
         path = args.out / f'{args.ann.stem}_{language}.json'
         write_atomic(path, json.dumps(records, ensure_ascii=False).encode())
         num_boxes = sum(len(record['bbox_info']) for record in records)

@@ -5,10 +5,10 @@ English and Chinese; no language model is needed. See pretrain/hard_negatives.
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain, islice
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -17,6 +17,7 @@ EXAMPLE = """example:
   python tools/make_hard_negatives.py train/ --out train_negs/ --forbidden novel.txt"""
 ENDINGS = ('.json', '.jsonl')
 CHUNK = 256  # records per task of a worker
+WINDOW = 64 * CHUNK  # records in memory at a time
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,33 +80,16 @@ def find_files(ann: Path, out: Path) -> list[tuple[Path, Path]]:
     return [(ann, out)]
 
 
-def read_lines(path: Path) -> list[bytes]:
-    """The records of a file in any encoding, each as one line of UTF-8 JSON."""
-    from fgclip2_det.io.text import read_text
-
-    text = read_text(path)
-    if path.suffix == '.jsonl':
-        return [line for line in text.encode().splitlines() if line.strip()]
-    try:
-        records = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f'{path} is not a JSON file: {error}') from None
-    if not isinstance(records, list):
-        raise ValueError(
-            f'{path} must hold a list of records, got {type(records).__name__}'
-        )
-    return [json.dumps(record).encode() for record in records]
-
-
-def fill(job: tuple[int, bytes], path: Path, fill_record: partial) -> tuple[str, dict]:
+def fill(job: tuple[str, dict], fill_record: partial) -> tuple[str, dict]:
     """A record as JSON with negatives, and its counts."""
-    number, line = job
+    from fgclip2_det.io.json_stream import dumps
+
+    name, record = job
     try:
-        record = json.loads(line)
         counts = fill_record(record)
+        return dumps(record), dict(counts)
     except ValueError as error:
-        raise ValueError(f'{path}, record {number}: {error}') from None
-    return json.dumps(record, ensure_ascii=False), dict(counts)
+        raise ValueError(f'{name}: {error}') from None
 
 
 def convert(source: Path, target: Path, fill_record: partial, workers: int) -> Counter:
@@ -113,16 +97,19 @@ def convert(source: Path, target: Path, fill_record: partial, workers: int) -> C
     from tqdm import tqdm
 
     from fgclip2_det.io.atomic import open_atomic
+    from pretrain.data.record_files import read_records
 
-    lines = read_lines(source)
-    task = partial(fill, path=source, fill_record=fill_record)
-    counts: Counter = Counter(records=len(lines))
+    records = read_records(source)
+    jobs = ((records.name(n), record) for n, record in enumerate(records))
+    task = partial(fill, fill_record=fill_record)
+    counts: Counter = Counter(records=len(records))
     is_list = target.suffix == '.json'
     with open_atomic(target) as file, Pool(workers) if workers else _NoPool() as pool:
-        results = pool.imap(task, enumerate(lines), CHUNK)
-        results = tqdm(results, source.name, len(lines), unit='record', disable=None)
+        windows = iter(lambda: list(islice(jobs, WINDOW)), [])
+        results = chain.from_iterable(pool.imap(task, w, CHUNK) for w in windows)
+        bar = tqdm(results, source.name, len(records), unit='record', disable=None)
         file.write(b'[\n' if is_list else b'')
-        for number, (text, counted) in enumerate(results):
+        for number, (text, counted) in enumerate(bar):
             file.write(b',\n' if is_list and number else b'')
             file.write((text if is_list else f'{text}\n').encode())
             counts.update(counted)

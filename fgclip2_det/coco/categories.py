@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from fgclip2_det.coco.annotation_file import read_coco
+from fgclip2_det.coco.checks import index_entries
 from fgclip2_det.coco.entries import names_of
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.io.json_stream import value_at
-from fgclip2_det.io.text import read_json
 
 _KEY = re.compile(rb'"categories"\s*:\s*(?=\[)')
 
@@ -32,24 +33,24 @@ def read_categories(path: str | os.PathLike) -> list[dict]:
     try:
         state = path.stat()
         return list(_read(path, state.st_mtime_ns, state.st_size))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path} is not a COCO annotation file with categories ({error!r}); '
-            "expected {'categories': [{'id': 1, 'name': 'cat'}, ...]}"
-        ) from error
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read ({error})') from error
 
 
 @functools.lru_cache(maxsize=16)
 def _read(path: Path, mtime: int, size: int) -> tuple[dict, ...]:
-    with (
-        path.open('rb') as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        places = [match.end() for match in _KEY.finditer(content)]
+    places = []
+    if size:  # an empty file cannot be mapped
+        with (
+            path.open('rb') as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            places = [match.end() for match in _KEY.finditer(content)]
     if len(places) == 1:  # else an entry has such a key as well
         with suppress(UnicodeDecodeError):
-            return tuple(value_at(path, places[0]))
-    return tuple(read_json(path)['categories'])
+            entries = value_at(path, places[0])
+            return tuple(index_entries(path, 'category', entries).values())
+    return tuple(read_coco(path, sections=('categories',)).categories.values())
 
 
 def normal_names(category: Mapping) -> set[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
+from reprlib import repr as short_repr
 
-from fgclip2_det.io.text import read_text
+from fgclip2_det.io.text import parse_json, read_text
 
 
 def read_fgovd_lines(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
@@ -33,9 +33,34 @@ def read_fgovd_lines(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
             yield title, _parse(line, title)
 
 
+def fgovd_captions(title: str, entry: dict) -> list[tuple[int | str, str]]:
+    """(id, caption) of an entry of :func:`read_fgovd_lines`, the true one first.
+
+    Raises:
+        ValueError: naming the line: an id is missing or is neither a number nor a
+            string, or there are more ids or fewer than captions.
+    """
+    negatives = entry.get('neg_category_ids')
+    ids = [
+        entry.get('category_id'),
+        *(negatives if isinstance(negatives, list) else ()),
+    ]
+    ids_of_all = [entry.get('image_id'), *ids]
+    if not isinstance(negatives, list) or not {*map(type, ids_of_all)} <= {int, str}:
+        raise ValueError(
+            f'{title} is not an object of FG-OVD: it needs image_id, category_id and a '
+            'list neg_category_ids, whole numbers or strings, got '
+            f'{short_repr(ids_of_all)}'
+        )
+    texts = [*entry['pos_expression'], *entry['neg_expression']]
+    if len(ids) != len(texts):
+        raise ValueError(f'{title} has {len(ids)} ids for {len(texts)} captions')
+    return list(zip(ids, texts, strict=True))
+
+
 def _parse(line: str, title: str) -> dict:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except ValueError as error:
         raise ValueError(f'{title} is not JSON: {error}') from error
     if not isinstance(entry, dict):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, compress
 from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fgclip2_det.coco.annotation_file import CocoFile, parse_coco, read_coco
 from fgclip2_det.coco.entries import (
-    class_entries,
     file_names,
     names_of,
     note_equal_names,
     titles_of,
 )
 from fgclip2_det.coco.masks import encode_mask
+from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.text import read_json
 
 FREQUENCIES = ('r', 'c', 'f')
@@ -101,6 +103,7 @@ class Truths:
         return titles_of(self.categories)
 
 
+@collector_paused()
 def read_truths(
     path: str | os.PathLike,
     federated: bool = False,
@@ -109,6 +112,8 @@ def read_truths(
     category_ids: Collection | None = None,
 ) -> Truths:
     """Read and check an annotation file.
+
+    Boxes outside their image pass, as in pycocotools, and images need no name or size.
 
     Args:
         path: COCO or LVIS file.
@@ -121,10 +126,11 @@ def read_truths(
     Raises:
         ValueError: naming file and the first entry that is wrong.
     """
-    content = read_json(path)
-    return parse_truths(content, path, federated, masks, image_ids, category_ids)
+    coco = read_truths_file(path)
+    return to_truths(coco, federated, masks, image_ids, category_ids)
 
 
+@collector_paused()
 def parse_truths(
     content: object,
     path: str | os.PathLike,
@@ -134,36 +140,54 @@ def parse_truths(
     category_ids: Collection | None = None,
 ) -> Truths:
     """:func:`read_truths` of parsed content; ``path`` is for messages."""
-    for key in ('images', 'categories', 'annotations'):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f'{path} must hold a list of {key!r}; give a COCO file')
-    image_index = _index(path, 'image', content['images'], image_ids)
-    classes = _classes(path, content, category_ids or ())
+    coco = parse_coco(content, path, image_keys=(), keep_outside=True)
+    return to_truths(coco, federated, masks, image_ids, category_ids)
+
+
+def read_truths_file(path: str | os.PathLike) -> CocoFile:
+    """A file for :func:`to_truths`, as :func:`read_truths` reads and checks it."""
+    return read_coco(path, image_keys=(), keep_outside=True)
+
+
+def to_truths(
+    coco: CocoFile,
+    federated: bool = False,
+    masks: bool = False,
+    image_ids: Collection | None = None,
+    category_ids: Collection | None = None,
+) -> Truths:
+    """:func:`read_truths` of a file that was read before, with all its sections."""
+    path = coco.path
+    image_index = _index(path, 'image', coco.images, image_ids)
+    classes = coco.classes(counted=category_ids or ())
+    note_equal_names(path, classes)
     wanted = [c['id'] for c in classes] if category_ids is None else category_ids
-    category_index = _index(path, 'category', content['categories'], wanted)
+    category_index = _index(path, 'category', coco.categories, wanted)
     if federated:
-        _check_federated(path, content)
-    rows = []
-    for entry in content['annotations']:
-        image, category = _indices(path, entry, image_index, category_index)
-        if LEFT_OUT not in (image, category):
-            rows.append((entry, image, category))
-    images = _counted(content['images'], image_index)
-    entries = [entry for entry, _, _ in rows]
-    bboxes = _boxes(path, entries)
+        _check_federated(coco)
+    image = np.array([image_index[e['image_id']] for e in coco.annotations], np.int64)
+    category = np.array(
+        [category_index[e['category_id']] for e in coco.annotations], np.int64
+    )
+    counted = (image != LEFT_OUT) & (category != LEFT_OUT)
+    entries = list(compress(coco.annotations, counted.tolist()))
+    image, category = image[counted], category[counted]
+    images = _counted(coco.images.values(), image_index)
+    sides = chain.from_iterable(e['bbox'] for e in entries)
+    bboxes = np.fromiter(sides, np.float64, 4 * len(entries)).reshape(-1, 4)
     columns: dict[str, Any] = dict(
         images=images,
-        categories=_counted(content['categories'], category_index),
+        categories=_counted(coco.categories.values(), category_index),
         image_index=image_index,
         category_index=category_index,
-        image=np.array([image for _, image, _ in rows], np.int64),
-        category=np.array([category for _, _, category in rows], np.int64),
+        image=image,
+        category=category,
         bboxes=bboxes,
-        areas=_areas(path, entries, bboxes),
+        areas=_areas(entries, bboxes),
         crowd=np.array([bool(e.get('iscrowd')) for e in entries], bool),
         ignored=np.array([bool(e.get('ignore')) for e in entries], bool),
-        masks=_masks(path, rows, images) if masks else None,
-        file_names=file_names(content['images']),
+        masks=_masks(path, entries, image, images) if masks else None,
+        file_names=file_names(coco.images.values()),
         category_names={c['id']: names_of(c) for c in classes},
     )
     for column, key in (
@@ -182,11 +206,11 @@ def read_image_ids(path: str | os.PathLike) -> list:
         ValueError: if the file holds neither.
     """
     content = read_json(path)
-    if isinstance(content, dict) and isinstance(content.get('images'), list):
-        content = [image.get('id') for image in content['images']]
-    if not isinstance(content, list) or not all(
-        isinstance(i, int | str) for i in content
-    ):
+    if isinstance(content, dict) and 'images' in content:
+        return list(
+            parse_coco(content, path, sections=('images',), image_keys=()).images
+        )
+    if not isinstance(content, list) or not {type(i) for i in content} <= {int, str}:
         raise ValueError(
             f'{path} must be a JSON list of image ids or a COCO file with images'
         )
@@ -194,95 +218,35 @@ def read_image_ids(path: str | os.PathLike) -> list:
 
 
 def _index(
-    path: str | os.PathLike, kind: str, entries: list, wanted: Collection | None
+    path: str | os.PathLike, kind: str, known: Collection, wanted: Collection | None
 ) -> dict:
     """Id -> place among the wanted ones by rising id, or LEFT_OUT."""
-    ids: list[Any] = [e.get('id') if isinstance(e, dict) else None for e in entries]
-    if len({type(i) for i in ids} - {int, str}) or len({type(i) for i in ids}) > 1:
+    wanted = set(known if wanted is None else wanted)
+    if stray := sorted(wanted - set(known), key=str):
         raise ValueError(
-            f'{path}: every {kind} needs an "id", all numbers or all strings'
-        )
-    if len(set(ids)) < len(ids):
-        twice = next(i for n, i in enumerate(ids) if i in ids[:n])
-        raise ValueError(f'{path}: {kind} id {twice} occurs twice; ids must be unique')
-    wanted = set(ids if wanted is None else wanted)
-    if wanted - set(ids):
-        stray = sorted(wanted - set(ids), key=str)[0]
-        raise ValueError(
-            f'{kind} {stray} is asked for but not in {path}; give ids of that file'
+            f'{kind} {stray[0]} is asked for but not in {path}; give ids of that file'
         )
     chosen = sorted(wanted)
-    return dict.fromkeys(ids, LEFT_OUT) | {i: n for n, i in enumerate(chosen)}
+    return dict.fromkeys(known, LEFT_OUT) | {i: n for n, i in enumerate(chosen)}
 
 
-def _classes(
-    path: str | os.PathLike, content: dict, category_ids: Collection
-) -> list[dict]:
-    """Categories without a root that is not a class; every one has a name."""
-    categories = content['categories']
-    _index(path, 'category', categories, None)
-    for category in categories:
-        if not isinstance(category.get('name'), str) or not category['name'].strip():
-            raise ValueError(
-                f'{path}: every category needs a name, category {category["id"]} has '
-                f'{category.get("name")!r}'
-            )
-    classes = class_entries(path, content, counted=category_ids)
-    note_equal_names(path, classes)
-    return classes
-
-
-def _counted(entries: list[dict], index: dict) -> list[dict]:
+def _counted(entries: Iterable[dict], index: dict) -> list[dict]:
     counted = [entry for entry in entries if index[entry['id']] != LEFT_OUT]
     return sorted(counted, key=lambda entry: index[entry['id']])
 
 
-def _indices(
-    path: str | os.PathLike, entry: dict, images: dict, categories: dict
-) -> tuple[int, int]:
-    try:
-        return images[entry['image_id']], categories[entry['category_id']]
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path}: annotation {short_repr(entry)}: image_id and category_id must '
-            f'be in the file ({error} is not)'
-        ) from error
-
-
-def _boxes(path: str | os.PathLike, entries: Sequence[dict]) -> np.ndarray:
-    for entry in entries:
-        bbox = entry.get('bbox')
-        if not isinstance(bbox, list) or len(bbox) != 4:
-            raise ValueError(
-                f'{path}: annotation {entry.get("id")}: bbox must be x, y, width, '
-                f'height, got {bbox}'
-            )
-    return np.array([e['bbox'] for e in entries], np.float64).reshape(-1, 4)
-
-
-def _areas(
-    path: str | os.PathLike, entries: Sequence[dict], bboxes: np.ndarray
-) -> np.ndarray:
+def _areas(entries: Sequence[dict], bboxes: np.ndarray) -> np.ndarray:
     given = [entry.get('area', np.nan) for entry in entries]
     areas = np.array(given, np.float64)
-    areas = np.where(np.isnan(areas), bboxes[:, 2] * bboxes[:, 3], areas)
-    bad = ~np.isfinite(np.column_stack([bboxes, areas])).all(1)
-    bad |= (bboxes[:, 2:] < 0).any(1)
-    if bad.any():
-        entry = entries[int(np.argmax(bad))]
-        raise ValueError(
-            f'{path}: annotation {entry.get("id")}: bbox {entry["bbox"]} (xywh) and '
-            'area must be finite, and sizes not negative; correct it'
-        )
-    return areas
+    return np.where(np.isnan(areas), bboxes[:, 2] * bboxes[:, 3], areas)
 
 
 def _masks(
-    path: str | os.PathLike, rows: Sequence[tuple], images: Sequence[dict]
+    path: str, entries: Sequence[dict], owners: np.ndarray, images: Sequence[dict]
 ) -> np.ndarray:
-    masks = np.empty(len(rows), object)
-    for n, (entry, image, _) in enumerate(rows):
-        size = images[image].get('height'), images[image].get('width')
+    masks = np.empty(len(entries), object)
+    for n, (entry, owner) in enumerate(zip(entries, owners.tolist(), strict=True)):
+        size = images[owner].get('height'), images[owner].get('width')
         try:
             masks[n] = encode_mask(entry.get('segmentation'), *size)
         except (ValueError, TypeError) as error:
@@ -293,18 +257,18 @@ def _masks(
     return masks
 
 
-def _check_federated(path: str | os.PathLike, content: dict) -> None:
+def _check_federated(coco: CocoFile) -> None:
     for key in ('neg_category_ids', 'not_exhaustive_category_ids'):
-        for image in content['images']:
+        for image_id, image in coco.images.items():
             if not isinstance(image.get(key), list):
                 raise ValueError(
-                    f'{path}: image {image["id"]} has no list {key!r}, which LVIS '
+                    f'{coco.path}: image {image_id} has no list {key!r}, which LVIS '
                     "needs; give an LVIS file, or use protocol 'coco'"
                 )
-    for category in content['categories']:
+    for category_id, category in coco.categories.items():
         if category.get('frequency') not in FREQUENCIES:
             raise ValueError(
-                f'{path}: category {category["id"]}: frequency must be one of '
+                f'{coco.path}: category {category_id}: frequency must be one of '
                 f'{FREQUENCIES}, got {category.get("frequency")!r}; give an LVIS file'
             )
 
@@ -315,10 +279,10 @@ def _pairs(
     pairs = set()
     for n, image in enumerate(images):
         for category_id in image[key]:
-            if category_id not in categories:
+            if type(category_id) not in (int, str) or category_id not in categories:
                 raise ValueError(
-                    f'{path}: image {image["id"]}: category {category_id} of {key} is '
-                    'not in the file'
+                    f'{path}: image {image["id"]}: category {short_repr(category_id)} '
+                    f'of {key} is not in the file; correct it'
                 )
             pairs.add((categories[category_id], n))
     return {c * len(images) + n for c, n in pairs if c != LEFT_OUT}

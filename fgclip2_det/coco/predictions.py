@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fgclip2_det.coco.checks import index_entries
-from fgclip2_det.coco.class_split import ClassSplit, resolve_classes
-from fgclip2_det.coco.entries import class_entries, names_of
+from fgclip2_det.coco.annotation_file import read_coco
+from fgclip2_det.coco.class_split import ClassSplit
+from fgclip2_det.coco.entries import names_of
 from fgclip2_det.coco.ground_truths import LEFT_OUT, make_truths
 from fgclip2_det.coco.label_order import ids_of_labels
 from fgclip2_det.coco.mmdet_pickle import read_mmdet_pickle
 from fgclip2_det.coco.result_lists import RowCounts, read_rows
-from fgclip2_det.io.text import read_json
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,12 @@ def read_predictions(
         ValueError: what :func:`.read_rows` refuses, naming file and row; a pickle whose
             labels may mean several names, with the orders.
     """
-    coco = read_json(ann_file)
-    if not isinstance(coco, dict) or not {'images', 'categories'} <= set(coco):
-        raise ValueError(f'{ann_file} must hold "images" and "categories"')
-    images = index_entries(str(ann_file), 'image', coco['images'])
-    index_entries(str(ann_file), 'category', coco['categories'])
-    classes = class_entries(ann_file, coco, novel or ())
-    split = resolve_classes(classes, novel=novel, language=language)
+    coco = read_coco(ann_file, sections=('images', 'categories'))
+    images, categories_of_file = coco.images, list(coco.categories.values())
+    classes = coco.classes(novel or ())
+    split = coco.split(novel=novel, language=language)
     if unpickle:
-        listed = _read_pickle(predictions_file, coco['categories'], split, label_order)
+        listed = _read_pickle(predictions_file, categories_of_file, split, label_order)
     elif label_order is not None:
         raise ValueError(
             'label_order is for a pickle; the rows of a result list have category_id'
@@ -88,8 +84,8 @@ def read_predictions(
         )
     else:
         listed = None
-    truths = make_truths(coco['images'], _classes_of(split, classes), [], [], [])
-    left_out = {c['id']: LEFT_OUT for c in coco['categories']}
+    truths = make_truths(list(images.values()), _classes_of(split, classes), [], [], [])
+    left_out = {c['id']: LEFT_OUT for c in categories_of_file}
     truths = replace(
         truths,
         category_index=left_out | truths.category_index,

@@ -8,24 +8,30 @@ border are clipped by those who pool them.
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
 from fgclip2_det.coco.masks import encode_mask
-from fgclip2_det.coco.result_rows import MAX_SCORE, RowKeys, row_fault
+from fgclip2_det.coco.result_rows import (
+    MAX_SCORE,
+    RowKeys,
+    are_ids,
+    are_numbers,
+    row_fault,
+)
 from fgclip2_det.coco.results import (
     Results,
     find_duplicate,
     join_results,
     no_results,
 )
+from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.json_stream import stream_list
 
 _MIN_XYXY_ROWS = 10  # fewer may reach outside their image by chance
@@ -100,6 +106,7 @@ def read_results(
     categories: str = 'id',
     drop_outside: bool = True,
     blocks: Iterable[list] | None = None,
+    xyxy_share: float = 0.5,
 ) -> ReadResults:
     """Read a result list of any length.
 
@@ -118,6 +125,8 @@ def read_results(
         drop_outside: leave out rows wholly outside their image. pycocotools counts them
             as false positives, and its AP is then lower.
         blocks: rows in place of the file's, many at a time; it is named in messages.
+        xyxy_share: of the boxes, beyond which those that reach outside their image but
+            fit as xyxy are taken for xyxy.
 
     Raises:
         ValueError: naming file and row (from 0): truncated files, unknown images or
@@ -126,8 +135,8 @@ def read_results(
     """
     parts: list[Results] = []
     keys = RowKeys(truths, ids, categories)
-    tally, pending = _Tally(path, keys, iou_types, drop_outside), 0
-    with _collector_paused():
+    tally, pending = _Tally(path, keys, iou_types, drop_outside, xyxy_share), 0
+    with collector_paused():
         for _, block, counted in tally.blocks(
             stream_list(path) if blocks is None else blocks
         ):
@@ -159,7 +168,7 @@ def read_rows(
     """
     tally = _Tally(path, RowKeys(truths, ids, categories), ('bbox',), True)
     kept, parts = [], [no_results()]
-    with _collector_paused():
+    with collector_paused():
         for block, columns, counted in tally.blocks(
             stream_list(path) if rows is None else [rows]
         ):
@@ -182,6 +191,23 @@ def read_rows(
     return ReadRows(**tally.finish(results), rows=tuple(kept))
 
 
+def stream_rows(path: str | os.PathLike, needed: Sequence[str]) -> Iterator[dict]:
+    """Rows of a result list whose images need not be known, one after the other.
+
+    Args:
+        path: see :func:`read_results`.
+        needed: keys that a row must have: image_id, and of bbox and score those that
+            are used.
+
+    Raises:
+        ValueError: naming file and row (from 0), as :func:`read_results`.
+    """
+    for number, row in enumerate(chain.from_iterable(stream_list(path))):
+        if fault := row_fault(row, None, needed):
+            raise ValueError(f'{path}: row {number} (from 0): {fault}')
+        yield row
+
+
 def row_score(row: dict) -> float:
     """Score of a row, at most 1: float16 may have rounded it above."""
     return min(row['score'], 1.0)
@@ -196,11 +222,15 @@ class _Tally:
         keys: RowKeys,
         iou_types: Sequence[str],
         drop_outside: bool,
+        xyxy_share: float = 0.5,
     ) -> None:
         self.drop_outside = drop_outside
         self.path, self.keys, self.iou_types = path, keys, iou_types
         self.counts, self.num_exchanged = np.zeros(4, np.int64), 0
-        self.form = _BoxForm(keys)
+        self.form = _BoxForm(keys, xyxy_share)
+        self.needed = ['image_id', 'category_id', 'score']
+        self.needed += ['bbox'] * ('bbox' in iou_types)
+        self.needed += ['segmentation'] * ('segm' in iou_types)
 
     def blocks(
         self, blocks: Iterable[list]
@@ -245,11 +275,8 @@ class _Tally:
         except _ERRORS:
             pass  # the loop below says what is wrong with which row
         first = int(self.counts[0])
-        needed = ['image_id', 'category_id', 'score']
-        needed += ['bbox'] * ('bbox' in self.iou_types)
-        needed += ['segmentation'] * ('segm' in self.iou_types)
         for number, row in enumerate(rows, first):
-            fault = row_fault(row, self.keys, needed) or self._mask_fault(row)
+            fault = row_fault(row, self.keys, self.needed) or self._mask_fault(row)
             if fault:
                 raise ValueError(f'{self.path}: row {number} (from 0): {fault}')
         raise AssertionError(f'rows {first} and on were refused, but each is in order')
@@ -264,19 +291,6 @@ class _Tally:
         except _ERRORS as error:
             return str(error)
         return None
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Pause garbage collection: rows have no cycles, and the search for cycles takes
-    more than half of the reading time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _pruned(
@@ -304,12 +318,15 @@ def _describe(results: Results, row: int, truths: Truths) -> str:
 
 def _columns(rows: list, keys: RowKeys, iou_types: Sequence[str]) -> Results:
     images, categories = keys.images, keys.categories
-    image = np.array([images[row['image_id']] for row in rows], np.int32)
-    category = np.array([categories[row['category_id']] for row in rows], np.int32)
+    image = _indices([row['image_id'] for row in rows], images)
+    category = _indices([row['category_id'] for row in rows], categories)
     bboxes = np.zeros((len(rows), 4))
     if 'bbox' in iou_types and rows:
-        bboxes = _numbers([row['bbox'] for row in rows], (len(rows), 4))
-    scores = _numbers([row['score'] for row in rows], (len(rows),))
+        boxes = [row['bbox'] for row in rows]
+        if {*map(len, boxes)} != {4}:
+            raise ValueError('not four numbers')
+        bboxes = _numbers([*chain.from_iterable(boxes)]).reshape(-1, 4)
+    scores = _numbers([row['score'] for row in rows])
     if 'segm' not in iou_types:
         return Results(image, category, bboxes, scores)
     from pycocotools import mask as mask_utils  # for masks alone
@@ -326,11 +343,16 @@ def _columns(rows: list, keys: RowKeys, iou_types: Sequence[str]) -> Results:
     return Results(image, category, bboxes, scores, areas, masks)
 
 
-def _numbers(values: list, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.array(values if values else np.zeros(shape))
-    if array.shape != shape or array.dtype.kind not in 'if':
-        raise ValueError('not numbers, or not as many as there must be')
-    return array.astype(np.float64)
+def _indices(ids: list, index: dict) -> np.ndarray:
+    if not are_ids(ids):
+        raise ValueError('not numbers or strings')
+    return np.array([index[i] for i in ids], np.int32)
+
+
+def _numbers(values: list) -> np.ndarray:
+    if not are_numbers(values):
+        raise ValueError('not numbers')
+    return np.array(values, np.float64)
 
 
 def _possible(results: Results) -> np.ndarray:
@@ -343,8 +365,8 @@ def _possible(results: Results) -> np.ndarray:
 class _BoxForm:
     """Detects xyxy boxes: as xywh they reach outside the image, as xyxy they fit."""
 
-    def __init__(self, keys: RowKeys) -> None:
-        self.sizes = keys.sizes
+    def __init__(self, keys: RowKeys, share: float) -> None:
+        self.sizes, self.share = keys.sizes, share
         self.suspicious = self.total = 0
 
     def look(self, results: Results) -> None:
@@ -357,7 +379,7 @@ class _BoxForm:
         self.total += len(boxes)
 
     def check(self, path: str | os.PathLike) -> None:
-        if self.total >= _MIN_XYXY_ROWS and self.suspicious > self.total / 2:
+        if self.total >= _MIN_XYXY_ROWS and self.suspicious > self.total * self.share:
             raise ValueError(
                 f'{path}: {self.suspicious} of {self.total} boxes reach outside their '
                 'image as x, y, width, height but fit as x1, y1, x2, y2; write '

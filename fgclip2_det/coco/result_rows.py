@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
 
+from fgclip2_det.coco.checks import box_fault, is_number
 from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
 
 IMAGE_KEYS = ('id', 'stem')
@@ -97,16 +97,16 @@ class RowKeys:
     def unknown(self, row: dict) -> str | None:
         """Fault of an image or a category that the file does not have, or None."""
         image, category = row['image_id'], row['category_id']
-        if not isinstance(image, _ID) or image not in self.images:
+        if not _is_id(image) or image not in self.images:
             hint = 'give the file that the results belong to'
-            if not self.by_stem and isinstance(image, _ID) and image in self.stems:
+            if not self.by_stem and _is_id(image) and image in self.stems:
                 hint = 'it is the stem of a file name, which --ids stem reads'
             kind = 'file stem' if self.by_stem else 'image'
             return (
                 f'{kind} {short_repr(image)} is not in the annotation file, which has '
                 f'{len(self.images)} ids; {hint}'
             )
-        if not isinstance(category, _ID) or category not in self.categories:
+        if not _is_id(category) or category not in self.categories:
             hint = 'give the file that the results belong to'
             known = sorted(self.truths.category_names, key=str)
             if not self.from_one and known == sorted(range(len(known)), key=str):
@@ -155,29 +155,35 @@ class RowKeys:
         return doubts
 
 
-def box_fault(bbox: Any) -> str | None:
-    """What is wrong with a box of a row, if anything."""
-    right = isinstance(bbox, list | tuple) and len(bbox) == 4
-    right = right and all(type(v) in (int, float) and math.isfinite(v) for v in bbox)
-    if right and min(bbox[2:]) >= 0:
-        return None
-    return (
-        'bbox must be x, y, width, height, finite and not negative, got '
-        f'{short_repr(bbox)}'
-    )
-
-
 def score_fault(score: Any) -> str | None:
     """What is wrong with a score, if anything; float16's rounding above 1 is not."""
-    if type(score) in (int, float) and 0 <= score <= MAX_SCORE:  # NaN is in no range
+    if is_number(score) and 0 <= score <= MAX_SCORE:
         return None
     return f'score must be a probability in [0, 1], got {short_repr(score)}'
 
 
-def row_fault(row: object, keys: RowKeys, needed: Sequence[str]) -> str | None:
+def are_numbers(values: Iterable) -> bool:
+    """Whether all values are numbers; truth values, which arrays take for 0 and 1, are
+    not."""
+    kinds = {*map(type, values)}
+    return all(kind is not bool and issubclass(kind, int | float) for kind in kinds)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, _ID) and not isinstance(value, bool)
+
+
+def are_ids(values: Iterable) -> bool:
+    """Whether no value is a truth value, which dicts take for 0 and 1; what else is no
+    id of the file is not found there."""
+    return bool not in {*map(type, values)}
+
+
+def row_fault(row: Any, keys: RowKeys | None, needed: Sequence[str]) -> str | None:
     """What is wrong with a row but for its mask, if anything.
 
     Args:
+        keys: what its ids must be; None: an ``image_id`` of any image.
         needed: keys that it must have: image_id, category_id, and of bbox, score and
             segmentation those that are used.
     """
@@ -186,10 +192,20 @@ def row_fault(row: object, keys: RowKeys, needed: Sequence[str]) -> str | None:
     missing = [key for key in needed if key not in row]
     if missing:
         return f'it has no {missing[0]!r}; a row has {", ".join(needed)}'
-    fault = keys.unknown(row) or keys.contradiction(row)
+    if keys is not None:
+        fault = keys.unknown(row) or keys.contradiction(row)
+    elif not _is_id(row['image_id']):
+        fault = (
+            'image_id must be a number or a string, got '
+            f'{short_repr(row["image_id"])}; correct it'
+        )
+    else:
+        fault = None
     if not fault and 'bbox' in needed:
         fault = box_fault(row['bbox'])
-    return fault or score_fault(row['score'])
+    if not fault and 'score' in needed:
+        fault = score_fault(row['score'])
+    return fault
 
 
 def _stems(truths: Truths) -> dict:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fgclip2_det.compat import mm  # noqa: F401, before mmdet
 
@@ -13,13 +13,8 @@ from mmdet.registry import DATASETS
 from mmengine.fileio import exists, get, join_path
 from mmengine.logging import MMLogger
 
-from fgclip2_det.coco.checks import (
-    annotation_fault,
-    index_entries,
-    note_exchanged_sides,
-)
+from fgclip2_det.coco.annotation_file import CocoFile, parse_coco
 from fgclip2_det.coco.class_split import resolve_classes
-from fgclip2_det.coco.entries import class_entries
 from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
 from fgclip2_det.io.text import decode_json
@@ -107,28 +102,18 @@ class OpenVocabCocoDataset(CocoDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read and check the annotation file; one dictionary per image."""
-        coco = self._read_json(self.ann_file, ('images', 'annotations', 'categories'))
-        images = index_entries(self.ann_file, 'image', coco['images'])
-        categories = index_entries(self.ann_file, 'category', coco['categories'])
-        index_entries(self.ann_file, 'annotation', coco['annotations'])
+        coco = parse_coco(self._read_json(self.ann_file), self.ann_file)
+        images = coco.images
         self._set_classes(self._class_entries(coco))
         annotations = defaultdict(list)
         self.cat_img_map = defaultdict(set)
-        for annotation in coco['annotations']:
-            fault = annotation_fault(annotation, images, categories)
-            if self._loads_masks and not fault:
-                image = images[annotation['image_id']]
-                if not has_no_polygon(annotation.get('segmentation')):
-                    fault = annotation_mask_fault(annotation, image)
-            if fault:
-                raise ValueError(
-                    f'{self.ann_file}: annotation {annotation.get("id")}: {fault}'
-                )
+        for annotation in coco.annotations:
+            if self._loads_masks:
+                self._check_mask(annotation, images[annotation['image_id']])
             _, _, width, height = annotation['bbox']
             annotation.setdefault('area', width * height)
             annotations[annotation['image_id']].append(annotation)
             self.cat_img_map[annotation['category_id']].add(annotation['image_id'])
-        note_exchanged_sides(self.ann_file, images, coco['annotations'])
         data_list = [
             self.parse_data_info(
                 {
@@ -182,21 +167,32 @@ class OpenVocabCocoDataset(CocoDataset):
         }
         self.cat_ids = list(self.cat2label)
 
-    def _class_entries(self, coco: dict) -> list[dict]:
+    def _check_mask(self, annotation: dict, image: dict) -> None:
+        if has_no_polygon(annotation.get('segmentation')):
+            return
+        if fault := annotation_mask_fault(annotation, image):
+            raise ValueError(f'{self.ann_file}: annotation {annotation["id"]}: {fault}')
+
+    def _class_entries(self, coco: CocoFile) -> list[dict]:
         asked = set(self._metainfo.get('classes') or ())
         for name in ('base_classes', 'novel_classes'):
             given = getattr(self, name) or self._metainfo.get(name)
             asked |= set(given if isinstance(given, list | tuple) else ())
-        return class_entries(self.ann_file, coco, asked)
+        return coco.classes(asked)
 
     def _load_split(self, name: str) -> tuple[Sequence[str], Sequence[str]]:
         split = CLASS_SPLITS.get(name)
         if split is None:
             path = join_path(self.data_root or '', name)
-            split = self._read_json(path, ('base', 'novel'))
+            split = self._read_json(path)
+            for key in ('base', 'novel'):
+                if not isinstance(split, dict) or key not in split:
+                    raise ValueError(
+                        f'{path} must be a JSON object with the key {key!r}'
+                    )
         return split['base'], split['novel']
 
-    def _read_json(self, path: str, keys: tuple[str, ...]) -> dict:
+    def _read_json(self, path: str) -> Any:
         if not exists(path, backend_args=self.backend_args):
             raise ValueError(
                 f'{path} does not exist; check data_root and ann_file (or class_split, '
@@ -206,12 +202,7 @@ class OpenVocabCocoDataset(CocoDataset):
             data = get(path, backend_args=self.backend_args)
         except OSError as error:
             raise ValueError(f'{path} is not a complete JSON file ({error})') from error
-        content = decode_json(data, path)
-        entries = content if isinstance(content, dict) else {}
-        for key in keys:
-            if key not in entries:
-                raise ValueError(f'{path} must be a JSON object with the key {key!r}')
-        return entries
+        return decode_json(data, path)
 
     def filter_data(self) -> list[dict]:
         """Images that ``filter_cfg`` keeps, at least one."""

@@ -49,7 +49,7 @@ class OpenVocabLVISDataset(OpenVocabCocoDataset):
         asked = self.class_split or self.base_classes or self.novel_classes
         if not asked and not all('split' in category for category in categories):
             for category in categories:
-                if category.get('frequency') not in _SPLITS:
+                if category.get('frequency') not in tuple(_SPLITS):
                     raise ValueError(
                         f'{self.ann_file}: category {category["id"]} '
                         f'({category["name"]!r}) needs a frequency of f, c or r, got '
@@ -74,7 +74,9 @@ class OpenVocabLVISDataset(OpenVocabCocoDataset):
 
     def _labels(self, image: dict, key: str) -> list[int]:
         ids = image.get(key)
-        if not isinstance(ids, list) or not set(ids) <= self._ids:
+        if not isinstance(ids, list) or not all(
+            isinstance(i, int | str) and i in self._ids for i in ids
+        ):
             raise ValueError(
                 f'{self.ann_file}: image {image["img_id"]} needs {key}, a list of '
                 f"the file's category ids, got {ids!s:.60}; give a file of LVIS v1"

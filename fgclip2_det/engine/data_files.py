@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fgclip2_det.coco.annotation_file import parse_coco, stream_coco
 from fgclip2_det.coco.entries import image_name
 from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
-from fgclip2_det.io.json_stream import stream_json
+from fgclip2_det.io.json_stream import NotUtf8Error
 from fgclip2_det.io.text import read_json
 
 _LOADERS = ('train_dataloader', 'val_dataloader')
@@ -159,38 +160,52 @@ def _read(file: AnnotationFile) -> list[str]:
     with open(file.path, 'rb') as opened:
         if opened.read(64).lstrip().startswith(b'['):  # not a COCO file
             return []
-    images, names = {}, []
+    try:
+        images = _check_entries(file, _pieces(file))
+    except ValueError as error:
+        raise ValueError(f'{file.part}: {error}') from error
+    names = map(image_name, images.values())
+    return [name for name in names if name]
+
+
+def _pieces(file: AnnotationFile) -> Iterator[tuple[str, bool, Any]]:
+    """Entries of images, and of annotations if their masks are read."""
+    sections = ('images', 'annotations') if file.masks else ('images',)
+    try:
+        yield from stream_coco(file.path, sections=sections, is_optional=True)
+        return
+    except NotUtf8Error:
+        pass  # decoded whole below, as the data set does
+    content = read_json(file.path)
+    held = [key for key in sections if isinstance(content, dict) and key in content]
+    if held:
+        options = {'image_keys': (), 'keep_outside': True}
+        coco = parse_coco(content, file.path, sections=held, **options)
+        yield from (('images', True, image) for image in coco.images.values())
+        yield from (('annotations', True, entry) for entry in coco.annotations)
+
+
+def _check_entries(
+    file: AnnotationFile, pieces: Iterator[tuple[str, bool, Any]]
+) -> dict:
+    """Images by id; masks are checked on the way."""
+    images: dict = {}
     waiting = []  # annotations that come before the images
-    for key, is_entry, value in _pieces(file):
-        if not is_entry or not isinstance(value, dict):
+    for key, is_entry, value in pieces:
+        if is_entry and key == 'images':
+            images[value['id']] = value
+        elif not is_entry or key != 'annotations' or not file.masks:
             continue
-        if key == 'images':
-            images[value.get('id')] = value
-            names.append(image_name(value))
-        elif key == 'annotations' and file.masks and value.get('segmentation'):
-            image = images.get(value.get('image_id'))
+        elif value.get('segmentation'):
+            image = images.get(value['image_id'])
             if image is None:
                 waiting.append(value)
             else:
                 _check_mask(file, value, image)
     for annotation in waiting:
-        image = images.get(annotation.get('image_id'))
-        if image is not None:
+        if (image := images.get(annotation['image_id'])) is not None:
             _check_mask(file, annotation, image)
-    return [name for name in names if name]
-
-
-def _pieces(file: AnnotationFile) -> Iterator[tuple[str, bool, Any]]:
-    try:
-        yield from stream_json(file.path)
-    except ValueError as error:
-        if not isinstance(error.__cause__, UnicodeDecodeError):
-            raise ValueError(f'{file.part}: {error}') from error
-        content = read_json(file.path)  # not UTF-8; decoded as the data set does
-        if isinstance(content, dict):
-            for key, entries in content.items():
-                for entry in entries if isinstance(entries, list) else ():
-                    yield key, True, entry
+    return images
 
 
 def _check_mask(file: AnnotationFile, annotation: dict, image: dict) -> None:
@@ -199,9 +214,7 @@ def _check_mask(file: AnnotationFile, annotation: dict, image: dict) -> None:
         return
     fault = annotation_mask_fault(annotation, image)
     if fault:
-        raise ValueError(
-            f'{file.part}: {file.path}: annotation {annotation.get("id")}: {fault}'
-        )
+        raise ValueError(f'{file.path}: annotation {annotation["id"]}: {fault}')
 
 
 class _Listing:

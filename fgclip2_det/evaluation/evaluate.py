@@ -7,8 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fgclip2_det.coco.ground_truths import read_image_ids, read_truths
+from fgclip2_det.coco.ground_truths import (
+    read_image_ids,
+    read_truths_file,
+    to_truths,
+)
 from fgclip2_det.coco.result_lists import read_results
+from fgclip2_det.io.collector import collector_paused
 
 from .class_ids import split_ids
 from .fingerprint import evaluation_fingerprint
@@ -100,15 +105,18 @@ def evaluate_file(
     check_protocol(protocol, iou_types)
     check_options(protocol, options, read_results)
     category_ids, novel_ids = None, None
-    if protocol == 'ov-coco':
-        category_ids, novel_ids = split_ids(annotations, base, novel)
-    truths = read_truths(
-        annotations,
-        federated=protocol.startswith('lvis'),
-        masks='segm' in iou_types,
-        image_ids=None if image_ids is None else read_image_ids(image_ids),
-        category_ids=category_ids,
-    )
+    with collector_paused():
+        coco = read_truths_file(annotations)
+        if protocol == 'ov-coco':
+            category_ids, novel_ids = split_ids(coco, base, novel)
+        truths = to_truths(
+            coco,
+            federated=protocol.startswith('lvis'),
+            masks='segm' in iou_types,
+            image_ids=None if image_ids is None else read_image_ids(image_ids),
+            category_ids=category_ids,
+        )
+        del coco  # its entries take several times the memory of the columns
     keep = keep_for(protocol)
     read = read_results(predictions, truths, iou_types, keep, **options)
     figures = evaluate_results(protocol, truths, read.results, iou_types, novel_ids)

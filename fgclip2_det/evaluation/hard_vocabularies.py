@@ -11,25 +11,31 @@ some object. Objects with fewer than n negatives are left out.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as short_repr
+from typing import Any
 
 import numpy as np
 
-from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
-from fgclip2_det.coco.ground_truths import Truths, make_truths
-from fgclip2_det.coco.result_rows import box_fault, score_fault
+from fgclip2_det.coco.checks import box_fault
+from fgclip2_det.coco.fgovd_lines import fgovd_captions, read_fgovd_lines
+from fgclip2_det.coco.ground_truths import (
+    LEFT_OUT,
+    Truths,
+    make_truths,
+    read_truths_file,
+)
+from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.coco.results import Results
 from fgclip2_det.io.json_stream import stream_list
-from fgclip2_det.io.text import read_json
 
 from .coco_ap import coco_figures, coco_summary
 from .image_boxes import greedy_nms
 
 _NMS_IOU = 0.5
-_MANY, _SHARE = 10, 0.25  # boxes outside of images, from where on they are xyxy
+_SHARE = 0.25  # of boxes that fit only as xyxy
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def score_fgovd_map(
             negatives.
     """
     objects = read_hard_objects(ann_file, num_negatives)
-    every = {(o.image_id, o.category_id) for o in _read_all(ann_file)}
+    every = _read_all(ann_file)
     rows, num_outside = _read_rows(predictions_file, objects, every, drop_outside)
     metrics = hard_vocabulary_ap(objects, rows)
     counts = {
@@ -148,40 +154,24 @@ def _read_all(path: str | os.PathLike) -> list[HardObject]:
 def _of_lines(path: str | os.PathLike) -> list[HardObject]:
     objects = []
     for title, entry in read_fgovd_lines(path):
-        try:
-            ids = [entry['category_id'], *entry['neg_category_ids']]
-            hash((entry['image_id'], *ids))  # all are there, none is a list
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f'{title} is not an object of FG-OVD: {error!r}'
-            ) from error
-        texts = [*entry['pos_expression'], *entry['neg_expression']]
-        if len(ids) != len(texts):
-            raise ValueError(f'{title} has {len(ids)} ids for {len(texts)} captions')
-        captions = dict(zip(ids, texts, strict=True))
+        captions = dict(fgovd_captions(title, entry))
         size = entry['width'], entry['height']
         objects.append(_hard_object(entry, size, captions, title))
     return objects
 
 
 def _of_json(path: str | os.PathLike) -> list[HardObject]:
-    content = read_json(path)
-    for key in ('images', 'categories', 'annotations'):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f'{path} must hold a list of {key!r}')
-    texts = {entry['id']: entry['name'] for entry in content['categories']}
-    images = {entry['id']: entry for entry in content['images']}
+    coco = read_truths_file(path)
+    texts = {i: category['name'] for i, category in coco.categories.items()}
     objects = []
-    for annotation in content['annotations']:
-        title = f'{path}: annotation {annotation.get("id")}'
-        image = images.get(annotation.get('image_id'))
-        if image is None:
-            raise ValueError(f'{title} is of an image that is not in the file')
-        ids = [annotation.get('category_id'), *annotation.get('neg_category_ids', ())]
+    for annotation in coco.annotations:
+        title = f'{path}: annotation {annotation["id"]}'
+        ids = [annotation['category_id'], *_negatives(annotation, title)]
         if missing := [i for i in ids if i not in texts]:
             raise ValueError(
                 f'{title} names category {missing[0]}, which is not in the file'
             )
+        image = coco.images[annotation['image_id']]
         width, height = image.get('width'), image.get('height')
         size = None if width is None or height is None else (width, height)
         objects.append(
@@ -190,13 +180,24 @@ def _of_json(path: str | os.PathLike) -> list[HardObject]:
     return objects
 
 
+def _negatives(annotation: dict, title: str) -> list:
+    ids = annotation.get('neg_category_ids', [])
+    if not isinstance(ids, list) or not all(isinstance(i, int | str) for i in ids):
+        raise ValueError(
+            f'{title}: neg_category_ids must be a list of category ids, got '
+            f'{short_repr(ids)}; correct it'
+        )
+    return ids
+
+
 def _hard_object(
     entry: dict, size: tuple[int, int] | None, texts: dict, title: str
 ) -> HardObject:
-    bbox = entry.get('bbox')
-    if not (isinstance(bbox, list) and len(bbox) == 4 and np.isfinite(bbox).all()
-            and min(bbox[2:]) > 0):  # fmt: skip
-        raise ValueError(f'{title}: bbox must be x, y, width, height, got {bbox}')
+    bbox: Any = entry.get('bbox')
+    if fault := box_fault(bbox):
+        raise ValueError(f'{title}: {fault}')
+    if min(bbox[2:]) == 0:
+        raise ValueError(f'{title}: bbox {bbox} has no area; correct or remove it')
     ids = entry['category_id'], entry.get('neg_category_ids', [])
     if not all(isinstance(i, int) for i in (ids[0], *ids[1])):
         raise ValueError(f'{title}: category ids must be whole numbers, got {ids}')
@@ -222,53 +223,95 @@ def _truths(objects: Sequence[HardObject]) -> Truths:
 def _read_rows(
     path: str | os.PathLike,
     objects: Sequence[HardObject],
-    every: set[tuple],
+    every: Sequence[HardObject],
     drop_outside: bool,
 ) -> tuple[list[tuple], int]:
     """Rows of the vocabularies that count, and how many lie wholly outside their image.
 
-    Rows of ``every`` other vocabulary are left out.
+    Rows of ``every`` other vocabulary are left out. To the reader of result lists each
+    vocabulary of an image is an image of its own.
     """
     words: dict[tuple, set] = {}
-    sizes = {one.image_id: one.size for one in objects}
     for one in objects:
         own = words.setdefault((one.image_id, one.category_id), {one.category_id})
         own.update(one.negatives)
-    rows: dict[tuple, bool] = {}  # row -> whether it is wholly outside its image
-    num_crossing = 0
-    for number, row in enumerate(chain.from_iterable(stream_list(path))):
-        title = f'{path}: row {number} (from 0)'
-        keys = ('image_id', 'vocabulary_id', 'category_id', 'bbox', 'score')
-        if not isinstance(row, dict) or any(key not in row for key in keys):
-            raise ValueError(f'{title} needs {", ".join(keys)}, got {row!r:.80}')
-        image, vocabulary, label, bbox, score = (row[key] for key in keys)
-        if (image, vocabulary) not in every:
-            raise ValueError(
-                f'{title}: no object of image {image} has the true caption {vocabulary}'
-            )
-        if fault := box_fault(bbox) or score_fault(score):
-            raise ValueError(f'{title}: {fault}')
-        if (image, vocabulary) not in words:
-            continue  # an object with fewer negatives
-        if label not in words[image, vocabulary]:
-            raise ValueError(
-                f'{title}: category {label} is not in the vocabulary {vocabulary} of '
-                f'image {image}'
-            )
-        detection = (image, vocabulary, label, tuple(bbox), score)
-        if detection in rows:
-            raise ValueError(f'{title} occurs twice; remove one')
-        rows[detection] = False
-        if (size := sizes[image]) is not None:
-            x, y, w, h = bbox
-            width, height = size
-            num_crossing += x + w > 1.02 * width or y + h > 1.02 * height
-            rows[detection] = max(x - width, y - height, -x - w, -y - h) > 0
-    if num_crossing > max(_MANY, _SHARE * len(rows)):
-        raise ValueError(
-            f'{path}: {num_crossing} of {len(rows)} boxes reach outside '
-            'their images; they look like x1, y1, x2, y2, expected x, y, width, '
-            'height'
+    pairs = [(one.image_id, one.category_id) for one in every]
+    known = {pair: _title(*pair) for pair in pairs}
+    blocks = _to_vocabularies(path, words, known)
+    truths = _vocabularies(objects, every)
+    read = read_results(
+        path, truths, drop_outside=drop_outside, blocks=blocks, xyxy_share=_SHARE
+    )
+    columns = read.results
+    units = list(words)
+    rows = [
+        (*units[unit], truths.categories[category]['id'], tuple(bbox), score)
+        for unit, category, bbox, score in zip(
+            columns.image.tolist(),
+            columns.category.tolist(),
+            columns.bboxes.tolist(),
+            columns.scores.tolist(),
+            strict=True,
         )
-    kept = [row for row, outside in rows.items() if not (outside and drop_outside)]
-    return kept, sum(rows.values())
+    ]
+    return rows, read.num_outside
+
+
+def _to_vocabularies(
+    path: str | os.PathLike, words: dict[tuple, set], known: dict[tuple, str]
+) -> Iterator[list]:
+    """Rows with the vocabulary of an image in place of the image."""
+    number = 0
+    for block in stream_list(path):
+        moved = []
+        for row in block:
+            if isinstance(row, dict) and {'image_id', 'category_id'} <= row.keys():
+                fault = _vocabulary_fault(row, words, known)
+                if fault:
+                    raise ValueError(f'{path}: row {number} (from 0): {fault}')
+                unit = row['image_id'], row['vocabulary_id']
+                row = row | {'image_id': known[unit]}
+            moved.append(row)
+            number += 1
+        yield moved
+
+
+def _vocabulary_fault(
+    row: dict, words: dict[tuple, set], known: Collection[tuple]
+) -> str | None:
+    if 'vocabulary_id' not in row:
+        return "it has no 'vocabulary_id', the true caption of the vocabulary in use"
+    image, vocabulary, label = (
+        row[key] for key in ('image_id', 'vocabulary_id', 'category_id')
+    )
+    if not {type(i) for i in (image, vocabulary, label)} <= {int, float, str}:
+        return (
+            'image_id, vocabulary_id and category_id must be numbers or strings, got '
+            f'{short_repr((image, vocabulary, label))}'
+        )
+    if (image, vocabulary) not in known:
+        return f'no object of image {image} has the true caption {vocabulary}'
+    own = words.get((image, vocabulary))  # None: an object with fewer negatives
+    if own is not None and label not in own:
+        return (
+            f'category {label} is not in the vocabulary {vocabulary} of image {image}'
+        )
+    return None
+
+
+def _vocabularies(objects: Sequence[HardObject], every: Sequence[HardObject]) -> Truths:
+    """Ground truth without boxes: vocabularies as images, captions as categories."""
+    sizes = {(one.image_id, one.category_id): one.size for one in objects}
+    images = []
+    for unit, size in sizes.items():
+        width, height = size or (None, None)
+        images.append({'id': _title(*unit), 'width': width, 'height': height})
+    captions = sorted({i for one in every for i in (one.category_id, *one.negatives)})
+    categories = [{'id': i, 'name': str(i)} for i in captions]
+    truths = make_truths(images, categories, [], [], [])
+    others = {_title(one.image_id, one.category_id): LEFT_OUT for one in every}
+    return replace(truths, image_index=others | truths.image_index, category_names={})
+
+
+def _title(image_id: int | str, vocabulary_id: int | str) -> str:
+    return f'{image_id!r} with vocabulary {vocabulary_id!r}'

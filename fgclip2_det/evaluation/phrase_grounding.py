@@ -11,10 +11,10 @@ import os
 
 import numpy as np
 
+from fgclip2_det.coco.annotation_file import read_coco
 from fgclip2_det.coco.ground_truths import Truths, make_truths, read_truths
 from fgclip2_det.coco.result_lists import read_results
 from fgclip2_det.coco.results import Results
-from fgclip2_det.io.text import read_json
 
 from .image_boxes import box_iou
 
@@ -62,21 +62,20 @@ def read_phrases(path: str | os.PathLike) -> Truths:
         ValueError: naming the entry: no sentences, no spans, spans outside of the
             caption, or other phrases in its boxes than in its spans.
     """
-    content = read_json(path)
-    for key in ('images', 'annotations'):
-        rows = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
-            raise ValueError(f'{path} must hold a list of {key!r}')
-    if not content['images']:
+    coco = read_coco(
+        path,
+        sections=('images', 'annotations'),
+        image_keys=(),
+        annotation_keys=('image_id', 'bbox'),
+        keep_outside=True,
+    )
+    if not coco.images:
         raise ValueError(f'{path} has no sentences; is it complete?')
-    ids = [entry.get('id') for entry in content['images']]
-    if not all(isinstance(i, int | str) for i in ids) or len(set(ids)) < len(ids):
-        raise ValueError(f'{path}: image ids must be numbers or strings, and unique')
-    owned: dict = {i: [] for i in ids}
-    for annotation in content['annotations']:
-        owned[_sentence_of(annotation, owned, path)].append(annotation)
+    owned: dict = {i: [] for i in coco.images}
+    for annotation in coco.annotations:
+        owned[annotation['image_id']].append(annotation)
     images, columns = [], ([], [], [])
-    for number, entry in enumerate(content['images']):
+    for number, entry in enumerate(coco.images.values()):
         title = f'{path}: sentence {entry["id"]}'
         phrases = _phrases(entry, title)
         images.append(entry | {'phrases': phrases})
@@ -178,25 +177,6 @@ def score_flickr30k(
     counts = {'sentences': len(truths.images), 'phrases': len(ranks)}
     counts['rows_outside'] = read.num_outside
     return {'metrics': metrics, 'counts': counts}
-
-
-def _sentence_of(annotation: dict, known: dict, path: str | os.PathLike) -> int | str:
-    """Id of the sentence that a checked annotation belongs to."""
-    title = f'{path}: annotation {annotation.get("id")}'
-    owner, box = annotation.get('image_id'), annotation.get('bbox')
-    if not isinstance(owner, int | str) or owner not in known:
-        raise ValueError(f'{title} is of image {owner}, which is not in the file')
-    if not (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(v, int | float) for v in box)
-        and np.isfinite(box).all()
-        and min(box[2:]) >= 0
-    ):
-        raise ValueError(
-            f'{title}: bbox must be four finite numbers, sizes not negative, got {box}'
-        )
-    return owner
 
 
 def _phrase_boxes(

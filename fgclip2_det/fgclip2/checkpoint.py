@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fgclip2_det.io.text import parse_json
+
 # the small model that comes with the package, and its tokenizer
 ASSETS = Path(__file__).resolve().parents[1] / 'assets' / 'fgclip2_tiny'
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
@@ -76,7 +78,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f'{folder} holds no {CONFIG}; expected the released layout')
     try:
-        config = json.loads(path.read_text(encoding='utf-8'))
+        config = parse_json(path.read_text(encoding='utf-8'))
     except ValueError as error:
         raise ValueError(f'{path} is not valid JSON: {error}') from error
     if not isinstance(config, dict):
@@ -95,7 +97,7 @@ def _weight_files(folder: Path) -> list[Path]:
             f'weights can run code); download or convert it'
         )
     try:
-        content = json.loads(index.read_text(encoding='utf-8'))
+        content = parse_json(index.read_text(encoding='utf-8'))
         names = set(content['weight_map'].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{index} is not an index of weights: {error!r}') from error

@@ -9,7 +9,7 @@ from reprlib import repr as short_repr
 from typing import Any, BinaryIO
 
 from fgclip2_det.io.atomic import open_atomic, write_atomic
-from fgclip2_det.io.text import stream_codec
+from fgclip2_det.io.text import TOO_DEEP, parse_json, stream_codec
 
 _CHUNK = 1 << 20
 _MAX_IN_MEMORY = 1 << 20
@@ -23,9 +23,13 @@ def dumps(value: object) -> str:
     """JSON text of a value; characters beyond ASCII are not escaped.
 
     Raises:
-        ValueError: if a number is not finite, which JSON cannot hold.
+        ValueError: if a number is not finite, which JSON cannot hold, or values are
+            nested too deeply.
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
 
 
 def check_file(path: Path | str, what: str = 'annotation file') -> Path:
@@ -37,6 +41,18 @@ def check_file(path: Path | str, what: str = 'annotation file') -> Path:
     if not Path(path).is_file():
         raise ValueError(f'there is no {what} {path}; check the path')
     return Path(path)
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """An existing file, opened in binary mode.
+
+    Raises:
+        ValueError: if there is no such file, or it may not be read.
+    """
+    try:
+        return open(check_file(path), 'rb')
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read ({error})') from error
 
 
 def check_target(source: Path | str, target: Path | str) -> None:
@@ -55,6 +71,19 @@ class IncompleteJsonError(ValueError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f'{path} is not a complete JSON file ({reason}); get it again')
         self.reason = reason
+
+
+def not_an_object(path: object, value: object) -> str:
+    """Sentence on a file that holds another JSON value than an object."""
+    kind = 'a list' if isinstance(value, list) else 'another value'
+    return f'{path} must be a JSON object, such as a COCO file, not {kind}; give one'
+
+
+class NotUtf8Error(ValueError):
+    """A file that is not UTF-8, which has to be decoded whole."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f'{path} is not UTF-8 text ({reason}); save it as UTF-8')
 
 
 class _Text:
@@ -129,6 +158,10 @@ class _Text:
                 pending = len(self.buffer) - self.at
                 if self.ended or pending > (self.longest or pending):
                     raise self.error(error.msg) from error
+            except RecursionError as error:
+                raise self.error(TOO_DEEP) from error
+            except ValueError as error:  # a number of thousands of digits
+                raise self.error(str(error)) from error
             else:
                 # 12 at the end of what is read may go on as 123, 12.5 as 12.5e-3
                 if self.ended or self.buffer[end : end + 1] not in ('', *'.eE+-'):
@@ -148,19 +181,19 @@ def stream_json(path: Path | str) -> Iterator[tuple[str, bool, Any]]:
     False. One entry at a time is in memory.
 
     Raises:
-        ValueError: naming the file: it does not exist, is not a JSON object, is
-            truncated or is not UTF-8.
+        ValueError: naming the file: it does not exist or cannot be opened, is not a
+            JSON object, is truncated or is not UTF-8.
     """
-    with open(check_file(path), 'rb') as file:
+    with open_file(path) as file:
         try:
             yield from _stream_object(_Text(file, Path(path)))
         except UnicodeDecodeError as error:
-            raise ValueError(f'{path} is not UTF-8 text ({error.reason})') from error
+            raise NotUtf8Error(path, error.reason) from error
 
 
 def _stream_object(text: _Text) -> Iterator[tuple[str, bool, Any]]:
-    if text.peek() != '{':
-        raise ValueError(f'{text.path} must be a JSON object, such as a COCO file')
+    if (char := text.peek()) != '{':
+        raise ValueError(not_an_object(text.path, [] if char == '[' else char))
     text.expect('{')
     closing = ',' if text.peek() != '}' else text.expect('}')
     while closing == ',':
@@ -201,7 +234,7 @@ def stream_spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
     """
     text = _Text(file, path)
     if text.codec not in ('utf-8', 'utf-8-sig'):
-        raise ValueError(f'{path} is not UTF-8 text ({text.codec})')
+        raise NotUtf8Error(path, text.codec)
     try:
         _check_list(text, 'records')
         for entry in _stream_list(text):
@@ -209,7 +242,7 @@ def stream_spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
         if text.peek():
             raise text.error('there is text after its list')
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not UTF-8 text ({error.reason})') from error
+        raise NotUtf8Error(path, error.reason) from error
 
 
 def _check_list(text: _Text, of: str) -> None:
@@ -231,7 +264,7 @@ def stream_list(path: str | os.PathLike) -> Iterator[list]:
     except OSError as error:
         raise ValueError(f'{path} cannot be read ({error})') from error
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not UTF-8 text ({error.reason})') from error
+        raise NotUtf8Error(path, error.reason) from error
 
 
 def _list_blocks(text: _Text) -> Iterator[list]:
@@ -272,12 +305,12 @@ def stream_lines(path: Path | str) -> Iterator[tuple[int, dict]]:
     Raises:
         ValueError: naming file and line.
     """
-    with open(check_file(path), 'rb') as file:
+    with open_file(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except ValueError as error:
                 raise ValueError(
                     f'{path}: line {number} is not JSON ({error}); correct it, or give '

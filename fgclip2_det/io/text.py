@@ -10,6 +10,7 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
+from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.notes import say_once
 
 _BOMS = (  # UTF-32's begins with UTF-16's
@@ -20,6 +21,7 @@ _BOMS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, 'utf-16'),
 )
 _GET_AGAIN = 'if it is cut off, get it again'
+TOO_DEEP = 'its values are nested too deeply, about 1,000 levels can be read'
 _CHINESE = 'gb18030'  # contains GBK and GB 2312
 _SINGLE_BYTE = (
     'ascii', 'latin_1', 'iso8859_2', 'iso8859_5', 'iso8859_15', 'koi8_r',
@@ -57,6 +59,20 @@ def read_json(path: str | os.PathLike, remedy: str = _GET_AGAIN) -> Any:
     return _parse_json(read_text(path), path, remedy)
 
 
+def parse_json(text: str | bytes) -> Any:
+    """:func:`json.loads` that raises ``ValueError`` for whatever it cannot read.
+
+    Raises:
+        ValueError: text that is not JSON, a number of thousands of digits, and values
+            nested more deeply than Python's recursion limit, about 1,000 levels.
+    """
+    try:
+        with collector_paused():
+            return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
+
+
 def json_values(value: object, default: Callable | None = None) -> Any:
     """A value as :func:`read_json` gives it back: tuples become lists.
 
@@ -74,8 +90,8 @@ def decode_json(data: bytes, path: str | os.PathLike) -> object:
 
 def _parse_json(text: str, path: str | os.PathLike, remedy: str = _GET_AGAIN) -> object:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return parse_json(text)
+    except ValueError as error:
         raise ValueError(
             f'{path} cannot be read as JSON ({error}); {remedy}'
         ) from error

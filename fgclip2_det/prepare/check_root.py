@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fgclip2_det.coco.annotation_file import stream_coco
 from fgclip2_det.coco.entries import image_name
-from fgclip2_det.io.json_stream import stream_json, stream_lines
+from fgclip2_det.io.json_stream import stream_lines
 from fgclip2_det.io.text import read_text
 
 from .layouts import LAYOUTS, Layout
@@ -87,14 +88,11 @@ def _read(path: Path) -> tuple[list[str], int, int | None]:
     if path.suffix == '.jsonl':
         names = [record.get('img_path') for _, record in stream_lines(path)]
         return _unique(path, names), len(names), None
-    names, num_classes, sections = [], 0, set()
-    for key, is_entry, value in stream_json(path):
-        sections.add(key)
+    names, num_classes = [], 0
+    for key, is_entry, value in stream_coco(path, sections=('images',)):
         if is_entry and key == 'images':
-            names.append(image_name(value) if isinstance(value, dict) else None)
+            names.append(image_name(value))
         num_classes += is_entry and key == 'categories'
-    if 'images' not in sections:
-        raise ValueError(f"{path} is not a COCO file: it has no 'images'")
     return _unique(path, names), len(names), num_classes
 
 

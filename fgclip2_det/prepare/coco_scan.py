@@ -6,15 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fgclip2_det.coco.checks import index_entries
-from fgclip2_det.io.json_stream import (
-    check_target,
-    json_pieces,
-    stream_json,
-    write_text_pieces,
-)
-
-SECTIONS = ('images', 'annotations', 'categories')
+from fgclip2_det.coco.annotation_file import SECTIONS, stream_coco
+from fgclip2_det.io.json_stream import check_target, json_pieces, write_text_pieces
 
 
 @dataclass
@@ -34,56 +27,13 @@ class CocoScan:
     num_annotations: int = 0
 
 
-def stream_coco(
-    path: Path | str, bar: Callable[[Iterable], Iterable] = iter
-) -> Iterator[tuple[str, bool, Any]]:
-    """:func:`.stream_json` of a COCO file, whose entries and references are checked.
-
-    ``bar`` may wrap the pieces, to show progress.
-
-    Raises:
-        ValueError: naming the file: a section is missing or not a list, an entry is not
-            an object or lacks its id (an annotation also the ids of its image and
-            category), or an id occurs twice.
-    """
-    seen: dict[str, set] = {}
-    for key, is_entry, value in bar(stream_json(path)):
-        if key in SECTIONS:
-            if not is_entry and (value != [] or key in seen):
-                raise ValueError(f'{path}: {key} must be one list; correct the file')
-            ids = seen.setdefault(key, set())
-            if is_entry:
-                _check_entry(path, key, value, ids)
-        yield key, is_entry, value
-    for key in SECTIONS:
-        if key not in seen:
-            raise ValueError(f'{path} is not a COCO file: it has no {key!r}')
-
-
-def _check_entry(path: Path | str, section: str, entry: object, ids: set) -> None:
-    kind = {'categories': 'category'}.get(section, section[:-1])
-    if not isinstance(entry, dict):
-        raise ValueError(f'{path}: {kind} entry {len(ids)} (from 0) must be an object')
-    needed = ('id', 'image_id', 'category_id') if kind == 'annotation' else ('id',)
-    for key in needed:
-        if not isinstance(entry.get(key), int | str):
-            raise ValueError(
-                f'{path}: {kind} entry {len(ids)} (from 0) needs a number or a string '
-                f'as {key!r}, got {entry.get(key)!r}; correct it'
-            )
-    if entry['id'] in ids:
-        raise ValueError(f'{path}: {kind} id {entry["id"]} occurs twice; correct it')
-    ids.add(entry['id'])
-
-
 def scan_coco(path: Path | str, bar: Callable[[Iterable], Iterable] = iter) -> CocoScan:
     """First pass over a file: categories, ids and which image has which class.
 
     Raises:
-        ValueError: as :func:`stream_coco`, and for a category without a name, an
-            annotation of an unknown image or category.
+        ValueError: as :func:`.stream_coco`.
     """
-    scan, first = CocoScan(), {}
+    scan = CocoScan()
     for key, is_entry, value in stream_coco(path, bar):
         if not is_entry:
             continue
@@ -93,19 +43,7 @@ def scan_coco(path: Path | str, bar: Callable[[Iterable], Iterable] = iter) -> C
             scan.image_ids[value['id']] = None
         elif key == 'annotations':
             scan.num_annotations += 1
-            first.setdefault(('image', value['image_id']), value['id'])
-            first.setdefault(('category', value['category_id']), value['id'])
             scan.images_of_category[value['category_id']].add(value['image_id'])
-    known = {
-        'category': index_entries(str(path), 'category', scan.categories),
-        'image': scan.image_ids,
-    }
-    for (kind, number), annotation in first.items():
-        if number not in known[kind]:
-            raise ValueError(
-                f'{path}: annotation {annotation}: {kind} {number} is not in the file; '
-                f'add it or remove the annotation'
-            )
     return scan
 
 
@@ -122,13 +60,13 @@ def write_part(
         target: written in full or not at all; may not be ``source``.
         change: section -> function that returns the entry to write, or None to leave
             it out. Other sections and keys are copied as they are.
-        bar: as in :func:`stream_coco`.
+        bar: as in :func:`.stream_coco`.
 
     Returns:
         Number of entries written of each section.
 
     Raises:
-        ValueError: as :func:`stream_coco`, or if source and target are one file.
+        ValueError: as :func:`.stream_coco`, or if source and target are one file.
     """
     check_target(source, target)
     counts: dict[str, int] = dict.fromkeys(SECTIONS, 0)

@@ -14,11 +14,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from fgclip2_det.coco.checks import annotation_fault, index_entries
-from fgclip2_det.coco.entries import image_name, without_roots
+from fgclip2_det.coco.annotation_file import stream_coco
+from fgclip2_det.coco.checks import IMAGE_KEYS, outside_fault
+from fgclip2_det.coco.entries import without_roots
 from fgclip2_det.io.json_stream import check_target, dumps, write_text_pieces
 
-from .coco_scan import scan_coco, stream_coco
+from .coco_scan import scan_coco
 
 DIGITS = 6  # of a pixel: 0.1 + 0.2 is written 0.3, so that boxes survive a round trip
 
@@ -44,28 +45,28 @@ def coco_to_odvg(
         Numbers of ``images``, ``annotations`` and of ``crowd`` boxes among them.
 
     Raises:
-        ValueError: naming file and entry, as ``OpenVocabCocoDataset`` does.
+        ValueError: naming file and entry, as ``OpenVocabCocoDataset`` does; two
+            categories of one name, which a label map cannot hold.
     """
     check_target(source, target)
     scan = scan_coco(source, bar)
+    _check_unique(source, scan.categories)
     categories = without_roots(source, scan.categories, set(scan.images_of_category))
     labels = {category['id']: i for i, category in enumerate(categories)}
     names = {category['id']: category['name'] for category in categories}
     images, boxes = {}, defaultdict(list)
-    for key, is_entry, value in stream_coco(source, bar):
+    for key, is_entry, value in stream_coco(source, bar, image_keys=IMAGE_KEYS):
         if is_entry and key == 'images':
-            images[value['id']] = _named(source, value)
+            images[value['id']] = value
         elif is_entry and key == 'annotations':
             boxes[value['image_id']].append(value)
-    index_entries(str(source), 'image', list(images.values()))
     counts = {'images': 0, 'annotations': 0, 'crowd': 0}
 
     def lines() -> Iterator[str]:
         for image in images.values():
             detection = {'instances': []}
             for box in boxes[image['id']]:
-                fault = annotation_fault(box, images, names)
-                if fault:
+                if fault := outside_fault(box['bbox'], image):
                     raise ValueError(f'{source}: annotation {box["id"]}: {fault}')
                 part = 'crowd' if box.get('iscrowd') else 'instances'
                 category = box['category_id']
@@ -89,11 +90,15 @@ def coco_to_odvg(
     return counts
 
 
-def _named(source: Path | str, image: dict) -> dict:
-    name = image_name(image)
-    if name is None:
-        raise ValueError(f'{source}: image {image["id"]} has no file_name; add it')
-    return image | {'file_name': name}
+def _check_unique(source: Path | str, categories: Iterable[dict]) -> None:
+    ids: dict = {}
+    for category in categories:
+        other = ids.setdefault(category['name'], category['id'])
+        if other != category['id']:
+            raise ValueError(
+                f'{source}: categories {other} and {category["id"]} are both named '
+                f'{category["name"]!r}; names in ODVG must be unique: rename one'
+            )
 
 
 def _to_instance(box: dict, label: int, name: str) -> dict:

@@ -19,10 +19,10 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fgclip2_det.coco.annotation_file import stream_coco
 from fgclip2_det.coco.entries import NAME_KEYS, image_name
 from fgclip2_det.vocabulary.name_lists import load_list
 
-from .coco_scan import stream_coco
 from .image_overlap import (
     NUM_SHOWN,
     CocoSide,

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from fgclip2_det.coco.annotation_file import stream_coco
 from fgclip2_det.coco.entries import image_name
-from fgclip2_det.io.json_stream import check_file, stream_json
+from fgclip2_det.io.json_stream import check_file
 from fgclip2_det.io.text import read_text
 
-from .coco_scan import scan_coco, stream_coco, write_part
+from .coco_scan import scan_coco, write_part
 from .ov_coco import annotate_categories
 
 NUM_MINIVAL = 4_809  # images of LVIS v1 val that are in COCO val2017
@@ -33,7 +34,7 @@ def write_lvis_base(
     """
     scan = scan_coco(source, bar)
     for category in scan.categories:
-        if category.get('frequency') not in _SPLITS:
+        if category.get('frequency') not in tuple(_SPLITS):
             raise ValueError(
                 f'{source}: category {category["id"]} ({category["name"]!r}) needs a '
                 f"'frequency' of f, c or r, got {category.get('frequency')!r}; give a "
@@ -65,10 +66,9 @@ def read_image_list(path: Path | str) -> list[str]:
     """
     path = check_file(path, 'list of images')
     if path.suffix.lower() == '.json':
-        entries = [
-            v for k, is_entry, v in stream_json(path) if is_entry and k == 'images'
-        ]
-        lines = [str(e.get('id')) if isinstance(e, dict) else str(e) for e in entries]
+        pieces = stream_coco(path, sections=('images',))
+        entries = [v for key, is_entry, v in pieces if is_entry and key == 'images']
+        lines = [str(entry['id']) for entry in entries]
     else:
         lines = read_text(path).splitlines()
     numbers = []

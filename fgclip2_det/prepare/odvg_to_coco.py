@@ -4,21 +4,19 @@
 with regions), has no classes: it is refused, or left out and counted.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from fgclip2_det.coco.checks import index_entries
+from fgclip2_det.coco.annotation_file import stream_coco
 from fgclip2_det.io.json_stream import (
     check_file,
     check_target,
     coco_pieces,
-    stream_json,
     stream_lines,
     write_text_pieces,
 )
-from fgclip2_det.io.text import read_text
+from fgclip2_det.io.text import parse_json, read_text
 
 from .coco_to_odvg import DIGITS
 
@@ -150,7 +148,7 @@ def _to_annotation(box: dict) -> dict:
 def _read_label_map(path: Path | str) -> dict[int, str]:
     text = read_text(check_file(path, 'label map'))
     try:
-        names = {int(label): name for label, name in json.loads(text).items()}
+        names = {int(label): name for label, name in parse_json(text).items()}
     except (ValueError, AttributeError) as error:
         raise ValueError(
             f'{path} must be a JSON object of label: name, {{"0": "person"}}'
@@ -167,9 +165,8 @@ def _categories(
     """Categories in the order of the labels of the map."""
     if like is None:
         return [{'id': label, 'name': name} for label, name in names.items()]
-    pieces = stream_json(check_file(like))
+    pieces = stream_coco(like, sections=('categories',))
     entries = [v for key, is_entry, v in pieces if is_entry and key == 'categories']
-    index_entries(str(like), 'category', entries)
     by_name = {entry['name']: entry for entry in entries}
     for label, name in names.items():
         if name not in by_name:

@@ -1,14 +1,13 @@
 """Pseudo boxes for image-level labels, chosen among a detector's results."""
 
-import json
 from collections import defaultdict
 from pathlib import Path
 
-from fgclip2_det.coco.checks import index_entries
+from fgclip2_det.coco.annotation_file import CocoFile, parse_coco
 from fgclip2_det.coco.ground_truths import make_truths
 from fgclip2_det.coco.result_lists import read_rows
 from fgclip2_det.io.atomic import write_atomic
-from fgclip2_det.io.json_stream import check_target
+from fgclip2_det.io.json_stream import check_target, dumps
 from fgclip2_det.io.text import read_json
 
 RULES = ('score', 'size')
@@ -50,15 +49,15 @@ def write_pseudo_boxes(
     if rule not in RULES:
         raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
     check_target(source, target)
-    coco = read_json(source)
-    if not isinstance(coco, dict) or not {'images', 'categories'} <= set(coco):
-        raise ValueError(f'{source} must hold "images" and "categories"')
-    images = index_entries(str(source), 'image', coco['images'])
-    known_labels = index_entries(str(source), 'category', coco['categories'])
+    content = read_json(source)
+    if isinstance(content, dict) and content.get('annotations') is None:
+        content = content | {'annotations': []}
+    coco = parse_coco(content, source)
+    images, known_labels = coco.images, coco.categories
     rows = _candidates(predictions, coco, min_score, ids, categories)
-    annotations = list(coco.get('annotations') or [])
-    known = index_entries(str(source), 'annotation', annotations)
-    next_id = max((i for i in known if isinstance(i, int)), default=0) + 1
+    annotations = list(coco.annotations)
+    numbers = (a['id'] for a in annotations if isinstance(a['id'], int))
+    next_id = max(numbers, default=0) + 1
     counts = dict(images=len(images), labels=0, annotations=0, without=0)
     for image_id, image in images.items():
         for label in _labels(source, image, known_labels):
@@ -77,7 +76,7 @@ def write_pseudo_boxes(
             annotations.append(box)
             next_id += 1
             counts['annotations'] += 1
-    text = json.dumps(coco | {'annotations': annotations}, ensure_ascii=False)
+    text = dumps(coco.content | {'annotations': annotations})
     write_atomic(target, text.encode())
     return counts
 
@@ -92,7 +91,9 @@ def _score(row: dict) -> float:
 
 def _labels(source: Path | str, image: dict, categories: dict) -> list:
     labels = image.get('labels')
-    if not isinstance(labels, list) or not all(i in categories for i in labels):
+    if not isinstance(labels, list) or not all(
+        isinstance(i, int | str) and i in categories for i in labels
+    ):
         raise ValueError(
             f"{source}: image {image['id']} needs 'labels', a list of the file's "
             f'category ids, got {labels!r:.60}'
@@ -101,10 +102,12 @@ def _labels(source: Path | str, image: dict, categories: dict) -> list:
 
 
 def _candidates(
-    path: Path | str, coco: dict, min_score: float, ids: str, categories: str
+    path: Path | str, coco: CocoFile, min_score: float, ids: str, categories: str
 ) -> dict:
     """Image id -> rows above the score."""
-    truths = make_truths(coco['images'], coco['categories'], [], [], [])
+    truths = make_truths(
+        list(coco.images.values()), list(coco.categories.values()), [], [], []
+    )
     rows = defaultdict(list)
     for row in read_rows(path, truths, ids, categories).rows:
         if row['score'] >= min_score:

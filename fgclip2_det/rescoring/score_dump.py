@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fgclip2_det.io.atomic import write_atomic
-from fgclip2_det.io.text import read_json
+from fgclip2_det.io.text import parse_json, read_json
 
 HEADER = 'dump.json'  # written before the first shard
 NAMES = 'names.safetensors'
@@ -191,7 +191,7 @@ class Shard:
         self.file = file
         try:
             with safe_open(file, framework='pt') as handle:
-                self.image_ids = json.loads(handle.metadata()['image_ids'])
+                self.image_ids = parse_json(handle.metadata()['image_ids'])
                 self._boxes = handle.get_tensor('box_offsets').tolist()
                 self._rows = handle.get_tensor('row_offsets').tolist()
                 shape = handle.get_slice('cosines').get_shape()

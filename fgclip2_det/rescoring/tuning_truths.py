@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fgclip2_det.coco.checks import annotation_fault, index_entries
+from fgclip2_det.coco.annotation_file import CocoFile, read_coco
 from fgclip2_det.coco.entries import NAME_KEYS
-from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths, parse_truths
+from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths, to_truths
 from fgclip2_det.evaluation.few_names.name_pools import is_federated
-from fgclip2_det.io.text import read_json
 from fgclip2_det.rescoring.score_dump import DumpHeader, ScoreDump
 
 NOVEL = ('refuse', 'drop', 'use')
@@ -57,10 +56,10 @@ def tuning_truths(
     """
     if novel not in NOVEL:
         raise ValueError(f'novel must be one of {NOVEL}, got {novel!r}')
-    content = read_json(ann_file)
-    _check_entries(str(ann_file), content, dump)
-    federated = with_absent and is_federated(content['images'])
-    truths = _by_label(parse_truths(content, ann_file, federated), dump.header)
+    coco = read_coco(ann_file)
+    _check_belongs(coco, dump)
+    federated = with_absent and is_federated(list(coco.images.values()))
+    truths = _by_label(to_truths(coco, federated), dump.header)
     is_base = dump.header.is_base.numpy()
     of_novel = ~is_base[truths.category]
     dropped = 0 if novel == 'use' else int(of_novel.sum())
@@ -91,28 +90,15 @@ def _by_label(truths: Truths, header: DumpHeader) -> Truths:
     return replace(own, category_names={i: (name,) for i, name in pairs})
 
 
-def _check_entries(path: str, content: object, dump: ScoreDump) -> None:
-    """Every entry, and that the file belongs to the dump.
-
-    :func:`.parse_truths` checks less: evaluations let boxes outside their image pass.
-    """
-    keys = {'images', 'categories', 'annotations'}
-    if not isinstance(content, dict) or not keys <= set(content):
-        raise ValueError(f'{path} must hold {sorted(keys)}')
-    images = index_entries(path, 'image', content['images'])
-    categories = index_entries(path, 'category', content['categories'])
-    annotations = index_entries(path, 'annotation', content['annotations'])
-    _check_categories(path, categories, dump.header)
-    stray = [i for i in dump.image_ids if i not in images]
+def _check_belongs(coco: CocoFile, dump: ScoreDump) -> None:
+    """The file has the images and the categories of the dump."""
+    _check_categories(coco.path, coco.categories, dump.header)
+    stray = [i for i in dump.image_ids if i not in coco.images]
     if stray:
         raise ValueError(
-            f'image {stray[0]} of the dump {dump.folder} is not in {path}; give '
+            f'image {stray[0]} of the dump {dump.folder} is not in {coco.path}; give '
             'the annotation file of the same images'
         )
-    for number, annotation in annotations.items():
-        fault = annotation_fault(annotation, images, categories)
-        if fault:
-            raise ValueError(f'{path}: annotation {number}: {fault}')
 
 
 def _check_categories(path: str, categories: dict, header: DumpHeader) -> None:

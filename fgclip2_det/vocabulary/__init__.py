@@ -2,11 +2,6 @@
 
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.vocabulary.check import check_vocabulary
-from fgclip2_det.vocabulary.competitors import (
-    CompetitorOptions,
-    Competitors,
-    select_competitors,
-)
 from fgclip2_det.vocabulary.embedding import class_cosines, fingerprint
 from fgclip2_det.vocabulary.name_checks import Finding, check_names
 from fgclip2_det.vocabulary.name_lists import LIST_NAMES, NameList, load_list
@@ -18,8 +13,6 @@ from fgclip2_det.vocabulary.vocabulary import Vocabulary
 __all__ = [
     'LIST_NAMES',
     'TEMPLATE_SETS',
-    'CompetitorOptions',
-    'Competitors',
     'Finding',
     'NameList',
     'Vocabulary',
@@ -32,5 +25,4 @@ __all__ = [
     'parse_texts',
     'parts_of',
     'read_texts',
-    'select_competitors',
 ]

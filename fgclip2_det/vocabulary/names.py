@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from fgclip2_det.coco.entries import class_entries
+from fgclip2_det.coco.annotation_file import read_coco
 from fgclip2_det.coco.names import normalize_name
-from fgclip2_det.io.text import read_json, read_text
+from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary.texts import parse_texts
 
 ALIAS_MARK = '|'
@@ -112,27 +112,20 @@ def read_coco_names(
     Raises:
         ValueError: no COCO file, another split, or a name that is missing.
     """
-    try:
-        content = read_json(path)
-        categories = class_entries(path, content)
-        names = [c.get('name_en') or c['name'] for c in categories]
-        splits = [c.get('split') for c in categories]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{path} is not a COCO annotation file with categories ({error!r}); '
-            'expected '
-            "{'categories': [{'id': 1, 'name': 'cat'}, ...]}"
-        ) from error
+    categories = read_coco(path, sections=('categories',)).classes()
+    names = [c.get('name_en') or c['name'] for c in categories]
+    splits = [c.get('split') for c in categories]
     whole = None not in splits
-    if whole and not set(splits) <= {'base', 'novel', 'unused'}:
+    strange = [s for s in splits if s not in ('base', 'novel', 'unused')]
+    if whole and strange:
         raise ValueError(
-            f"{path}: a split must be 'base', 'novel' or 'unused', got {set(splits)}"
+            f"{path}: a split must be 'base', 'novel' or 'unused', got {strange[0]!r}"
         )
     entries, novel = [], []
     for name, category, split in zip(names, categories, splits, strict=True):
         if whole and split == 'unused':
             continue
-        others = category.get('synonyms', []) if aliases else []
+        others = (category.get('synonyms') or []) if aliases else []
         entries.append(pick_names([name, *others], category.get('name_zh'), language))
         if split == 'novel':
             novel.append(entries[-1][0])

@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from fgclip2_det.coco.annotation_file import read_coco
 from fgclip2_det.io.text import read_json, read_text
 
 PER_IMAGE = 5  # captions of an image in COCO, Flickr30k and their Chinese versions
@@ -24,24 +25,19 @@ def read_coco_captions(path: str | os.PathLike, per_image: int = PER_IMAGE) -> C
         ValueError: naming the entry: unknown image, an empty caption, an image with
             fewer captions.
     """
-    content = read_json(path)
-    for key in ('images', 'annotations'):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f'{path} must hold the list {key!r}')
-    names, captions = {}, {}
-    for number, image in enumerate(content['images']):
-        name = _text(image, 'file_name', f'{path}: image entry {number}')
-        names[image.get('id')] = name
-        captions[name] = []
-    for annotation in sorted(content['annotations'], key=_id):
-        if not isinstance(annotation, dict):
-            raise ValueError(f'{path}: an annotation must be an object: {annotation!r}')
-        title = f'{path}: annotation {annotation.get("id")}'
-        image = annotation.get('image_id')
-        if image not in names:
-            raise ValueError(f'{title} is of image {image}, which is not in the file')
-        name = names[image]
-        captions[name].append(_text(annotation, 'caption', title))
+    coco = read_coco(
+        path,
+        sections=('images', 'annotations'),
+        image_keys=('file_name',),
+        annotation_keys=('image_id',),
+        keep_outside=True,
+    )
+    names = {i: image['file_name'].strip() for i, image in coco.images.items()}
+    captions: Captions = {name: [] for name in names.values()}
+    for annotation in sorted(coco.annotations, key=_id):
+        title = f'{path}: annotation {annotation["id"]}'
+        caption = _text(annotation, 'caption', title)
+        captions[names[annotation['image_id']]].append(caption)
     return _first(captions, per_image, path)
 
 
@@ -185,9 +181,9 @@ def _lines(path: str | os.PathLike) -> list[tuple[str, str]]:
     return lines
 
 
-def _id(entry: object) -> tuple:
+def _id(annotation: dict) -> tuple:
     """Sort key of annotations: by number; those without one last, in file order."""
-    number = entry.get('id') if isinstance(entry, dict) else None
+    number = annotation['id']
     return (not isinstance(number, int), number if isinstance(number, int) else 0)
 
 

@@ -6,9 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fgclip2_det.coco.checks import annotation_fault, index_entries
-from fgclip2_det.coco.entries import class_entries
-from fgclip2_det.io.text import read_json
+from fgclip2_det.coco.annotation_file import read_coco
 
 from .images import ImageItem, to_xyxy
 
@@ -55,30 +53,24 @@ def read_named_boxes(
             (``failed``) instead of raising.
 
     Raises:
-        ValueError: naming file and entry: entries of another type, unknown image or
-            category, images without a name, boxes that are not four numbers, are
-            empty or outside.
+        ValueError: naming file and entry: what :func:`.read_coco` refuses, and boxes
+            that are empty.
     """
-    coco = _read_coco(ann_file)
-    name = str(ann_file)
-    images = index_entries(name, 'image', coco['images'])
-    categories = index_entries(name, 'category', coco['categories'])
-    index_entries(name, 'annotation', coco['annotations'])
+    coco = read_coco(ann_file, keep_outside=all_boxes)
+    name, images = coco.path, coco.images
     boxes: dict = {image_id: [] for image_id in images}
     num_crowd, failed = 0, []
-    for annotation in coco['annotations']:
-        title = f'{name}: annotation {annotation["id"]}'
+    for annotation in coco.annotations:
         num_crowd += bool(annotation.get('iscrowd'))
         if annotation.get('iscrowd') and not all_boxes:
-            _raise_fault(annotation, images, categories, title)
             continue
-        about = annotation.get('image_id'), annotation.get('category_id')
+        about = annotation['image_id'], annotation['category_id']
+        image, title = images[about[0]], f'{name}: annotation {annotation["id"]}'
         try:
-            _raise_fault(annotation, images, categories, title)
-            size = images[about[0]]['width'], images[about[0]]['height']
+            size = image['width'], image['height']
             bbox = to_xyxy(annotation['bbox'], size, title)
         except ValueError:
-            if not all_boxes or about[0] not in images or about[1] not in categories:
+            if not all_boxes:
                 raise
             failed.append(about)
             continue
@@ -86,7 +78,7 @@ def read_named_boxes(
     used = {image_id: group for image_id, group in boxes.items() if group}
     if not used:
         raise ValueError(f'{name} holds no box to name (crowd boxes: {num_crowd})')
-    classes = class_entries(name, coco)
+    classes = coco.classes()
     items = [
         ImageItem(
             Path(image_root) / images[i]['file_name'],
@@ -98,16 +90,3 @@ def read_named_boxes(
     category_ids = [category for group in used.values() for _, category in group]
     num_without = len(images) - len(used)
     return NamedBoxes(items, category_ids, classes, num_crowd, num_without, failed)
-
-
-def _raise_fault(annotation: dict, images: dict, categories: dict, title: str) -> None:
-    if fault := annotation_fault(annotation, images, categories):
-        raise ValueError(f'{title}: {fault}')
-
-
-def _read_coco(path: str | os.PathLike) -> dict:
-    coco = read_json(path)
-    for key in ('images', 'annotations', 'categories'):
-        if not isinstance(coco, dict) or key not in coco:
-            raise ValueError(f'{path} must be a JSON object with the key {key!r}')
-    return coco

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fgclip2_det.coco.annotation_file import read_coco
 from fgclip2_det.datasets.ovshapes.captions import (
     LANGUAGES,
     describe,
@@ -20,7 +21,6 @@ from fgclip2_det.datasets.ovshapes.classes import OVSHAPES_CLASSES
 from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from fgclip2_det.datasets.ovshapes.render import ShapeObject
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.io.text import read_json
 
 from .embedder import Embedder
 from .images import ImageItem
@@ -96,12 +96,10 @@ def load_ovshapes(
     An object's ``angle`` is 0: the files do not keep it and no text speaks of it.
     """
     folder = generate_ovshapes(data_root, 1, num_images, IMAGE_SIZE, seed)
-    coco = read_json(folder / 'val.json')
+    coco = read_coco(folder / 'val.json')
     classes = {c.category_id: c for c in OVSHAPES_CLASSES}
-    objects: dict[int, list[ShapeObject]] = {
-        image['id']: [] for image in coco['images']
-    }
-    for annotation in coco['annotations']:
+    objects: dict[int, list[ShapeObject]] = {image_id: [] for image_id in coco.images}
+    for annotation in coco.annotations:
         x, y, width, height = annotation['bbox']
         objects[annotation['image_id']].append(
             ShapeObject(
@@ -118,7 +116,7 @@ def load_ovshapes(
             [o.bbox for o in objects[image['id']]],
             (image['width'], image['height']),
         )
-        for image in coco['images']
+        for image in coco.images.values()
     ]
     return items, list(objects.values())
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator
 
-from fgclip2_det.coco.checks import (
-    annotation_fault,
-    index_entries,
-    note_exchanged_sides,
-)
+from fgclip2_det.coco.annotation_file import parse_coco
 from fgclip2_det.coco.class_split import category_name
-from fgclip2_det.coco.entries import class_entries
+from fgclip2_det.io.notes import say_once
 from pretrain.data.record_files import LANGUAGE_KEY
+
+_MIN_SIDE = 1e-6  # of the image's; training refuses smaller boxes
 
 
 def coco_to_records(
     coco: dict,
     language: str,
     novel: Collection[str] = (),
-    path: object = 'the COCO file',
+    path: str | os.PathLike = 'the COCO file',
 ) -> Iterator[dict]:
     """One record per image with a box of a base class (spec D.2's form).
 
@@ -29,43 +28,49 @@ def coco_to_records(
     names are written nowhere.
 
     Args:
-        coco: categories with ``name`` (and ``name_zh`` for Chinese), images,
-            annotations; crowd boxes are left out.
+        coco: content of a COCO file: categories with ``name`` (and ``name_zh`` for
+            Chinese), images, annotations. Crowd boxes are left out, and so are boxes
+            without an area inside their image, which are counted in the log; what a
+            box has beyond the border is cut off.
         language: 'en' or 'zh'.
         novel: names, as in ``name``, that training must not see.
         path: of the file, for messages.
 
     Raises:
-        ValueError: for a novel name that is not a category, a category without a
-            name in this language, and, naming the entry, for what
-            :func:`.annotation_fault` finds: a box outside its image, for one.
+        ValueError: naming the file: what :func:`.parse_coco` refuses, a novel name
+            that is not a category, a category without a name in this language.
     """
-    images = index_entries(str(path), 'image', coco['images'])
-    known_ids = index_entries(str(path), 'category', coco['categories'])
-    for number, ann in enumerate(coco['annotations']):
-        if fault := annotation_fault(ann, images, known_ids):
-            title = ann.get('id', f'{number} (from 0)')
-            raise ValueError(f'{path}: annotation {title}: {fault}')
-    note_exchanged_sides(path, images, coco['annotations'])
-    classes = class_entries(path, coco, novel)
-    categories = {c['id']: c for c in classes}
+    parsed = parse_coco(coco, path)
+    categories = {c['id']: c for c in parsed.classes(novel)}
     known = {c['name'] for c in categories.values()}
     if unknown := sorted(set(novel) - known):
         raise ValueError(
-            f'novel classes {unknown} are not categories; there are {sorted(known)}'
+            f'{path}: novel classes {unknown} are not categories; there are '
+            f'{sorted(known)}'
         )
     base = {i: c for i, c in categories.items() if c['name'] not in novel}
-    names = {i: _spoken(category_name(c, language)) for i, c in base.items()}
+    try:
+        names = {i: _spoken(category_name(c, language)) for i, c in base.items()}
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
     negatives = {i: [names[k] for k in _one_word_off(i, base)] for i in base}
-    boxes: dict[int, list[dict]] = {}
-    for ann in coco['annotations']:
-        if ann['category_id'] in base and not ann.get('iscrowd'):
-            boxes.setdefault(ann['image_id'], []).append(ann)
-    for image in coco['images']:
-        annotations = boxes.get(image['id'])
-        if not annotations:
+    boxes: dict[int | str, list[dict]] = {}
+    num_empty = 0
+    for ann in parsed.annotations:
+        if ann['category_id'] not in base or ann.get('iscrowd'):
             continue
-        infos = [_box(ann, image, names, negatives) for ann in annotations]
+        info = _box(ann, parsed.images[ann['image_id']], names, negatives)
+        x1, y1, x2, y2 = info['bbox']
+        if x2 - x1 > _MIN_SIDE and y2 - y1 > _MIN_SIDE:
+            boxes.setdefault(ann['image_id'], []).append(info)
+        else:
+            num_empty += 1
+    if num_empty:
+        say_once(f'{path}: {num_empty} boxes have no area in their image; left out')
+    for image in parsed.images.values():
+        infos = boxes.get(image['id'])
+        if not infos:
+            continue
         record = {'f_path': image['file_name'], 'bbox_info': infos}
         yield record | ({LANGUAGE_KEY: True} if language == 'zh' else {})
 
@@ -74,8 +79,9 @@ def _box(ann: dict, image: dict, names: dict, negatives: dict) -> dict:
     x, y, w, h = ann['bbox']
     width, height = image['width'], image['height']
     kind = ann['category_id']
+    corners = [x / width, y / height, (x + w) / width, (y + h) / height]
     info = {
-        'bbox': [x / width, y / height, (x + w) / width, (y + h) / height],
+        'bbox': [min(max(corner, 0), 1) for corner in corners],
         'short_expr': names[kind],
     }
     if negatives[kind]:

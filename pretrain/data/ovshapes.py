@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.dist import barrier, get_rank
 from mmengine.registry import DATASETS
 
+from fgclip2_det.coco.annotation_file import CocoFile, read_coco
 from fgclip2_det.datasets.ovshapes.captions import (
     LANGUAGES,
     describe,
@@ -24,7 +25,6 @@ from fgclip2_det.datasets.ovshapes.classes import (
 from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from fgclip2_det.datasets.ovshapes.render import ShapeObject
 from fgclip2_det.io.atomic import write_atomic
-from fgclip2_det.io.text import read_json
 from pretrain.data.dataset import AlignmentDataset
 
 VERSION = 1  # of the texts; another version gets other files
@@ -82,13 +82,13 @@ def write_records(folder: Path, language: str, seed: int) -> Path:
     """Records of an OVShapes folder's train images; reused when they are there."""
     path = folder / f'train_records_v{VERSION}_{language}.json'
     if not path.exists():
-        coco = read_json(folder / 'train.json')
+        coco = read_coco(folder / 'train.json')
         records = list(make_records(coco, language, seed))
         write_atomic(path, json.dumps(records, ensure_ascii=False).encode())
     return path
 
 
-def make_records(coco: dict, language: str, seed: int) -> Iterator[dict]:
+def make_records(coco: CocoFile, language: str, seed: int) -> Iterator[dict]:
     """Records of the images of an OVShapes COCO dictionary.
 
     Args:
@@ -97,12 +97,12 @@ def make_records(coco: dict, language: str, seed: int) -> Iterator[dict]:
         seed: of choices; each image has a stream of its own.
     """
     objects: dict[int, list[ShapeObject]] = {}
-    for ann in coco['annotations']:
+    for ann in coco.annotations:
         objects.setdefault(ann['image_id'], []).append(to_object(ann))
     allowed = classes_of('base')
-    if any(c['split'] == 'extra' for c in coco['categories']):
+    if any(c['split'] == 'extra' for c in coco.categories.values()):
         allowed += EXTRA_CLASSES
-    for image in coco['images']:
+    for image in coco.images.values():
         stream = [seed, image['id'], LANGUAGES.index(language)]
         rng = np.random.default_rng(stream)
         image_objects = objects[image['id']]

@@ -2,21 +2,26 @@
 
 Twelve million records as dicts would take 100 GB in every worker. Here a record
 stays in its file and 17 bytes of index stay in memory: where it starts and ends,
-and its language. Processes share the files through the page cache.
+and its language. Processes share the files through the page cache. Files that are
+not UTF-8 are kept in memory, as UTF-8.
 """
 
-import json
 import os
 from array import array
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from fgclip2_det.io.json_stream import IncompleteJsonError, stream_spans
-from fgclip2_det.io.text import read_text
+from fgclip2_det.io.json_stream import (
+    IncompleteJsonError,
+    NotUtf8Error,
+    stream_spans,
+)
+from fgclip2_det.io.text import parse_json, read_text
 
 PathLike = str | os.PathLike
 Paths = PathLike | Sequence[PathLike]
@@ -78,8 +83,9 @@ class RecordStore(Sequence):
     def __init__(self, files: Sequence[tuple[Path, int]]) -> None:
         self.files = [path for path, _ in files]
         tables = [_index_file(path) for path in self.files]
-        self._stamps = [stamp for stamp, _ in tables]
-        parts = [table for _, table in tables]
+        self._stamps = [stamp for stamp, _, _ in tables]
+        self._texts = {n: data for n, (*_, data) in enumerate(tables) if data}
+        parts = [table for _, table, _ in tables]
         counts = [len(part) for part in parts]
         self._firsts = np.cumsum([0, *counts])  # first record of each file
         if not self._firsts[-1]:
@@ -100,8 +106,22 @@ class RecordStore(Sequence):
                 file is not the one that was indexed.
         """
         index = range(len(self))[index]
+        try:
+            record = parse_json(self._read(index).decode())
+        except ValueError as error:
+            raise ValueError(
+                f'{self.name(index)} is not valid JSON: {error}'
+            ) from error
+        if not isinstance(record, dict):
+            kind = type(record).__name__
+            raise ValueError(f'{self.name(index)} must be an object, got {kind}')
+        return record
+
+    def _read(self, index: int) -> bytes:
         number = self._file_of(index)
         start, end = self._spans[index].tolist()
+        if number in self._texts:
+            return self._texts[number][start:end]
         try:
             with open(self.files[number], 'rb') as file:
                 changed = _stamp(file.fileno()) != self._stamps[number]
@@ -113,16 +133,7 @@ class RecordStore(Sequence):
             raise ValueError(
                 f'{self.files[number]} has changed since this run read it; start again'
             )
-        try:
-            record = json.loads(data.decode())
-        except ValueError as error:
-            raise ValueError(
-                f'{self.name(index)} is not valid JSON: {error}'
-            ) from error
-        if not isinstance(record, dict):
-            kind = type(record).__name__
-            raise ValueError(f'{self.name(index)} must be an object, got {kind}')
-        return record
+        return data
 
     @property
     def languages(self) -> np.ndarray:
@@ -169,16 +180,25 @@ def _find_files(path: Path, parents: tuple[Path, ...] = ()) -> list[Path]:
     return list(chain.from_iterable(_find_files(p, (*parents, path)) for p in listed))
 
 
-def _index_file(path: Path) -> tuple[tuple[int, int], np.ndarray]:
-    """Stamp of a file and the (n, 3) int64 table of its records."""
+def _index_file(path: Path) -> tuple[tuple[int, int], np.ndarray, bytes | None]:
+    """Stamp of a file, the (n, 3) int64 table of its records, and its text as UTF-8
+    if it is in another encoding."""
+    scan = _scan_lines if path.suffix == '.jsonl' else _scan_list
+    text = None
     try:
         with open(path, 'rb') as file:
             stamp = _stamp(file.fileno())
-            scan = _scan_lines if path.suffix == '.jsonl' else _scan_list
-            rows = scan(file, path)
+            try:
+                if b'\0' in file.read(4):
+                    raise NotUtf8Error(path, 'it has zero bytes')
+                file.seek(0)
+                rows = scan(file, path)
+            except NotUtf8Error:
+                text = read_text(path).encode()
+                rows = scan(BytesIO(text), path)
     except OSError as error:
         raise ValueError(f'{path} cannot be read: {error}') from error
-    return stamp, np.array(rows, np.int64).reshape(-1, 3)
+    return stamp, np.array(rows, np.int64).reshape(-1, 3), text
 
 
 def _stamp(descriptor: int) -> tuple[int, int]:
@@ -195,10 +215,14 @@ def _scan_lines(file: BinaryIO, path: Path) -> array:
             start, line = 3, line[3:]
         if not line.strip():
             continue
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            raise NotUtf8Error(path, error.reason) from error
         code = 0
         if _MARK in line:
             try:
-                record = json.loads(line.decode())
+                record = parse_json(line.decode())
             except ValueError as error:
                 raise ValueError(
                     f'{path}, record {len(rows) // 3} is not valid JSON: {error}'

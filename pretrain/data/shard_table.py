@@ -8,7 +8,6 @@ header by header.
 """
 
 import glob
-import json
 import os
 import re
 import tarfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgclip2_det.io.text import read_json, read_text
+from fgclip2_det.io.text import parse_json, read_json, read_text
 from pretrain.data.record_files import LANGUAGES, Paths, language_of, one_or_several
 
 INDEX_NAME = 'index.json'
@@ -150,7 +149,7 @@ class ShardReader:
 def parse_record(data: bytes) -> dict:
     """A record's JSON; ValueError if it is not an object."""
     try:
-        record = json.loads(data.decode())
+        record = parse_json(data.decode())
     except ValueError as error:
         raise ValueError(f'its record is not valid JSON: {error}') from error
     if not isinstance(record, dict):

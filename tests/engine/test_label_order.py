@@ -317,10 +317,10 @@ def test_categories_are_read_alone(tmp_path, file):
         file.write_text(text, encoding=encoding)
         assert read_categories(file) == named['categories'], encoding
     file.write_text('{"categories": [{"id": 1, "na')
-    with pytest.raises(ValueError, match=r'ann\.json is not a COCO'):
+    with pytest.raises(ValueError, match=r'ann\.json is not a complete JSON file'):
         read_categories(file)
     file.write_text('{}')
-    with pytest.raises(ValueError, match=r'ann\.json is not a COCO annotation file'):
+    with pytest.raises(ValueError, match=r"ann\.json must hold a list of 'categories'"):
         read_categories(file)
     with pytest.raises(ValueError, match=r'absent\.json'):
         read_categories(tmp_path / 'absent.json')

@@ -167,17 +167,20 @@ def to_xyxy(coco: dict, rows: list[dict]) -> None:
 @pytest.mark.parametrize(
     'change, message',
     [
-        (lambda c, r: r[3].pop('vocabulary_id'), r'row 3 \(from 0\) needs'),
+        (lambda c, r: r[3].pop('vocabulary_id'), r'row 3 \(from 0\): it has no .vocab'),
         (lambda c, r: r[0].update(score=float('nan')), 'score must be a probability'),
         (lambda c, r: r[0].update(bbox=[1, 2, -3, 4]), 'bbox must be x, y'),
         (lambda c, r: r[5].update(image_id=55), 'no object of image 55 has'),
-        (lambda c, r: r.append(r[0]), 'row 240 .* occurs twice'),
-        (to_xyxy, 'look like x1, y1, x2, y2'),
+        (lambda c, r: r.append(r[0]), 'two rows are the same'),
+        (to_xyxy, 'but fit as x1, y1, x2, y2'),
         (
             lambda c, r: c['annotations'][2].update(image_id=99),
-            'that is not in the file',
+            'annotation 2: image 99 is not in the file',
         ),
-        (lambda c, r: c['annotations'][2].update(category_id=99), 'names category 99'),
+        (
+            lambda c, r: c['annotations'][2].update(category_id=99),
+            'category 99 is not in',
+        ),
         (lambda c, r: c['annotations'][2].update(bbox=[0, 0, 0, 4]), 'annotation 2'),
         (lambda c, r: c.pop('categories'), "a list of 'categories'"),
         (lambda c, r: c.update(annotations=[]), 'no object with 3 negatives'),

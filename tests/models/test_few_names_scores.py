@@ -16,7 +16,8 @@ from fgclip2_det import FGCLIP2, OpenVocabInferencer, Vocabulary
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassifier
-from fgclip2_det.vocabulary import Competitors, normalize_name, select_competitors
+from fgclip2_det.vocabulary import normalize_name
+from fgclip2_det.vocabulary.competitors import Competitors, select_competitors
 from fgclip2_det.vocabulary.name_lists import load_list
 
 

@@ -63,7 +63,7 @@ def test_missing_files_name_their_page(tmp_path):
     ('content', 'message'),
     [
         ('{"images": [', 'is not a complete JSON file'),
-        ({'annotations': []}, "has no 'images'"),
+        ({'annotations': []}, "must hold a list of 'images'"),
         ({'images': [{'id': 1}]}, r'image entry 0 .* has no file name'),
     ],
 )
@@ -77,7 +77,10 @@ def test_unreadable_files_are_incomplete(tmp_path, minival, content, message):
 
 def test_folders_in_names_may_be_cut(tmp_path):
     names = ['images/v1/patch0/a.jpg', 'images/v2/patch1/b.jpg']
-    put(tmp_path / 'a.json', {'images': [{'file_name': name} for name in names]})
+    put(
+        tmp_path / 'a.json',
+        {'images': [{'id': i, 'file_name': name} for i, name in enumerate(names)]},
+    )
     put(tmp_path / 'train/patch0/a.jpg')
     put(tmp_path / 'train/b.jpg')
     layout = Layout('a.json', ('train',), 'https://example.org')

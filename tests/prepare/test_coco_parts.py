@@ -75,13 +75,13 @@ def test_the_dataset_reads_split_and_chinese_names(coco, write, tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda c: c.pop('images'), "it has no 'images'"),
-        (lambda c: c.update(images={}), 'images must be one list'),
+        (lambda c: c.pop('images'), "must hold a list of 'images', got None"),
+        (lambda c: c.update(images={}), "must hold a list of 'images', got {}"),
         (
             lambda c: c['images'].append(5),
             r'image entry 6 \(from 0\) must be an object',
         ),
-        (lambda c: c['images'][0].pop('id'), 'image entry 0 .* needs .* got None'),
+        (lambda c: c['images'][0].pop('id'), "image entry 0 .* has no 'id'"),
         (lambda c: c['images'][1].update(id=4), 'image id 4 occurs twice'),
         (
             lambda c: c['annotations'][2].update(image_id=77),

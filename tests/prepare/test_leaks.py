@@ -20,7 +20,7 @@ def make_file(write, name, images, boxes=(), categories=()) -> object:
     content = {
         'images': [size | image for image in images],
         'annotations': [
-            {'id': i, 'image_id': image, 'category_id': category}
+            {'id': i, 'image_id': image, 'category_id': category, 'bbox': [0, 0, 9, 9]}
             for i, (image, category) in enumerate(boxes, 1)
         ],
         'categories': list(categories),

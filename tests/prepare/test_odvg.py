@@ -111,7 +111,7 @@ def test_images_without_file_name_are_named_by_their_url(coco, convert):
         del image['file_name']
     assert convert()[0][0]['filename'] == 'val2017/000000000004.jpg'
     del coco['images'][2]['coco_url']
-    with pytest.raises(ValueError, match='image 1 has no file_name'):
+    with pytest.raises(ValueError, match="image 1 has no 'file_name'"):
         convert()
 
 
@@ -121,6 +121,8 @@ def test_images_without_file_name_are_named_by_their_url(coco, convert):
         ('annotations', {'bbox': [1, 2, 3]}, 'annotation 100: bbox must be'),
         ('annotations', {'bbox': [999, 2, 3, 4]}, 'lies outside its image'),
         ('images', {'width': 0}, 'image 4: width must be a positive number'),
+        ('categories', {'name': 'dog'}, "are both named 'dog'; .* rename one"),
+        ('categories', {'name': '  '}, 'name must be a string that is not blank'),
     ],
 )
 def test_faults_of_coco_are_named(coco, convert, section, change, message):

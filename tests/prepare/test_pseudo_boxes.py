@@ -57,7 +57,7 @@ def test_rules(tmp_path, rule, min_score, boxes, without):
         (dict(rows={}), 'must be a JSON list'),
         (dict(rows=[3]), 'row 0'),
         (dict(rows=[dict(image_id=1, category_id=3, bbox=[0, 0, 1, 1])]), 'score'),
-        (dict(coco=[]), 'must hold'),
+        (dict(coco=[]), 'must be a JSON object'),
         (
             dict(
                 rows=[],

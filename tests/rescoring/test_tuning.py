@@ -365,20 +365,23 @@ def test_bad_input(dump, coco, write):
     categories, wrong = coco['categories'], dict(id=4, name='cow')
     novel = [c | dict(split='base') for c in categories]
     for edit, message in (
-        (dict(images=coco['images'][:-1]), 'image 105 of the dump .* is not in'),
+        (dict(images=coco['images'][:-1], annotations=[]), 'image 105 of the dump .* '),
         (dict(categories=[wrong, *categories[1:]]), "category 4 is 'cow', .* 'cat'"),
-        (dict(categories=categories[1:]), "category 4 is None, in the dump .* 'cat'"),
+        (dict(categories=categories[1:], annotations=[]), "category 4 is None, in .*"),
         (dict(categories=novel), r"category 7 \('emu'\) has the split 'base', .*novel"),
         (dict(annotations=[dict(id=0, image_id=77, bbox=[0, 0, 1, 1], category_id=4)]),
          'annotation 0: image 77 is not in the file'),
         (dict(annotations=[]), 'has no annotation of a base class'),
-        (dict(annotations=None), 'annotation entries must be a list'),
+        (dict(annotations=None), "must hold a list of 'annotations'"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             tuning_truths(write(**edit), dump, 'drop')
     with pytest.raises(ValueError, match='novel must be one of'):
         tuning_truths(write(), dump, 'keep')
     (dump.folder / 'rows.json').write_text('[]')
-    for name, message in (('rows.json', 'must hold'), ('none.json', 'cannot be read')):
+    for name, message in (
+        ('rows.json', 'must be a JSON'),
+        ('none.json', 'cannot be read'),
+    ):
         with pytest.raises(ValueError, match=message):
             tuning_truths(dump.folder / name, dump)

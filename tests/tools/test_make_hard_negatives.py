@@ -140,9 +140,9 @@ def test_options(ann, run_tool, tmp_path):
 @pytest.mark.parametrize(
     ('content', 'options', 'messages'),
     [
-        ('[', [], ['is not a JSON file']),
-        ('{}', [], ['must hold a list of records, got dict']),
-        ('[{}, 3]', [], ['record 1: a record must be an object, got 3']),
+        ('[', [], ['ann.json, record 0 is not valid JSON']),
+        ('{}', [], ['must be a JSON list of records']),
+        ('[{}, 3]', [], ['record 1 must be an object, got int']),
         (
             '[{"bbox_info": [{"short_expr": 3}]}]',
             ['--workers', '2'],
@@ -175,4 +175,4 @@ def test_wrong_paths(ann, run_tool, tmp_path):
     lines = tmp_path / 'ann.jsonl'
     lines.write_text('{}\n{"bbox_info"\n')
     done = run_tool(TOOL, lines, '--out', 'out.jsonl')
-    expect_error(done, 'ann.jsonl, record 1: ')
+    expect_error(done, 'ann.jsonl, record 1 is not valid JSON')

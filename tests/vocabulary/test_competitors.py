@@ -5,8 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from fgclip2_det.models.open_softmax import open_softmax
-from fgclip2_det.vocabulary import CompetitorOptions, select_competitors
-from fgclip2_det.vocabulary.competitors import combine_names, split_words
+from fgclip2_det.vocabulary.competitors import (
+    CompetitorOptions,
+    combine_names,
+    select_competitors,
+    split_words,
+)
 from fgclip2_det.vocabulary.name_lists import load_list
 
 

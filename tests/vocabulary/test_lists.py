@@ -131,7 +131,11 @@ def test_coco_file(tmp_path):
     write(dict(cat, split='seen'))
     with pytest.raises(ValueError, match="'base', 'novel' or 'unused', got"):
         Vocabulary.from_coco(path)
-    for text in ('{', '[]', '{"categories": [{"id": 1}]}'):
+    for text, message in (
+        ('{', 'cannot be read as JSON'),
+        ('[]', 'must be a JSON object'),
+        ('{"categories": [{"id": 1}]}', "category 1 has no 'name'"),
+    ):
         path.write_text(text)
-        with pytest.raises(ValueError, match='not a COCO annotation file'):
+        with pytest.raises(ValueError, match=message):
             Vocabulary.from_coco(path)

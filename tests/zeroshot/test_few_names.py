@@ -38,7 +38,8 @@ def ann(tmp_path):
             box = [40.0 * n, 5.0, *rng.uniform(10, 30, 2)]
             annotations.append({
                 'id': len(annotations), 'image_id': image, 'bbox': box,
-                'category_id': int(rng.integers(5)), 'iscrowd': int(image == 7 and n),
+                'category_id': int(rng.integers(5)),
+                'iscrowd': int(image == 7 and n > 0),
             })  # fmt: skip
     images = [{'id': i, 'file_name': f'{i}.png', 'width': 120, 'height': 96}
               for i in range(8)]  # fmt: skip

@@ -185,7 +185,7 @@ def test_boxes_of_a_detector(tmp_path):
     [
         (lambda images: images[0].pop('file_name'), 'entry 0 has no file_name'),
         (lambda images: images[0].pop('width'), 'entry 0 must state width'),
-        (lambda images: images[0].update(width='wide'), 'entry 0 must state width'),
+        (lambda images: images[0].update(width='wide'), 'image 0: width must be'),
         (lambda images: images[1].update(width=300), 'in two entries'),
         (lambda images: images[0].update(file_name='x.png'), '1 of 3 images are miss'),
     ],
@@ -239,10 +239,11 @@ def test_d3_without_a_part(tmp_path):
         ({}, 'must be a JSON list'),
         ('', 'must be a JSON list'),
         ([{'image_id': [1], 'bbox': [0, 0, 1, 2]}], r'row 0'),
-        ([{'image_id': 1, 'bbox': [True, 0, 1, 2]}], 'with an area'),
+        ([{'image_id': 1, 'bbox': [True, 0, 1, 2]}], 'bbox must be x, y'),
+        ([{'image_id': 1, 'bbox': [0, 0, 0, 2]}], 'has no area'),
         ([{'image_id': 1}], r'row 0 \(from 0\)'),
-        ([{'image_id': 1, 'bbox': [0, 0, -1, 2]}], 'with an area'),
-        ([{'image_id': 1, 'bbox': [0, 0, 1, float('nan')]}], 'with an area'),
+        ([{'image_id': 1, 'bbox': [0, 0, -1, 2]}], 'not negative'),
+        ([{'image_id': 1, 'bbox': [0, 0, 1, float('nan')]}], 'finite'),
     ],
 )
 def test_wrong_boxes(tmp_path, content, message):

@@ -197,7 +197,7 @@ def test_other_bad_coco_input(encoder, images, tmp_path):
         evaluate_coco_boxes(encoder, path, images, num_images=0)
     for text, message in (
         ('{"images": [', 'cannot be read as JSON'),
-        ('[]', "a JSON object with the key 'images'"),
+        ('[]', 'must be a JSON object'),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_coco_boxes(encoder, write(path, text), images)

@@ -175,11 +175,11 @@ def test_equals_a_loop(tmp_path):
     'reader, content, message',
     [
         (read_coco_captions, '{"images": [', 'cannot be read as JSON'),
-        (read_coco_captions, {'images': []}, "must hold the list 'annotations'"),
+        (read_coco_captions, {'images': []}, "must hold a list of 'annotations'"),
         (
             read_coco_captions,
             {'images': [], 'annotations': [{'id': 3, 'image_id': 1, 'caption': 'a'}]},
-            'annotation 3 is of image 1, which is not in the file',
+            'annotation 3: image 1 is not in the file',
         ),
         (
             read_coco_captions,

@@ -16,6 +16,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from fgclip2_det.io.text import parse_json
+
 from .classes import EXTRA_CLASSES, ShapeClass, classes_of
 from .render import ShapeObject, render_image
 
@@ -262,7 +264,7 @@ def _check_manifest(folder: Path, params: dict) -> None:
     remedy = f'delete {folder} and it will be generated again'
     path = folder.resolve()
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding='utf-8'))
+        manifest = parse_json((folder / _MANIFEST).read_text(encoding='utf-8'))
         files = _fingerprints(folder, with_content=path not in _VERIFIED)
     except (OSError, ValueError) as error:  # ValueError: no json, or no text at all
         raise ValueError(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from mmdet.registry import METRICS
@@ -13,7 +13,9 @@ from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 from torch import Tensor
 
-from fgclip2_det.coco.entries import class_entries, names_of
+from fgclip2_det.coco.annotation_file import CocoFile, parse_coco
+from fgclip2_det.coco.entries import names_of
+from fgclip2_det.coco.ground_truths import to_truths
 from fgclip2_det.coco.result_writer import result_rows, write_results
 from fgclip2_det.evaluation.average_precision import mean
 from fgclip2_det.evaluation.coco_ap import box_ap
@@ -142,11 +144,14 @@ class OpenVocabCocoMetric(BaseMetric):
         return metrics | {'agnostic_ap50': mean(aps[:, 0])}
 
     @cached_property
-    def _coco(self) -> dict[str, Any]:
-        """Content of ``ann_file``."""
+    def _coco(self) -> CocoFile:
+        """``ann_file``; annotations of categories that it does not list are left out,
+        as MMDetection's data sets do."""
         path = cast(str, self.ann_file)
-        data = get(path, backend_args=self.backend_args)
-        return cast(dict[str, Any], decode_json(data, path))
+        content = decode_json(get(path, backend_args=self.backend_args), path)
+        return parse_coco(
+            content, path, image_keys=(), keep_outside=True, drop_unlisted=True
+        )
 
     def _groups(self) -> dict[str, list[int]]:
         """Labels of base, novel and all classes."""
@@ -186,9 +191,9 @@ class OpenVocabCocoMetric(BaseMetric):
         ids = self.dataset_meta.get('category_ids')
         if not self.ann_file:
             return list(ids or [None] * len(classes))
-        entries = self._coco['categories']
+        entries = list(self._coco.categories.values())
         if not ids:  # a supercategory with the name of a class comes after it
-            entries = [*class_entries(self.ann_file, self._coco), *entries]
+            entries = [*self._coco.classes(), *entries]
         names = {c['id']: names_of(c) for c in entries}
         ids = ids or [next((i for i in names if c in names[i]), None) for c in classes]
         for name, category_id in zip(classes, ids, strict=True):
@@ -203,29 +208,34 @@ class OpenVocabCocoMetric(BaseMetric):
     def _truths_of_file(
         self, image_ids: list[int], category_ids: list[int | None]
     ) -> list[ImageBoxes]:
-        """Ground truth of the processed images, without other classes.
-
-        Not by :func:`.parse_truths`, which refuses files that MMDetection's data sets
-        read: with annotations of categories that are not listed, for one.
-        """
-        labels = {category_id: label for label, category_id in enumerate(category_ids)}
-        rows = {image['id']: [] for image in self._coco['images']}
-        unknown = [i for i in image_ids if i not in rows]
+        """Ground truth of the processed images, without other classes."""
+        coco = self._coco
+        unknown = [i for i in image_ids if i not in coco.images]
         if unknown:
             raise ValueError(
                 f'image {unknown[0]} is not in {self.ann_file}; give dataset and '
                 'metric the same annotation file'
             )
-        if len(image_ids) < len(rows):
+        if len(image_ids) < len(coco.images):
             MMLogger.get_current_instance().warning(
-                f'{len(image_ids)} of the {len(rows)} images of {self.ann_file} were '
-                'processed; the others are not evaluated'
+                f'{len(image_ids)} of the {len(coco.images)} images of '
+                f'{self.ann_file} were processed; the others are not evaluated'
             )
-        for a in self._coco['annotations']:
-            if a['category_id'] in labels:
-                row = (*a['bbox'], labels[a['category_id']], a.get('iscrowd', 0))
-                rows[a['image_id']].append(row)
-        return [_truth(np.array(rows[i], np.float64)) for i in image_ids]
+        counted = [i for i in category_ids if i is not None]
+        truths = to_truths(coco, image_ids=image_ids, category_ids=counted)
+        labels = {category_id: label for label, category_id in enumerate(category_ids)}
+        label_of = np.array([labels[c['id']] for c in truths.categories], np.int64)
+        order = np.argsort(truths.image, kind='stable')
+        ends = np.cumsum(np.bincount(truths.image, minlength=len(truths.images)))
+        rows = np.split(order, ends[:-1]) if len(ends) else []
+        return [
+            ImageBoxes(
+                truths.bboxes[own],
+                label_of[truths.category[own]],
+                crowd=truths.crowd[own],
+            )
+            for own in (rows[truths.image_index[i]] for i in image_ids)
+        ]
 
     def _write_results(
         self,
@@ -281,12 +291,6 @@ def _xywh(bboxes: object) -> np.ndarray:
     """(n, 4) float64 of (n, 4) xyxy boxes."""
     bboxes = _array(bboxes, np.float64).reshape(-1, 4)
     return np.hstack([bboxes[:, :2], bboxes[:, 2:] - bboxes[:, :2]])
-
-
-def _truth(rows: np.ndarray) -> ImageBoxes:
-    """Ground truth of (n, 6) rows: x, y, w, h, label, crowd; n may be 0."""
-    rows = rows.reshape(-1, 6)
-    return ImageBoxes(rows[:, :4], rows[:, 4].astype(np.int64), crowd=rows[:, 5] > 0)
 
 
 def _truth_of_sample(sample: dict) -> ImageBoxes:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
-from fgclip2_det.io.text import read_json
+from fgclip2_det.coco.annotation_file import CocoFile, parse_coco
+from fgclip2_det.coco.checks import box_fault
+from fgclip2_det.coco.fgovd_lines import fgovd_captions, read_fgovd_lines
+from fgclip2_det.coco.ground_truths import read_truths_file
 
 
-def read_content(path: str | os.PathLike) -> Any:
-    """Sections of a COCO or LVIS file, or of FG-OVD's jsonl form of one.
+def read_content(path: str | os.PathLike) -> CocoFile:
+    """A COCO or LVIS file, or FG-OVD's jsonl form of one, checked.
 
     In the latter each line is an object: its true caption is its category, and its
     negatives are its ``neg_category_ids``. A caption with several ids has the first, so
     that what is true of one object is no negative of another.
 
     Raises:
-        ValueError: naming the file, and the first line that is wrong.
+        ValueError: naming the file, and the first entry or line that is wrong.
     """
-    return _of_lines(path) if Path(path).suffix == '.jsonl' else read_json(path)
+    if Path(path).suffix != '.jsonl':
+        return read_truths_file(path)
+    return parse_coco(_of_lines(path), path, image_keys=(), keep_outside=True)
 
 
 def _of_lines(path: str | os.PathLike) -> dict:
@@ -29,21 +32,17 @@ def _of_lines(path: str | os.PathLike) -> dict:
     first: dict = {}  # id of each caption
     annotations = []
     for title, entry in read_fgovd_lines(path):
-        try:
-            image_id, bbox = entry['image_id'], entry['bbox']
-            ids = [entry['category_id'], *entry['neg_category_ids']]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f'{title} is no object of FG-OVD: {error!r}') from error
-        texts = [*entry['pos_expression'], *entry['neg_expression']]
-        if len(ids) != len(texts):
-            raise ValueError(f'{title} has {len(ids)} ids for {len(texts)} captions')
-        for category_id, text in zip(ids, texts, strict=True):
+        pairs = fgovd_captions(title, entry)
+        image_id, bbox = entry['image_id'], entry.get('bbox')
+        if fault := box_fault(bbox):
+            raise ValueError(f'{title}: {fault}')
+        for category_id, text in pairs:
             if captions.setdefault(category_id, text) != text:
                 raise ValueError(
                     f'{title}: category {category_id} is {text!r} here and '
                     f'{captions[category_id]!r} before; ids must stand for one caption'
                 )
-        ids = [first.setdefault(text, i) for i, text in zip(ids, texts, strict=True)]
+        ids = [first.setdefault(text, i) for i, text in pairs]
         images[image_id] = {
             'id': image_id, 'file_name': entry.get('img_path'),
             'width': entry['width'], 'height': entry['height'],

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fgclip2_det.coco.ground_truths import Truths, parse_truths, read_image_ids
+from fgclip2_det.coco.annotation_file import CocoFile
+from fgclip2_det.coco.ground_truths import Truths, read_image_ids, to_truths
 from fgclip2_det.io.digests import json_digest
 
 from ..class_ids import split_ids
@@ -136,12 +137,11 @@ def prepare_asks(
     Raises:
         ValueError: as there.
     """
-    content = read_content(annotations)
-    category_ids, novel_ids = _classes(annotations, content, base, novel)
-    truths = parse_truths(
-        content,
-        annotations,
-        federated=isinstance(content, dict) and is_federated(content.get('images')),
+    coco = read_content(annotations)
+    category_ids, novel_ids = _classes(coco, base, novel)
+    truths = to_truths(
+        coco,
+        federated=is_federated(list(coco.images.values())),
         image_ids=_ids(image_ids),
         category_ids=category_ids,
     )
@@ -162,7 +162,7 @@ def prepare_asks(
         return AskedTruths(truths, novel_ids, read, draw)
     defaults = {'ks': list(DEFAULT_KS), 'seed': 0, 'mode': 'random', 'language': 'en'}
     draw = {k: defaults[k] if v is None else v for k, v in wanted.items()}
-    negatives = _negatives(content, truths)
+    negatives = _negatives(coco, truths)
     drawn = draw_asks(
         truths, draw['ks'], draw['seed'], draw['mode'],
         names=names_in(truths.categories, draw['language']),
@@ -189,23 +189,19 @@ def _nearness(draw: Mapping, embed: Callable | None) -> str | None:
 
 
 def _classes(
-    annotations: str | os.PathLike,
-    content: object,
+    coco: CocoFile,
     base: Sequence[str] | None,
     novel: Sequence[str] | None,
 ) -> tuple[list | None, list | None]:
     """Ids of the categories that count and of the novel ones; None: as the file is."""
-    entries = content.get('categories') if isinstance(content, dict) else None
     given = base is not None or novel is not None
-    marked = isinstance(entries, list) and all(
-        isinstance(c, dict) and 'split' in c for c in entries
-    )
-    return split_ids(annotations, base, novel) if given or marked else (None, None)
+    marked = all('split' in c for c in coco.categories.values())
+    return split_ids(coco, base, novel) if given or marked else (None, None)
 
 
-def _negatives(content: dict, truths: Truths) -> dict | None:
+def _negatives(coco: CocoFile, truths: Truths) -> dict | None:
     """Image id -> category ids that its annotations call negatives, as FG-OVD's do."""
-    entries = [a for a in content['annotations'] if 'neg_category_ids' in a]
+    entries = [a for a in coco.annotations if 'neg_category_ids' in a]
     if not entries or is_federated(truths.images):
         return None
     negatives: dict = {}

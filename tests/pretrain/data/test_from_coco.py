@@ -18,11 +18,11 @@ COCO = {
         {'id': 2, 'file_name': 'b.jpg', 'width': 10, 'height': 10},
     ],
     'annotations': [
-        {'image_id': 1, 'category_id': 0, 'bbox': [10, 5, 20, 10]},
-        {'image_id': 1, 'category_id': 3, 'bbox': [0, 0, 100, 50]},
-        {'image_id': 1, 'category_id': 4, 'bbox': [0, 0, 5, 5]},
-        {'image_id': 1, 'category_id': 4, 'bbox': [0, 0, 5, 5], 'iscrowd': 1},
-        {'image_id': 2, 'category_id': 1, 'bbox': [0, 0, 5, 5]},
+        {'id': 1, 'image_id': 1, 'category_id': 0, 'bbox': [10, 5, 20, 10]},
+        {'id': 2, 'image_id': 1, 'category_id': 3, 'bbox': [0, 0, 100, 50]},
+        {'id': 3, 'image_id': 1, 'category_id': 4, 'bbox': [0, 0, 5, 5]},
+        {'id': 4, 'image_id': 1, 'category_id': 4, 'bbox': [0, 0, 5, 5], 'iscrowd': 1},
+        {'id': 5, 'image_id': 2, 'category_id': 1, 'bbox': [0, 0, 5, 5]},
     ],
 }
 
@@ -119,3 +119,30 @@ def test_a_root_category_is_no_negative():
     }
     [record] = coco_to_records(coco, 'en')
     assert 'short_expr_negs' not in record['bbox_info'][0]
+
+
+def test_boxes_end_at_the_border_and_those_without_area_are_counted(caplog):
+    """80 x 60 of the third box lie outside; the first two have no area inside."""
+    notes._SAID.clear()
+    boxes = ([0, 0, 0, 9], [4000, 10, 50, 50], [3920, 2940, 160, 120])
+    annotations = [
+        PHONE['annotations'][0] | {'id': i, 'bbox': box} for i, box in enumerate(boxes)
+    ]
+    [record] = coco_to_records(PHONE | {'annotations': annotations}, 'en')
+    [info] = record['bbox_info']
+    assert info['bbox'] == pytest.approx([0.98, 0.98, 1, 1])
+    assert '2 boxes have no area in their image; left out' in caplog.text
+    to_sample(record, Image.new('RGB', (40, 30)), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'categories': [{'id': 0}]}, r"a\.json: category 0 has no 'name'"),
+        ({'annotations': 5}, r"a\.json must hold a list of 'annotations', got 5"),
+        ({'images': [{'id': 1}]}, r"a\.json: image 1 has no 'file_name'"),
+    ],
+)
+def test_bad_files_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        list(coco_to_records(PHONE | change, 'en', path='a.json'))

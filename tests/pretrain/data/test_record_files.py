@@ -95,10 +95,20 @@ def test_other_bad_paths(tmp_path):
         read_records(tmp_path / 'a.json')
     with pytest.raises(ValueError, match='no records in no files'):
         read_records([])
-    for data in (b'["\xe9"]', '[1]'.encode('utf-16')):
-        (tmp_path / 'latin.json').write_bytes(data)
-        with pytest.raises(ValueError, match=r'latin.json is not UTF-8 text'):
-            read_records(tmp_path / 'latin.json')
+    (tmp_path / 'latin.json').write_bytes(b'["\xe9"]')
+    with pytest.raises(ValueError, match=r'latin.json is in an unknown encoding'):
+        read_records(tmp_path / 'latin.json')
+
+
+@pytest.mark.parametrize('name', ['a.json', 'a.jsonl'])
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le', 'gb18030'])
+def test_every_encoding_gives_the_same_records(tmp_path, name, encoding):
+    records = [{'caption': 'a white dog'}, {'caption': '一只白色的狗', 'is_cn': True}]
+    lines = [json.dumps(record, ensure_ascii=False) for record in records]
+    text = '\n'.join(lines) if name == 'a.jsonl' else f'[{", ".join(lines)}]'
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    store = read_records(tmp_path / name)
+    assert list(store) == records and store.languages.tolist() == ['en', 'zh']
 
 
 def test_bad_records_wait_until_they_are_asked_for(tmp_path):
