@@ -10,6 +10,12 @@ ENCODER_TESTS = (
     'tests/vocabulary',
     'tests/evaluation',
 )
+TORCHVISION_TESTS = (  # also processors of transformers that need it
+    'tests/compat',
+    'tests/tools/test_wrapped_closed_sets.py',
+    'tests/tools/test_wrapped_prompted.py',
+    'tests/tools/test_wrapped_sam3.py',
+)
 
 
 def pip(*words: str, **variables: str) -> tuple[dict[str, str], list[str]]:
@@ -64,6 +70,7 @@ STACKS = (
             pip('-c', OTHER_TORCH, '-e', '.[mm,test]'),
             HEADLESS,
         ),
+        tests=TORCHVISION_TESTS,
     ),
     Stack('openmmlab', "OpenMMLab's own mm packages", OPENMMLAB),
     Stack('python3.10', 'pinned versions, Python 3.10', python='3.10'),

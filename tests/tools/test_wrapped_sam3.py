@@ -1,4 +1,4 @@
-"""SAM 3 asked name by name, against a whole pass for every name."""
+"""SAM 3 and SAM 3 Lite-Text asked name by name, against a whole pass for every name."""
 
 from importlib.util import find_spec
 
@@ -12,6 +12,7 @@ pytest.importorskip('transformers', reason='needs transformers: pip install -e .
 
 import transformers as T
 from mmengine.registry import init_default_scope
+from safetensors.torch import save_file
 from tokenizers import pre_tokenizers
 
 from fgclip2_det import Vocabulary
@@ -42,10 +43,11 @@ class Processor:
         return [dict(scores=scores[0][keep], boxes=boxes)]
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
+@pytest.fixture(scope='module', params=['Sam3', 'Sam3LiteText', 'Sam3Video'])
+def folder(request, tmp_path_factory):
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp('sam3')
+    path = tmp_path_factory.mktemp(request.param)
+    kind = request.param.replace('Video', '')
     vision = T.Sam3VisionConfig(
         backbone_config=T.Sam3ViTConfig(
             **SMALL, num_hidden_layers=2, image_size=56, patch_size=14, window_size=2,
@@ -54,18 +56,23 @@ def folder(tmp_path_factory):
         fpn_hidden_size=32,
         backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
     )  # fmt: skip
-    text = dict(SMALL, num_hidden_layers=1, vocab_size=600, max_position_embeddings=32,
-                projection_dim=32, pad_token_id=0, bos_token_id=512,
-                eos_token_id=513)  # fmt: skip
+    text = dict(SMALL, num_hidden_layers=3, vocab_size=600, max_position_embeddings=32,
+                projection_dim=32)  # fmt: skip
+    if kind == 'Sam3':
+        text |= dict(pad_token_id=0, bos_token_id=512, eos_token_id=513)
     part = dict(SMALL, num_layers=1)
-    model = T.Sam3Model(
-        T.Sam3Config(
+    model = getattr(T, f'{kind}Model')(
+        getattr(T, f'{kind}Config')(
             vision_config=vision, text_config=text, geometry_encoder_config=part,
             detr_encoder_config=part, detr_decoder_config=dict(part, num_queries=20),
             mask_decoder_config=dict(hidden_size=32, num_attention_heads=2),
         )
     )  # fmt: skip
     model.save_pretrained(path)
+    if request.param == 'Sam3Video':  # with the tracker left out
+        T.Sam3VideoConfig(detector_config=model.config.to_dict()).save_pretrained(path)
+        weights = {f'detector_model.{k}': v for k, v in model.state_dict().items()}
+        save_file(weights, path / 'model.safetensors', dict(format='pt'))
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*letters, *(x + '</w>' for x in letters), '<|startoftext|>',
               '<|endoftext|>']  # fmt: skip
@@ -78,15 +85,19 @@ def folder(tmp_path_factory):
     return path, tokenizer
 
 
-def test_one_name_at_a_time(folder, monkeypatch):
+@pytest.mark.parametrize('size', [(96, 96), (160, 40)])
+def test_one_name_at_a_time(size, folder, monkeypatch):
     init_default_scope('mmdet')
     path, Processor.tokenizer = folder
     if not find_spec('torchvision'):
-        monkeypatch.setattr(T.AutoProcessor, 'from_pretrained', lambda _: Processor())
+        for name in ('AutoProcessor', 'Sam3Processor'):
+            monkeypatch.setattr(
+                getattr(T, name), 'from_pretrained', lambda _: Processor()
+            )
     detector = HuggingFaceDetector(str(path), score_thr=0.1)
     detector.set_vocabulary(Vocabulary(NAMES))
-    pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
-    image = Image.fromarray(pixels)
+    shape = (size[1], size[0], 3)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     encode, passes = detector.model.get_vision_features, []
     detector.model.get_vision_features = lambda *x: passes.append(1) or encode(*x)
     boxes, scores, labels = detector.detect(image)
@@ -100,6 +111,6 @@ def test_one_name_at_a_time(folder, monkeypatch):
         d = outputs.pred_logits[0].sigmoid() * outputs.presence_logits[0].sigmoid()
         order = d.argsort(descending=True)
         order = order[d[order] > 0.1]
-        corners = outputs.pred_boxes[0] * torch.tensor([160, 96, 160, 96])
+        corners = outputs.pred_boxes[0] * torch.tensor([*size, *size])
         torch.testing.assert_close(scores[labels == label], d[order])
         torch.testing.assert_close(boxes[labels == label], corners[order])

@@ -16,9 +16,11 @@ from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.detector_image import detector_image
 from fgclip2_det.models.detectors.huggingface_outputs import (
     ADAPTERS,
+    Adapter,
     BoxesScoresLabels,
     caption_name,
     closed_set,
+    named_labels,
     token_scores,
 )
 from fgclip2_det.models.detectors.open_vocab_mixin import Names, as_vocabulary
@@ -36,8 +38,7 @@ class HuggingFaceDetector(BaseDetector):
 
     It reads images from ``img_path`` and preprocesses them itself; the pipeline's image
     only determines the orientation (:func:`detector_image`). To support another model,
-    add a function ``(detector, PIL image, names) -> (boxes (n, 4) xyxy in pixels,
-    scores (n,), labels (n,))`` to ``ADAPTERS`` of :mod:`.huggingface_outputs` under the
+    add an ``Adapter`` to ``ADAPTERS`` of :mod:`.huggingface_outputs` under the
     ``model_type`` of its config.json.
 
     Args:
@@ -48,8 +49,11 @@ class HuggingFaceDetector(BaseDetector):
         vocabulary: options of ``Vocabulary``; None for the data set's classes.
 
     Raises:
-        ValueError: for a model that has no adapter.
-        ImportError: without ``transformers``.
+        ValueError: for a model that has no adapter, or that the installed
+            ``transformers`` lacks.
+        ImportError: without ``transformers``, or without what the model's processor
+            needs (torchvision for OmDet-Turbo and SAM 3). For RF-DETR it is a
+            ValueError of ``transformers`` that names torchvision.
 
     Example:
         >>> detector = HuggingFaceDetector('google/owlv2-base-patch16-ensemble')
@@ -74,18 +78,12 @@ class HuggingFaceDetector(BaseDetector):
             ) from error
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f'chunk_size must be at least 1 or None, got {chunk_size}')
-        kind = transformers.AutoConfig.from_pretrained(pretrained).model_type
-        if kind not in ADAPTERS:
-            raise ValueError(
-                f'{pretrained} is a {kind!r}, but there are adapters for '
-                f'{sorted(ADAPTERS)}; see ADAPTERS in {token_scores.__module__}'
-            )
-        class_name, self._ask = ADAPTERS[kind]
-        build = getattr(transformers, class_name).from_pretrained
+        kind = _kind(pretrained)
+        self.adapter = Adapter(*ADAPTERS[kind])
+        self._ask = self.adapter.ask
+        build = getattr(transformers, self.adapter.model).from_pretrained
         self.model = build(pretrained, use_safetensors=True).eval()
-        closed = self._ask is closed_set
-        auto = transformers.AutoImageProcessor if closed else transformers.AutoProcessor
-        self.processor = auto.from_pretrained(pretrained)
+        self.processor = _processor(pretrained, kind, self.adapter.processor)
         self.chunk_size, self.score_thr = chunk_size, score_thr
         self.max_per_image = max_per_image
         self.templates: str = 'raw'
@@ -130,6 +128,9 @@ class HuggingFaceDetector(BaseDetector):
     def detect(self, image) -> BoxesScoresLabels:
         """Boxes (n, 4) xyxy in pixels, scores (n,) and labels (n,) of one image.
 
+        A box whose right side is left of its left one, or its bottom above its top, is
+        left out: D-FINE and Florence-2 can give such.
+
         Args:
             image: what ``fgclip2_det.fgclip2.load_image`` takes.
 
@@ -149,7 +150,9 @@ class HuggingFaceDetector(BaseDetector):
         for start in range(0, len(names), chunk):
             detections = self._ask(self, image, names[start : start + chunk])
             boxes, scores, labels = (value.detach().cpu() for value in detections)
-            best = scores.argsort(descending=True)[: self.max_per_image]
+            turned = (boxes[:, 2:] < boxes[:, :2]).any(1)
+            boxes, scores, labels = (x[~turned] for x in (boxes, scores, labels))
+            best = scores.argsort(descending=True, stable=True)[: self.max_per_image]
             parts.append((boxes[best], scores[best], labels[best] + start))
         boxes, scores, labels = (torch.cat(p) for p in zip(*parts, strict=True))
         return boxes, scores, labels
@@ -186,11 +189,50 @@ class HuggingFaceDetector(BaseDetector):
         raise NotImplementedError('use predict')
 
 
+def _kind(pretrained: str) -> str:
+    """``model_type`` of a checkpoint: one that has an adapter and can be loaded."""
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    content, _ = transformers.PretrainedConfig.get_config_dict(pretrained)
+    kind = content.get('model_type')
+    if kind not in ADAPTERS:
+        raise ValueError(
+            f'{pretrained} is a {kind!r}, but there are adapters for '
+            f'{sorted(ADAPTERS)}; see ADAPTERS in {token_scores.__module__}'
+        )
+    if kind not in CONFIG_MAPPING:
+        version = transformers.__version__
+        raise ValueError(
+            f'{pretrained} is a {kind!r}, which transformers {version} does not have; '
+            'install a newer one: pip install -U transformers'
+        )
+    return kind
+
+
+def _processor(pretrained: str, kind: str, class_name: str):
+    """Its image processor; for a model that reads names, with the tokenizer."""
+    import transformers
+
+    try:
+        return getattr(transformers, class_name).from_pretrained(pretrained)
+    except ImportError as error:
+        raise ImportError(
+            f'the processor of a {kind!r} needs packages that are missing, torchvision '
+            f'for example (pip install torchvision): {error}'
+        ) from error
+
+
 def _own_names(
     id2label: Mapping[int, str], aliases: Sequence[Sequence[str]]
 ) -> list[str]:
     """The model's own name of each class; '' for classes that it lacks."""
-    own = list(id2label.values())
+    own = list(named_labels(id2label).values())
+    if not own:
+        raise ValueError(
+            'config.json of the detector names no class; give its id2label the names '
+            'of its labels'
+        )
     matches = match_names(aliases, own)
     missing = [n[0] for n, name in zip(aliases, matches, strict=True) if name is None]
     if len(missing) == len(aliases):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
+
+from fgclip2_det.coco.names import normalize_name
 
 # (n, 4) xyxy in pixels, (n,) scores, (n,) labels
 BoxesScoresLabels = tuple[Tensor, Tensor, Tensor]
 
 
 def query_labels(detector, image: Image.Image, names: list[str]) -> BoxesScoresLabels:
-    """OWL-ViT, OWLv2: every query is assigned its best name."""
+    """OWL-ViT, OWLv2: every query is assigned its best name. OmDet-Turbo: as many
+    queries and names with the best scores as there are queries, without duplicates.
+    """
     inputs = detector.process(images=image, text=[names])
     outputs = detector.model(**inputs)
     (result,) = detector.processor.post_process_grounded_object_detection(
@@ -56,13 +61,36 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> BoxesScoresL
     return boxes[cells // len(names)], best, cells % len(names)
 
 
+def named_labels(id2label: Mapping[int, str]) -> dict[int, str]:
+    """The labels of a model with fixed classes that have a name.
+
+    COCO's ids of 1 to 90 leave out ten. Checkpoints call these labels 'N/A', or leave
+    them out of ``id2label``; either way nothing is reported for them.
+    """
+    return {
+        int(label): name
+        for label, name in id2label.items()
+        if normalize_name(name).strip() not in ('', 'n/a')
+    }
+
+
 def closed_set(detector, image: Image.Image, names: list[str]) -> BoxesScoresLabels:
     """DETR and other closed-set detectors: their fixed classes, matched by name."""
-    own = {name: int(label) for label, name in detector.model.config.id2label.items()}
-    label_of = {own[name]: i for i, name in enumerate(names) if name in own}
+    own = named_labels(detector.model.config.id2label)
+    positions = {name: i for i, name in enumerate(names) if name}
+    label_of = {
+        label: positions[name] for label, name in own.items() if name in positions
+    }
     outputs = detector.model(**detector.process(images=image))
+    options = {}
+    if detector.adapter.top_k:  # it keeps 100 unless told otherwise
+        count = outputs.logits[0].numel()
+        options['top_k'] = min(detector.max_per_image or count, count)
     (result,) = detector.processor.post_process_object_detection(
-        outputs, threshold=detector.score_thr, target_sizes=[image.size[::-1]]
+        outputs,
+        threshold=detector.score_thr,
+        target_sizes=[image.size[::-1]],
+        **options,
     )
     known = [
         i for i, label in enumerate(result['labels'].tolist()) if label in label_of
@@ -75,7 +103,7 @@ def closed_set(detector, image: Image.Image, names: list[str]) -> BoxesScoresLab
 def one_name_at_a_time(
     detector, image: Image.Image, names: list[str]
 ) -> BoxesScoresLabels:
-    """SAM 3: the image encoder runs once, the other parts once per name."""
+    """SAM 3 and its Lite-Text: the image encoder runs once, the rest once per name."""
     pixels = detector.process(images=image)['pixel_values']
     seen, parts = detector.model.get_vision_features(pixels), []
     for label, name in enumerate(names):
@@ -94,18 +122,80 @@ def one_name_at_a_time(
     return boxes, scores, labels
 
 
-# model_type of config.json -> (class of transformers, its adapter)
-ADAPTERS: dict[str, tuple[str, Callable[..., BoxesScoresLabels]]] = {
-    'owlvit': ('AutoModelForZeroShotObjectDetection', query_labels),
-    'owlv2': ('AutoModelForZeroShotObjectDetection', query_labels),
-    'grounding-dino': ('AutoModelForZeroShotObjectDetection', token_scores),
-    'mm-grounding-dino': ('AutoModelForZeroShotObjectDetection', token_scores),
-    'detr': ('AutoModelForObjectDetection', closed_set),
-    'conditional_detr': ('AutoModelForObjectDetection', closed_set),
-    'deformable_detr': ('AutoModelForObjectDetection', closed_set),
-    'rt_detr': ('AutoModelForObjectDetection', closed_set),
-    'sam3': ('Sam3Model', one_name_at_a_time),
-}
+_FLORENCE_TASK = '<OPEN_VOCABULARY_DETECTION>'
+
+
+def written_boxes(detector, image: Image.Image, names: list[str]) -> BoxesScoresLabels:
+    """Florence-2: the image encoder runs once, the boxes of each name are written.
+
+    Its answer has no scores: each box has 1, so that the encoder alone ranks them. An
+    answer of polygons counts as the boxes around them.
+    """
+    model, processor = detector.model, detector.processor
+    seen, parts, labels = None, [], []
+    for label, name in enumerate(names):
+        inputs = detector.process(images=image, text=_FLORENCE_TASK + name)
+        pixels = inputs.pop('pixel_values')
+        seen = model.get_image_features(pixels) if seen is None else seen
+        written = model.generate(
+            **inputs,
+            mm_encoder_outputs={'image': seen},
+            max_length=model.config.text_config.max_position_embeddings,
+        )
+        (text,) = processor.batch_decode(written, skip_special_tokens=False)
+        answer = processor.post_process_generation(
+            text, task=_FLORENCE_TASK, image_size=image.size
+        )[_FLORENCE_TASK]
+        parts += answer['bboxes']
+        parts += [_around(shape) for shape in answer['polygons'] if any(shape)]
+        labels += [label] * (len(parts) - len(labels))
+    boxes = torch.tensor(parts, dtype=torch.float32).reshape(-1, 4)
+    return boxes, torch.ones(len(boxes)), torch.tensor(labels, dtype=torch.long)
+
+
+class Adapter(NamedTuple):
+    """How the detectors of one ``model_type`` are loaded and asked.
+
+    Attributes:
+        model, processor: classes of ``transformers``; the processor of a closed set is
+            ``'AutoImageProcessor'``.
+        ask: ``(detector, PIL image, names) -> (boxes (n, 4) xyxy in pixels, scores
+            (n,), labels (n,))``.
+        top_k: whether the number of boxes that its post-processing keeps is
+            ``max_per_image``, where it would keep 100 by itself.
+    """
+
+    model: str
+    ask: Callable[..., BoxesScoresLabels]
+    processor: str = 'AutoProcessor'
+    top_k: bool = False
+
+
+# model_type of config.json -> Adapter
+ADAPTERS: dict[str, Adapter] = {
+    **dict.fromkeys(
+        ('owlvit', 'owlv2', 'omdet-turbo'),
+        Adapter('AutoModelForZeroShotObjectDetection', query_labels),
+    ),
+    **dict.fromkeys(
+        ('grounding-dino', 'mm-grounding-dino'),
+        Adapter('AutoModelForZeroShotObjectDetection', token_scores),
+    ),
+    **dict.fromkeys(
+        ('detr', 'conditional_detr', 'deformable_detr', 'yolos',
+         'rt_detr', 'rt_detr_v2', 'd_fine', 'deimv2', 'rf_detr'),
+        Adapter('AutoModelForObjectDetection', closed_set, 'AutoImageProcessor'),
+    ),
+    **dict.fromkeys(
+        ('dab-detr', 'lw_detr'),
+        Adapter('AutoModelForObjectDetection', closed_set, 'AutoImageProcessor', True),
+    ),
+    # a checkpoint of the video model, of which the detector is a part
+    'sam3_video': Adapter('Sam3Model', one_name_at_a_time, 'Sam3Processor'),
+    'sam3': Adapter('Sam3Model', one_name_at_a_time),
+    'sam3_lite_text': Adapter('Sam3LiteTextModel', one_name_at_a_time),
+    'florence2': Adapter('Florence2ForConditionalGeneration', written_boxes),
+}  # fmt: skip
 
 
 def caption_name(name: str) -> str:
@@ -118,3 +208,10 @@ def _to_xyxy(boxes: Tensor, image: Image.Image) -> Tensor:
     centre, half = boxes[:, :2], boxes[:, 2:] / 2
     scale = boxes.new_tensor([*image.size, *image.size])
     return torch.cat([centre - half, centre + half], 1) * scale
+
+
+def _around(polygons: list[list[float]]) -> list[float]:
+    """The box xyxy around an object's polygons, each x, y, x, y, ..."""
+    xs = [x for polygon in polygons for x in polygon[::2]]
+    ys = [y for polygon in polygons for y in polygon[1::2]]
+    return [min(xs), min(ys), max(xs), max(ys)]
