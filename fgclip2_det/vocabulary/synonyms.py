@@ -74,7 +74,9 @@ def _same_class() -> dict[str, set[str]]:
         for english, aliases, chinese in zip(
             listed.names, listed.aliases, listed.chinese, strict=True
         ):
-            names = [english] + [chinese] * (chinese is not None)
+            names = [english]
+            if chinese is not None:
+                names.append(chinese)
             if english in _VOC_WORDS:
                 names.append(_VOC_WORDS[english])
             heads, rest = _forms(names), _forms(aliases)
