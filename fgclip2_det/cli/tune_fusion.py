@@ -7,7 +7,7 @@ no setting is better.
 
 With --few-names every image is asked for a few names, half of them absent, in place of
 all: settings are compared by their mean AP over the numbers of names, and the config of
-the best one has the calibration that moves its best threshold to --score-thr.
+the best one has the calibration that moves its threshold to --score-thr.
 """
 
 import argparse
@@ -68,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
                      help='how absent names are drawn; default: random')  # fmt: skip
     few.add_argument('--score-thr', type=float,
                      help='score that users see boxes from; default 0.3')  # fmt: skip
+    few.add_argument('--precision', type=float,
+                     help='that they shall have; default: the highest F1')  # fmt: skip
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -76,7 +78,7 @@ def few_names_options(args: argparse.Namespace) -> dict | None:
     """Options that were given of ``FewNames``; None without --few-names."""
     given = {
         name: value
-        for name in ('ks', 'seed', 'absent', 'score_thr')
+        for name in ('ks', 'seed', 'absent', 'score_thr', 'precision')
         if (value := getattr(args, name)) is not None
     }
     if not args.few_names and given:

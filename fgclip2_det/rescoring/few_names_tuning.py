@@ -41,13 +41,20 @@ class FewNames:
         seed: of the draw.
         absent: 'random' or 'hard'.
         score_thr: the score from which a user sees a box: ``calibration`` of a setting
-            moves the threshold of the highest F1 there.
+            moves its threshold there.
+        precision: a setting's threshold recalls the most at this precision at least;
+            None: it has the highest F1.
     """
 
     ks: tuple[int | str, ...] = (1, 2, 5, 20, 'all')
     seed: int = 0
     absent: str = 'random'
     score_thr: float = SCORE_THR
+    precision: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision is not None and not 0 < self.precision <= 1:
+            raise ValueError(f'precision must lie in (0, 1], got {self.precision}')
 
 
 def tune_few_names(
@@ -76,8 +83,7 @@ def tune_few_names(
     Returns:
         For 'base' and, where novel classes are scored, 'novel' and 'all': ``*_ap`` and
         ``*_ap50``, mean over the numbers of names, ``*_auroc`` likewise; the
-        ``*_threshold`` of the highest F1 over all of them, and ``*_precision`` and
-        ``*_recall`` there.
+        ``*_threshold`` over all of them, and ``*_precision`` and ``*_recall`` there.
 
     Raises:
         ValueError: ``max_per_image`` below 1; what :func:`.draw_asks` refuses.
@@ -108,7 +114,7 @@ def tune_few_names(
     for setting, own, spent in zip(settings, boxes, seconds, strict=True):
         began = time.perf_counter()
         answered = [own.get(ask.id, _NOTHING) for ask in asks]
-        values = _figures(asked, pairs, asks, answered, truths)
+        values = _figures(asked, pairs, asks, answered, truths, few.precision)
         spent += time.perf_counter() - began
         figures.append(SettingFigures(setting, values, round(float(spent), 3)))
     return figures
@@ -118,8 +124,8 @@ _NOTHING = ImageBoxes(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
 
 
 def calibration_of(figures: SettingFigures, score_thr: float) -> dict[str, float]:
-    """Shifts of :class:`.ScoreCalibration` that move the thresholds of the highest F1
-    to the threshold that users see; 0 for a group that was not measured."""
+    """Shifts of :class:`.ScoreCalibration` that move the thresholds of a setting to the
+    one that users see; 0 for a group that was not measured or has none."""
 
     def logit(score: float) -> float:
         score = min(max(score, 1e-6), 1 - 1e-6)
@@ -221,6 +227,7 @@ def _figures(
     asks: Sequence[Ask],
     answered: Sequence[ImageBoxes],
     truths: TuningTruths,
+    precision: float | None,
 ) -> dict[str, float]:
     matched = match_pairs(asked, pairs, boxes_of_asks(asks, answered))
     novel_ids = {c['id'] for c, b in zip(truths.boxes.categories, truths.is_base,
@@ -233,17 +240,16 @@ def _figures(
     for name, chosen in groups.items():
         ap = matched.average_precision(chosen)
         aurocs = [matched.auroc(chosen & (pairs.k == n)) for n in range(len(pairs.ks))]
-        threshold, precision, recall = matched.best_threshold(chosen)
+        best = matched.best_threshold(chosen, precision)
         values |= {
             f'{name}_ap': _mean(ap.mean(1)),
             f'{name}_ap50': _mean(ap[:, 0]),
             f'{name}_auroc': _mean(
                 np.array([a if a != -1 else np.nan for a in aurocs])
             ),
-            f'{name}_threshold': threshold,
-            f'{name}_precision': precision,
-            f'{name}_recall': recall,
         }
+        figures = ('threshold', 'precision', 'recall')
+        values |= {f'{name}_{f}': v for f, v in zip(figures, best, strict=True)}
     return values
 
 

@@ -218,6 +218,12 @@ def test_best_threshold_is_the_best_of_all(dump, ann, images):
     right, shown, objects = pooled(best)
     assert row.values['base_precision'] == pytest.approx(right / shown)
     assert row.values['base_recall'] == pytest.approx(right / objects)
+    few = FewNames(ks=FEW.ks, seed=FEW.seed, precision=0.5)
+    (strict,) = tune_few_names(dump, truths, [GEOMETRIC], few, progress=False)
+    kept = [t for t in every if pooled(t)[0] >= 0.5 * pooled(t)[1]]
+    best = max(kept, key=lambda t: (pooled(t)[0], t))
+    assert strict.values['base_threshold'] == pytest.approx(best, abs=1e-6)
+    assert strict.values['base_precision'] >= 0.5
     shifts = calibration_of(row, 0.3)
     moved = ScoreCalibration(**shifts)(
         torch.tensor([[row.values['base_threshold'], row.values['novel_threshold']]]),

@@ -158,7 +158,7 @@ def test_few_names_choose_a_calibration_that_rescoring_takes(
     assert 'base_threshold' in text and 'base_recall' in text
     tuned = json.loads((files / 'out' / 'tune.json').read_text())
     assert tuned['protocol']['few_names'] == dict(
-        ks=[1, 'all'], seed=3, absent='random', score_thr=0.4
+        ks=[1, 'all'], seed=3, absent='random', score_thr=0.4, precision=None
     )
     best = Config.fromfile(files / 'out' / 'best.py')
     shifts = tuned['settings'][0]['calibration']
@@ -183,5 +183,7 @@ def test_options_of_few_names_need_few_names(tune):
     assert code == 1 and '--score-thr is for --few-names' in err
     code, _, err = tune('--base-only', '--few-names', '--ks', 0)
     assert code == 1 and 'ks must be different numbers from 1 on' in err
+    code, _, err = tune('--base-only', '--few-names', '--precision', 1.5)
+    assert code == 1 and 'precision must lie in (0, 1], got 1.5' in err
     code, _, err = tune('--base-only', '--few-names', '--absent', 'hard', '--ks', 2)
     assert code == 0, err

@@ -173,12 +173,18 @@ class MatchedPairs:
             _share(100 * false, int(absent.sum())),
         ]
 
-    def best_threshold(self, chosen: np.ndarray) -> tuple[float, float, float]:
-        """Where F1 is highest: score, precision and recall; 0, -1 and 0 where nothing
-        is right. Of equal ones the highest score.
+    def best_threshold(
+        self, chosen: np.ndarray, precision: float | None = None
+    ) -> tuple[float, float, float]:
+        """Where F1 is highest, or the most is recalled at a precision.
 
         Args:
             chosen: (P,) bool, pairs that count.
+            precision: at least this much; None: the highest F1.
+
+        Returns:
+            Score, precision and recall; of equally good scores the highest. 0, -1 and
+            0 where nothing is right, or no score has the precision.
         """
         rows = np.flatnonzero(chosen[self.detections.keys] & self.counted)
         rows = rows[np.argsort(-self.detections.scores[rows], kind='stable')]
@@ -188,10 +194,15 @@ class MatchedPairs:
         shown = np.arange(1, len(rows) + 1)
         objects = int(chosen[self.object_pair].sum())
         last = np.append(scores[1:] != scores[:-1], True)  # all of one score are shown
-        f1 = np.where(last, 2 * right / (shown + objects), -1)
-        best = int(f1.argmax())
-        precision, recall = right[best] / shown[best], right[best] / objects
-        return float(scores[best]), float(precision), float(recall)
+        if precision is None:
+            worth = np.where(last, 2 * right / (shown + objects), -1)
+        else:
+            worth = np.where(last & (right >= precision * shown), right, -1)
+        best = int(worth.argmax())
+        if worth[best] < 0:
+            return 0.0, -1.0, 0.0
+        precisions, recalls = right / shown, right / objects
+        return float(scores[best]), float(precisions[best]), float(recalls[best])
 
     def auroc(self, chosen: np.ndarray) -> float:
         best = np.zeros(len(self.pairs))
