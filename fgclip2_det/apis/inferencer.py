@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -16,8 +15,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_state_dict
-from torch import Tensor
 
+from fgclip2_det.apis.detections import Detections
 from fgclip2_det.engine.config import read_config
 from fgclip2_det.engine.embedded_config import embedded_config
 from fgclip2_det.fgclip2 import load_image
@@ -27,31 +26,6 @@ from fgclip2_det.vocabulary import Vocabulary
 
 # trained by the README's first command, see assets/ovd_ovshapes/README.md
 EMBEDDED = Path(__file__).resolve().parents[1] / 'assets/ovd_ovshapes/detector.pth'
-
-
-@dataclass
-class Detections:
-    """Detections of one image.
-
-    Attributes:
-        bboxes: (n, 4) xyxy in the original image's pixels.
-        scores: (n,), descending.
-        labels: (n,) indices into ``classes``.
-        classes: the vocabulary's names.
-    """
-
-    bboxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.bboxes)
-
-    @property
-    def names(self) -> list[str]:
-        """(n,) class names."""
-        return [self.classes[label] for label in self.labels.tolist()]
 
 
 class OpenVocabInferencer:
