@@ -6,6 +6,6 @@ model = dict(
         bbox_head=dict(
             classifier=dict(logit_scale='released'),
             loss_cls=dict(_delete_=True, type='OpenVocabFocalLoss', loss_weight=4.0),
-        )
+        ),
     )
 )

@@ -6,6 +6,6 @@ model = dict(
         bbox_head=dict(
             classifier=dict(logit_scale='released'),
             loss_cls=dict(use_sigmoid=True, bg_weight=1.0),
-        )
+        ),
     )
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.models.fusion import ScoreFusion
+from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.models.label_nms import nms_by_label
 from fgclip2_det.models.score_calibration import ScoreCalibration
 from fgclip2_det.vocabulary.competitors import Competitors
@@ -142,14 +143,17 @@ class PredictionRescorer:
         bboxes: Tensor | Sequence,
         scores: Tensor | Sequence,
         labels: Tensor | Sequence,
+        memory: ImageMemory | None = None,
     ) -> Rescored:
         """Re-score one image.
 
         Args:
-            image: path, PIL image or (h, w, 3) uint8 RGB.
+            image: path, PIL image or (h, w, 3) uint8 RGB; not read if its encoding is
+                in ``memory``.
             bboxes: (n, 4) xyxy in its pixels; n may be 0.
             scores: (n,) of the detector, in [0, 1].
             labels: (n,) in 0 .. C - 1.
+            memory: keeps the image's encoding for other names; None keeps nothing.
 
         Raises:
             ValueError: for invalid lengths, scores or labels, and as in
@@ -164,13 +168,21 @@ class PredictionRescorer:
         boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
         if self.encoder is None:
             raise ValueError('a rescorer without an encoder can only fuse')
-        batch = self.encoder.preprocess([image], self.max_num_patches)
+        encoded = {} if memory is None else memory.get('encoded', {})
+        batch = encoded.get('batch')
+        if batch is None:
+            batch = self.encoder.preprocess([image], self.max_num_patches)
+        if memory is not None and not encoded:
+            encoded = dict(batch=batch, grids=self.encoder.dense_grids(batch))
+            memory['encoded'] = encoded
         regions = clip_boxes(boxes, batch.image_sizes[0])
         if self.fusion.needs_image:  # as one more box
             height, width = batch.image_sizes[0].tolist()
             whole = regions.new_tensor([[0, 0, width, height]])
             regions = torch.cat([regions, whole])
-        embeds = self.encoder.region_features(batch, [regions], True)[0].float()
+        known = {} if memory is None else dict(grids=encoded['grids'])
+        (embeds,) = self.encoder.region_features(batch, [regions], True, **known)
+        embeds = embeds.float()
         texts = self.class_embeds
         if self.competitors is not None:
             texts = torch.cat([texts, self.competitors.embeds.to(texts)])
