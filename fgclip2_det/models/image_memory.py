@@ -36,9 +36,15 @@ def memory_of(sample: DetDataSample) -> ImageMemory | None:
 
 
 def without(samples: Sequence[DetDataSample], part: str) -> list[int]:
-    """Indices of the samples whose memory lacks a part, or that have no memory."""
-    memories = [memory_of(sample) for sample in samples]
-    return [i for i, memory in enumerate(memories) if not memory or part not in memory]
+    """Indices of the samples whose memory lacks a part, or that have no memory; of
+    several with one memory, the first."""
+    indices, seen = [], set()
+    for i, sample in enumerate(samples):
+        memory = memory_of(sample)
+        if memory is None or (part not in memory and id(memory) not in seen):
+            indices.append(i)
+        seen.add(id(memory))
+    return indices
 
 
 def inputs_of(inputs: Any, index: list[int]) -> Any:
