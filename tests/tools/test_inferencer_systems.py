@@ -218,7 +218,7 @@ def test_bad_configs(write_config, retinanet, folders, coco_data):
     plain = write_config()
     with pytest.raises(ValueError, match='names no weights; pass weights=CHECKPOINT'):
         OpenVocabInferencer(detector=plain)
-    with pytest.raises(FileNotFoundError, match='no config absent.py'):
+    with pytest.raises(FileNotFoundError, match=r'no config absent\.py'):
         OpenVocabInferencer(detector='absent.py')
     with pytest.raises(ValueError, match='is a re-scorer already; leave encoder out'):
         OpenVocabInferencer(
