@@ -25,8 +25,8 @@ EXAMPLE = f"""examples:
   fgclip2-det detect shapes/*.png --names "orange circle; 黑色圆形" --out found
   fgclip2-det detect street.jpg --names "black cat; 白色杯子" --out found \\
       {PHOTOGRAPHS}
-  python tools/detect.py 'photos/**/*.jpg' --names names.txt --out found --batch-size 8 \\
-      --weights work_dirs/ovd_fgclip2/epoch_3.pth"""
+  python tools/detect.py 'photos/**/*.jpg' --names names.txt --out found \\
+      --batch-size 8 --weights work_dirs/ovd_fgclip2/epoch_3.pth"""
 INTERRUPTED = 130
 
 

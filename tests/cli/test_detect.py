@@ -100,7 +100,7 @@ def test_unreadable_pictures(folder, tmp_path, capsys):
     assert code == 1 and err.startswith('error: 2 of 3 images cannot be read')
     assert str(bad) in err and 'none.png' in err and 'red circle' in out
     content = read(tmp_path / 'out')
-    assert len(content['images']) == 1 and list(content['unread'])[0] == str(bad)
+    assert len(content['images']) == 1 and next(iter(content['unread'])) == str(bad)
     assert content['complete']
     code, _, err = run(capsys, bad, *words)  # earlier results stay
     assert code == 1 and '1 of 1 images' in err
@@ -204,7 +204,7 @@ def test_names_of_a_file_with_aliases(folder, tmp_path, capsys):
 
 def test_default_names_are_those_of_the_training(folder, tmp_path, capsys):
     assert run(capsys, folder / '0.png', '--out', tmp_path)[0] == 0
-    assert 'red circle' in read(tmp_path)['classes']
+    assert 'red square' in read(tmp_path)['classes']
 
 
 def test_table_of_many_pictures():
