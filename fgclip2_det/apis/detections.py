@@ -24,7 +24,7 @@ from fgclip2_det.visualization import draw_detections
 
 if TYPE_CHECKING:
     import pandas
-    import supervision
+    import supervision  # pyright: ignore[reportMissingImports]
 
 LABELME_VERSION = '6.3.1'  # whose file format to_labelme has
 COLUMNS = ('name', 'label', 'score', 'x1', 'y1', 'x2', 'y2')

@@ -179,7 +179,7 @@ def config_of(
     if isinstance(config, Config):
         return config
     if config is not None:
-        return read_config(config)
+        return read_config(os.fspath(config))
     if not isinstance(meta.get('cfg'), str):
         raise ValueError(f'{weights} contains no config; pass config=FILE')
     return embedded_config(meta['cfg'], weights)

@@ -11,6 +11,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2.preprocess import ImageBatch
 from fgclip2_det.models.fusion import ScoreFusion
 from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.models.label_nms import nms_by_label
@@ -168,19 +169,12 @@ class PredictionRescorer:
         boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
         if self.encoder is None:
             raise ValueError('a rescorer without an encoder can only fuse')
-        encoded = {} if memory is None else memory.get('encoded', {})
-        batch = encoded.get('batch')
-        if batch is None:
-            batch = self.encoder.preprocess([image], self.max_num_patches)
-        if memory is not None and not encoded:
-            encoded = dict(batch=batch, grids=self.encoder.dense_grids(batch))
-            memory['encoded'] = encoded
+        batch, known = self._encoded(image, memory)
         regions = clip_boxes(boxes, batch.image_sizes[0])
         if self.fusion.needs_image:  # as one more box
             height, width = batch.image_sizes[0].tolist()
             whole = regions.new_tensor([[0, 0, width, height]])
             regions = torch.cat([regions, whole])
-        known = {} if memory is None else dict(grids=encoded['grids'])
         (embeds,) = self.encoder.region_features(batch, [regions], True, **known)
         embeds = embeds.float()
         texts = self.class_embeds
@@ -194,6 +188,19 @@ class PredictionRescorer:
         return self.fuse(
             cosines[:count], boxes, box_of, scores, labels, whole, others[:count]
         )
+
+    def _encoded(
+        self, image, memory: ImageMemory | None
+    ) -> tuple[ImageBatch, dict[str, list[Tensor]]]:
+        """The image's batch and, if there is a memory, the encoder's maps as options of
+        ``region_features``."""
+        assert self.encoder is not None
+        if memory is None:
+            return self.encoder.preprocess([image], self.max_num_patches), {}
+        if 'encoded' not in memory:
+            batch = self.encoder.preprocess([image], self.max_num_patches)
+            memory['encoded'] = batch, dict(grids=self.encoder.dense_grids(batch))
+        return memory['encoded']
 
     def fuse(
         self,
