@@ -44,8 +44,8 @@ class Detections:
     Example:
         >>> boxes = torch.tensor([[8.0, 4.0, 40.0, 30.0]])
         >>> found = Detections(boxes, torch.ones(1), torch.tensor([1]), ('cup', '黑猫'))
-        >>> found.to_pipeline_dicts()[0]['label']
-        '黑猫'
+        >>> found.names
+        ['黑猫']
     """
 
     bboxes: Tensor
