@@ -196,6 +196,9 @@ def test_names_are_encoded_once(images, monkeypatch):
     assert (
         inferencer(images[0], ['red circle', '蓝色星形'])[0].classes[0] == 'red circle'
     )
+    del seen[:]
+    inferencer.set_vocabulary(['purple ring'])
+    assert seen == [1]  # the background's text was known
 
 
 def test_bfloat16(tmp_path):
