@@ -1,71 +1,116 @@
-"""Open-vocabulary inference with a trained detector."""
+"""Open-vocabulary inference: pictures and names in, boxes out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import Compose
-from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_state_dict
-from torch import Tensor
+from PIL import Image
 
-from fgclip2_det.engine.config import read_config
-from fgclip2_det.engine.embedded_config import embedded_config
-from fgclip2_det.fgclip2 import load_image
+from fgclip2_det.apis.detections import Detections
+from fgclip2_det.apis.output_files import OutputFiles
+from fgclip2_det.apis.pictures import Picture, find_pictures
+from fgclip2_det.apis.systems import EMBEDDED, trained_system
+from fgclip2_det.apis.wrapped_systems import Wrapping, image_ids, wrapped_system
 from fgclip2_det.fgclip2.image import ImageLike
-from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
+from fgclip2_det.models.detectors.open_vocab_mixin import Names
+from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.vocabulary import Vocabulary
 
-# trained by the README's first command, see assets/ovd_ovshapes/README.md
-EMBEDDED = Path(__file__).resolve().parents[1] / 'assets/ovd_ovshapes/detector.pth'
+DTYPES = ('float32', 'bfloat16')
 
 
 @dataclass
-class Detections:
-    """Detections of one image.
+class Outcome:
+    """What became of one picture.
 
     Attributes:
-        bboxes: (n, 4) xyxy in the original image's pixels.
-        scores: (n,), descending.
-        labels: (n,) indices into ``classes``.
-        classes: the vocabulary's names.
+        picture: as it was given.
+        image: upright RGB; None if it could not be read.
+        detections: of it; None if it could not be read.
+        error: why it could not; '' if it could.
     """
 
-    bboxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
+    picture: Picture
+    image: Image.Image | None = None
+    detections: Detections | None = None
+    error: str = ''
 
-    def __len__(self) -> int:
-        return len(self.bboxes)
 
-    @property
-    def names(self) -> list[str]:
-        """(n,) class names."""
-        return [self.classes[label] for label in self.labels.tolist()]
+class Results(list[Detections]):
+    """Detections of the pictures that could be read, in their order.
+
+    Attributes:
+        unread: name -> reason of the pictures that could not.
+        visualization: (h, w, 3) uint8 RGB arrays with ``return_vis``, one per entry.
+        data_samples: MMDetection's structures with ``return_datasamples``.
+        files: what was written under ``out_dir``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread: dict[str, str] = {}
+        self.visualization: list[np.ndarray] = []
+        self.data_samples: list[DetDataSample] = []
+        self.files: list[str] = []
+
+
+@dataclass
+class _Read:
+    """A loaded picture on its way into the model."""
+
+    outcome: Outcome
+    data: dict[str, Any]
+    memory: ImageMemory | None = field(repr=False, default=None)
 
 
 class OpenVocabInferencer:
-    """Open-vocabulary detection with a trained detector.
+    """Open-vocabulary detection: name objects, get boxes.
+
+    - ``OpenVocabInferencer()``: the embedded detector, of coloured shapes only;
+    - ``OpenVocabInferencer('epoch_3.pth')``: a detector that was trained;
+    - ``OpenVocabInferencer(detector='iSEE-Laboratory/llmdet_tiny',
+      encoder='qihoo360/fg-clip2-base')``: a detector of transformers, re-scored;
+    - ``OpenVocabInferencer(detector='faster-rcnn.py', weights='x.pth')``: one of
+      MMDetection, re-scored with an ``encoder``; a config of ``configs/rescore`` too;
+    - ``OpenVocabInferencer(detector='results.bbox.json', ann_file='val.json',
+      encoder=...)``: saved results, re-scored.
+
+    A picture that was seen lately is not encoded again for other names: a two-stage
+    detector of this package compares its regions with them, a re-scorer keeps the
+    encoder's map. A detector that reads the names itself, like Grounding DINO, OWLv2
+    and LLMDet, runs again: its features depend on them.
 
     Args:
-        weights: checkpoint of ``tools/train.py``; None for the embedded detector, which
-            was trained on coloured shapes only.
+        weights: checkpoint of ``tools/train.py``, or of the config ``detector``; None
+            for the embedded detector, or weights that the detector names itself.
         config: config of the weights; None for the one saved in the checkpoint.
-        device: 'cpu', 'cuda', ...; None for a GPU if there is one.
+        device: 'cpu', 'cuda', 'cuda:1', 'mps'; None for a CUDA device if there is one.
+        detector: see above; None for a detector that was trained here.
+        encoder: folder, hub id or options (``dict(size='tiny')``) of the FG-CLIP 2
+            that re-scores the detector; None: its own scores.
+        fusion: rule by its name in ``tools/rescore.py``, or its config.
+        chunk_size: names a pass of a detector that reads names; None: 40 for those of
+            transformers, the config's for MMDetection's.
+        ann_file: COCO file with images and categories of saved results.
+        dtype: 'float32', or 'bfloat16' for autocast. Boxes of the embedded detector
+            then move by up to two pixels and scores by up to 0.05.
+        cache_size: pictures whose features are kept; 0 for none.
+        options: of ``FGCLIP2Rescorer``: ``mode``, ``templates``, ``competitors``, ...
 
     Raises:
-        FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it is damaged or of another config, or if its saved config has a
+        FileNotFoundError: if there is no such checkpoint or config.
+        ValueError: if one is damaged or does not fit, or if a saved config has a
             ``type`` that is not registered by this package or MMDetection.
 
     Example:
@@ -79,114 +124,265 @@ class OpenVocabInferencer:
         weights: str | os.PathLike | None = None,
         config: str | os.PathLike | Config | None = None,
         device: str | None = None,
+        *,
+        detector: str | os.PathLike | None = None,
+        encoder: str | dict | None = None,
+        fusion: str | dict | None = None,
+        chunk_size: int | None = None,
+        ann_file: str | os.PathLike | None = None,
+        dtype: str = 'float32',
+        cache_size: int = 8,
+        **options: Any,
     ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f'dtype must be one of {DTYPES}, got {dtype!r}')
+        if cache_size < 0:
+            raise ValueError(f'cache_size must be 0 or more, got {cache_size}')
         init_default_scope('mmdet')
-        weights = EMBEDDED if weights is None else weights
-        checkpoint = read_checkpoint(weights)
-        meta = checkpoint.get('meta', {})
-        self.config = _config(config, meta, weights)
-        self.model = MODELS.build(self.config.model)
-        if not hasattr(self.model, 'set_vocabulary'):
+        wrapping = Wrapping(encoder, fusion, chunk_size, options)
+        if detector is not None:
+            if config is not None:
+                raise ValueError('give a config of MMDetection as detector=, not both')
+            self.system = wrapped_system(detector, weights, wrapping, ann_file)
+        elif encoder is not None or chunk_size is not None or ann_file is not None:
             raise ValueError(
-                f'{type(self.model).__name__} is not an open-vocabulary detector; '
-                'expected a config with OpenVocabTwoStageDetector'
+                'encoder, chunk_size and ann_file belong to a detector that is '
+                'wrapped; pass detector= as well'
             )
-        state = checkpoint.get('state_dict', checkpoint)
-        check_weights(self.model, state, weights)
-        load_state_dict(self.model, state)
-        trained = meta.get('dataset_meta') or {}
-        self.trained_vocabulary = list(trained.get('classes', ()))
-        self.trained_split = trained.get('base_classes')
+        else:
+            weights = EMBEDDED if weights is None else weights
+            self.system = trained_system(weights, config)
         device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        self.model.to(device).eval()
-        self.pipeline = _pipeline(self.config)
+        self.device, self.dtype = torch.device(device), dtype
+        self.model = self.system.model.to(device).eval()
+        self.system.detector.keep_text_encoder = True
         self.model.keep_text_encoder = True
+        self.config = self.system.config
+        self.cache_size = cache_size
+        self._memories: OrderedDict[bytes, ImageMemory] = OrderedDict()
+        self._image_id = image_ids(self.system)
+        self._given: Any = None  # the names in force, as they were given
+        self._set: Vocabulary | None = None  # what became of them
 
-    def set_vocabulary(
-        self, texts: Vocabulary | Sequence[str | Sequence[str]] | str
-    ) -> Vocabulary:
-        """Set the names to detect; see the detector's method."""
-        return self.model.set_vocabulary(texts)
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The names to detect; None until some are set."""
+        return self.system.vocabulary
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        images: ImageLike | Sequence[ImageLike],
-        texts: Vocabulary | Sequence[str | Sequence[str]] | str | None = None,
-        score_thr: float = 0.0,
-        channel_order: str = 'bgr',
-    ) -> list[Detections]:
-        """Detect objects in images.
+    def set_vocabulary(self, texts: Names) -> Vocabulary:
+        """Set the names to detect; they are encoded once, whatever the number of
+        pictures.
 
         Args:
-            images: one or several, as for ``fgclip2_det.fgclip2.load_image``, except
-                for the channel order of arrays.
+            texts: names, e.g. 'black cat. 白色杯子', a list or a ``Vocabulary``.
+
+        Raises:
+            ValueError: for invalid names, or names the detector does not know or
+                cannot read.
+        """
+        self._set = self.system.set_vocabulary(texts)
+        self._given = list(texts) if isinstance(texts, list) else texts
+        return self._set
+
+    def forget(self) -> None:
+        """Drop the features of all pictures, e.g. after loading other weights."""
+        self._memories.clear()
+
+    def __call__(
+        self,
+        inputs: ImageLike | Sequence[ImageLike],
+        texts: Names | None = None,
+        score_thr: float = 0.0,
+        channel_order: str = 'bgr',
+        *,
+        batch_size: int = 1,
+        pred_score_thr: float = 0.3,
+        return_vis: bool = False,
+        show: bool = False,
+        no_save_vis: bool = False,
+        no_save_pred: bool = True,
+        draw_pred: bool = True,
+        print_result: bool = False,
+        return_datasamples: bool = False,
+        out_dir: str | os.PathLike = '',
+        allow_urls: bool = False,
+    ) -> Results:
+        """Detect objects in pictures, with the options of MMDetection's
+        ``DetInferencer``.
+
+        Args:
+            inputs: one or several of: a file, a folder, a pattern ('photos/**/*.jpg'),
+                a URL, or an image as for ``fgclip2_det.fgclip2.load_image``.
             texts: names, e.g. 'black cat. 白色杯子'; None for the current vocabulary,
                 initially that of the training.
             score_thr: detections with lower scores are left out.
             channel_order: channel order of (h, w, 3) NumPy arrays: 'bgr', as in OpenCV
                 and MMDetection's ``DetInferencer``, or 'rgb'. Files, PIL images and
                 tensors are RGB.
+            batch_size: pictures per pass of the model.
+            pred_score_thr: lowest score that is drawn.
+            return_vis: keep the drawn pictures.
+            show: open them in the system's viewer.
+            no_save_vis: do not write them under ``out_dir``/vis.
+            no_save_pred: do not write JSON files under ``out_dir``/preds.
+            draw_pred: draw boxes; False leaves the pictures as they are.
+            print_result: print names, scores and boxes.
+            return_datasamples: keep MMDetection's structures as well.
+            out_dir: folder of what is written; '' writes nothing.
+            allow_urls: whether URLs are fetched.
 
         Returns:
-            One entry per image.
+            One entry per picture, fewer where some could not be read: one warning names
+            those, and ``unread`` has the reasons.
 
         Raises:
-            ValueError: for another channel order, and as in ``load_image``.
+            ValueError: if no picture can be read, and as in ``find_pictures``.
         """
-        if channel_order not in ('bgr', 'rgb'):
-            raise ValueError(
-                f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}"
-            )
-        if texts is not None:
+        results = Results()
+        output = OutputFiles(out_dir, not no_save_vis, not no_save_pred)
+        drawn_for = return_vis or show or output.pictures
+        for outcome in self.stream(
+            inputs, texts, score_thr, channel_order, batch_size, allow_urls
+        ):
+            found = outcome.detections
+            if found is None or outcome.image is None:
+                results.unread[outcome.picture.name] = outcome.error
+                continue
+            results.append(found)
+            image = outcome.image
+            if drawn_for and draw_pred:
+                image = found.plot(image, pred_score_thr)
+            results.files += output.write(outcome.picture.stem, found, image)
+            if return_vis:
+                results.visualization.append(np.asarray(image))
+            if return_datasamples:
+                results.data_samples.append(found.to_data_sample())
+            if show:
+                image.show()
+            if print_result:
+                print(found.to_json())
+        _report_unread(results)
+        return results
+
+    @torch.no_grad()
+    def stream(
+        self,
+        inputs: ImageLike | Sequence[ImageLike],
+        texts: Names | None = None,
+        score_thr: float = 0.0,
+        channel_order: str = 'bgr',
+        batch_size: int = 1,
+        allow_urls: bool = False,
+    ) -> Iterator[Outcome]:
+        """Like calling the inferencer, one picture after the other, in order.
+
+        Yields:
+            An outcome per picture; one that cannot be read has an ``error``.
+        """
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        pictures = find_pictures(inputs, allow_urls, channel_order)
+        self._use(texts)
+        size = 1 if self.system.one_by_one else batch_size
+        for start in range(0, len(pictures), size):
+            batch = [
+                self._read(picture, start + i)
+                for i, picture in enumerate(pictures[start : start + size])
+            ]
+            self._detect([each for each in batch if isinstance(each, _Read)], score_thr)
+            for each in batch:
+                yield each.outcome if isinstance(each, _Read) else each
+
+    def _use(self, texts: Names | None) -> None:
+        """Set the names of a call, unless they are in force."""
+        if texts is None:
+            if self.vocabulary is None:
+                if self.system.default is None:
+                    raise ValueError(
+                        "expected names of objects to detect; pass texts='black cat; "
+                        "白色杯子', or call set_vocabulary"
+                    )
+                self.set_vocabulary(self.system.default)
+        elif (
+            isinstance(texts, Vocabulary)
+            or texts != self._given
+            or self.vocabulary is not self._set
+        ):
             self.set_vocabulary(texts)
-        elif self.model.vocabulary is None:
-            names, base = self.trained_vocabulary, self.trained_split
-            self.set_vocabulary(Vocabulary(names, base_classes=base))
-        several = isinstance(images, list | tuple)
-        batch = list(images) if several else [cast(ImageLike, images)]
-        if channel_order == 'bgr':
-            batch = [_to_rgb(image) for image in batch]
-        return [self._detect(image, score_thr) for image in batch]
 
-    def _detect(self, image: ImageLike, score_thr: float) -> Detections:
-        bgr = np.asarray(load_image(image))[..., ::-1]
-        data = self.pipeline(dict(img=np.ascontiguousarray(bgr), img_id=0))
-        (sample,) = self.model.test_step(pseudo_collate([data]))
-        pred_instances = sample.pred_instances
-        pred_instances = pred_instances[pred_instances.scores >= score_thr].cpu()
-        classes = tuple(self.model.vocabulary.names)
-        return Detections(
-            pred_instances.bboxes, pred_instances.scores, pred_instances.labels, classes
+    def _read(self, picture: Picture, number: int) -> _Read | Outcome:
+        """The picture as the model takes it; an outcome if it cannot be read."""
+        try:
+            image = picture.load()
+            image_id = self._image_id(picture, number)
+        except ValueError as error:
+            return Outcome(picture, error=str(error))
+        pipeline = self.system.pipeline
+        of_file = pipeline is not None and pipeline.reads_files
+        memory = self._memory(picture, image, of_file)
+        if pipeline is None:
+            meta = dict(
+                ori_shape=image.size[::-1], img_path=picture.path, img_id=image_id
+            )
+            data: dict[str, Any] = dict(data_samples=DetDataSample(metainfo=meta))
+        else:
+            data = pipeline(picture, image, image_id)
+        if not of_file or picture.path is None:
+            memory['image'] = image
+        data['data_samples'].set_metainfo(dict(memory=memory))
+        return _Read(Outcome(picture, image), data, memory)
+
+    def _memory(
+        self, picture: Picture, image: Image.Image, of_file: bool
+    ) -> ImageMemory:
+        """What is known of a picture with this content."""
+        if not self.cache_size:
+            return ImageMemory()
+        key = picture.digest(image, of_file)
+        memory = self._memories.setdefault(key, ImageMemory())
+        self._memories.move_to_end(key)
+        while len(self._memories) > self.cache_size:
+            self._memories.popitem(last=False)
+        return memory
+
+    def _detect(self, batch: Sequence[_Read], score_thr: float) -> None:
+        """Add the detections to the outcomes of a batch."""
+        if not batch:
+            return
+        with self._autocast():
+            instances = self.system([each.data for each in batch])
+        assert self.vocabulary is not None
+        classes = tuple(self.vocabulary.names)
+        for each, found in zip(batch, instances, strict=True):
+            if each.memory is not None:
+                each.memory.pop('image', None)
+            detections = Detections(
+                found.bboxes.float(),
+                found.scores.float(),
+                found.labels,
+                classes,
+                each.outcome.picture.path or '',
+            )
+            each.outcome.detections = detections.above(score_thr)
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.dtype == 'float32':
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _report_unread(results: Results) -> None:
+    unread = results.unread
+    if not unread:
+        return
+    count, reason = len(unread), next(iter(unread.values()))
+    if not results:
+        raise ValueError(
+            reason if count == 1 else f'none of {count} images can be read: {reason}'
         )
-
-
-def _to_rgb(image: ImageLike) -> ImageLike:
-    """Convert a BGR array to RGB; other images are returned unchanged."""
-    if isinstance(image, np.ndarray) and image.ndim == 3:
-        return image[..., ::-1]
-    return image
-
-
-def _config(config, meta: Mapping, weights) -> Config:
-    if isinstance(config, Config):
-        return config
-    if config is not None:
-        return read_config(config)
-    if not isinstance(meta.get('cfg'), str):
-        raise ValueError(f'{weights} contains no config; pass config=FILE')
-    return embedded_config(meta['cfg'], weights)
-
-
-def _pipeline(config: Config) -> Compose:
-    """The test pipeline for arrays instead of files."""
-    loaders = ('Load', 'OpenVocabLoad')
-    steps = [
-        step
-        for step in config.test_dataloader.dataset.pipeline
-        if not step['type'].split('.')[-1].startswith(loaders)
-    ]
-    pack = dict(steps[-1])
-    keys = pack.get('meta_keys', ('img_id', 'img_shape', 'ori_shape', 'scale_factor'))
-    pack['meta_keys'] = tuple(key for key in keys if key != 'img_path')
-    return Compose([dict(type='LoadImageFromNDArray'), *steps[:-1], pack])
+    others = ', '.join(list(unread)[1:6])
+    warnings.warn(
+        f'{count} of {count + len(results)} images cannot be read: {reason}'
+        f'{f"; also {others}" if others else ""}; the others were processed',
+        stacklevel=3,
+    )

@@ -38,13 +38,17 @@ def detector_image(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
     Args:
         meta: ``metainfo`` of the sample: ``img_path``, and as far as known
             ``ori_shape``, ``img_shape`` (h, w), ``scale_factor`` (w, h), ``flip`` and
-            ``flip_direction``, as MMDetection's pipelines leave them.
+            ``flip_direction``, as MMDetection's pipelines leave them. ``memory``, if
+            it has an ``image``, takes the place of the file: an upright RGB image.
         inputs: (3, H, W) of this sample, normalised or not, padded or not.
 
     Raises:
         ValueError: if the image has no path, cannot be read, or has another size than
             the detector's; and if the orientation of a WebP or AVIF is ambiguous.
     """
+    image = (meta.get('memory') or {}).get('image')
+    if image is not None:
+        return _flipped(image, meta)
     path = meta.get('img_path')
     if not path:
         raise ValueError(
@@ -61,8 +65,12 @@ def detector_image(meta: Mapping, inputs: Tensor | None = None) -> Image.Image:
             )
         if not _is_upright(image, header, seen, meta, inputs):
             image = as_stored(image, header.orientation)
+    return _flipped(image, meta)
+
+
+def _flipped(image: Image.Image, meta: Mapping) -> Image.Image:
     if meta.get('flip'):
-        image = image.transpose(_FLIPS[meta['flip_direction']][1])
+        return image.transpose(_FLIPS[meta['flip_direction']][1])
     return image
 
 

@@ -213,9 +213,9 @@ class FGCLIP2(nn.Module):
     def dense_features(self, batch: ImageBatch) -> list[Tensor]:
         """Dense maps comparable with 'box' texts: list of (D, h, w), each image's
         own grid, contiguous, not normalised (spec A.4)."""
-        return [x.permute(2, 0, 1).contiguous() for x in self._dense_grids(batch)]
+        return [x.permute(2, 0, 1).contiguous() for x in self.dense_grids(batch)]
 
-    def _dense_grids(self, batch: ImageBatch) -> list[Tensor]:
+    def dense_grids(self, batch: ImageBatch) -> list[Tensor]:
         """``dense_features`` in the memory layout of the tokens, (h, w, D)."""
         dense = self.dense_feature_head.dense(*self.encode_tokens(batch))
         return [
@@ -224,7 +224,11 @@ class FGCLIP2(nn.Module):
         ]
 
     def region_features(
-        self, batch: ImageBatch, bboxes: Sequence, normalize: bool = False
+        self,
+        batch: ImageBatch,
+        bboxes: Sequence,
+        normalize: bool = False,
+        grids: list[Tensor] | None = None,
     ) -> list[Tensor]:
         """RoIAlign of the dense map at boxes (spec A.5).
 
@@ -232,6 +236,8 @@ class FGCLIP2(nn.Module):
             batch: B images.
             bboxes: B entries of (n, 4) xyxy in original pixels, n >= 0.
             normalize: L2-normalise after pooling.
+            grids: :meth:`dense_grids` of the batch where they are known; the tower
+                runs when None.
 
         Returns:
             List of (n, D).
@@ -245,7 +251,8 @@ class FGCLIP2(nn.Module):
                 f'expected one box list per image ({len(batch.grid_sizes)}), '
                 f'got {len(bboxes)}'
             )
-        maps, sizes = self._dense_grids(batch), batch.image_sizes.tolist()
+        maps = self.dense_grids(batch) if grids is None else grids
+        sizes = batch.image_sizes.tolist()
         pooled = pool_regions(maps, sizes, bboxes)
         return [_maybe_normalize(embeds, normalize) for embeds in pooled]
 

@@ -11,7 +11,9 @@ from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2.preprocess import ImageBatch
 from fgclip2_det.models.fusion import ScoreFusion
+from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.models.label_nms import nms_by_label
 from fgclip2_det.models.score_calibration import ScoreCalibration
 from fgclip2_det.vocabulary.competitors import Competitors
@@ -142,14 +144,17 @@ class PredictionRescorer:
         bboxes: Tensor | Sequence,
         scores: Tensor | Sequence,
         labels: Tensor | Sequence,
+        memory: ImageMemory | None = None,
     ) -> Rescored:
         """Re-score one image.
 
         Args:
-            image: path, PIL image or (h, w, 3) uint8 RGB.
+            image: path, PIL image or (h, w, 3) uint8 RGB; not read if its encoding is
+                in ``memory``.
             bboxes: (n, 4) xyxy in its pixels; n may be 0.
             scores: (n,) of the detector, in [0, 1].
             labels: (n,) in 0 .. C - 1.
+            memory: keeps the image's encoding for other names; None keeps nothing.
 
         Raises:
             ValueError: for invalid lengths, scores or labels, and as in
@@ -164,13 +169,14 @@ class PredictionRescorer:
         boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
         if self.encoder is None:
             raise ValueError('a rescorer without an encoder can only fuse')
-        batch = self.encoder.preprocess([image], self.max_num_patches)
+        batch, known = self._encoded(image, memory)
         regions = clip_boxes(boxes, batch.image_sizes[0])
         if self.fusion.needs_image:  # as one more box
             height, width = batch.image_sizes[0].tolist()
             whole = regions.new_tensor([[0, 0, width, height]])
             regions = torch.cat([regions, whole])
-        embeds = self.encoder.region_features(batch, [regions], True)[0].float()
+        (embeds,) = self.encoder.region_features(batch, [regions], True, **known)
+        embeds = embeds.float()
         texts = self.class_embeds
         if self.competitors is not None:
             texts = torch.cat([texts, self.competitors.embeds.to(texts)])
@@ -182,6 +188,19 @@ class PredictionRescorer:
         return self.fuse(
             cosines[:count], boxes, box_of, scores, labels, whole, others[:count]
         )
+
+    def _encoded(
+        self, image, memory: ImageMemory | None
+    ) -> tuple[ImageBatch, dict[str, list[Tensor]]]:
+        """The image's batch and, if there is a memory, the encoder's maps as options of
+        ``region_features``."""
+        assert self.encoder is not None
+        if memory is None:
+            return self.encoder.preprocess([image], self.max_num_patches), {}
+        if 'encoded' not in memory:
+            batch = self.encoder.preprocess([image], self.max_num_patches)
+            memory['encoded'] = batch, dict(grids=self.encoder.dense_grids(batch))
+        return memory['encoded']
 
     def fuse(
         self,

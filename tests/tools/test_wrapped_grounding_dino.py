@@ -25,7 +25,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
 
-from fgclip2_det import FGCLIP2, Vocabulary
+from fgclip2_det import FGCLIP2, OpenVocabInferencer, Vocabulary
 
 PATH = (
     Path(__file__).resolve().parents[2] / 'configs' / 'rescore'
@@ -247,6 +247,37 @@ def test_keep(chunked_size, chunks, folder, run_tool, tmp_path):
         expected = (d * p[range(len(d)), labels]).sqrt()
         torch.testing.assert_close(rows.scores, expected, atol=1e-5, rtol=0)
     assert set(labels.tolist()) == set(range(5)) or chunked_size == -1
+
+
+def test_inferencer(folder, run_tool, tmp_path):
+    """Boxes of tools/test.py, whatever names came before; and the detector alone."""
+    cfg = load(folder)
+    cfg.test_dataloader.batch_size = 1  # no padding, which the detector sees
+    expected = run_test(cfg, folder, run_tool, tmp_path)
+    weights, config = folder / 'detector.pth', tmp_path / 'config.py'
+    inferencer = OpenVocabInferencer(weights, detector=config)
+    files = [folder / f'{i}.png' for i in range(3)]
+    inferencer(files, ['cat'])
+    results = inferencer(files, NAMES, batch_size=2)
+    for found, sample in zip(results, expected, strict=True):
+        rows = sample.pred_instances
+        order = rows.scores.argsort(descending=True, stable=True)
+        for key in ('bboxes', 'scores'):
+            actual, own = getattr(found, key), rows[key][order]
+            torch.testing.assert_close(actual, own, atol=1e-5, rtol=1e-6)
+        assert found.labels.tolist() == rows.labels[order].tolist()
+    plain = Config.fromfile(config)
+    plain.model = plain.model.detector
+    plain.dump(tmp_path / 'plain.py')
+    alone = OpenVocabInferencer(
+        weights, detector=tmp_path / 'plain.py', chunk_size=2, cache_size=0
+    )
+    boxes, d, _ = reference(folder, CHUNKS)[2]  # in a batch of its own
+    found, order = alone(files, NAMES)[2], d.argsort(descending=True, stable=True)
+    torch.testing.assert_close(found.scores, d[order], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.bboxes, boxes[order], atol=1e-3, rtol=0)
+    with pytest.raises(ValueError, match=r"no score for '\(black\)', since"):
+        alone(files[0], ['red cup', '(black)', 'cat'])
 
 
 def merged(

@@ -33,6 +33,7 @@ from fgclip2_det.models.detectors.open_vocab_mixin import (
     text_source,
 )
 from fgclip2_det.models.encoders import build_encoder
+from fgclip2_det.models.image_memory import inputs_of, memory_of, without
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.models.score_calibration import ScoreCalibration
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
@@ -282,18 +283,43 @@ class FGCLIP2Rescorer(BaseDetector):
         return self.detector.state_dict(*args, **kwargs)
 
     def _detect(self, inputs: Tensor, samples: SampleList) -> SampleList:
+        """The detector's results; from the images' memories where they hold those of a
+        detector with fixed classes. One that reads names runs again for others."""
+        if self.adapts:
+            return self._run_detector(inputs, samples)
+        new = without(samples, 'detections')
+        fresh = [samples[i] for i in new]
+        if fresh:
+            fresh = self._run_detector(inputs_of(inputs, new), fresh)
+        for i, sample in zip(new, fresh, strict=True):
+            samples[i] = sample
+            if (memory := memory_of(sample)) is not None:
+                memory['detections'] = sample.pred_instances.clone()
+        for sample in samples:
+            if (memory := memory_of(sample)) is not None:
+                sample.pred_instances = memory['detections'].clone()
+        return samples
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the detector is told the names; False: it has fixed classes."""
+        return reads_text(self.detector) or hasattr(self.detector, 'set_vocabulary')
+
+    def _run_detector(self, inputs: Tensor, samples: SampleList) -> SampleList:
         if reads_text(self.detector):
             give_names(samples, self._names_to_give)
         if not (self.one_by_one or reads_chunks(self.detector)):
             return self.detector.predict(inputs, samples, rescale=True)
         return [
-            self.detector.predict(inputs[i : i + 1], [sample], rescale=True)[0]
+            self.detector.predict(inputs_of(inputs, [i]), [sample], rescale=True)[0]
             for i, sample in enumerate(samples)
         ]
 
     def _rescore(self, sample, inputs: Tensor | None) -> InstanceData:
         assert self.vocabulary is not None and self._rescorer is not None
-        image = detector_image(sample.metainfo, inputs)
+        memory = memory_of(sample)
+        known = memory is not None and 'encoded' in memory
+        image = None if known else detector_image(sample.metainfo, inputs)
         if reads_text(self.detector):
             check_names_were_read(sample, self.vocabulary)
         instances = sample.pred_instances
@@ -302,7 +328,7 @@ class FGCLIP2Rescorer(BaseDetector):
         bboxes = instances.bboxes.clamp(min=0).minimum(limit).cpu()
         try:
             fused = self._rescorer(
-                image, bboxes, instances.scores.cpu(), instances.labels.cpu()
+                image, bboxes, instances.scores.cpu(), instances.labels.cpu(), memory
             )
         except ValueError as error:
             raise ValueError(f'{sample.img_path}: {error}') from error
@@ -318,8 +344,7 @@ class FGCLIP2Rescorer(BaseDetector):
     def _check_classes(self, vocabulary: Vocabulary) -> None:
         """Check that a detector with fixed classes has those of the vocabulary."""
         own = (getattr(self.detector, 'dataset_meta', None) or {}).get('classes')
-        adapts = reads_text(self.detector) or hasattr(self.detector, 'set_vocabulary')
-        if own is None or adapts:
+        if own is None or self.adapts:
             return
         own = [normalize_name(name) for name in own]
         wanted = [normalize_name(name) for name in vocabulary.names]

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from mmdet.models.detectors import FasterRCNN
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.models.detectors.open_vocab_mixin import OpenVocabMixin
+from fgclip2_det.models.image_memory import inputs_of, memory_of, without
 
 
 @MODELS.register_module()
@@ -62,6 +64,30 @@ class OpenVocabFasterRCNN(OpenVocabMixin, FasterRCNN):
         batch_data_samples: SampleList,
         rescale: bool = True,
     ) -> SampleList:
-        """As in ``FasterRCNN``."""
+        """As in ``FasterRCNN``. Images whose samples carry an :class:`.ImageMemory` go
+        through the RoI head one by one; pyramid and proposals are kept there."""
         self.check_vocabulary(batch_data_samples)
-        return super().predict(batch_inputs, batch_data_samples, rescale)
+        memories = [memory_of(sample) for sample in batch_data_samples]
+        if any(memory is None for memory in memories):
+            return super().predict(batch_inputs, batch_data_samples, rescale)
+        self._remember(batch_inputs, batch_data_samples)
+        results: list[InstanceData] = []
+        for sample, memory in zip(batch_data_samples, memories, strict=True):
+            assert memory is not None
+            x, proposals = memory['regions']
+            results += self.roi_head.predict(x, [proposals], [sample], rescale=rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _remember(self, batch_inputs: Tensor, samples: SampleList) -> None:
+        """Put pyramid and proposals into the memories that lack them."""
+        new = without(samples, 'regions')
+        if not new:
+            return
+        samples = [samples[i] for i in new]
+        x = self.extract_feat(inputs_of(batch_inputs, new))
+        proposals = self.rpn_head.predict(x, samples, rescale=False)
+        for i, sample in enumerate(samples):
+            memory = memory_of(sample)
+            assert memory is not None
+            own = tuple(level[i : i + 1].clone() for level in x)
+            memory['regions'] = own, proposals[i]

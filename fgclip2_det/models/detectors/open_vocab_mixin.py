@@ -108,6 +108,7 @@ class OpenVocabMixin:
         self._before_texts: tuple | None = None  # those before names of an image
         self.keep_text_encoder = False
         self._kept_text_encoder: list[FGCLIP2] = []  # in a list: no submodule
+        self._kept_background: dict[str, Tensor] = {}  # its text -> (1, D)
         if vocabulary is not None:
             self.set_vocabulary(Vocabulary(**vocabulary))
         self.configured_vocabulary = self.vocabulary
@@ -148,9 +149,8 @@ class OpenVocabMixin:
             source = encoder or self._text_source()
             embeds = vocabulary.embed(source, self.cache_dir)
             if self.classifier.background is not None:
-                background = Vocabulary([self.classifier.background])
-                extra = background.embed(source, self.cache_dir).to(embeds)
-                embeds = torch.cat([embeds, extra])
+                extra = self._background_embeds(source, encoder is None)
+                embeds = torch.cat([embeds, extra.to(embeds)])
             self.classifier.set_embeds(embeds, vocabulary.is_base, source)
             self.classifier.digest.copy_(digest)
         self.classifier.loaded = False
@@ -168,6 +168,17 @@ class OpenVocabMixin:
         self._before_texts = None
         self._update_dataset_meta(vocabulary)
         return vocabulary
+
+    def _background_embeds(self, source: FGCLIP2 | str, own: bool) -> Tensor:
+        """(1, D) of the background's text; that of the detector's own text tower is
+        computed once."""
+        text = self.classifier.background
+        if own and text in self._kept_background:
+            return self._kept_background[text]
+        embeds = Vocabulary([text]).embed(source, self.cache_dir)
+        if own:
+            self._kept_background[text] = embeds
+        return embeds
 
     def _compete(
         self, vocabulary: Vocabulary, encoder: FGCLIP2 | None

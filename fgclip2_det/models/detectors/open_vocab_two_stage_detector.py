@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.models.detectors.open_vocab_mixin import OpenVocabMixin
+from fgclip2_det.models.image_memory import inputs_of, memory_of, without
 from fgclip2_det.models.roi_heads.open_vocab_roi_head import FeaturePyramid
 
 
@@ -88,17 +90,36 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         """Detections of B images.
 
         The encoder runs on the batch; the later stages process each image on its own
-        grid, so results do not depend on batching.
+        grid, so results do not depend on batching. Samples that carry an
+        :class:`.ImageMemory` keep their regions in it; only the comparison with names
+        is computed for those that have them.
         """
         self.check_vocabulary(batch_data_samples)
-        maps, dense = self.backbone.extract(batch_inputs)
-        grids = self.backbone.grid_sizes(batch_inputs)
+        new = without(batch_data_samples, 'regions')
+        samples = [batch_data_samples[i] for i in new]
+        encoded = self._encode(inputs_of(batch_inputs, new), samples)
         results = []
-        for i, (sample, (h, w)) in enumerate(
-            zip(batch_data_samples, grids, strict=True)
-        ):
-            own = [x[i : i + 1, :, :h, :w].contiguous() for x in (*maps, dense)]
-            x = FeaturePyramid.of(self.neck(tuple(own[:-1])), own[-1])
-            proposals = self.rpn_head.predict(x, [sample], rescale=False)
+        for sample in batch_data_samples:
+            memory = memory_of(sample)
+            if memory is None:
+                x, proposals = next(encoded)
+            else:
+                if 'regions' not in memory:
+                    x, proposals = next(encoded)
+                    x = self.roi_head.keep_regions(x, sample.metainfo, *proposals)
+                    memory['regions'] = x, proposals
+                x, proposals = memory['regions']
             results += self.roi_head.predict(x, proposals, [sample], rescale=rescale)
         return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _encode(
+        self, batch_inputs: Tensor, samples: SampleList
+    ) -> Iterator[tuple[FeaturePyramid, list[InstanceData]]]:
+        """Pyramid and proposals of one image after the other, once they are asked for;
+        the encoder runs on the batch."""
+        maps, dense = self.backbone.extract(batch_inputs)
+        grids = self.backbone.grid_sizes(batch_inputs)
+        for i, (sample, (h, w)) in enumerate(zip(samples, grids, strict=True)):
+            own = [x[i : i + 1, :, :h, :w].contiguous() for x in (*maps, dense)]
+            x = FeaturePyramid.of(self.neck(tuple(own[:-1])), own[-1])
+            yield x, self.rpn_head.predict(x, [sample], rescale=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads import StandardRoIHead
@@ -18,14 +20,31 @@ from fgclip2_det.models.roi_heads.class_nms import class_nms
 from fgclip2_det.models.score_calibration import ScoreCalibration
 
 
+@dataclass(frozen=True)
+class Regions:
+    """Regions of one image before they are compared with names.
+
+    Attributes:
+        bboxes: (n, 4) xyxy, decoded, in the resized image's pixels.
+        det_embeds: (n, D) of the box head, L2-normalised.
+        dense_embeds: (n, D) of the dense map at ``bboxes``, L2-normalised.
+    """
+
+    bboxes: Tensor
+    det_embeds: Tensor
+    dense_embeds: Tensor
+
+
 class FeaturePyramid(tuple):
     """Pyramid levels, together with the encoder's dense map (B, D, h, w).
 
     Attributes:
         dense: the map at stride 16; None if it is not used.
+        regions: of one image, if they are known already; None to compute them.
     """
 
     dense: Tensor | None = None
+    regions: Regions | None = None
 
     @classmethod
     def of(cls, levels: tuple[Tensor, ...], dense: Tensor | None) -> FeaturePyramid:
@@ -78,13 +97,19 @@ class OpenVocabRoIHead(StandardRoIHead):
             bboxes: (n, 4) xyxy in the resized image's pixels.
             texts: (T, D), L2-normalised, instead of the names' embeddings.
         """
+        own: Tensor = self.bbox_head.fc_cls.class_embeds() if texts is None else texts
+        embeds = self.dense_embeds(dense, bboxes)
+        with torch.autocast(dense.device.type, enabled=False):
+            return embeds @ own.float().T
+
+    def dense_embeds(self, dense: Tensor, bboxes: Tensor) -> Tensor:
+        """(n, D) of one image's regions, L2-normalised, in fp32; arguments as in
+        :meth:`region_cosines`."""
         cells = bboxes.float() / self.patch_size
         dense = dense.permute(1, 2, 0).float()
         embeds = separable_roi_align(dense, cells)[:, 0, 0]
-        own: Tensor = self.bbox_head.fc_cls.class_embeds() if texts is None else texts
-        names = own.float()
         with torch.autocast(dense.device.type, enabled=False):
-            return F.normalize(embeds, dim=-1) @ names.T
+            return F.normalize(embeds, dim=-1)
 
     def loss(
         self,
@@ -132,20 +157,49 @@ class OpenVocabRoIHead(StandardRoIHead):
     ) -> list[InstanceData]:
         """Boxes, labels and fused scores of one image (the detector calls it per
         image, so that results do not depend on batching)."""
+        (meta,), (proposals,) = batch_img_metas, rpn_results_list
+        regions = x.regions or self.encode_regions(x, meta, proposals)
+        return [self.score_regions(regions, meta, rcnn_test_cfg, rescale)]
+
+    def encode_regions(
+        self, x: FeaturePyramid, meta: dict, proposals: InstanceData
+    ) -> Regions:
+        """The part of :meth:`predict_bbox` that does not depend on the names."""
         assert x.dense is not None
-        (meta,), (proposals,), dense = batch_img_metas, rpn_results_list, x.dense[0]
         rois = F.pad(proposals.bboxes, (1, 0))  # batch index 0 in front
-        outputs = self._bbox_forward(x, rois)
-        classifier = self.bbox_head.fc_cls
-        apart = classifier.apart
-        det_scores = self.bbox_head.loss_cls.scores(outputs['cls_score'], apart)
+        with self.bbox_head.fc_cls.stop_at_embeds():
+            outputs = self._bbox_forward(x, rois)
         bboxes = self.bbox_head.bbox_coder.decode(
             rois[:, 1:], outputs['bbox_pred'].float(), max_shape=meta['img_shape']
         )
+        return Regions(
+            bboxes, outputs['cls_score'], self.dense_embeds(x.dense[0], bboxes)
+        )
+
+    def keep_regions(
+        self, x: FeaturePyramid, meta: dict, proposals: InstanceData
+    ) -> FeaturePyramid:
+        """A pyramid of one image with its regions; without levels and dense map
+        unless masks need them."""
+        kept = x if self.with_mask else FeaturePyramid()
+        kept.regions = self.encode_regions(x, meta, proposals)
+        return kept
+
+    def score_regions(
+        self, regions: Regions, meta: dict, rcnn_test_cfg: ConfigDict, rescale: bool
+    ) -> InstanceData:
+        """The part of :meth:`predict_bbox` that depends on the names."""
+        classifier = self.bbox_head.fc_cls
+        apart, bboxes = classifier.apart, regions.bboxes
+        det_scores = self.bbox_head.loss_cls.scores(
+            classifier.logits(regions.det_embeds), apart
+        )
         names, competitors = classifier.class_embeds(), classifier.competitors
-        cosines, others = self.region_cosines(
-            dense, bboxes, torch.cat([names, competitors])
-        ).split([len(names), len(competitors)], 1)
+        texts = torch.cat([names, competitors]).float()
+        with torch.autocast(texts.device.type, enabled=False):
+            cosines, others = (regions.dense_embeds @ texts.T).split(
+                [len(names), len(competitors)], 1
+            )
         is_base = classifier.known
         scores = self.fusion(
             det_scores, cosines, is_base, competitors=others, apart=apart
@@ -161,4 +215,4 @@ class OpenVocabRoIHead(StandardRoIHead):
             rcnn_test_cfg.nms,
             rcnn_test_cfg.max_per_img,
         )
-        return [InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)]
+        return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)

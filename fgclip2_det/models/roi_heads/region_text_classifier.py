@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -98,6 +99,7 @@ class RegionTextClassifier(BaseModule):
         )
         self.is_open = False  # names of a user, not the classes of a data set
         self.loaded = False  # a checkpoint came after the vocabulary was set
+        self._stops_at_embeds = False
 
     @property
     def trained_classes(self) -> tuple[str, ...]:
@@ -171,9 +173,23 @@ class RegionTextClassifier(BaseModule):
             background and competitors, log(e^background + sum_s e^l_s): a softmax over
             C + 1 columns gives each name what one over C + 1 + S would.
         """
-        extra = self.extra_texts if self.training else self.competitors
         region_embeds = F.normalize(self.project(x).float(), dim=-1)
-        with torch.autocast(x.device.type, enabled=False):
+        return region_embeds if self._stops_at_embeds else self.logits(region_embeds)
+
+    @contextmanager
+    def stop_at_embeds(self) -> Iterator[None]:
+        """Inside the block ``forward`` returns (K, D) region embeddings, normalised,
+        which do not depend on the names; :meth:`logits` goes on from them."""
+        self._stops_at_embeds = True
+        try:
+            yield
+        finally:
+            self._stops_at_embeds = False
+
+    def logits(self, region_embeds: Tensor) -> Tensor:
+        """What :meth:`forward` returns, of (K, D) normalised region embeddings."""
+        extra = self.extra_texts if self.training else self.competitors
+        with torch.autocast(region_embeds.device.type, enabled=False):
             embeds = [self.adapter(self.text_embeds.float())]
             if self.background is None:
                 embeds.append(F.normalize(self.background_embed.float(), dim=-1))

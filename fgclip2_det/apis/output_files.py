@@ -1,0 +1,63 @@
+"""Files of results, named after the pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from fgclip2_det.apis.detections import Detections
+from fgclip2_det.io.atomic import open_atomic, write_atomic
+
+
+class OutputFiles:
+    """Pictures under ``vis`` and JSON files under ``preds``, as ``DetInferencer`` has
+    them; pictures of one name get numbers.
+
+    Args:
+        folder: of both; '' writes nothing.
+        pictures: whether pictures are written.
+        predictions: whether JSON files are written.
+
+    Raises:
+        ValueError: if the folder is a file.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike, pictures: bool, predictions: bool
+    ) -> None:
+        given = bool(os.fspath(folder))
+        self.folder = Path(folder)
+        if given and self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f'{folder} is a file; name a folder for the results')
+        self.pictures, self.predictions = given and pictures, given and predictions
+        self._taken: set[str] = set()
+
+    def write(self, stem: str, found: Detections, image: Image.Image) -> list[str]:
+        """Write one picture's files; returns their paths."""
+        if not (self.pictures or self.predictions):
+            return []
+        name, paths = self.free_name(stem), []
+        if self.pictures:
+            paths.append(self.folder / 'vis' / f'{name}.png')
+            save_picture(paths[-1], image)
+        if self.predictions:
+            paths.append(self.folder / 'preds' / f'{name}.json')
+            write_atomic(paths[-1], f'{found.to_json()}\n'.encode())
+        return [str(path) for path in paths]
+
+    def free_name(self, stem: str) -> str:
+        """The stem, with a number if it was given out before."""
+        name, number = stem or 'image', 1
+        while name in self._taken:
+            number += 1
+            name = f'{stem or "image"}_{number}'
+        self._taken.add(name)
+        return name
+
+
+def save_picture(path: Path, image: Image.Image) -> None:
+    """Write a PNG file, whole or not at all."""
+    with open_atomic(path) as file:
+        image.save(file, format='PNG')

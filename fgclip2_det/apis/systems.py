@@ -1,0 +1,219 @@
+"""The systems behind ``OpenVocabInferencer``: a model, its pipeline and its names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import DATASETS, MODELS
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.config import Config
+from mmengine.runner import load_state_dict
+from mmengine.structures import InstanceData
+
+from fgclip2_det.apis.pipelines import PicturePipeline
+from fgclip2_det.engine.config import read_config
+from fgclip2_det.engine.embedded_config import embedded_config
+from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
+from fgclip2_det.models.detectors.detector_text import (
+    check_names_were_read,
+    give_names,
+    names_to_give,
+    reads_chunks,
+    reads_text,
+)
+from fgclip2_det.models.detectors.open_vocab_mixin import Names, as_vocabulary
+from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
+from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.synonyms import match_names
+
+# trained by the README's first command, see assets/ovd_ovshapes/README.md
+EMBEDDED = Path(__file__).resolve().parents[1] / 'assets/ovd_ovshapes/detector.pth'
+
+
+@dataclass
+class System:
+    """A model that detects objects by name.
+
+    Args:
+        model: a detector of this package or MMDetection, or a re-scorer.
+        pipeline: of its config; None for a model that reads pictures itself.
+        default: names until others are set; None: the user has to give some.
+        own_classes: of a detector with fixed classes; None for one that takes any.
+        config: of the model; None where none was read.
+
+    """
+
+    model: BaseDetector
+    pipeline: PicturePipeline | None = None
+    default: Vocabulary | None = None
+    own_classes: tuple[str, ...] | None = None
+    config: Config | None = None
+    _chosen: Vocabulary | None = field(default=None, repr=False)
+    _label_of: torch.Tensor | None = field(default=None, repr=False)
+    _texts: list[str] | None = field(default=None, repr=False)
+
+    @property
+    def detector(self) -> BaseDetector:
+        """The detector itself, without a re-scorer around it."""
+        return getattr(self.model, 'detector', self.model)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The current names, or None."""
+        if self.own_classes is None and hasattr(self.model, 'set_vocabulary'):
+            return self.model.vocabulary
+        return self._chosen
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether pictures cannot be batched."""
+        return reads_chunks(self.detector)
+
+    def set_vocabulary(self, names: Names) -> Vocabulary:
+        """Change the names.
+
+        Raises:
+            ValueError: for invalid names, and for names that a detector with fixed
+                classes does not have or another one cannot read.
+        """
+        if self.own_classes is not None:
+            self._chosen = self._choose(names, self.own_classes)
+            return self._chosen
+        if hasattr(self.model, 'set_vocabulary'):
+            return self.model.set_vocabulary(names)
+        vocabulary = as_vocabulary(names, 'raw', ())
+        self._texts = names_to_give(self.model, vocabulary)
+        self._chosen = vocabulary
+        return vocabulary
+
+    def _choose(self, names: Names, own: tuple[str, ...]) -> Vocabulary:
+        """Some of the fixed classes, in the user's words and order."""
+        vocabulary = as_vocabulary(names, 'raw', ())
+        matches = match_names(vocabulary.aliases, own)
+        missing = [
+            names[0]
+            for names, match in zip(vocabulary.aliases, matches, strict=True)
+            if match is None
+        ]
+        if missing:
+            raise ValueError(
+                f'the detector has no class {missing[0]!r} ({len(missing)} of '
+                f'{len(matches)} names); it has fixed classes, {len(own)}: '
+                f'{", ".join(own[:8])}{", ..." if len(own) > 8 else ""}'
+            )
+        self._label_of = torch.full((len(own),), -1)
+        for label, match in enumerate(matches):
+            assert match is not None
+            self._label_of[own.index(match)] = label
+        if hasattr(self.model, 'set_vocabulary') and self.model.vocabulary is None:
+            assert self.default is not None
+            self.model.set_vocabulary(self.default)
+        return vocabulary
+
+    def __call__(self, batch: Sequence[Mapping[str, Any]]) -> list[InstanceData]:
+        """Boxes, scores and labels of pictures that went through the pipeline."""
+        if self.pipeline is None:
+            samples: SampleList = [data['data_samples'] for data in batch]
+            samples = self.model.predict(None, samples)  # type: ignore[arg-type]
+        else:
+            data = {key: [each[key] for each in batch] for key in batch[0]}
+            if self._texts is not None:
+                give_names(data['data_samples'], self._texts)
+            samples = self.model.test_step(data)
+        return [self._result(sample) for sample in samples]
+
+    def _result(self, sample: DetDataSample) -> InstanceData:
+        if self._texts is not None:
+            assert self.vocabulary is not None
+            check_names_were_read(sample, self.vocabulary)
+        instances = sample.pred_instances.cpu()
+        if self._label_of is not None:
+            labels = self._label_of[instances.labels]
+            instances = instances[labels >= 0]
+            instances.labels = labels[labels >= 0]
+        order = instances.scores.argsort(descending=True, stable=True)
+        return instances[order]
+
+
+def trained_system(
+    weights: str | os.PathLike, config: str | os.PathLike | Config | None
+) -> System:
+    """A detector that ``tools/train.py`` trained, from its checkpoint.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if it is damaged or of another config, or of another kind.
+    """
+    checkpoint = read_checkpoint(weights)
+    meta = checkpoint.get('meta', {})
+    cfg = config_of(config, meta, weights)
+    model = MODELS.build(cfg.model)
+    if not hasattr(model, 'set_vocabulary'):
+        raise ValueError(
+            f'{type(model).__name__} is not an open-vocabulary detector; expected a '
+            'config with OpenVocabTwoStageDetector, or give this one as '
+            'detector=CONFIG, weights=CHECKPOINT'
+        )
+    state = checkpoint.get('state_dict', checkpoint)
+    check_weights(model, state, weights)
+    load_state_dict(model, state)
+    trained = meta.get('dataset_meta') or {}
+    names = list(trained.get('classes', ()))
+    default = None
+    if names:
+        base = trained.get('base_classes')
+        default = Vocabulary(names, base_classes=base, check=False)
+    return System(model, PicturePipeline(cfg), default, config=cfg)
+
+
+def config_of(
+    config: str | os.PathLike | Config | None, meta: Mapping, weights: object
+) -> Config:
+    """The config given, or the one that a checkpoint contains."""
+    if isinstance(config, Config):
+        return config
+    if config is not None:
+        return read_config(os.fspath(config))
+    if not isinstance(meta.get('cfg'), str):
+        raise ValueError(f'{weights} contains no config; pass config=FILE')
+    return embedded_config(meta['cfg'], weights)
+
+
+def finish(system: System) -> System:
+    """Find the fixed classes of a system's detector, or the names of its training."""
+    detector = system.detector
+    if reads_text(detector) or hasattr(detector, 'set_vocabulary'):
+        if trained := getattr(detector, 'trained_classes', ()):
+            system.default = Vocabulary(trained, base_classes=trained, check=False)
+        return system
+    classes = _classes(detector, system.config)
+    base = classes
+    if isinstance(detector, SavedPredictions):
+        base = detector.split.base_classes
+    system.own_classes = classes
+    system.default = Vocabulary(classes, base_classes=base, check=False)
+    return system
+
+
+def _classes(detector: BaseDetector, config: Config | None) -> tuple[str, ...]:
+    """Class names in label order: the checkpoint's, else the config's data set's."""
+    meta = getattr(detector, 'dataset_meta', None) or {}
+    if not meta.get('classes') and config is not None:
+        dataset = config.get('test_dataloader', {}).get('dataset', {})
+        meta = dataset.get('metainfo') or {}
+        if not meta.get('classes'):
+            kind = DATASETS.get(str(dataset.get('type')))
+            meta = getattr(kind, 'METAINFO', {})
+    if not meta.get('classes'):
+        raise ValueError(
+            'the class names of the detector are not known: neither its checkpoint '
+            "(meta['dataset_meta']['classes']) nor its config "
+            '(test_dataloader.dataset.metainfo) has them; add them to the config'
+        )
+    return tuple(meta['classes'])

@@ -1,0 +1,157 @@
+"""Name objects, in English or Chinese, and get boxes in pictures of any kind.
+
+Exit codes: 0; 1 if some pictures could not be read, or for another error; 2 for a wrong
+command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fgclip2_det.rescoring.rules import ALL_RULES
+
+if TYPE_CHECKING:
+    from fgclip2_det.apis import OpenVocabInferencer
+
+PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip2-base'
+NAMES = """names separated by . , ; or 。，；、 or line breaks ("black cat; 白色杯子");
+text in quotes is not split; "sofa|couch" are names of one class. Or a text file, one
+class per line. Default: the names of the detector's training, if it has any"""
+DETECTOR = """what finds boxes: a hub id or folder of transformers, a config of
+MMDetection (.py, with --weights), a checkpoint of tools/train.py (.pth) to re-score, or
+saved COCO results (.json, with --ann). Default: the embedded detector"""
+EXAMPLE = f"""examples:
+  fgclip2-det detect shapes/*.png --names "orange circle; 黑色圆形" --out found
+  fgclip2-det detect street.jpg --names "black cat; 白色杯子" --out found \\
+      {PHOTOGRAPHS}
+  python tools/detect.py 'photos/**/*.jpg' --names names.txt --out found \\
+      --batch-size 8 --weights work_dirs/ovd_fgclip2/epoch_3.pth"""
+INTERRUPTED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('pictures', nargs='+', help="files, folders, patterns ('**' too) or URLs")
+    add('--names', help=NAMES)
+    add('--out', type=Path, default=Path('outputs'), metavar='DIR',
+        help='folder of pictures and detections.json; default: outputs')  # fmt: skip
+    add('--detector', help=DETECTOR)
+    add('--weights', help='checkpoint of the detector, or one of tools/train.py')
+    add('--encoder', help='folder or hub id of the FG-CLIP 2 that re-scores --detector')
+    add('--fusion', choices=ALL_RULES, help='default: geometric')
+    add('--chunk-size', type=_count, metavar='N',
+        help='names a pass of a detector that reads names; default: 40, or the '
+             "config's")  # fmt: skip
+    add('--ann', help='COCO file with images and categories of saved results')
+    add('--device', help='cpu, cuda, cuda:1, mps; default: cuda if there is one')
+    add('--dtype', choices=['float32', 'bfloat16'], default='float32')
+    add('--score-thr', type=_share, default=0.3, metavar='SCORE',
+        help='boxes that score lower are left out; default: 0.3')  # fmt: skip
+    add('--batch-size', type=_count, default=1, metavar='N', help='default: 1')
+    add('--allow-urls', action='store_true', help='fetch pictures whose URL is given')
+    add('--verbose', action='store_true', help='show the traceback of an error')
+    return parser
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f'expected 1 or more, got {word}')
+    return int(word)
+
+
+def _share(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'expected a number from 0 to 1, got {word}')
+    return value
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.out.exists() and not args.out.is_dir():
+        print(f'error: --out {args.out} is a file; name a folder', file=sys.stderr)
+        sys.exit(2)
+    try:
+        detect(args)
+    except KeyboardInterrupt:
+        print('interrupted before the first picture was done', file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def detect(args: argparse.Namespace) -> None:
+    """Everything but the command line's own checks."""
+    from tqdm import tqdm
+
+    from fgclip2_det.apis.detection_report import DetectionReport
+    from fgclip2_det.apis.detection_table import detection_table
+    from fgclip2_det.apis.pictures import find_pictures
+
+    names = None if args.names is None else _names(args.names)
+    count = len(find_pictures(args.pictures, args.allow_urls))
+    inferencer = build(args)
+    if names is not None:
+        inferencer.set_vocabulary(names)
+    report = DetectionReport(args.out, count, args.score_thr)
+    outcomes = inferencer.stream(
+        args.pictures, None, args.score_thr, batch_size=args.batch_size,
+        allow_urls=args.allow_urls,
+    )  # fmt: skip
+    bar = tqdm(total=count, unit='image', disable=True if count == 1 else None)
+    with bar:
+        try:
+            for outcome in outcomes:
+                report.add(outcome)
+                bar.update()
+        except KeyboardInterrupt:
+            bar.close()
+            print(f'\ninterrupted: {report.stop()}', file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            raise ValueError(
+                f'{args.out} cannot be written ({error}); {report.stop()}'
+            ) from error
+    report.finish()
+    for line in detection_table(report.images):
+        print(line)
+    print(f'boxes: {report.path}')
+    report.check_unread()
+
+
+def build(args: argparse.Namespace) -> 'OpenVocabInferencer':
+    """The system that the options describe."""
+    from fgclip2_det.apis import OpenVocabInferencer
+
+    if args.detector is None and args.weights is None:
+        print(
+            'the embedded detector knows coloured shapes only; for photographs, with '
+            f'released weights:\n  {PHOTOGRAPHS}'
+        )
+    return OpenVocabInferencer(
+        args.weights,
+        device=args.device,
+        detector=args.detector,
+        encoder=args.encoder,
+        fusion=args.fusion,
+        chunk_size=args.chunk_size,
+        ann_file=args.ann,
+        dtype=args.dtype,
+        cache_size=0,
+    )
+
+
+def _names(text: str) -> list[list[str]]:
+    from fgclip2_det.vocabulary import read_texts
+
+    try:
+        return read_texts(text)
+    except ValueError as error:
+        print(f'error: --names: {error}', file=sys.stderr)
+        sys.exit(2)
