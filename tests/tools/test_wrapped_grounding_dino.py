@@ -266,9 +266,8 @@ def test_inferencer(folder, run_tool, tmp_path):
             actual, own = getattr(found, key), rows[key][order]
             torch.testing.assert_close(actual, own, atol=1e-5, rtol=1e-6)
         assert found.labels.tolist() == rows.labels[order].tolist()
-    plain = Config.fromfile(config)
-    plain.model = plain.model.detector
-    plain.dump(tmp_path / 'plain.py')
+    cfg.model = cfg.model.detector
+    cfg.dump(tmp_path / 'plain.py')
     alone = OpenVocabInferencer(
         weights, detector=tmp_path / 'plain.py', chunk_size=2, cache_size=0
     )
