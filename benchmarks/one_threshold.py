@@ -38,6 +38,7 @@ from fgclip2_det.models.competing_texts import CompetingTexts
 from fgclip2_det.models.detectors.fgclip2_rescorer import BROAD_NAMES
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer, clip_boxes
+from fgclip2_det.models.score_calibration import ScoreCalibration
 from fgclip2_det.vocabulary import load_list, normalize_name
 from fgclip2_det.vocabulary.competitors import split_words
 from fgclip2_det.vocabulary.synonyms import other_names
@@ -150,7 +151,11 @@ def rescored(args: argparse.Namespace) -> tuple[Truths, Detect]:
             embeds = embed(vocabulary)
             competitors = competing(vocabulary, embeds, (), embed, None)
             kept[names] = PredictionRescorer(
-                None, embeds, fusion, competitors=competitors
+                None,
+                embeds,
+                fusion,
+                competitors=competitors,
+                calibration=ScoreCalibration(args.shift, args.shift),
             )
         return kept[names]
 
@@ -214,6 +219,7 @@ def parser() -> argparse.ArgumentParser:
     add('--encoder', default='fgclip2_tiny')
     add('--alpha', type=float, default=0.5)
     add('--temperature', type=float, default=0.01)
+    add('--shift', type=float, default=0.0, help='calibration of re-scored boxes')
     add('--seed', type=int, default=0, help='of the draw')
     add('--drift-images', type=int, default=50)
     add('--out', type=Path)

@@ -12,13 +12,14 @@ def open_softmax(
     """Softmax over names and what competes with them.
 
     A name's probability is p_c = e^l_c / (e^l_c + sum of e^l over what competes with
-    it): every other column but those of names that can be right together with it.
+    it): every other column but those that can be right together with it.
 
     Args:
         logits: (n, C) of the names.
         others: (n, R) of competitors and background; None: nothing else competes.
-        apart: (C, C) bool, False on the diagonal: whether the name of the column does
-            not compete with the name of the row; None: all do.
+        apart: (C, C + T) bool: whether the name of the row is free of the column, one of
+            the names (False on the diagonal) or of the first T of the others; None:
+            everything competes.
 
     Returns:
         (n, C) float32.
@@ -26,12 +27,15 @@ def open_softmax(
     num_names = logits.shape[1]
     columns = logits if others is None else torch.cat([logits, others], 1)
     probabilities = columns.float().softmax(1)
-    names, rest = probabilities.split([num_names, columns.shape[1] - num_names], 1)
+    names = probabilities[:, :num_names]
     if apart is None or not apart.any():
         return names
     chosen = apart.any(1)
     competes = (~apart[chosen]).to(names)  # with itself as well
-    total = names @ competes.T + rest.sum(1, keepdim=True)
+    some, rest = probabilities.split(
+        [apart.shape[1], columns.shape[1] - apart.shape[1]], 1
+    )
+    total = some @ competes.T + rest.sum(1, keepdim=True)
     names = names.clone()
     names[:, chosen] /= total.clamp(min=torch.finfo(total.dtype).tiny)
     return names.clamp(max=1)

@@ -40,9 +40,9 @@ class Competitors:
     Attributes:
         names: S texts.
         embeds: (S, D) float32, L2-normalised.
-        apart: (C, C) bool, False on the diagonal: whether the name of the column does
-            not compete with the name of the row, because both can be right for a box,
-            or because it is an outsider.
+        apart: (C, C + T) bool: whether the column, a name or one of the first T texts,
+            does not compete with the name of the row, because both can be right for a
+            box, or because it is an outsider. False on the diagonal.
         known: (C,) bool: names of the vocabulary that the training had boxes of, be it
             in other words or in another language.
     """
@@ -51,6 +51,12 @@ class Competitors:
     embeds: Tensor
     apart: Tensor
     known: Tensor
+
+    def rivals(self, label: int) -> list[str]:
+        """The texts that one name competes with, unreported."""
+        free = self.apart[label, len(self.apart) :].tolist()
+        free += [False] * (len(self.names) - len(free))
+        return [n for n, gone in zip(self.names, free, strict=True) if not gone]
 
     @classmethod
     def none(cls, num_classes: int, embed_dims: int) -> Competitors:
@@ -159,19 +165,19 @@ def select_competitors(
 ) -> Competitors:
     """Competitors of a vocabulary: candidates that are wrong wherever a name is right.
 
-    A candidate is left out if it equals a name, means the same (cosine above
+    A candidate does not compete with a name if it means the same (cosine above
     ``same_meaning``, or an alias or Chinese name of the built-in lists:
     :func:`.other_names`), is a kind of it ('wine bottle' of 'bottle', 红色圆形 of 圆形:
     it ends with the name), or is part of it ('red circle' of 'striped red circle' or of
     a sentence). The same relations hold names of the vocabulary apart. Two names of the
     training, or combined from it, exclude each other as they did there: 'hot dog'
-    competes with 'dog'.
+    competes with 'dog'. A candidate that is asked for is no longer silent.
 
-    A name that neither is a candidate nor takes the place of one is an outsider. It
-    competes with the candidates, but only its siblings compete with it: outsiders of a
-    common word ('red scarf' and 'blue scarf'), or whose texts are nearer than two
-    standard deviations above the mean of the candidates. So scores do not move when
-    unrelated names are asked for as well.
+    A name that is no candidate is an outsider. Candidates compete with it; it competes
+    with its siblings alone: outsiders of a common word ('red scarf' and 'blue scarf'),
+    or whose texts are nearer than two standard deviations above the mean of the
+    candidates, unless a candidate means the same. So scores do not move when unrelated
+    names are asked for as well.
 
     Args:
         aliases: C lists of texts.
@@ -185,27 +191,33 @@ def select_competitors(
     candidate_embeds = candidate_embeds.to(embeds)
     related = _text_relations(aliases, candidates)
     single = [[name] for name in candidates]
-    listed = _listed_relations(aliases, single)
     if not _tells_apart(candidate_embeds, same_meaning):
         same_meaning = math.inf
-    means_same = (embeds @ candidate_embeds.T > same_meaning).cpu() | listed
+    means_same = (embeds @ candidate_embeds.T > same_meaning).cpu()
+    means_same |= _listed_relations(aliases, single)
     own = _any_in(aliases, [*trained, *combined])
     declared = own[:, None] & _any_in(single, [*trained, *combined])
-    equal = _any_in(single, _flat(aliases))
-    out = equal | ((related | means_same) & ~declared).any(0)
-    kept = [i for i, gone in enumerate(out.tolist()) if not gone]
+    free = (related | means_same) & ~declared
+    asked = _any_in(single, _flat(aliases))
+    tied = (free.any(0) & ~asked).nonzero()[:, 0]
+    rest = (~free.any(0) & ~asked).nonzero()[:, 0]
     apart = _relations_of_names(aliases) | _listed_relations(aliases, aliases)
     apart |= (embeds @ embeds.T > same_meaning).cpu()
     apart &= ~(own[:, None] & own)
-    stands_in = ((related | means_same) & ~declared).any(1)
-    outside = ~(_any_in(aliases, candidates) | stands_in)
-    apart |= outside & ~_siblings(aliases, embeds, candidate_embeds, outside)
+    outside = ~_any_in(aliases, candidates)
+    new = outside & ~means_same.any(1)
+    apart |= outside & ~_siblings(aliases, embeds, candidate_embeds, outside, new)
     apart.fill_diagonal_(False)
     was_trained = _any_in(single, trained)
     known = _any_in(aliases, trained) | (means_same & was_trained).any(1)
     known &= ~_any_in(aliases, combined)
-    names = tuple(candidates[i] for i in kept)
-    return Competitors(names, candidate_embeds[kept], apart, known)
+    kept = [*tied.tolist(), *rest.tolist()]
+    return Competitors(
+        tuple(candidates[i] for i in kept),
+        candidate_embeds[kept],
+        torch.cat([apart, free[:, tied]], 1),
+        known,
+    )
 
 
 def _siblings(
@@ -213,10 +225,15 @@ def _siblings(
     embeds: Tensor,
     candidate_embeds: Tensor,
     outside: Tensor,
+    new: Tensor,
 ) -> Tensor:
     """(C, C) bool: names, the rows, that an outsider, the column, competes with.
 
     All of them, where there are too few candidates to be an outside world.
+
+    Args:
+        outside: (C,) bool, outsiders.
+        new: (C,) bool, those that no candidate means.
     """
     count = len(candidate_embeds)
     if count < MIN_WORLD:
@@ -234,7 +251,7 @@ def _siblings(
             rows.setdefault(word, []).append(row)
     for shared in rows.values():
         near[torch.tensor(shared)[:, None], torch.tensor(shared)] = True
-    return near & outside[:, None]
+    return near & outside[:, None] & new
 
 
 def _tells_apart(embeds: Tensor, same_meaning: float) -> bool:

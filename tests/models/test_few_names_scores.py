@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 
 from fgclip2_det import FGCLIP2, OpenVocabInferencer, Vocabulary
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion
+from fgclip2_det.models.losses import OpenVocabCrossEntropyLoss
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassifier
 from fgclip2_det.vocabulary import normalize_name
@@ -95,6 +96,7 @@ def test_classes_of_a_data_set_compete_with_each_other_alone(inferencer, image):
     competitors, model.competitors = model.competitors, None
     without = inferencer(image, names)[0]
     model.competitors = competitors
+    inferencer.set_vocabulary(['red square'])  # others, so that names are set again
     assert len(declared) and torch.equal(declared.bboxes, without.bboxes)
     assert torch.equal(declared.scores, without.scores)
     assert best(inferencer, image, names) != best(inferencer, image, Vocabulary(
@@ -106,10 +108,14 @@ def test_competitors_follow_the_names(inferencer):
     trained = len(model.trained_classes)
     inferencer.set_vocabulary(['red square'])  # trained
     assert len(model.classifier.competitors) == 79  # 48 trained, 32 combined, itself
+    assert model.classifier.apart.shape == (1, 1)
     inferencer.set_vocabulary(['red square', '红色圆形'])
-    assert len(model.classifier.competitors) == 78
-    inferencer.set_vocabulary(['a striped red square'])
     assert len(model.classifier.competitors) == 79
+    apart = model.classifier.apart  # the translation is free of red circle, and
+    assert apart.tolist() == [[False, True, False], [False, False, True]]  # an outsider
+    inferencer.set_vocabulary(['a striped red square'])
+    assert len(model.classifier.competitors) == 80
+    assert model.classifier.apart.tolist() == [[False, True]]
     assert trained == 48
 
 
@@ -126,8 +132,20 @@ def test_the_background_logit_holds_the_competitors():
     )
     scores = classifier(x).softmax(1)[:, :3]
     region = torch.nn.functional.normalize(classifier.project(x), dim=1)
-    expected = (region @ texts.T * classifier.logit_scale.exp()).softmax(1)[:, :3]
-    torch.testing.assert_close(scores, expected)
+    logits = region @ texts.T * classifier.logit_scale.exp()
+    torch.testing.assert_close(scores, logits.softmax(1)[:, :3])
+    free = torch.tensor([[False, False, False, True, False],
+                         [False, False, False, True, True],
+                         [True, False, False, False, False]])  # fmt: skip
+    classifier.set_competitors(Competitors(tuple('abcde'), texts[4:], free, free[:, 0]))
+    assert classifier(x).shape == (5, 3 + 2 + 1)
+    got = OpenVocabCrossEntropyLoss().scores(classifier(x), classifier.apart)
+    columns = logits.exp()[:, [0, 1, 2, 4, 5, 3, 6, 7, 8]]  # a, b, the background, ...
+    for label in range(3):
+        rivals = [True] * 9
+        rivals[:5] = (~free[label]).tolist()
+        total = columns[:, torch.tensor(rivals)].sum(1)
+        torch.testing.assert_close(got[:, label], columns[:, label] / total)
     classifier.train()
     assert torch.equal(classifier(x), before)  # training does not know of them
 
@@ -221,6 +239,7 @@ def test_chinese_names_do_not_compete_with_their_english_ones(foreign):
     build, _ = foreign
     rescorer = build()
     rescorer.set_vocabulary(['沙发', '狗'])
-    others = rescorer._rescorer.competitors.names
-    assert len(others) > 300 and 'cat' in others
-    assert not {'dog', 'couch', 'Dog', 'Couch'} & set(others)
+    competitors = rescorer._rescorer.competitors
+    sofa, dog = (set(competitors.rivals(label)) for label in (0, 1))
+    assert len(sofa) > 300 and {'cat', 'dog'} < sofa and {'cat', 'couch'} < dog
+    assert not {'couch', 'Couch'} & sofa and not {'dog', 'Dog'} & dog

@@ -80,7 +80,7 @@ def test_words_of_both_languages():
 )
 def test_kinds_and_parts_do_not_compete(name: str, candidate: str, competes: bool):
     chosen = select([name], [candidate])
-    assert chosen.names == ((candidate,) if competes else ())
+    assert chosen.rivals(0) == ([candidate] if competes else [])
     assert chosen.embeds.shape == (len(chosen.names), 64)
 
 
@@ -102,21 +102,24 @@ def test_kinds_and_parts_do_not_compete(name: str, candidate: str, competes: boo
     ],
 )
 def test_the_built_in_lists_tell_what_is_the_same(name, candidate, competes):
-    assert select([name], [candidate]).names == ((candidate,) if competes else ())
+    assert select([name], [candidate]).rivals(0) == ([candidate] if competes else [])
     apart = select([name, candidate], []).apart
     assert apart.tolist() == [[False, not competes], [not competes, False]]
     known = select([name], [candidate], [candidate]).known
     assert known.tolist() == [not competes]  # a trained name in other words
 
 
-def test_a_candidate_related_to_any_alias_is_left_out():
-    assert select([['sofa', 'couch']], ['leather couch', 'chair']).names == ('chair',)
+def test_a_candidate_related_to_any_alias_does_not_compete():
+    chosen = select([['sofa', 'couch'], 'dog'], ['chair', 'leather couch'])
+    assert chosen.rivals(0) == ['chair']
+    assert chosen.rivals(1) == ['leather couch', 'chair']  # with another name it does
+    assert torch.equal(chosen.embeds, spread(4)[[3, 2]])  # in the order of the names
 
 
 def test_names_of_the_training_exclude_each_other():
     trained = ['dog', 'hot dog', 'cat']
-    assert select(['dog'], trained, trained).names == ('hot dog', 'cat')
-    assert select(['dog'], trained).names == ('cat',)
+    assert select(['dog'], trained, trained).rivals(0) == ['hot dog', 'cat']
+    assert select(['dog'], trained).rivals(0) == ['cat']
 
 
 def test_texts_that_mean_the_same_do_not_compete():
@@ -126,18 +129,18 @@ def test_texts_that_mean_the_same_do_not_compete():
     others = torch.stack([angles.cos(), angles.sin()], 1)
     names = ['couch', 'chair']
     chosen = select(['sofa'], names, embeds=torch.cat([own, others]))
-    assert chosen.names == ('chair',)
-    torch.testing.assert_close(chosen.embeds, others[1:])
+    assert chosen.rivals(0) == ['chair']
+    torch.testing.assert_close(chosen.embeds, others)
     kept = select(['sofa'], names, ['sofa', *names], torch.cat([own, others]))
-    assert kept.names == ('couch', 'chair')  # different classes in training
+    assert kept.rivals(0) == ['couch', 'chair']  # different classes in training
 
 
 def test_an_untrained_encoder_says_nothing_of_meaning():
     """Its texts lie close together: only words are compared."""
     embeds = torch.nn.functional.normalize(1 + 0.01 * torch.randn(5, 32), dim=1)
     chosen = select(['dog', 'cat'], ['red cat', 'bird', 'fish'], embeds=embeds)
-    assert chosen.names == ('bird', 'fish')
-    assert not chosen.apart.any() and not chosen.known.any()
+    assert chosen.rivals(1) == ['bird', 'fish']
+    assert not chosen.apart[:, :2].any() and not chosen.known.any()
 
 
 def test_what_means_a_trained_name_is_known():
@@ -216,15 +219,17 @@ def test_outsiders_that_are_near_compete():
                               [True, True, False]]  # fmt: skip
 
 
-def test_what_stands_for_a_candidate_is_no_outsider():
-    """A translation takes the place of the trained name, for all other names too."""
+def test_a_candidate_competes_in_the_place_of_its_translation():
+    """With the trained name; its translation is as good, and one of them is enough."""
     trained, embeds = world()
-    trained[0] = 'dog'
-    own = torch.stack([embeds[30], embeds[5]])
+    trained[:2] = ['dog', 'cat']
+    own = torch.stack([embeds[30], embeds[31], embeds[5]])
     chosen = select_competitors(
-        [['狗'], ['thing5']], own, trained, embeds[:30], trained
+        [['狗'], ['小狗'], ['thing5']], own, trained, embeds[:30], trained
     )
-    assert 'dog' not in chosen.names and not chosen.apart.any()
+    assert 'dog' not in chosen.rivals(0) and 'cat' in chosen.rivals(0)
+    assert 'dog' in chosen.rivals(2)
+    assert chosen.apart[:, 0].tolist() == [False, True, True]  # 狗 counts for nobody
 
 
 def test_few_candidates_are_no_world():

@@ -78,17 +78,19 @@ class OpenVocabCrossEntropyLoss(nn.Module):
         """Probabilities of the names.
 
         Args:
-            logits: (K, C + 1), the background last.
-            apart: (C, C) bool, pairs of names that do not compete in the softmax, see
-                :func:`.open_softmax`; None: all do.
+            logits: (K, C + 1), the background last; (K, C + T + 1) with an ``apart`` of
+                T competitors.
+            apart: (C, C + T) bool, what does not compete in the softmax, see
+                :func:`.open_softmax`; None: everything does.
 
         Returns:
             (K, C) float32.
         """
-        names, background = logits.float().split([logits.shape[1] - 1, 1], 1)
+        num_names = logits.shape[1] - 1 if apart is None else len(apart)
+        names, others = logits.float().tensor_split([num_names], 1)
         if self.use_sigmoid:
             return names.sigmoid()
-        return open_softmax(names, background, apart)
+        return open_softmax(names, others, apart)
 
 
 @MODELS.register_module()

@@ -87,7 +87,7 @@ class RegionTextClassifier(BaseModule):
         self.register_buffer(
             'extra_texts', torch.zeros(0, embed_dims), persistent=False
         )
-        # (S, D), (C, C) and (C,), set again with every vocabulary: see set_competitors
+        # (S, D), (C, C + T) and (C,), set again with every vocabulary: set_competitors
         self.register_buffer(
             'competitors', torch.zeros(0, embed_dims), persistent=False
         )
@@ -169,9 +169,9 @@ class RegionTextClassifier(BaseModule):
 
         Returns:
             (K, C + 1) in fp32, the background last; in training (K, C + 1 + H), after
-            it those of the H ``extra_texts``. Outside training the last logit is of
-            background and competitors, log(e^background + sum_s e^l_s): a softmax over
-            C + 1 columns gives each name what one over C + 1 + S would.
+            it those of the H ``extra_texts``. Outside training (K, C + T + 1): names,
+            the T competitors that some name is free of (``apart``), and in one logit
+            the background and the other competitors, log(e^background + sum_s e^l_s).
         """
         region_embeds = F.normalize(self.project(x).float(), dim=-1)
         return region_embeds if self._stops_at_embeds else self.logits(region_embeds)
@@ -199,8 +199,12 @@ class RegionTextClassifier(BaseModule):
         logits = cosines * self.logit_scale.exp() + self.logit_bias
         if self.training or not len(extra):
             return logits
-        names, others = logits.split([len(self.is_base), 1 + len(extra)], 1)
-        return torch.cat([names, others.logsumexp(1, keepdim=True)], 1)
+        num_names, tied = self.apart.shape[0], self.apart.shape[1] - len(self.apart)
+        names, background, some, rest = logits.split(
+            [num_names, 1, tied, len(extra) - tied], 1
+        )
+        others = torch.cat([background, rest], 1).logsumexp(1, keepdim=True)
+        return torch.cat([names, some, others], 1)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         for name in BUFFERS:  # the checkpoint's vocabulary replaces ours
