@@ -17,8 +17,8 @@ def open_softmax(
     Args:
         logits: (n, C) of the names.
         others: (n, R) of competitors and background; None: nothing else competes.
-        apart: (C, C + T) bool: whether the name of the row is free of the column, one of
-            the names (False on the diagonal) or of the first T of the others; None:
+        apart: (C, C + T) bool: whether the name of the row is free of the column, which
+            is a name (False on the diagonal) or one of the first T of the others; None:
             everything competes.
 
     Returns:

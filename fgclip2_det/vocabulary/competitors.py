@@ -211,7 +211,7 @@ def select_competitors(
     was_trained = _any_in(single, trained)
     known = _any_in(aliases, trained) | (means_same & was_trained).any(1)
     known &= ~_any_in(aliases, combined)
-    kept = [*tied.tolist(), *rest.tolist()]
+    kept: list[int] = [*tied.tolist(), *rest.tolist()]
     return Competitors(
         tuple(candidates[i] for i in kept),
         candidate_embeds[kept],
