@@ -17,6 +17,8 @@ ROOT = next(
     _PACKAGE.parent,
 )
 TOOLS = ROOT / 'tools'
+# options and arguments that name a file to write
+OUTPUTS = ('out', 'label_map', 'picture', 'write_asks')
 
 
 class KeyValue(argparse.Action):
@@ -75,7 +77,7 @@ def parse_and_run(
 
     An input error is printed to stderr as one sentence, any other exception with its
     traceback. The traceback of either goes to the log file of a started run. The exit
-    code is 1; ``--verbose`` prints every traceback.
+    code is 1; ``--verbose`` prints every traceback. Ctrl-C is one word and 130.
 
     Args:
         parser: parser of the tool; it must have ``--verbose``.
@@ -86,7 +88,11 @@ def parse_and_run(
     args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
     try:
+        refuse_overwriting(args)
         main(args)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         logs = log_traceback(error)
         if isinstance(error, ImportError) and error.__cause__:
@@ -97,6 +103,30 @@ def parse_and_run(
                 print(f'log: {path}', file=sys.stderr)
         print(f'error: {sentence_of(error)}', file=sys.stderr)
         sys.exit(1)
+
+
+def refuse_overwriting(args: argparse.Namespace) -> None:
+    """ValueError if an output of the command is one of its inputs, by any path."""
+    for name in OUTPUTS:
+        output = getattr(args, name, None)
+        if output is None or not Path(output).is_file():
+            continue
+        for other, value in vars(args).items():
+            values = value if isinstance(value, list | tuple) else [value]
+            for given in values:
+                if other != name and _is_file(given) and Path(given).samefile(output):
+                    raise ValueError(
+                        f'--{name.replace("_", "-")} {output} is the file of '
+                        f'{other.replace("_", "-")} as well and would replace it; '
+                        'name another file'
+                    )
+
+
+def _is_file(value: object) -> bool:
+    try:
+        return isinstance(value, str | os.PathLike) and Path(value).is_file()
+    except (OSError, ValueError):  # too long, or with a null byte: a text, no path
+        return False
 
 
 def add_result_list(parser: argparse.ArgumentParser) -> None:

@@ -43,3 +43,26 @@ def test_a_suffix_that_a_writer_insists_on(tmp_path):
         assert temporary.suffix == '.pkl' and temporary.name.startswith('.a.pkl.')
         temporary.write_bytes(b'1')
     assert os.listdir(tmp_path / 'new') == ['a.pkl']
+
+
+def test_a_pipe_is_written_through(tmp_path):
+    path = tmp_path / 'pipe'
+    os.mkfifo(path)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(path.read_bytes()))
+    reader.start()
+    write_atomic(path, b'rows')
+    reader.join(30)
+    assert received == [b'rows'] and path.is_fifo()
+
+
+def test_a_link_under_the_temporary_name_is_not_followed(tmp_path):
+    path, elsewhere = tmp_path / 'a.json', tmp_path / 'elsewhere'
+    elsewhere.write_bytes(b'kept')
+    with temporary_path(path) as temporary:
+        name = temporary.name
+        temporary.write_bytes(b'old')
+    (tmp_path / name).symlink_to(elsewhere)  # the same process and thread
+    write_atomic(path, b'new')
+    assert elsewhere.read_bytes() == b'kept' and path.read_bytes() == b'new'
+    assert not path.is_symlink()
