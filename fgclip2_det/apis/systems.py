@@ -153,7 +153,7 @@ def trained_system(
     checkpoint = read_checkpoint(weights)
     meta = checkpoint.get('meta', {})
     cfg = config_of(config, meta, weights)
-    model = MODELS.build(cfg.model)
+    model = _built(cfg, weights, of_checkpoint=config is None)
     if not hasattr(model, 'set_vocabulary'):
         raise ValueError(
             f'{type(model).__name__} is not an open-vocabulary detector; expected a '
@@ -170,6 +170,19 @@ def trained_system(
         base = trained.get('base_classes')
         default = Vocabulary(names, base_classes=base, check=False)
     return System(model, PicturePipeline(cfg), default, config=cfg)
+
+
+def _built(cfg: Config, weights: object, of_checkpoint: bool) -> BaseDetector:
+    """The model of a config; a checkpoint's own that does not fit is a sentence."""
+    if not of_checkpoint:
+        return MODELS.build(cfg.model)
+    try:
+        return MODELS.build(cfg.model)
+    except (TypeError, KeyError, AttributeError, AssertionError) as error:
+        raise ValueError(
+            f'{weights}: the model of its config cannot be built '
+            f'({type(error).__name__}: {error}); pass config=FILE'
+        ) from error
 
 
 def config_of(

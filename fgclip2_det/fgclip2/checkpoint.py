@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,6 +71,11 @@ def resolve_folder(name: str | os.PathLike) -> Path:
             f'{name} is not a local folder and could not be downloaded ({error}); '
             f'download it elsewhere and pass the folder'
         ) from error
+
+
+def is_own_weights(name: str) -> bool:
+    """Whether a name is the embedded model's or a hub id of FG-CLIP's authors."""
+    return name == ASSETS.name or re.fullmatch(r'qihoo360/[\w.-]+', name) is not None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
