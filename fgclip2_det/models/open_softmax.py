@@ -17,8 +17,9 @@ def open_softmax(
     Args:
         logits: (n, C) of the names.
         others: (n, R) of competitors and background; None: nothing else competes.
-        apart: (C, C) bool, False on the diagonal: whether the name of the column does
-            not compete with the name of the row; None: all do.
+        apart: (C, C + M) bool, False on the diagonal: whether the name of the column,
+            or one of the first M columns of ``others``, does not compete with the name
+            of the row; None: all do.
 
     Returns:
         (n, C) float32.
@@ -26,12 +27,13 @@ def open_softmax(
     num_names = logits.shape[1]
     columns = logits if others is None else torch.cat([logits, others], 1)
     probabilities = columns.float().softmax(1)
-    names, rest = probabilities.split([num_names, columns.shape[1] - num_names], 1)
+    names = probabilities[:, :num_names]
     if apart is None or not apart.any():
         return names
     chosen = apart.any(1)
     competes = (~apart[chosen]).to(names)  # with itself as well
-    total = names @ competes.T + rest.sum(1, keepdim=True)
+    some, always = probabilities.tensor_split([apart.shape[1]], 1)
+    total = some @ competes.T + always.sum(1, keepdim=True)
     names = names.clone()
     names[:, chosen] /= total.clamp(min=torch.finfo(total.dtype).tiny)
     return names.clamp(max=1)

@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.vocabulary.name_lists import load_list
+from fgclip2_det.vocabulary.negatives import Negatives
 from fgclip2_det.vocabulary.synonyms import other_names
 
 SAME_MEANING = 0.95  # cosine of texts that mean the same: TIC's, equation 1
@@ -40,9 +41,10 @@ class Competitors:
     Attributes:
         names: S texts.
         embeds: (S, D) float32, L2-normalised.
-        apart: (C, C) bool, False on the diagonal: whether the name of the column does
-            not compete with the name of the row, because both can be right for a box,
-            or because it is an outsider.
+        apart: (C, C + M) bool, False on the diagonal: whether the name of the column
+            does not compete with the name of the row, because both can be right for a
+            box, or because it is an outsider; then the same for the first M of the
+            competitors, which are negatives of some names. M is 0 without them.
         known: (C,) bool: names of the vocabulary that the training had boxes of, be it
             in other words or in another language.
     """
@@ -206,6 +208,42 @@ def select_competitors(
     known &= ~_any_in(aliases, combined)
     names = tuple(candidates[i] for i in kept)
     return Competitors(names, candidate_embeds[kept], apart, known)
+
+
+def add_negatives(
+    competitors: Competitors, negatives: Negatives, embeds: Tensor
+) -> Competitors:
+    """Competitors with negative prompts in front of them.
+
+    A negative competes whatever its text is: 'red circle' with 'circle' as well, which
+    silent competitors do not. A silent competitor of the same text is replaced where
+    the negative is one of all names, and stands for the negative elsewhere.
+
+    Args:
+        competitors: of C names.
+        negatives: N texts.
+        embeds: (N, D) of them, L2-normalised.
+    """
+    of_all = negatives.against.all(0).tolist()
+    place = {normalize_name(name): i for i, name in enumerate(competitors.names)}
+    silent = [place.get(normalize_name(text)) for text in negatives.texts]
+    own = [i for i, each in enumerate(silent) if each is None and not of_all[i]]
+    common = [i for i, each in enumerate(of_all) if each]
+    replaced = {silent[i] for i in common}
+    kept = [i for i in range(len(competitors.names)) if i not in replaced]
+    new = own + common
+    apart = competitors.apart & ~negatives.names
+    return replace(
+        competitors,
+        names=(
+            *(negatives.texts[i] for i in new),
+            *(competitors.names[i] for i in kept),
+        ),
+        embeds=torch.cat(
+            [embeds[new].to(competitors.embeds), competitors.embeds[kept]]
+        ),
+        apart=torch.cat([apart, ~negatives.against[:, own]], 1),
+    )
 
 
 def _siblings(

@@ -81,7 +81,7 @@ class ScoreFusion(nn.Module):
             is_base: (C,) bool; needed if there is a ``beta``.
             competitors: (n, S) cosines of the regions with texts that share the
                 similarity's softmax, see :mod:`fgclip2_det.vocabulary.competitors`.
-            apart: (C, C) bool, see :func:`.open_softmax`; None: all names compete.
+            apart: (C, C + M) bool, see :func:`.open_softmax`; None: all compete.
 
         Returns:
             (n, C), float32.

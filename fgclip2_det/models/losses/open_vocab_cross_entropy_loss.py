@@ -78,17 +78,19 @@ class OpenVocabCrossEntropyLoss(nn.Module):
         """Probabilities of the names.
 
         Args:
-            logits: (K, C + 1), the background last.
-            apart: (C, C) bool, pairs of names that do not compete in the softmax, see
+            logits: (K, C + 1), the background last; with M columns before it, of
+                negatives, if ``apart`` has them.
+            apart: (C, C + M) bool, what does not compete in the softmax, see
                 :func:`.open_softmax`; None: all do.
 
         Returns:
             (K, C) float32.
         """
-        names, background = logits.float().split([logits.shape[1] - 1, 1], 1)
+        count = logits.shape[1] - 1 if apart is None else len(apart)
+        names, others = logits.float().tensor_split([count], 1)
         if self.use_sigmoid:
             return names.sigmoid()
-        return open_softmax(names, background, apart)
+        return open_softmax(names, others, apart)
 
 
 @MODELS.register_module()

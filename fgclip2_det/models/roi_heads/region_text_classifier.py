@@ -87,7 +87,7 @@ class RegionTextClassifier(BaseModule):
         self.register_buffer(
             'extra_texts', torch.zeros(0, embed_dims), persistent=False
         )
-        # (S, D), (C, C) and (C,), set again with every vocabulary: see set_competitors
+        # (S, D), (C, C + M), (C,), set again with every vocabulary: set_competitors
         self.register_buffer(
             'competitors', torch.zeros(0, embed_dims), persistent=False
         )
@@ -171,7 +171,8 @@ class RegionTextClassifier(BaseModule):
             (K, C + 1) in fp32, the background last; in training (K, C + 1 + H), after
             it those of the H ``extra_texts``. Outside training the last logit is of
             background and competitors, log(e^background + sum_s e^l_s): a softmax over
-            C + 1 columns gives each name what one over C + 1 + S would.
+            C + 1 columns gives each name what one over C + 1 + S would. The first M
+            competitors, negatives of some names, have columns of their own before it.
         """
         region_embeds = F.normalize(self.project(x).float(), dim=-1)
         return region_embeds if self._stops_at_embeds else self.logits(region_embeds)
@@ -199,8 +200,13 @@ class RegionTextClassifier(BaseModule):
         logits = cosines * self.logit_scale.exp() + self.logit_bias
         if self.training or not len(extra):
             return logits
-        names, others = logits.split([len(self.is_base), 1 + len(extra)], 1)
-        return torch.cat([names, others.logsumexp(1, keepdim=True)], 1)
+        count = len(self.is_base)
+        own = self.apart.shape[1] - count  # negatives of some names
+        names, background, some, others = logits.tensor_split(
+            [count, count + 1, count + 1 + own], 1
+        )
+        others = torch.cat([background, others], 1).logsumexp(1, keepdim=True)
+        return torch.cat([names, some, others], 1)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         for name in BUFFERS:  # the checkpoint's vocabulary replaces ours
