@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import os
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,12 +20,14 @@ from PIL import Image
 from fgclip2_det.apis.detections import Detections
 from fgclip2_det.apis.output_files import OutputFiles
 from fgclip2_det.apis.pictures import Picture, find_pictures
+from fgclip2_det.apis.results import Results, report_unread
 from fgclip2_det.apis.systems import EMBEDDED, trained_system
 from fgclip2_det.apis.wrapped_systems import Wrapping, image_ids, wrapped_system
 from fgclip2_det.fgclip2.image import ImageLike
-from fgclip2_det.models.detectors.open_vocab_mixin import Names
+from fgclip2_det.models.detectors.open_vocab_mixin import Names, with_negatives
 from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.negatives import NegativeTexts
 
 DTYPES = ('float32', 'bfloat16')
 
@@ -45,24 +47,6 @@ class Outcome:
     image: Image.Image | None = None
     detections: Detections | None = None
     error: str = ''
-
-
-class Results(list[Detections]):
-    """Detections of the pictures that could be read, in their order.
-
-    Attributes:
-        unread: name -> reason of the pictures that could not.
-        visualization: (h, w, 3) uint8 RGB arrays with ``return_vis``, one per entry.
-        data_samples: MMDetection's structures with ``return_datasamples``.
-        files: what was written under ``out_dir``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unread: dict[str, str] = {}
-        self.visualization: list[np.ndarray] = []
-        self.data_samples: list[DetDataSample] = []
-        self.files: list[str] = []
 
 
 @dataclass
@@ -169,19 +153,24 @@ class OpenVocabInferencer:
         """The names to detect; None until some are set."""
         return self.system.vocabulary
 
-    def set_vocabulary(self, texts: Names) -> Vocabulary:
+    def set_vocabulary(
+        self, texts: Names, negatives: NegativeTexts | None = None
+    ) -> Vocabulary:
         """Set the names to detect; they are encoded once, whatever the number of
         pictures.
 
         Args:
             texts: names, e.g. 'black cat. 白色杯子', a list or a ``Vocabulary``.
+            negatives: names that compete for boxes and are not reported: 'shadow;
+                reflection', or a mapping name -> its negatives.
 
         Raises:
             ValueError: for invalid names, or names the detector does not know or
                 cannot read.
         """
-        self._set = self.system.set_vocabulary(texts)
-        self._given = list(texts) if isinstance(texts, list) else texts
+        self._set = self.system.set_vocabulary(with_negatives(texts, negatives))
+        given = list(texts) if isinstance(texts, list) else texts
+        self._given = given, copy.deepcopy(negatives)
         return self._set
 
     def forget(self) -> None:
@@ -206,6 +195,7 @@ class OpenVocabInferencer:
         return_datasamples: bool = False,
         out_dir: str | os.PathLike = '',
         allow_urls: bool = False,
+        negatives: NegativeTexts | None = None,
     ) -> Results:
         """Detect objects in pictures, with the options of MMDetection's
         ``DetInferencer``.
@@ -230,6 +220,7 @@ class OpenVocabInferencer:
             return_datasamples: keep MMDetection's structures as well.
             out_dir: folder of what is written; '' writes nothing.
             allow_urls: whether URLs are fetched.
+            negatives: of ``texts``, see :meth:`set_vocabulary`.
 
         Returns:
             One entry per picture, fewer where some could not be read: one warning names
@@ -242,7 +233,7 @@ class OpenVocabInferencer:
         output = OutputFiles(out_dir, not no_save_vis, not no_save_pred)
         drawn_for = return_vis or show or output.pictures
         for outcome in self.stream(
-            inputs, texts, score_thr, channel_order, batch_size, allow_urls
+            inputs, texts, score_thr, channel_order, batch_size, allow_urls, negatives
         ):
             found = outcome.detections
             if found is None or outcome.image is None:
@@ -261,7 +252,7 @@ class OpenVocabInferencer:
                 image.show()
             if print_result:
                 print(found.to_json())
-        _report_unread(results)
+        report_unread(results)
         return results
 
     @torch.no_grad()
@@ -273,6 +264,7 @@ class OpenVocabInferencer:
         channel_order: str = 'bgr',
         batch_size: int = 1,
         allow_urls: bool = False,
+        negatives: NegativeTexts | None = None,
     ) -> Iterator[Outcome]:
         """Like calling the inferencer, one picture after the other, in order.
 
@@ -282,7 +274,7 @@ class OpenVocabInferencer:
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
         pictures = find_pictures(inputs, allow_urls, channel_order)
-        self._use(texts)
+        self._use(texts, negatives)
         size = 1 if self.system.one_by_one else batch_size
         for start in range(0, len(pictures), size):
             batch = [
@@ -293,9 +285,11 @@ class OpenVocabInferencer:
             for each in batch:
                 yield each.outcome if isinstance(each, _Read) else each
 
-    def _use(self, texts: Names | None) -> None:
+    def _use(self, texts: Names | None, negatives: NegativeTexts | None) -> None:
         """Set the names of a call, unless they are in force."""
         if texts is None:
+            if negatives is not None:
+                raise ValueError("negatives need names; pass texts='black cat' as well")
             if self.vocabulary is None:
                 if self.system.default is None:
                     raise ValueError(
@@ -305,10 +299,10 @@ class OpenVocabInferencer:
                 self.set_vocabulary(self.system.default)
         elif (
             isinstance(texts, Vocabulary)
-            or texts != self._given
+            or (texts, negatives) != self._given
             or self.vocabulary is not self._set
         ):
-            self.set_vocabulary(texts)
+            self.set_vocabulary(texts, negatives)
 
     def _read(self, picture: Picture, number: int) -> _Read | Outcome:
         """The picture as the model takes it; an outcome if it cannot be read."""
@@ -369,20 +363,3 @@ class OpenVocabInferencer:
         if self.dtype == 'float32':
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-
-def _report_unread(results: Results) -> None:
-    unread = results.unread
-    if not unread:
-        return
-    count, reason = len(unread), next(iter(unread.values()))
-    if not results:
-        raise ValueError(
-            reason if count == 1 else f'none of {count} images can be read: {reason}'
-        )
-    others = ', '.join(list(unread)[1:6])
-    warnings.warn(
-        f'{count} of {count + len(results)} images cannot be read: {reason}'
-        f'{f"; also {others}" if others else ""}; the others were processed',
-        stacklevel=3,
-    )

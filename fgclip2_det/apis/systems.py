@@ -82,6 +82,7 @@ class System:
             ValueError: for invalid names, and for names that a detector with fixed
                 classes does not have or another one cannot read.
         """
+        self._check_negatives(names)
         if self.own_classes is not None:
             self._chosen = self._choose(names, self.own_classes)
             return self._chosen
@@ -91,6 +92,18 @@ class System:
         self._texts = names_to_give(self.model, vocabulary)
         self._chosen = vocabulary
         return vocabulary
+
+    def _check_negatives(self, names: Names) -> None:
+        """Refuse negatives where nothing could compete."""
+        if not isinstance(names, Vocabulary) or names.negatives is None:
+            return
+        fixed = self.own_classes is not None
+        if fixed or not hasattr(self.model, 'set_vocabulary'):
+            raise ValueError(
+                'negatives need names that are compared as texts, but the detector '
+                f'{"has fixed classes" if fixed else "is not re-scored"}; leave them '
+                'out, or take a detector that reads names, with an encoder'
+            )
 
     def _choose(self, names: Names, own: tuple[str, ...]) -> Vocabulary:
         """Some of the fixed classes, in the user's words and order."""

@@ -18,6 +18,8 @@ PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip
 NAMES = """names separated by . , ; or 。，；、 or line breaks ("black cat; 白色杯子");
 text in quotes is not split; "sofa|couch" are names of one class. Or a text file, one
 class per line. Default: the names of the detector's training, if it has any"""
+NOT = """names that compete for boxes and are not reported ("shadow; reflection"), for
+all names, or for one of them ("cup=glass; mug"); may be given several times"""
 DETECTOR = """what finds boxes: a hub id or folder of transformers, a config of
 MMDetection (.py, with --weights), a checkpoint of tools/train.py (.pth) to re-score, or
 saved COCO results (.json, with --ann). Default: the embedded detector"""
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('pictures', nargs='+', help="files, folders, patterns ('**' too) or URLs")
     add('--names', help=NAMES)
+    add('--not', action='append', dest='negatives', metavar='NAMES', help=NOT)
     add('--out', type=Path, default=Path('outputs'), metavar='DIR',
         help='folder of pictures and detections.json; default: outputs')  # fmt: skip
     add('--detector', help=DETECTOR)
@@ -93,12 +96,15 @@ def detect(args: argparse.Namespace) -> None:
     from fgclip2_det.apis.detection_report import DetectionReport
     from fgclip2_det.apis.detection_table import detection_table
     from fgclip2_det.apis.pictures import find_pictures
+    from fgclip2_det.vocabulary.negatives import parse_negatives
 
     names = None if args.names is None else _names(args.names)
     count = len(find_pictures(args.pictures, args.allow_urls))
     inferencer = build(args)
     if names is not None:
-        inferencer.set_vocabulary(names)
+        inferencer.set_vocabulary(names, parse_negatives(args.negatives or ()))
+    elif args.negatives:
+        raise ValueError('--not belongs to --names; give the names as well')
     report = DetectionReport(args.out, count, args.score_thr)
     outcomes = inferencer.stream(
         args.pictures, None, args.score_thr, batch_size=args.batch_size,

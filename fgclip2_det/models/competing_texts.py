@@ -10,6 +10,7 @@ from fgclip2_det.vocabulary import Vocabulary, parts_of
 from fgclip2_det.vocabulary.competitors import (
     CompetitorOptions,
     Competitors,
+    add_negatives,
     combine_names,
     select_competitors,
 )
@@ -43,7 +44,7 @@ class CompetingTexts:
         source: Hashable,
         parts: Mapping[str, Sequence[str]] | None = None,
     ) -> Competitors:
-        """Competitors of a vocabulary.
+        """Silent competitors of a vocabulary, without its negatives.
 
         Args:
             vocabulary: C names.
@@ -58,13 +59,7 @@ class CompetingTexts:
         if names:
             key = source, tuple(names), tuple(vocabulary.templates)
             if key != self._key or self._embeds is None:
-                texts = Vocabulary(
-                    names,
-                    vocabulary.templates,
-                    base_classes=[],
-                    check=False,
-                    parts=parts_of(names, parts),
-                )
+                texts = _as_texts(names, vocabulary, parts)
                 self._key, self._embeds = key, embed(texts)
             candidates = self._embeds
         return select_competitors(
@@ -76,3 +71,44 @@ class CompetingTexts:
             combine_names(trained),
             self.options.same_meaning,
         )
+
+
+def find_competitors(
+    finder: CompetingTexts | None,
+    vocabulary: Vocabulary,
+    embeds: Tensor,
+    trained: Sequence[str],
+    embed: Callable[[Vocabulary], Tensor],
+    source: Hashable,
+    parts: Mapping[str, Sequence[str]] | None = None,
+) -> Competitors | None:
+    """Silent competitors, if there is a finder of them, and the vocabulary's negatives;
+    None without either. Arguments as in :class:`CompetingTexts`."""
+    negatives = vocabulary.negatives
+    if finder is not None:
+        found = finder(vocabulary, embeds, trained, embed, source, parts)
+    elif negatives is not None:
+        found = Competitors.none(*embeds.shape)
+    else:
+        return None
+    if negatives is None:
+        return found
+    others = embeds[:0]
+    if negatives.texts:
+        others = embed(_as_texts(list(negatives.texts), vocabulary, parts))
+    return add_negatives(found, negatives, others)
+
+
+def _as_texts(
+    names: list[str],
+    vocabulary: Vocabulary,
+    parts: Mapping[str, Sequence[str]] | None,
+) -> Vocabulary:
+    """Texts with the templates of a vocabulary."""
+    return Vocabulary(
+        names,
+        vocabulary.templates,
+        base_classes=[],
+        check=False,
+        parts=parts_of(names, parts),
+    )

@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.vocabulary.name_lists import load_list
+from fgclip2_det.vocabulary.negatives import Negatives
 from fgclip2_det.vocabulary.synonyms import other_names
 
 SAME_MEANING = 0.95  # cosine of texts that mean the same: TIC's, equation 1
@@ -217,6 +218,53 @@ def select_competitors(
         candidate_embeds[kept],
         torch.cat([apart, free[:, tied]], 1),
         known,
+    )
+
+
+def add_negatives(
+    competitors: Competitors, negatives: Negatives, embeds: Tensor
+) -> Competitors:
+    """Competitors with negative prompts in front of them.
+
+    A negative competes whatever its text is: 'red circle' with 'circle' as well, which
+    silent competitors do not. A silent competitor of the same text is replaced where
+    the negative is one of all names, and stands for the negative elsewhere.
+
+    Args:
+        competitors: of C names.
+        negatives: N texts.
+        embeds: (N, D) of them, L2-normalised.
+    """
+    against, texts = negatives.against, negatives.texts
+    count, tied = len(competitors.apart), competitors.apart.shape[1]
+    place = {normalize_name(name): i for i, name in enumerate(competitors.names)}
+    silent = [place.get(normalize_name(text)) for text in texts]
+    of_all = against.all(0).tolist()
+    own = [i for i, each in enumerate(silent) if each is None and not of_all[i]]
+    common = [i for i, each in enumerate(of_all) if each]
+    replaced = {silent[i] for i in common}
+    apart = competitors.apart.clone()
+    apart[:, :count] &= ~negatives.names
+    for text, each in enumerate(silent):
+        if each is not None and count + each < tied:
+            apart[:, count + each] &= ~against[:, text]
+    kept = [i for i in range(len(competitors.names)) if i not in replaced]
+    some = [i for i in kept if count + i < tied]
+    rest = kept[len(some) :]
+
+    def arranged(of_negatives, of_silent) -> list:
+        """What some names are free of comes first."""
+        parts = (of_negatives, own), (of_silent, some), (of_negatives, common)
+        return [values[i] for values, rows in (*parts, (of_silent, rest)) for i in rows]
+
+    rows = arranged(embeds.to(competitors.embeds), competitors.embeds)
+    return replace(
+        competitors,
+        names=tuple(arranged(texts, competitors.names)),
+        embeds=torch.stack(rows) if rows else competitors.embeds[:0],
+        apart=torch.cat(
+            [apart[:, :count], ~against[:, own], apart[:, [count + i for i in some]]], 1
+        ),
     )
 
 

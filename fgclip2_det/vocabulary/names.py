@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from fgclip2_det.coco.annotation_file import read_coco
+from fgclip2_det.coco.blanks import spoken
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary.texts import parse_texts
@@ -30,6 +32,42 @@ def parts_of(
     return {
         n: texts for n, texts in (parts or {}).items() if normalize_name(n) in known
     }
+
+
+def has_content(name: str) -> bool:
+    """Whether the name has a letter, a digit or a symbol (emoji)."""
+    return any(
+        unicodedata.category(character)[0] in 'LNS' for character in spoken(name)
+    )
+
+
+def checked_parts(
+    parts: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> dict[str, list[str]]:
+    """Normalised name -> its parts.
+
+    Raises:
+        ValueError: for a name that is not one of ``names``, or parts that are not a
+            list of texts.
+    """
+    known = {normalize_name(name) for name in names}
+    for name, texts in parts.items():
+        if normalize_name(name) not in known:
+            raise ValueError(
+                f'parts are given for {name!r}, which is not in the vocabulary '
+                f'({", ".join(names[:5])}, ...)'
+            )
+        if (
+            not isinstance(texts, Sequence)
+            or isinstance(texts, str)
+            or not texts
+            or not all(isinstance(t, str) and has_content(t) for t in texts)
+        ):
+            raise ValueError(
+                f'parts of {name!r} must be a list of texts such as '
+                f"['white', 'rook'], got {texts!r}"
+            )
+    return {normalize_name(name): list(texts) for name, texts in parts.items()}
 
 
 def read_texts(texts: str) -> list[list[str]]:

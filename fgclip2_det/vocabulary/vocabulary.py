@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,21 +17,17 @@ from fgclip2_det.vocabulary.embedding import TextSource, embed_groups, fingerpri
 from fgclip2_det.vocabulary.name_checks import check_names
 from fgclip2_det.vocabulary.name_lists import load_list
 from fgclip2_det.vocabulary.names import (
+    checked_parts,
+    has_content,
     parse_texts,
     parts_of,
     read_coco_names,
     read_names_file,
 )
+from fgclip2_det.vocabulary.negatives import Negatives, NegativeTexts
 from fgclip2_det.vocabulary.templates import resolve_templates
 
 __all__ = ['Vocabulary', 'fingerprint', 'normalize_name', 'parse_texts']
-
-
-def _has_content(name: str) -> bool:
-    """Whether the name has a letter, a digit or a symbol (emoji)."""
-    return any(
-        unicodedata.category(character)[0] in 'LNS' for character in spoken(name)
-    )
 
 
 class Vocabulary:
@@ -53,14 +48,18 @@ class Vocabulary:
             so that what training learns about a part applies to every name that has
             it. Names without parts are embedded as usual. None: the detector's own
             parts, if it has any.
+        negatives: names that compete for boxes and are not reported, for all names
+            ('shadow; reflection' or a list) or as a mapping name -> negatives. A
+            vocabulary that has some is a user's, whether or not it has a split.
 
     Attributes:
         is_base: (C,) bool, or None without a split.
+        negatives: :class:`.Negatives`, or None.
 
     Raises:
         ValueError: for no names, an empty name, names that are equal up to case,
-            spaces and underscores, a split or parts with unknown classes, or parts
-            that are not a list of strings.
+            spaces and underscores, a split, parts or negatives of unknown classes,
+            parts that are not a list of strings, or negatives that are names as well.
 
     Example:
         >>> vocabulary = Vocabulary(['cat', '狗', ['sofa', 'couch']])
@@ -76,6 +75,7 @@ class Vocabulary:
         base_classes: Sequence[str] | None = None,
         check: bool = True,
         parts: Mapping[str, Sequence[str]] | None = None,
+        negatives: NegativeTexts | None = None,
     ) -> None:
         entries: Sequence[Any] = parse_texts(names) if isinstance(names, str) else names
         for given in (entries, base_classes or [], novel_classes or []):
@@ -89,12 +89,14 @@ class Vocabulary:
             novel_classes=novel_classes,
             base_classes=base_classes,
             parts=parts,
+            negatives=negatives,
         )
         self.templates = resolve_templates('raw' if templates is None else templates)
         self._check()
         self.names = [aliases[0] for aliases in self.aliases]
         self.is_base = self._split(base_classes, novel_classes)
-        self.parts = self._check_parts(parts or {})
+        self.parts = checked_parts(parts or {}, self.names)
+        self.negatives = Negatives.read(negatives or (), self.aliases)
         if check:
             self._warn()
 
@@ -183,7 +185,7 @@ class Vocabulary:
             if not aliases:
                 raise ValueError(f'class {index} has an empty list of aliases')
             for name in aliases:
-                if not isinstance(name, str) or not _has_content(name):
+                if not isinstance(name, str) or not has_content(name):
                     raise ValueError(
                         f'name of class {index} must be a non-empty string, got '
                         f'{name!r}'
@@ -220,27 +222,6 @@ class Vocabulary:
                 raise ValueError(f'{both!r} is listed as base and as novel')
             is_base[rows] = False
         return is_base
-
-    def _check_parts(self, parts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """Normalised name -> its parts."""
-        known = {normalize_name(name) for name in self.names}
-        for name, texts in parts.items():
-            if normalize_name(name) not in known:
-                raise ValueError(
-                    f'parts are given for {name!r}, which is not in the vocabulary '
-                    f'({", ".join(self.names[:5])}, ...)'
-                )
-            if (
-                not isinstance(texts, Sequence)
-                or isinstance(texts, str)
-                or not texts
-                or not all(isinstance(t, str) and _has_content(t) for t in texts)
-            ):
-                raise ValueError(
-                    f'parts of {name!r} must be a list of texts such as '
-                    f"['white', 'rook'], got {texts!r}"
-                )
-        return {normalize_name(name): list(texts) for name, texts in parts.items()}
 
     def __len__(self) -> int:
         return len(self.aliases)
@@ -280,6 +261,17 @@ class Vocabulary:
         if not missing:
             return self
         return Vocabulary(self.aliases, **{**given, **missing}, check=False)
+
+    @property
+    def given_negatives(self) -> NegativeTexts | None:
+        """The negatives as they were given."""
+        return self._given['negatives']
+
+    def with_negatives(self, negatives: NegativeTexts) -> Vocabulary:
+        """This vocabulary with these negatives instead of its own."""
+        return Vocabulary(
+            self.aliases, **{**self._given, 'negatives': negatives}, check=False
+        )
 
     @property
     def base_classes(self) -> list[str] | None:

@@ -243,3 +243,30 @@ def test_chinese_names_do_not_compete_with_their_english_ones(foreign):
     sofa, dog = (set(competitors.rivals(label)) for label in (0, 1))
     assert len(sofa) > 300 and {'cat', 'dog'} < sofa and {'cat', 'couch'} < dog
     assert not {'couch', 'Couch'} & sofa and not {'dog', 'Dog'} & dog
+
+
+@pytest.mark.parametrize('competitors', [False, dict(names=['ring'])])
+def test_a_rescorer_compares_with_negatives(foreign, image, competitors):
+    build, sample = foreign
+    rescorer = build(competitors=competitors)
+    names = ['orange circle', 'black circle']
+    given = {'orange circle': ['red circle'], '*': ['gray star']}
+    rescorer.set_vocabulary(names, negatives=given)
+    (found,) = rescorer.predict(None, [sample.clone()])
+    texts = [*names, 'red circle', 'gray star', *(['ring'] if competitors else [])]
+    encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+    embeds = Vocabulary(texts, check=False).embed(encoder)
+    boxes = torch.tensor([[20.0, 30, 90, 100], [150, 40, 220, 110]])
+    regions = encoder.region_features(encoder.preprocess([image]), [boxes], True)[0]
+    powers = (regions @ embeds.T / 0.05).double().exp()
+    torch.testing.assert_close(
+        found.pred_instances.scores.double(), powers[:, 0] / powers.sum(1), rtol=1e-4,
+        atol=1e-6,
+    )  # fmt: skip
+    rescorer.set_vocabulary(names)  # and without them again
+    (found,) = rescorer.predict(None, [sample.clone()])
+    powers = powers[:, [0, 1, 4] if competitors else [0, 1]]
+    torch.testing.assert_close(
+        found.pred_instances.scores.double(), powers[:, 0] / powers.sum(1), rtol=1e-4,
+        atol=1e-6,
+    )  # fmt: skip

@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from fgclip2_det.models.open_softmax import open_softmax
+from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.competitors import (
     CompetitorOptions,
+    add_negatives,
     combine_names,
     select_competitors,
     split_words,
@@ -261,3 +263,21 @@ def test_unrelated_names_move_no_score():
     assert 0.3 < few[0, 0] < 1 and 0.3 < few[1, 1] < 1
     torch.testing.assert_close(many[:, 0], few[:, 0], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(many[:, 1], few[:, 1], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize('given', [{'circle': ['red circle']}, ['red circle']])
+def test_a_negative_competes_that_would_be_free(given):
+    """'red circle' is a kind of circle: silent, it leaves circles alone; asked against
+    'circle', it competes. For other names nothing changes."""
+    trained = ['red circle', 'blue circle', 'red square', 'blue star']
+    names, embeds = ['circle', 'star'], spread(7)
+    chosen = select(names, trained, trained, embeds[:6])
+    assert sorted(chosen.rivals(0)) == ['blue star', 'red square']
+    vocabulary = Vocabulary(names, negatives=given)
+    after = add_negatives(chosen, vocabulary.negatives, embeds[2:3])
+    assert sorted(after.rivals(0)) == ['blue star', 'red circle', 'red square']
+    others = ['blue circle', 'red circle', 'red square']
+    assert sorted(after.rivals(1)) == sorted(chosen.rivals(1)) == others
+    rows = {name: embeds[2 + trained.index(name)] for name in trained}
+    expected = torch.stack([rows[name] for name in after.names])
+    assert torch.equal(after.embeds, expected)

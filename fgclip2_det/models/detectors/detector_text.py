@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.detectors.glip import clean_label_name
 from mmdet.structures import DetDataSample, SampleList
 
 from fgclip2_det.coco.blanks import spoken
+from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.models.detectors.readable_names import readable_names
 from fgclip2_det.vocabulary import Vocabulary
 
@@ -60,4 +63,20 @@ def check_names_were_read(sample: DetDataSample, vocabulary: Vocabulary) -> None
             f'{sample.img_path}: the detector has no score for {name!r}, since its '
             'text has no token of it; set a smaller test_cfg.chunked_size in its '
             'config or change the name'
+        )
+
+
+def check_same_classes(own: Sequence[str], names: Sequence[str]) -> None:
+    """ValueError unless the names are a detector's own classes, in its order."""
+    own = [normalize_name(name) for name in own]
+    wanted = [normalize_name(name) for name in names]
+    if own != wanted:
+        place = next(
+            (i for i, pair in enumerate(zip(own, wanted, strict=False))
+             if pair[0] != pair[1]), min(len(own), len(wanted)))  # fmt: skip
+        raise ValueError(
+            f"the detector's {len(own)} classes and the vocabulary's {len(wanted)} "
+            f'differ at label {place}: {own[place : place + 1]} there, '
+            f'{wanted[place : place + 1]} here; give the names in the order of the '
+            'training'
         )

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from fgclip2_det.fgclip2.detector_image import detector_image
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
-from fgclip2_det.models.competing_texts import CompetingTexts
+from fgclip2_det.models.competing_texts import CompetingTexts, find_competitors
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
+    check_same_classes,
     give_names,
     names_to_give,
     reads_chunks,
@@ -31,12 +32,14 @@ from fgclip2_det.models.detectors.open_vocab_mixin import (
     as_vocabulary,
     leaves_split_open,
     text_source,
+    with_negatives,
 )
 from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.models.image_memory import inputs_of, memory_of, without
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.models.score_calibration import ScoreCalibration
-from fgclip2_det.vocabulary import Vocabulary, normalize_name
+from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.negatives import NegativeTexts
 
 # an outside world for detectors that do not say what they were trained on
 BROAD_NAMES = dict(lists=['coco', 'objects365'])
@@ -158,13 +161,17 @@ class FGCLIP2Rescorer(BaseDetector):
         """The image tower that scores the boxes."""
         return self._encoder[0]
 
-    def set_vocabulary(self, names: Names) -> Vocabulary:
+    def set_vocabulary(
+        self, names: Names, negatives: NegativeTexts | None = None
+    ) -> Vocabulary:
         """Change the classes of the re-scorer, and of an open-vocabulary detector.
 
         Args:
             names: a vocabulary, a list of names, or 'black cat. 白色杯子'. Without a
                 split, names the detector was trained on are base, others novel;
                 without parts, the detector's own are used.
+            negatives: names that compete in the similarity and are not reported, see
+                ``Vocabulary``.
 
         Returns:
             The new vocabulary.
@@ -174,6 +181,7 @@ class FGCLIP2Rescorer(BaseDetector):
                 or their order differ from its classes; for names that the detector's
                 text model cannot tokenize.
         """
+        names = with_negatives(names, negatives)
         trained = self.trained_classes or getattr(self.detector, 'trained_classes', ())
         parts = getattr(self.detector, 'parts', None)
         vocabulary = as_vocabulary(names, self.templates, trained, parts)
@@ -182,6 +190,7 @@ class FGCLIP2Rescorer(BaseDetector):
             self._names_to_give = names_to_give(self.detector, vocabulary)
         is_open = leaves_split_open(names)
         key = vocabulary.prompts(), vocabulary.known_split().tolist(), is_open
+        key = *key, vocabulary.negatives and vocabulary.negatives.key
         if self.vocabulary is None or key != self._key:
             self._key = key
             self._rescorer = self._build_rescorer(vocabulary, is_open, trained, parts)
@@ -192,6 +201,7 @@ class FGCLIP2Rescorer(BaseDetector):
                 templates,
                 base_classes=None if is_open else vocabulary.base_classes,
                 parts=vocabulary.parts,
+                negatives=vocabulary.given_negatives,
                 check=False,
             )
             if self.trained_classes:
@@ -221,10 +231,11 @@ class FGCLIP2Rescorer(BaseDetector):
 
         embeds, options = embed(vocabulary), dict(self._options)
         is_base = vocabulary.is_base
-        if is_open and self.competitors is not None:
-            options['competitors'] = self.competitors(
-                vocabulary, embeds, trained, embed, None, parts
+        if is_open:
+            options['competitors'] = find_competitors(
+                self.competitors, vocabulary, embeds, trained, embed, None, parts
             )
+        if is_open and self.competitors is not None:
             is_base = vocabulary.known_split() | options['competitors'].known
             options['calibration'] = ScoreCalibration(**self.calibration)
         return PredictionRescorer(self.encoder, embeds, is_base=is_base, **options)
@@ -346,18 +357,7 @@ class FGCLIP2Rescorer(BaseDetector):
         own = (getattr(self.detector, 'dataset_meta', None) or {}).get('classes')
         if own is None or self.adapts:
             return
-        own = [normalize_name(name) for name in own]
-        wanted = [normalize_name(name) for name in vocabulary.names]
-        if own != wanted:
-            place = next(
-                (i for i, pair in enumerate(zip(own, wanted, strict=False))
-                 if pair[0] != pair[1]), min(len(own), len(wanted)))  # fmt: skip
-            raise ValueError(
-                f"the detector's {len(own)} classes and the vocabulary's {len(wanted)} "
-                f'differ at label {place}: {own[place : place + 1]} there, '
-                f'{wanted[place : place + 1]} here; give the names in the order of the '
-                'training'
-            )
+        check_same_classes(own, vocabulary.names)
 
     def _load_checkpoint(self, path: str) -> None:
         checkpoint = read_checkpoint(Path(path))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fgclip2_det.compat import det_inferencer
 from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.models.competing_texts import CompetingTexts
+from fgclip2_det.models.competing_texts import CompetingTexts, find_competitors
 from fgclip2_det.models.detectors.text_prompts import (
     let_texts_through,
     names_of_samples,
@@ -21,6 +21,7 @@ from fgclip2_det.models.detectors.text_prompts import (
 from fgclip2_det.models.encoders import build_encoder, pretrained_folder
 from fgclip2_det.vocabulary import Vocabulary, fingerprint
 from fgclip2_det.vocabulary.competitors import Competitors
+from fgclip2_det.vocabulary.negatives import NegativeTexts
 
 Names = Vocabulary | Sequence[str | Sequence[str]] | str
 
@@ -62,8 +63,20 @@ def text_source(
 
 
 def leaves_split_open(names: Names) -> bool:
-    """Whether names are a user's; the classes of a data set come with a split."""
-    return not isinstance(names, Vocabulary) or names.is_base is None
+    """Whether names are a user's; the classes of a data set come with a split and
+    without negatives."""
+    if not isinstance(names, Vocabulary):
+        return True
+    return names.is_base is None or names.negatives is not None
+
+
+def with_negatives(names: Names, negatives: NegativeTexts | None) -> Names:
+    """Names with negatives; the names as they are where None is given."""
+    if negatives is None:
+        return names
+    if isinstance(names, Vocabulary):
+        return names.with_negatives(negatives)
+    return Vocabulary(names, negatives=negatives)
 
 
 class OpenVocabMixin:
@@ -122,6 +135,7 @@ class OpenVocabMixin:
         self,
         names: Names,
         encoder: FGCLIP2 | None = None,
+        negatives: NegativeTexts | None = None,
     ) -> Vocabulary:
         """Change the classes; weights do not change, labels index the new names.
 
@@ -133,6 +147,7 @@ class OpenVocabMixin:
                 ``competitors``; with one they are the classes of a data set.
             encoder: text tower to use, for this vocabulary alone; the detector's own,
                 loaded only if the names are new, when None.
+            negatives: names that compete and are not reported, see ``Vocabulary``.
 
         Returns:
             The new vocabulary.
@@ -140,6 +155,7 @@ class OpenVocabMixin:
         Raises:
             ValueError: for empty or duplicate names, or prompts beyond 64 tokens.
         """
+        names = with_negatives(names, negatives)
         vocabulary = as_vocabulary(
             names, self.templates, self.trained_classes, self.parts
         )
@@ -158,6 +174,7 @@ class OpenVocabMixin:
         self.classifier.set_competitors(
             self._compete(vocabulary, encoder) if is_open else None
         )
+        self.classifier.is_open = is_open and self.competitors is not None
         if hasattr(self.roi_head, 'fusion'):
             self.roi_head.fusion.set_names(
                 self.classifier.class_embeds(), self.classifier.is_base
@@ -184,9 +201,8 @@ class OpenVocabMixin:
         self, vocabulary: Vocabulary, encoder: FGCLIP2 | None
     ) -> Competitors | None:
         """What names of a user compete with; None: with each other alone."""
-        if self.competitors is None:
-            return None
-        return self.competitors(
+        return find_competitors(
+            self.competitors,
             vocabulary,
             self.classifier.class_embeds(),
             self.trained_classes,

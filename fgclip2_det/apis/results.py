@@ -1,0 +1,46 @@
+"""What a call of the inferencer returns."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from mmdet.structures import DetDataSample
+
+from fgclip2_det.apis.detections import Detections
+
+
+class Results(list[Detections]):
+    """Detections of the pictures that could be read, in their order.
+
+    Attributes:
+        unread: name -> reason of the pictures that could not.
+        visualization: (h, w, 3) uint8 RGB arrays with ``return_vis``, one per entry.
+        data_samples: MMDetection's structures with ``return_datasamples``.
+        files: what was written under ``out_dir``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread: dict[str, str] = {}
+        self.visualization: list[np.ndarray] = []
+        self.data_samples: list[DetDataSample] = []
+        self.files: list[str] = []
+
+
+def report_unread(results: Results) -> None:
+    """Warn once of the pictures that could not be read; ValueError if none could."""
+    unread = results.unread
+    if not unread:
+        return
+    count, reason = len(unread), next(iter(unread.values()))
+    if not results:
+        raise ValueError(
+            reason if count == 1 else f'none of {count} images can be read: {reason}'
+        )
+    others = ', '.join(list(unread)[1:6])
+    warnings.warn(
+        f'{count} of {count + len(results)} images cannot be read: {reason}'
+        f'{f"; also {others}" if others else ""}; the others were processed',
+        stacklevel=3,
+    )

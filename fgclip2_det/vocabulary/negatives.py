@@ -1,0 +1,127 @@
+"""Negative prompts: names that compete for a box and are never reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.vocabulary.texts import parse_texts
+
+Texts = str | Sequence[str]
+EVERY = '*'  # stands for all names in a mapping
+NegativeTexts = Texts | Mapping[str, Texts]
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """Negative prompts of a vocabulary with C names.
+
+    Attributes:
+        texts: N texts, different up to case and blanks; none is a name.
+        against: (C, N) bool: whether the text of the column competes with the name of
+            the row.
+        names: (C, C) bool: whether the name of the column is a negative of the name of
+            the row.
+    """
+
+    texts: tuple[str, ...]
+    against: Tensor
+    names: Tensor
+
+    @property
+    def key(self) -> tuple:
+        """Equal for equal negatives."""
+        return self.texts, self.against.tolist(), self.names.tolist()
+
+    @classmethod
+    def read(
+        cls, given: NegativeTexts, aliases: Sequence[Sequence[str]]
+    ) -> Negatives | None:
+        """Negatives as a user gives them; None where there are none.
+
+        Args:
+            given: 'shadow; reflection' or a list, for all names; or a mapping name ->
+                its own negatives, '*' -> those of all names. A name may be a negative
+                of another one.
+            aliases: C lists of texts, the names of the vocabulary.
+
+        Raises:
+            ValueError: negatives that are no texts, that are a name asked for, or that
+                belong to a name that is not asked for.
+        """
+        index = {normalize_name(a): c for c, group in enumerate(aliases) for a in group}
+        columns: dict[str, tuple[str, set[int]]] = {}
+        between = torch.zeros(len(aliases), len(aliases), dtype=torch.bool)
+        for rows, text in _entries(given, index, len(aliases)):
+            name = index.get(normalize_name(text))
+            if name is None:
+                columns.setdefault(normalize_name(text), (text, set()))[1].update(rows)
+            elif name in rows:
+                raise ValueError(
+                    f'{text!r} is asked for and a negative of '
+                    f'{"all names" if len(rows) > 1 else "itself"}; leave it out of '
+                    'one of them'
+                )
+            else:
+                between[list(rows), name] = True
+        if not columns and not between.any():
+            return None
+        against = torch.zeros(len(aliases), len(columns), dtype=torch.bool)
+        for column, (_, rows) in enumerate(columns.values()):
+            against[list(rows), column] = True
+        return cls(tuple(text for text, _ in columns.values()), against, between)
+
+
+def _entries(
+    given: NegativeTexts, index: Mapping[str, int], count: int
+) -> list[tuple[frozenset[int], str]]:
+    """Pairs of the rows that a text is a negative of, and the text."""
+    if not isinstance(given, Mapping):
+        return [(frozenset(range(count)), text) for text in _texts(given)]
+    pairs = []
+    for name, texts in given.items():
+        if name == EVERY:
+            rows = frozenset(range(count))
+        elif isinstance(name, str) and normalize_name(name) in index:
+            rows = frozenset([index[normalize_name(name)]])
+        else:
+            raise ValueError(
+                f'negatives are given for {name!r}, which is not asked for; expected '
+                f'one of {", ".join(list(index)[:5])}'
+            )
+        pairs += [(rows, text) for text in _texts(texts)]
+    return pairs
+
+
+def _texts(given: Texts) -> list[str]:
+    texts = parse_texts(given) if isinstance(given, str) else given
+    if not isinstance(texts, Sequence) or not all(
+        isinstance(text, str) and any(c.isalnum() for c in text) for text in texts
+    ):
+        raise ValueError(
+            "negatives must be texts such as 'shadow; reflection', or name -> texts, "
+            f'got {given!r:.80}'
+        )
+    return list(texts)
+
+
+def parse_negatives(options: Sequence[str]) -> dict[str, list[str]] | None:
+    """Negatives of a command line: 'shadow; reflection', 'cup=glass; mug'.
+
+    Returns:
+        Name -> negatives, :data:`EVERY` for those of all names; None without options.
+
+    Raises:
+        ValueError: for an option without a text.
+    """
+    found: dict[str, list[str]] = {}
+    for option in options:
+        name, mark, texts = option.partition('=')
+        if not mark:
+            name, texts = EVERY, option
+        found.setdefault(name.strip(), []).extend(parse_texts(texts))
+    return found or None
