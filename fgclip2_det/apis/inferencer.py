@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,49 +19,17 @@ from PIL import Image
 from fgclip2_det.apis.detections import Detections
 from fgclip2_det.apis.output_files import OutputFiles
 from fgclip2_det.apis.pictures import Picture, find_pictures
+from fgclip2_det.apis.results import Outcome, Results, report_unread
+from fgclip2_det.apis.slicing import Slices, merge_slices
 from fgclip2_det.apis.systems import EMBEDDED, trained_system
 from fgclip2_det.apis.wrapped_systems import Wrapping, image_ids, wrapped_system
 from fgclip2_det.fgclip2.image import ImageLike
 from fgclip2_det.models.detectors.open_vocab_mixin import Names
+from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.vocabulary import Vocabulary
 
 DTYPES = ('float32', 'bfloat16')
-
-
-@dataclass
-class Outcome:
-    """What became of one picture.
-
-    Attributes:
-        picture: as it was given.
-        image: upright RGB; None if it could not be read.
-        detections: of it; None if it could not be read.
-        error: why it could not; '' if it could.
-    """
-
-    picture: Picture
-    image: Image.Image | None = None
-    detections: Detections | None = None
-    error: str = ''
-
-
-class Results(list[Detections]):
-    """Detections of the pictures that could be read, in their order.
-
-    Attributes:
-        unread: name -> reason of the pictures that could not.
-        visualization: (h, w, 3) uint8 RGB arrays with ``return_vis``, one per entry.
-        data_samples: MMDetection's structures with ``return_datasamples``.
-        files: what was written under ``out_dir``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unread: dict[str, str] = {}
-        self.visualization: list[np.ndarray] = []
-        self.data_samples: list[DetDataSample] = []
-        self.files: list[str] = []
 
 
 @dataclass
@@ -206,6 +173,7 @@ class OpenVocabInferencer:
         return_datasamples: bool = False,
         out_dir: str | os.PathLike = '',
         allow_urls: bool = False,
+        slices: Slices | Mapping | int | None = None,
     ) -> Results:
         """Detect objects in pictures, with the options of MMDetection's
         ``DetInferencer``.
@@ -230,6 +198,8 @@ class OpenVocabInferencer:
             return_datasamples: keep MMDetection's structures as well.
             out_dir: folder of what is written; '' writes nothing.
             allow_urls: whether URLs are fetched.
+            slices: options of :class:`.Slices`, or a size in pixels, for pictures that
+                are larger than the detector's input; None: one pass a picture.
 
         Returns:
             One entry per picture, fewer where some could not be read: one warning names
@@ -242,7 +212,7 @@ class OpenVocabInferencer:
         output = OutputFiles(out_dir, not no_save_vis, not no_save_pred)
         drawn_for = return_vis or show or output.pictures
         for outcome in self.stream(
-            inputs, texts, score_thr, channel_order, batch_size, allow_urls
+            inputs, texts, score_thr, channel_order, batch_size, allow_urls, slices
         ):
             found = outcome.detections
             if found is None or outcome.image is None:
@@ -261,7 +231,7 @@ class OpenVocabInferencer:
                 image.show()
             if print_result:
                 print(found.to_json())
-        _report_unread(results)
+        report_unread(results)
         return results
 
     @torch.no_grad()
@@ -273,6 +243,7 @@ class OpenVocabInferencer:
         channel_order: str = 'bgr',
         batch_size: int = 1,
         allow_urls: bool = False,
+        slices: Slices | Mapping | int | None = None,
     ) -> Iterator[Outcome]:
         """Like calling the inferencer, one picture after the other, in order.
 
@@ -284,6 +255,12 @@ class OpenVocabInferencer:
         pictures = find_pictures(inputs, allow_urls, channel_order)
         self._use(texts)
         size = 1 if self.system.one_by_one else batch_size
+        cut = Slices.of(slices)
+        if cut is not None:
+            self._check_slices()
+            for number, picture in enumerate(pictures):
+                yield self._detect_slices(picture, number, cut, score_thr, size)
+            return
         for start in range(0, len(pictures), size):
             batch = [
                 self._read(picture, start + i)
@@ -365,24 +342,39 @@ class OpenVocabInferencer:
             )
             each.outcome.detections = detections.above(score_thr)
 
+    def _check_slices(self) -> None:
+        if isinstance(self.system.detector, SavedPredictions):
+            raise ValueError(
+                'saved results are of whole pictures; leave slices out, or give the '
+                'detector itself'
+            )
+
+    def _detect_slices(
+        self, picture: Picture, number: int, cut: Slices, score_thr: float, size: int
+    ) -> Outcome:
+        """A picture from its slices, ``size`` of them a pass."""
+        try:
+            image = picture.load()
+        except ValueError as error:
+            return Outcome(picture, error=str(error))
+        windows = cut.windows(image.size)
+        parts = [picture]
+        if len(windows) > 1:
+            parts = [Picture(image.crop(window), picture.name) for window in windows]
+        outcomes = []
+        for start in range(0, len(parts), size):
+            batch = [self._read(part, number) for part in parts[start : start + size]]
+            reads = [each for each in batch if isinstance(each, _Read)]
+            self._detect(reads, score_thr)
+            outcomes += [e.outcome if isinstance(e, _Read) else e for e in batch]
+        if len(windows) == 1 or any(each.error for each in outcomes):
+            return next((each for each in outcomes if each.error), outcomes[0])
+        found = [each.detections for each in outcomes if each.detections is not None]
+        merged = merge_slices(found, windows, image.size, cut.iou)
+        merged.image = picture.path or ''
+        return Outcome(picture, image, merged)
+
     def _autocast(self) -> AbstractContextManager:
         if self.dtype == 'float32':
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-
-def _report_unread(results: Results) -> None:
-    unread = results.unread
-    if not unread:
-        return
-    count, reason = len(unread), next(iter(unread.values()))
-    if not results:
-        raise ValueError(
-            reason if count == 1 else f'none of {count} images can be read: {reason}'
-        )
-    others = ', '.join(list(unread)[1:6])
-    warnings.warn(
-        f'{count} of {count + len(results)} images cannot be read: {reason}'
-        f'{f"; also {others}" if others else ""}; the others were processed',
-        stacklevel=3,
-    )

@@ -54,6 +54,13 @@ def parser() -> argparse.ArgumentParser:
     add('--score-thr', type=_share, default=0.3, metavar='SCORE',
         help='boxes that score lower are left out; default: 0.3')  # fmt: skip
     add('--batch-size', type=_count, default=1, metavar='N', help='default: 1')
+    add('--slices', type=_side, nargs='?', const=640, metavar='SIZE',
+        help='detect in overlapping slices of SIZE pixels, 640 if none is given, for '
+             'small things in large pictures')  # fmt: skip
+    add('--slice-overlap', type=_share, default=0.2, metavar='SHARE',
+        help='of a slice that its neighbours see as well; default: 0.2')  # fmt: skip
+    add('--slice-whole', action='store_true',
+        help='the whole picture is one more slice, for things larger than one')  # fmt: skip
     add('--allow-urls', action='store_true', help='fetch pictures whose URL is given')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
@@ -62,6 +69,14 @@ def parser() -> argparse.ArgumentParser:
 def _count(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f'expected 1 or more, got {word}')
+    return int(word)
+
+
+def _side(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f'expected a number of pixels, got {word}; put pictures before --slices'
+        )
     return int(word)
 
 
@@ -93,8 +108,12 @@ def detect(args: argparse.Namespace) -> None:
     from fgclip2_det.apis.detection_report import DetectionReport
     from fgclip2_det.apis.detection_table import detection_table
     from fgclip2_det.apis.pictures import find_pictures
+    from fgclip2_det.apis.slicing import Slices
 
     names = None if args.names is None else _names(args.names)
+    slices = None
+    if args.slices is not None:
+        slices = Slices(args.slices, args.slice_overlap, args.slice_whole)
     count = len(find_pictures(args.pictures, args.allow_urls))
     inferencer = build(args)
     if names is not None:
@@ -102,7 +121,7 @@ def detect(args: argparse.Namespace) -> None:
     report = DetectionReport(args.out, count, args.score_thr)
     outcomes = inferencer.stream(
         args.pictures, None, args.score_thr, batch_size=args.batch_size,
-        allow_urls=args.allow_urls,
+        allow_urls=args.allow_urls, slices=slices,
     )  # fmt: skip
     bar = tqdm(total=count, unit='image', disable=True if count == 1 else None)
     with bar:
