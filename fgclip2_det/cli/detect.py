@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add('--slice-overlap', type=_share, default=0.2, metavar='SHARE',
         help='of a slice that its neighbours see as well; default: 0.2')  # fmt: skip
     add('--slice-whole', action='store_true',
-        help='the whole picture is one more slice, for things larger than one')  # fmt: skip
+        help='the whole picture is one more slice, for larger things')  # fmt: skip
     add('--allow-urls', action='store_true', help='fetch pictures whose URL is given')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser

@@ -1,6 +1,7 @@
 """Slices: the picture that fits, boxes cut at borders, SAHI around the inferencer."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_windows_cover_the_picture():
     for width in range(100, 700, 37):
         starts = [window[0] for window in cut.windows((width, 50))]
         assert starts[0] == 0 and starts[-1] == width - 100
-        assert all(b - a <= 80 for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a <= 80 for a, b in pairwise(starts))
 
 
 def test_a_box_across_a_border_is_put_together():
@@ -206,7 +207,7 @@ def test_sahi_slices_with_our_inferencer(inferencer, large):
     predict = pytest.importorskip('sahi.predict', reason='pip install sahi')
     from fgclip2_det.apis.sahi_model import SahiDetectionModel
 
-    image, truth = large
+    image, _ = large
     inferencer.set_vocabulary(NAMES)
     model = SahiDetectionModel(inferencer, 0.3)
     assert model.category_names == NAMES.split('; ') and model.num_categories == 2

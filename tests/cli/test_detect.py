@@ -97,7 +97,7 @@ def test_slices(folder, tmp_path, capsys):
     words = folder / '0.png', '--names', NAMES, '--out'
     boxes = []
     for number, more in enumerate(
-        [[], ['--slices'], ['--slices', 200, '--slice-overlap', 0.5, '--slice-whole']]
+        [[], ['--slices', '--slice-whole'], ['--slices', 200, '--slice-overlap', 0.5]]
     ):
         code, _, err = run(capsys, *words, tmp_path / str(number), *more)
         assert code == 0, err
