@@ -22,6 +22,7 @@ from fgclip2_det.apis.pictures import Picture, find_pictures
 from fgclip2_det.apis.results import Outcome, Results, report_unread
 from fgclip2_det.apis.slicing import Slices, merge_slices
 from fgclip2_det.apis.systems import EMBEDDED, trained_system
+from fgclip2_det.apis.video import VideoMethods
 from fgclip2_det.apis.wrapped_systems import Wrapping, image_ids, wrapped_system
 from fgclip2_det.fgclip2.image import ImageLike
 from fgclip2_det.models.detectors.open_vocab_mixin import Names
@@ -41,7 +42,7 @@ class _Read:
     memory: ImageMemory | None = field(repr=False, default=None)
 
 
-class OpenVocabInferencer:
+class OpenVocabInferencer(VideoMethods):
     """Open-vocabulary detection: name objects, get boxes.
 
     - ``OpenVocabInferencer()``: the embedded detector, of coloured shapes only;

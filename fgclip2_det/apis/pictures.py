@@ -141,7 +141,7 @@ def _named(text: str, allow_urls: bool) -> Iterator[Picture]:
     for file in files:
         if Path(file).suffix.lower() in VIDEOS:
             raise ValueError(
-                f'{file} is a video; give it to --video, in Python to inferencer.video()'
+                f'{file} is a video; give it to --video, or to inferencer.video()'
             )
         yield Picture(file, file, file)
 

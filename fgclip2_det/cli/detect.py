@@ -1,7 +1,8 @@
 """Name objects, in English or Chinese, and get boxes in pictures of any kind.
 
 Exit codes: 0; 1 if some pictures could not be read, or for another error; 2 for a wrong
-command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json.
+command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json, or for
+a video in DIR/NAME-boxes.mp4 and DIR/NAME-boxes.jsonl.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from fgclip2_det.rescoring.rules import ALL_RULES
 
 if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
+    from fgclip2_det.apis.slicing import Slices
 
 PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip2-base'
 NAMES = """names separated by . , ; or 。，；、 or line breaks ("black cat; 白色杯子");
@@ -26,7 +28,8 @@ EXAMPLE = f"""examples:
   fgclip2-det detect street.jpg --names "black cat; 白色杯子" --out found \\
       {PHOTOGRAPHS}
   python tools/detect.py 'photos/**/*.jpg' --names names.txt --out found \\
-      --batch-size 8 --weights work_dirs/ovd_fgclip2/epoch_3.pth"""
+      --batch-size 8 --weights work_dirs/ovd_fgclip2/epoch_3.pth
+  fgclip2-det detect --video street.mp4 --every 3 --track --names bus --out found"""
 INTERRUPTED = 130
 
 
@@ -37,7 +40,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('pictures', nargs='+', help="files, folders, patterns ('**' too) or URLs")
+    add('pictures', nargs='*', help="files, folders, patterns ('**' too) or URLs")
+    add('--video', metavar='SOURCE',
+        help='a video file or the number of a camera, not pictures')  # fmt: skip
+    add('--every', type=_count, default=1, metavar='N',
+        help='of a video, detect in every Nth frame; default: 1')  # fmt: skip
+    add('--track', action='store_true',
+        help='of a video, ids of boxes over frames (pip install trackers)')  # fmt: skip
     add('--names', help=NAMES)
     add('--out', type=Path, default=Path('outputs'), metavar='DIR',
         help='folder of pictures and detections.json; default: outputs')  # fmt: skip
@@ -94,10 +103,13 @@ def main(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.out.is_dir():
         print(f'error: --out {args.out} is a file; name a folder', file=sys.stderr)
         sys.exit(2)
+    if bool(args.pictures) == (args.video is not None):
+        print('error: name pictures, or one --video', file=sys.stderr)
+        sys.exit(2)
     try:
-        detect(args)
+        detect(args) if args.video is None else detect_video(args)
     except KeyboardInterrupt:
-        print('interrupted before the first picture was done', file=sys.stderr)
+        print('interrupted before the first picture or frame was done', file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
@@ -108,12 +120,9 @@ def detect(args: argparse.Namespace) -> None:
     from fgclip2_det.apis.detection_report import DetectionReport
     from fgclip2_det.apis.detection_table import detection_table
     from fgclip2_det.apis.pictures import find_pictures
-    from fgclip2_det.apis.slicing import Slices
 
     names = None if args.names is None else _names(args.names)
-    slices = None
-    if args.slices is not None:
-        slices = Slices(args.slices, args.slice_overlap, args.slice_whole)
+    slices = _slices(args)
     count = len(find_pictures(args.pictures, args.allow_urls))
     inferencer = build(args)
     if names is not None:
@@ -142,6 +151,40 @@ def detect(args: argparse.Namespace) -> None:
         print(line)
     print(f'boxes: {report.path}')
     report.check_unread()
+
+
+def detect_video(args: argparse.Namespace) -> None:
+    """A video or a camera instead of pictures."""
+    from fgclip2_det.apis.video_reader import VideoReader
+
+    names = None if args.names is None else _names(args.names)
+    source = int(args.video) if args.video.isdecimal() else args.video
+    with VideoReader(source, args.every) as reader:
+        inferencer = build(args)
+        report = inferencer.start_video(reader, names, args.out, args.score_thr)
+        try:
+            inferencer.fill_video(
+                report, reader, args.score_thr, track=args.track,
+                batch_size=args.batch_size, slices=_slices(args),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            print(f'\ninterrupted: {report.sentence()}', file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            raise ValueError(
+                f'{args.out} cannot be written ({error}); {report.sentence()}'
+            ) from error
+    print(f'{report.results.boxes} boxes; {report.sentence()}')
+    if shortfall := report.shortfall():
+        raise ValueError(f'{shortfall}; {report.sentence()}')
+
+
+def _slices(args: argparse.Namespace) -> 'Slices | None':
+    from fgclip2_det.apis.slicing import Slices
+
+    if args.slices is None:
+        return None
+    return Slices(args.slices, args.slice_overlap, args.slice_whole)
 
 
 def build(args: argparse.Namespace) -> 'OpenVocabInferencer':
