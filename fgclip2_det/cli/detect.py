@@ -1,8 +1,8 @@
 """Name objects, in English or Chinese, and get boxes in pictures of any kind.
 
 Exit codes: 0; 1 if some pictures could not be read, or for another error; 2 for a wrong
-command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json, or for
-a video in DIR/NAME-boxes.mp4 and DIR/NAME-boxes.jsonl.
+command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json,
+of a video in DIR/NAME-boxes.mp4 and DIR/NAME-boxes.jsonl.
 """
 
 import argparse
