@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
+from fgclip2_det.apis.explaining import ExplainMethods
 from fgclip2_det.apis.output_files import OutputFiles
 from fgclip2_det.apis.pictures import Picture, find_pictures
 from fgclip2_det.apis.results import Outcome, Results, report_unread
@@ -42,7 +43,7 @@ class _Read:
     memory: ImageMemory | None = field(repr=False, default=None)
 
 
-class OpenVocabInferencer(VideoMethods):
+class OpenVocabInferencer(VideoMethods, ExplainMethods):
     """Open-vocabulary detection: name objects, get boxes.
 
     - ``OpenVocabInferencer()``: the embedded detector, of coloured shapes only;
@@ -288,8 +289,11 @@ class OpenVocabInferencer(VideoMethods):
         ):
             self.set_vocabulary(texts)
 
-    def _read(self, picture: Picture, number: int) -> _Read | Outcome:
-        """The picture as the model takes it; an outcome if it cannot be read."""
+    def _read(
+        self, picture: Picture, number: int, fresh: bool = False
+    ) -> _Read | Outcome:
+        """The picture as the model takes it, ``fresh`` without what is known of it; an
+        outcome if it cannot be read."""
         try:
             image = picture.load()
             image_id = self._image_id(picture, number)
@@ -297,7 +301,7 @@ class OpenVocabInferencer(VideoMethods):
             return Outcome(picture, error=str(error))
         pipeline = self.system.pipeline
         of_file = pipeline is not None and pipeline.reads_files
-        memory = self._memory(picture, image, of_file)
+        memory = ImageMemory() if fresh else self._memory(picture, image, of_file)
         if pipeline is None:
             meta = dict(
                 ori_shape=image.size[::-1], img_path=picture.path, img_id=image_id

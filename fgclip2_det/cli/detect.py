@@ -14,6 +14,7 @@ from fgclip2_det.rescoring.rules import ALL_RULES
 
 if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
+    from fgclip2_det.apis.results import Outcome
     from fgclip2_det.apis.slicing import Slices
 
 PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip2-base'
@@ -70,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
         help='of a slice that its neighbours see as well; default: 0.2')  # fmt: skip
     add('--slice-whole', action='store_true',
         help='the whole picture is one more slice, for larger things')  # fmt: skip
+    add('--explain', type=_count, nargs='?', const=3, metavar='N',
+        help='a sheet and a JSON file for each of the N best boxes of a picture, in '
+             'DIR/explained; default: 3')  # fmt: skip
     add('--allow-urls', action='store_true', help='fetch pictures whose URL is given')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
@@ -106,6 +110,10 @@ def main(args: argparse.Namespace) -> None:
     if bool(args.pictures) == (args.video is not None):
         print('error: name pictures, or one --video', file=sys.stderr)
         sys.exit(2)
+    if args.explain and (args.video is not None or args.slices is not None):
+        print('error: --explain is of pictures in one pass, without --slices or '
+              '--video', file=sys.stderr)  # fmt: skip
+        sys.exit(2)
     try:
         detect(args) if args.video is None else detect_video(args)
     except KeyboardInterrupt:
@@ -137,6 +145,8 @@ def detect(args: argparse.Namespace) -> None:
         try:
             for outcome in outcomes:
                 report.add(outcome)
+                if args.explain and outcome.detections is not None:
+                    explain(inferencer, outcome, args)
                 bar.update()
         except KeyboardInterrupt:
             bar.close()
@@ -151,6 +161,21 @@ def detect(args: argparse.Namespace) -> None:
         print(line)
     print(f'boxes: {report.path}')
     report.check_unread()
+
+
+def explain(
+    inferencer: 'OpenVocabInferencer', outcome: 'Outcome', args: argparse.Namespace
+) -> None:
+    """Sheets and JSON files of a picture's best boxes."""
+    from fgclip2_det.apis.output_files import save_picture
+    from fgclip2_det.io.atomic import write_atomic
+
+    picture = outcome.picture.path or outcome.image
+    best = inferencer.explain_best(picture, None, args.explain, args.score_thr)
+    for number, each in enumerate(best, 1):
+        target = args.out / 'explained' / f'{outcome.picture.stem}-{number}.png'
+        save_picture(target, each.plot())
+        write_atomic(target.with_suffix('.json'), f'{each.to_json()}\n'.encode())
 
 
 def detect_video(args: argparse.Namespace) -> None:
