@@ -131,7 +131,7 @@ def test_two_chunks_of_names(folder):
     path = FOLDER / 'rescore-joint_llmdet-l_fgclip2-so16_lvis-minival.py'
     cfg = load(path, folder).model
     model = MODELS.build(cfg)
-    model.set_vocabulary(list(NAMES))
+    model.set_vocabulary(Vocabulary(NAMES, base_classes=NAMES))  # of a data set
     asked, ask = [], model.detector._ask
     model.detector._ask = lambda detector, image, names: (
         asked.append(names) or ask(detector, image, names)

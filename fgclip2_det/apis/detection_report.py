@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fgclip2_det.apis.inferencer import Outcome
 from fgclip2_det.apis.output_files import OutputFiles, save_picture
+from fgclip2_det.apis.results import Outcome
 from fgclip2_det.io.atomic import write_atomic
 
 INTERVAL = 5.0  # seconds between two states of the file

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,17 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
+from fgclip2_det.apis.explaining import ExplainMethods
 from fgclip2_det.apis.output_files import OutputFiles
 from fgclip2_det.apis.pictures import Picture, find_pictures
-from fgclip2_det.apis.results import Results, report_unread
+from fgclip2_det.apis.results import Loaded, Outcome, Results, report_unread
+from fgclip2_det.apis.slicing import Slices, merge_slices
 from fgclip2_det.apis.systems import EMBEDDED, trained_system
+from fgclip2_det.apis.video import VideoMethods
 from fgclip2_det.apis.wrapped_systems import Wrapping, image_ids, wrapped_system
 from fgclip2_det.fgclip2.image import ImageLike
 from fgclip2_det.models.detectors.open_vocab_mixin import Names, with_negatives
+from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.negatives import NegativeTexts
@@ -32,33 +35,7 @@ from fgclip2_det.vocabulary.negatives import NegativeTexts
 DTYPES = ('float32', 'bfloat16')
 
 
-@dataclass
-class Outcome:
-    """What became of one picture.
-
-    Attributes:
-        picture: as it was given.
-        image: upright RGB; None if it could not be read.
-        detections: of it; None if it could not be read.
-        error: why it could not; '' if it could.
-    """
-
-    picture: Picture
-    image: Image.Image | None = None
-    detections: Detections | None = None
-    error: str = ''
-
-
-@dataclass
-class _Read:
-    """A loaded picture on its way into the model."""
-
-    outcome: Outcome
-    data: dict[str, Any]
-    memory: ImageMemory | None = field(repr=False, default=None)
-
-
-class OpenVocabInferencer:
+class OpenVocabInferencer(VideoMethods, ExplainMethods):
     """Open-vocabulary detection: name objects, get boxes.
 
     - ``OpenVocabInferencer()``: the embedded detector, of coloured shapes only;
@@ -196,6 +173,7 @@ class OpenVocabInferencer:
         out_dir: str | os.PathLike = '',
         allow_urls: bool = False,
         negatives: NegativeTexts | None = None,
+        slices: Slices | Mapping | int | None = None,
     ) -> Results:
         """Detect objects in pictures, with the options of MMDetection's
         ``DetInferencer``.
@@ -221,6 +199,8 @@ class OpenVocabInferencer:
             out_dir: folder of what is written; '' writes nothing.
             allow_urls: whether URLs are fetched.
             negatives: of ``texts``, see :meth:`set_vocabulary`.
+            slices: options of :class:`.Slices`, or a size in pixels, for pictures that
+                are larger than the detector's input; None: one pass a picture.
 
         Returns:
             One entry per picture, fewer where some could not be read: one warning names
@@ -233,7 +213,14 @@ class OpenVocabInferencer:
         output = OutputFiles(out_dir, not no_save_vis, not no_save_pred)
         drawn_for = return_vis or show or output.pictures
         for outcome in self.stream(
-            inputs, texts, score_thr, channel_order, batch_size, allow_urls, negatives
+            inputs,
+            texts,
+            score_thr,
+            channel_order,
+            batch_size,
+            allow_urls,
+            negatives,
+            slices,
         ):
             found = outcome.detections
             if found is None or outcome.image is None:
@@ -265,6 +252,7 @@ class OpenVocabInferencer:
         batch_size: int = 1,
         allow_urls: bool = False,
         negatives: NegativeTexts | None = None,
+        slices: Slices | Mapping | int | None = None,
     ) -> Iterator[Outcome]:
         """Like calling the inferencer, one picture after the other, in order.
 
@@ -276,16 +264,24 @@ class OpenVocabInferencer:
         pictures = find_pictures(inputs, allow_urls, channel_order)
         self._use(texts, negatives)
         size = 1 if self.system.one_by_one else batch_size
+        cut = Slices.of(slices)
+        if cut is not None:
+            self._check_slices()
+            for number, picture in enumerate(pictures):
+                yield self._detect_slices(picture, number, cut, score_thr, size)
+            return
         for start in range(0, len(pictures), size):
             batch = [
                 self._read(picture, start + i)
                 for i, picture in enumerate(pictures[start : start + size])
             ]
-            self._detect([each for each in batch if isinstance(each, _Read)], score_thr)
+            self._detect(
+                [each for each in batch if isinstance(each, Loaded)], score_thr
+            )
             for each in batch:
-                yield each.outcome if isinstance(each, _Read) else each
+                yield each.outcome if isinstance(each, Loaded) else each
 
-    def _use(self, texts: Names | None, negatives: NegativeTexts | None) -> None:
+    def _use(self, texts: Names | None, negatives: NegativeTexts | None = None) -> None:
         """Set the names of a call, unless they are in force."""
         if texts is None:
             if negatives is not None:
@@ -304,8 +300,11 @@ class OpenVocabInferencer:
         ):
             self.set_vocabulary(texts, negatives)
 
-    def _read(self, picture: Picture, number: int) -> _Read | Outcome:
-        """The picture as the model takes it; an outcome if it cannot be read."""
+    def _read(
+        self, picture: Picture, number: int, fresh: bool = False
+    ) -> Loaded | Outcome:
+        """The picture as the model takes it, ``fresh`` without what is known of it; an
+        outcome if it cannot be read."""
         try:
             image = picture.load()
             image_id = self._image_id(picture, number)
@@ -313,7 +312,7 @@ class OpenVocabInferencer:
             return Outcome(picture, error=str(error))
         pipeline = self.system.pipeline
         of_file = pipeline is not None and pipeline.reads_files
-        memory = self._memory(picture, image, of_file)
+        memory = ImageMemory() if fresh else self._memory(picture, image, of_file)
         if pipeline is None:
             meta = dict(
                 ori_shape=image.size[::-1], img_path=picture.path, img_id=image_id
@@ -324,7 +323,7 @@ class OpenVocabInferencer:
         if not of_file or picture.path is None:
             memory['image'] = image
         data['data_samples'].set_metainfo(dict(memory=memory))
-        return _Read(Outcome(picture, image), data, memory)
+        return Loaded(Outcome(picture, image), data, memory)
 
     def _memory(
         self, picture: Picture, image: Image.Image, of_file: bool
@@ -339,7 +338,7 @@ class OpenVocabInferencer:
             self._memories.popitem(last=False)
         return memory
 
-    def _detect(self, batch: Sequence[_Read], score_thr: float) -> None:
+    def _detect(self, batch: Sequence[Loaded], score_thr: float) -> None:
         """Add the detections to the outcomes of a batch."""
         if not batch:
             return
@@ -358,6 +357,38 @@ class OpenVocabInferencer:
                 each.outcome.picture.path or '',
             )
             each.outcome.detections = detections.above(score_thr)
+
+    def _check_slices(self) -> None:
+        if isinstance(self.system.detector, SavedPredictions):
+            raise ValueError(
+                'saved results are of whole pictures; leave slices out, or give the '
+                'detector itself'
+            )
+
+    def _detect_slices(
+        self, picture: Picture, number: int, cut: Slices, score_thr: float, size: int
+    ) -> Outcome:
+        """A picture from its slices, ``size`` of them a pass."""
+        try:
+            image = picture.load()
+        except ValueError as error:
+            return Outcome(picture, error=str(error))
+        windows = cut.windows(image.size)
+        parts = [picture]
+        if len(windows) > 1:
+            parts = [Picture(image.crop(window), picture.name) for window in windows]
+        outcomes = []
+        for start in range(0, len(parts), size):
+            batch = [self._read(part, number) for part in parts[start : start + size]]
+            reads = [each for each in batch if isinstance(each, Loaded)]
+            self._detect(reads, score_thr)
+            outcomes += [e.outcome if isinstance(e, Loaded) else e for e in batch]
+        if len(windows) == 1 or any(each.error for each in outcomes):
+            return next((each for each in outcomes if each.error), outcomes[0])
+        found = [each.detections for each in outcomes if each.detections is not None]
+        merged = merge_slices(found, windows, image.size, cut.iou)
+        merged.image = picture.path or ''
+        return Outcome(picture, image, merged)
 
     def _autocast(self) -> AbstractContextManager:
         if self.dtype == 'float32':

@@ -141,7 +141,7 @@ def _named(text: str, allow_urls: bool) -> Iterator[Picture]:
     for file in files:
         if Path(file).suffix.lower() in VIDEOS:
             raise ValueError(
-                f'{file} is a video; videos are not read, give its frames as images'
+                f'{file} is a video; give it to --video, or to inferencer.video()'
             )
         yield Picture(file, file, file)
 
@@ -165,8 +165,8 @@ def _images_of(folder: str) -> list[str]:
 def _other(entry: object) -> str:
     if isinstance(entry, int):
         return (
-            f'{entry} would be a camera; cameras are not read, pass their frames as '
-            'arrays'
+            f'{entry} would be a camera; give it to inferencer.video(), or its frames '
+            'as arrays'
         )
     return (
         'expected a path, a folder, a pattern, a PIL image, an array or a tensor, got '

@@ -1,13 +1,50 @@
-"""What a call of the inferencer returns."""
+"""What the inferencer returns of one picture and of several."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from mmdet.structures import DetDataSample
+from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
+from fgclip2_det.apis.pictures import Picture
+from fgclip2_det.models.image_memory import ImageMemory
+
+
+@dataclass
+class Outcome:
+    """What became of one picture.
+
+    Attributes:
+        picture: as it was given.
+        image: upright RGB; None if it could not be read.
+        detections: of it; None if it could not be read.
+        error: why it could not; '' if it could.
+    """
+
+    picture: Picture
+    image: Image.Image | None = None
+    detections: Detections | None = None
+    error: str = ''
+
+
+@dataclass
+class Loaded:
+    """A loaded picture on its way into the model.
+
+    Attributes:
+        outcome: with the image, and its detections later.
+        data: as the test pipeline gives it.
+        memory: of the image, for other names; None keeps nothing.
+    """
+
+    outcome: Outcome
+    data: dict[str, Any]
+    memory: ImageMemory | None = field(repr=False, default=None)
 
 
 class Results(list[Detections]):
@@ -29,7 +66,11 @@ class Results(list[Detections]):
 
 
 def report_unread(results: Results) -> None:
-    """Warn once of the pictures that could not be read; ValueError if none could."""
+    """One warning about the pictures that could not be read.
+
+    Raises:
+        ValueError: if none could.
+    """
     unread = results.unread
     if not unread:
         return

@@ -1,7 +1,8 @@
 """Name objects, in English or Chinese, and get boxes in pictures of any kind.
 
 Exit codes: 0; 1 if some pictures could not be read, or for another error; 2 for a wrong
-command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json.
+command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json,
+of a video in DIR/NAME-boxes.mp4 and DIR/NAME-boxes.jsonl.
 """
 
 import argparse
@@ -13,6 +14,8 @@ from fgclip2_det.rescoring.rules import ALL_RULES
 
 if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
+    from fgclip2_det.apis.results import Outcome
+    from fgclip2_det.apis.slicing import Slices
 
 PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip2-base'
 NAMES = """names separated by . , ; or 。，；、 or line breaks ("black cat; 白色杯子");
@@ -28,7 +31,13 @@ EXAMPLE = f"""examples:
   fgclip2-det detect street.jpg --names "black cat; 白色杯子" --out found \\
       {PHOTOGRAPHS}
   python tools/detect.py 'photos/**/*.jpg' --names names.txt --out found \\
-      --batch-size 8 --weights work_dirs/ovd_fgclip2/epoch_3.pth"""
+      --batch-size 8 --weights work_dirs/ovd_fgclip2/epoch_3.pth
+  fgclip2-det detect --video street.mp4 --every 3 --track --names bus --out found"""
+COMPETITORS = (
+    'what names compete with, unreported, when --detector is re-scored: built-in lists '
+    "or files of names; 'none': each other alone; default: what the detector was "
+    'trained on, or coco objects365'
+)
 INTERRUPTED = 130
 
 
@@ -39,7 +48,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('pictures', nargs='+', help="files, folders, patterns ('**' too) or URLs")
+    add('pictures', nargs='*', help="files, folders, patterns ('**' too) or URLs")
+    add('--video', metavar='SOURCE',
+        help='a video file or the number of a camera, not pictures')  # fmt: skip
+    add('--every', type=_count, default=1, metavar='N',
+        help='of a video, detect in every Nth frame; default: 1')  # fmt: skip
+    add('--track', action='store_true',
+        help='of a video, ids of boxes over frames (pip install trackers)')  # fmt: skip
     add('--names', help=NAMES)
     add('--not', action='append', dest='negatives', metavar='NAMES', help=NOT)
     add('--out', type=Path, default=Path('outputs'), metavar='DIR',
@@ -51,12 +66,23 @@ def parser() -> argparse.ArgumentParser:
     add('--chunk-size', type=_count, metavar='N',
         help='names a pass of a detector that reads names; default: 40, or the '
              "config's")  # fmt: skip
+    add('--competitors', nargs='+', metavar='LIST|FILE', help=COMPETITORS)
     add('--ann', help='COCO file with images and categories of saved results')
     add('--device', help='cpu, cuda, cuda:1, mps; default: cuda if there is one')
     add('--dtype', choices=['float32', 'bfloat16'], default='float32')
     add('--score-thr', type=_share, default=0.3, metavar='SCORE',
         help='boxes that score lower are left out; default: 0.3')  # fmt: skip
     add('--batch-size', type=_count, default=1, metavar='N', help='default: 1')
+    add('--slices', type=_side, nargs='?', const=640, metavar='SIZE',
+        help='detect in overlapping slices of SIZE pixels, 640 if none is given, for '
+             'small things in large pictures')  # fmt: skip
+    add('--slice-overlap', type=_share, default=0.2, metavar='SHARE',
+        help='of a slice that its neighbours see as well; default: 0.2')  # fmt: skip
+    add('--slice-whole', action='store_true',
+        help='the whole picture is one more slice, for larger things')  # fmt: skip
+    add('--explain', type=_count, nargs='?', const=3, metavar='N',
+        help='a sheet and a JSON file for each of the N best boxes of a picture, in '
+             'DIR/explained; default: 3')  # fmt: skip
     add('--allow-urls', action='store_true', help='fetch pictures whose URL is given')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
@@ -65,6 +91,14 @@ def parser() -> argparse.ArgumentParser:
 def _count(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f'expected 1 or more, got {word}')
+    return int(word)
+
+
+def _side(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f'expected a number of pixels, got {word}; put pictures before --slices'
+        )
     return int(word)
 
 
@@ -82,10 +116,17 @@ def main(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.out.is_dir():
         print(f'error: --out {args.out} is a file; name a folder', file=sys.stderr)
         sys.exit(2)
+    if bool(args.pictures) == (args.video is not None):
+        print('error: name pictures, or one --video', file=sys.stderr)
+        sys.exit(2)
+    if args.explain and (args.video is not None or args.slices is not None):
+        print('error: --explain is of pictures in one pass, without --slices or '
+              '--video', file=sys.stderr)  # fmt: skip
+        sys.exit(2)
     try:
-        detect(args)
+        detect(args) if args.video is None else detect_video(args)
     except KeyboardInterrupt:
-        print('interrupted before the first picture was done', file=sys.stderr)
+        print('interrupted before the first picture or frame was done', file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
@@ -99,6 +140,7 @@ def detect(args: argparse.Namespace) -> None:
     from fgclip2_det.vocabulary.negatives import parse_negatives
 
     names = None if args.names is None else _names(args.names)
+    slices = _slices(args)
     count = len(find_pictures(args.pictures, args.allow_urls))
     inferencer = build(args)
     if names is not None:
@@ -108,13 +150,15 @@ def detect(args: argparse.Namespace) -> None:
     report = DetectionReport(args.out, count, args.score_thr)
     outcomes = inferencer.stream(
         args.pictures, None, args.score_thr, batch_size=args.batch_size,
-        allow_urls=args.allow_urls,
+        allow_urls=args.allow_urls, slices=slices,
     )  # fmt: skip
     bar = tqdm(total=count, unit='image', disable=True if count == 1 else None)
     with bar:
         try:
             for outcome in outcomes:
                 report.add(outcome)
+                if args.explain and outcome.detections is not None:
+                    explain(inferencer, outcome, args)
                 bar.update()
         except KeyboardInterrupt:
             bar.close()
@@ -131,17 +175,72 @@ def detect(args: argparse.Namespace) -> None:
     report.check_unread()
 
 
+def explain(
+    inferencer: 'OpenVocabInferencer', outcome: 'Outcome', args: argparse.Namespace
+) -> None:
+    """Sheets and JSON files of a picture's best boxes."""
+    from fgclip2_det.apis.output_files import save_picture
+    from fgclip2_det.io.atomic import write_atomic
+
+    picture = outcome.picture.path or outcome.image
+    best = inferencer.explain_best(picture, None, args.explain, args.score_thr)
+    for number, each in enumerate(best, 1):
+        target = args.out / 'explained' / f'{outcome.picture.stem}-{number}.png'
+        save_picture(target, each.plot())
+        write_atomic(target.with_suffix('.json'), f'{each.to_json()}\n'.encode())
+
+
+def detect_video(args: argparse.Namespace) -> None:
+    """A video or a camera instead of pictures."""
+    from fgclip2_det.apis.video_reader import VideoReader
+
+    names = None if args.names is None else _names(args.names)
+    source = int(args.video) if args.video.isdecimal() else args.video
+    with VideoReader(source, args.every) as reader:
+        inferencer = build(args)
+        report = inferencer.start_video(reader, names, args.out, args.score_thr)
+        try:
+            inferencer.fill_video(
+                report, reader, args.score_thr, track=args.track,
+                batch_size=args.batch_size, slices=_slices(args),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            print(f'\ninterrupted: {report.sentence()}', file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            raise ValueError(
+                f'{args.out} cannot be written ({error}); {report.sentence()}'
+            ) from error
+    print(f'{report.results.boxes} boxes; {report.sentence()}')
+    if shortfall := report.shortfall():
+        raise ValueError(f'{shortfall}; {report.sentence()}')
+
+
+def _slices(args: argparse.Namespace) -> 'Slices | None':
+    from fgclip2_det.apis.slicing import Slices
+
+    if args.slices is None:
+        return None
+    return Slices(args.slices, args.slice_overlap, args.slice_whole)
+
+
 def build(args: argparse.Namespace) -> 'OpenVocabInferencer':
     """The system that the options describe."""
     from fgclip2_det.apis import OpenVocabInferencer
+    from fgclip2_det.cli.rescore import competitor_options
 
     if args.detector is None and args.weights is None:
         print(
             'the embedded detector knows coloured shapes only; for photographs, with '
             f'released weights:\n  {PHOTOGRAPHS}'
         )
+    options = {}
+    if args.competitors is not None:
+        none = args.competitors == ['none']
+        options['competitors'] = not none and competitor_options(args.competitors)
     return OpenVocabInferencer(
         args.weights,
+        **options,
         device=args.device,
         detector=args.detector,
         encoder=args.encoder,

@@ -65,8 +65,8 @@ def test_files_folders_and_patterns(folder):
     ('inputs', 'words'),
     [
         ([], 'got an empty list'),
-        (0, '0 would be a camera; cameras are not read'),
-        ('clip.MP4', r'clip\.MP4 is a video; videos are not read'),
+        (0, '0 would be a camera; give it to'),
+        ('clip.MP4', r'clip\.MP4 is a video; give it to --video'),
         ('https://example.org/a.jpg', r'is a URL.*allow_urls=True \(--allow-urls\)'),
         ('none/*.jpg', r'no file fits the pattern none/\*\.jpg'),
         ({'img': 1}, 'an array or a tensor, got dict'),

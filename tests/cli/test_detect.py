@@ -92,6 +92,23 @@ def test_pictures_boxes_and_table(folder, tmp_path, capsys):
     assert '3/3' in err or 'image' not in err  # a bar on a terminal alone
 
 
+def test_slices(folder, tmp_path, capsys):
+    """Those of a picture that fits are one; smaller ones find the same circle."""
+    words = folder / '0.png', '--names', NAMES, '--out'
+    boxes = []
+    for number, more in enumerate(
+        [[], ['--slices', '--slice-whole'], ['--slices', 200, '--slice-overlap', 0.5]]
+    ):
+        code, _, err = run(capsys, *words, tmp_path / str(number), *more)
+        assert code == 0, err
+        (row,) = read(tmp_path / str(number))['images'][0]['detections']
+        boxes.append(row['bbox'])
+    assert boxes[0] == boxes[1] != boxes[2]
+    np.testing.assert_allclose(boxes[0], boxes[2], atol=8)
+    code, _, err = run(capsys, '--slices', folder / '0.png', '--names', NAMES)
+    assert code == 2 and 'put pictures before --slices' in err
+
+
 def test_unreadable_pictures(folder, tmp_path, capsys):
     bad = tmp_path / 'bad.jpg'
     bad.write_bytes(b'no image')

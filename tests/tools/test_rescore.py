@@ -53,7 +53,8 @@ def test_keep_then_box(run_tool, words, tmp_path):
 
 
 def test_competitors_make_one_name_no_certainty(run_tool, words, tmp_path):
-    """The similarity of a single name is 1 without them, and below 1 with them."""
+    """The similarity of a single name is 1 without them, and below 1 with them; its
+    translation does not compete with it."""
     coco = json.loads((tmp_path / 'ann.json').read_text())
     coco['categories'] = coco['categories'][:1]
     (tmp_path / 'ann.json').write_text(json.dumps(coco))
@@ -63,7 +64,7 @@ def test_competitors_make_one_name_no_certainty(run_tool, words, tmp_path):
     options = ['--alpha', 1, '--temperature', 0.1, '--out', tmp_path / 'out.json']
     scores = []
     others = ['--competitors', tmp_path / 'others.txt']
-    for more, said in (([], ''), (others, '1 competitors\n')):
+    for more, said in (([], ''), (others, '2 competitors\n')):
         code, text, err = run_tool('rescore', *words, *options, *more)
         assert code == 0, err
         assert text.startswith(said)

@@ -235,7 +235,7 @@ def test_rescored_for_the_names_of_the_user(kind, tmp_path):
     detector = dict(type='HuggingFaceDetector', pretrained=str(build(kind, tmp_path)))
     rescorer = MODELS.build(
         dict(type='FGCLIP2Rescorer', detector=detector,
-             encoder=dict(pretrained='fgclip2_tiny'))
+             encoder=dict(pretrained='fgclip2_tiny'), competitors=False)
     )  # fmt: skip
     names = WANTED[1:]
     rescorer.set_vocabulary(names)

@@ -252,6 +252,7 @@ def test_keep(chunked_size, chunks, folder, run_tool, tmp_path):
 def test_inferencer(folder, run_tool, tmp_path):
     """Boxes of tools/test.py, whatever names came before; and the detector alone."""
     cfg = load(folder)
+    cfg.model.competitors = False  # names of a user as the classes of a data set
     cfg.test_dataloader.batch_size = 1  # no padding, which the detector sees
     expected = run_test(cfg, folder, run_tool, tmp_path)
     weights, config = folder / 'detector.pth', tmp_path / 'config.py'

@@ -86,7 +86,8 @@ class OpenVocabCrossEntropyLoss(nn.Module):
         Returns:
             (K, C) float32.
         """
-        num_names = logits.shape[1] - 1 if apart is None else len(apart)
+        tied = 0 if apart is None else apart.shape[1] - len(apart)
+        num_names = logits.shape[1] - 1 - tied
         names, others = logits.float().tensor_split([num_names], 1)
         if self.use_sigmoid:
             return names.sigmoid()
