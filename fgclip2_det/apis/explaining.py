@@ -62,7 +62,8 @@ class Record:
 
     def keep(self, module: Any, args: tuple, kwargs: dict, output: Tensor) -> None:
         """Forward hook of the rule."""
-        self.det_scores, self.cosines, self.is_base = (*args, None)[:3]
+        self.det_scores, self.cosines = args[0], args[1]
+        self.is_base = args[2] if len(args) > 2 else kwargs.get('is_base')
         self.apart, others = kwargs.get('apart'), kwargs.get('competitors')
         self.others = self.cosines[:, :0] if others is None else others
         self.fused = output
@@ -349,19 +350,19 @@ class ExplainMethods:
     def _explainer(
         self, image: ImageLike, texts: Names | None, channel_order: str
     ) -> Explainer:
-        self: Any
+        own: Any = self  # the inferencer
         pictures = find_pictures(image, channel_order=channel_order)
         if len(pictures) != 1:
             raise ValueError(f'expected one picture, got {len(pictures)}')
-        self._use(texts)
-        read = self._read(pictures[0], 0, fresh=True)
+        own._use(texts)
+        read = own._read(pictures[0], 0, fresh=True)
         if not hasattr(read, 'outcome'):
             raise ValueError(read.error)
-        with recording(self.system.model) as record:
-            self._detect([read], 0.0)
+        with recording(own.system.model) as record:
+            own._detect([read], 0.0)
         outcome, meta = read.outcome, read.data['data_samples'].metainfo
         return Explainer(
-            self.system, record, outcome.detections, read.memory, meta, outcome.image
+            own.system, record, outcome.detections, read.memory, meta, outcome.image
         )
 
 

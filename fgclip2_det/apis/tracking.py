@@ -49,7 +49,7 @@ class BoxTracker:
         labels = found.labels.numpy()
         for label in {*labels.tolist(), *self._trackers}:
             rows = np.flatnonzero(labels == label)
-            boxes = found.to_supervision()[rows]
+            boxes: Any = found.to_supervision()[rows]
             boxes.data = {'row': rows}
             if label not in self._trackers:
                 self._trackers[label] = self._kind(

@@ -59,7 +59,7 @@ class VideoReader:
             raise ValueError(f'every must be 1 or more frames, got {every}')
         self.every, self.num_read = every, 0
         self.is_camera = isinstance(source, int)
-        self.name = f'camera {source}' if self.is_camera else os.fspath(source)
+        self.name = f'camera {source}' if isinstance(source, int) else os.fspath(source)
         self._capture = self._open(source)
         # upright is OpenCV's default where the backend knows rotations at all
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)

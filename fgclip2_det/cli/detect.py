@@ -183,6 +183,7 @@ def explain(
     from fgclip2_det.io.atomic import write_atomic
 
     picture = outcome.picture.path or outcome.image
+    assert picture is not None  # it was detected in
     best = inferencer.explain_best(picture, None, args.explain, args.score_thr)
     for number, each in enumerate(best, 1):
         target = args.out / 'explained' / f'{outcome.picture.stem}-{number}.png'

@@ -57,7 +57,8 @@ def explanation_sheet(
         RGB image.
     """
     zoom = SIDE / max(picture.size)
-    size = tuple(max(1, round(side * zoom)) for side in picture.size)
+    width, height = picture.size
+    size = max(1, round(width * zoom)), max(1, round(height * zoom))
     scaled = [value * zoom for value in bbox]
     shown = picture.resize(size, Image.Resampling.LANCZOS)
     views = [
