@@ -29,6 +29,9 @@ DISTRIBUTIONS = dict(
     cv2='onedl-mmcv',  # brings one of OpenCV's four distributions
     torchvision=None,  # used where it is there, never needed
     setuptools=None,
+    # require opencv-python, beside the one that is there: docs/detect.md says how
+    sahi=None,
+    trackers=None,
 )
 
 

@@ -153,7 +153,8 @@ class Explainer:
         shares = (columns / record.fusion.temperature).softmax(0)
         count = len(self.vocabulary)
         weights = record.fusion.weights(count, record.is_base)
-        heat = F.normalize(dense.float(), dim=-1) @ self._name_embeds[label].to(dense)
+        embed = self._name_embeds[label].to(dense.device).float()
+        heat = F.normalize(dense.float(), dim=-1) @ embed
         return Explanation(
             image=found.image,
             name=found.names[index],

@@ -50,7 +50,8 @@ class Explanation:
         score: the reported one.
         fused: before calibration.
         det_score: the detector's probability of the name, as passed to the rule.
-        similarity: the encoder's, the name's probability among names and competitors.
+        similarity: the encoder's, as the rule has it: the name's probability among
+            names and competitors, for ``OpenVocabLogitFusion`` its logit.
         cosine: of the region embedding with the name's.
         weight: of the similarity in the rule.
         rule: class of the fusion rule.

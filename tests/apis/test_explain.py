@@ -129,6 +129,48 @@ def test_one_pass_for_the_best_boxes(two_stage, image):
     assert not two_stage.model.roi_head.fusion._forward_hooks
 
 
+def test_saved_results_with_equal_scores(image, tmp_path):
+    """Fixed classes, asked for in another order; two boxes score 1 after fusion."""
+    image.save(tmp_path / 'shapes.png')
+    names = 'dog', 'red circle', 'blue square'
+    categories = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
+    picture = dict(id=7, file_name='shapes.png', width=300, height=220)
+    content = dict(images=[picture], annotations=[], categories=categories)
+    rows = [
+        dict(image_id=7, category_id=number, bbox=bbox, score=score)
+        for number, bbox, score in (
+            (2, [30, 60, 90, 90], 1.0),
+            (2, [30, 60, 90, 80], 1.0),
+            (3, [190, 20, 80, 80], 0.8),
+        )
+    ]
+    (tmp_path / 'ann.json').write_text(json.dumps(content))
+    (tmp_path / 'rows.json').write_text(json.dumps(rows))
+    inferencer = OpenVocabInferencer(
+        detector=tmp_path / 'rows.json', ann_file=tmp_path / 'ann.json',
+        encoder=dict(pretrained=str(TINY)),
+    )  # fmt: skip
+    (found,) = inferencer(tmp_path / 'shapes.png', 'blue square; red circle')
+    encoder = FGCLIP2.from_pretrained(TINY)
+    batch = encoder.preprocess([image])
+    (regions,) = encoder.region_features(batch, [found.bboxes], normalize=True)
+    texts = Vocabulary(found.classes, check=False).embed(encoder)
+    cosines = (regions * texts[found.labels]).sum(1)
+    for index in range(3):
+        each = inferencer.explain(tmp_path / 'shapes.png', None, index)
+        assert each.score == float(found.scores[index])
+        assert each.name == found.names[index]
+        assert each.cosine == pytest.approx(float(cosines[index].detach()), abs=1e-5)
+        assert len(each.names) == 2 and each.background is None
+
+
+def test_bfloat16(image):
+    inferencer = OpenVocabInferencer(dtype='bfloat16')
+    (found,) = inferencer(image, NAMES)
+    each = inferencer.explain(image, NAMES, 0)
+    assert each.score == float(found.scores[0]) and each.heat.dtype == np.float32
+
+
 def test_bad_input(two_stage, image, tmp_path):
     with pytest.raises(ValueError, match='there is no box 5000, the picture has'):
         two_stage.explain(image, NAMES, 5000)
