@@ -24,8 +24,15 @@ from fgclip2_det.vocabulary.names import (
     read_coco_names,
     read_names_file,
 )
-from fgclip2_det.vocabulary.negatives import Negatives, NegativeTexts
+from fgclip2_det.vocabulary.negatives import (
+    NUM_NEGATIVES,
+    Negatives,
+    NegativeTexts,
+    find_negatives,
+    join_negatives,
+)
 from fgclip2_det.vocabulary.templates import resolve_templates
+from fgclip2_det.vocabulary.texts import expand_prompts, has_braces
 
 __all__ = ['Vocabulary', 'fingerprint', 'normalize_name', 'parse_texts']
 
@@ -51,6 +58,9 @@ class Vocabulary:
         negatives: names that compete for boxes and are not reported, for all names
             ('shadow; reflection' or a list) or as a mapping name -> negatives. A
             vocabulary that has some is a user's, whether or not it has a split.
+        attribute_negatives: how many negatives each name gets that differ in one
+            attribute word, as 'blue cup' from 'red cup'. None: 8 for a string with
+            alternatives in braces ('red {cup|plate}'), 0 otherwise.
 
     Attributes:
         is_base: (C,) bool, or None without a split.
@@ -76,8 +86,11 @@ class Vocabulary:
         check: bool = True,
         parts: Mapping[str, Sequence[str]] | None = None,
         negatives: NegativeTexts | None = None,
+        attribute_negatives: int | None = None,
     ) -> None:
-        entries: Sequence[Any] = parse_texts(names) if isinstance(names, str) else names
+        entries: Sequence[Any] = (
+            expand_prompts(parse_texts(names)) if isinstance(names, str) else names
+        )
         for given in (entries, base_classes or [], novel_classes or []):
             if not isinstance(given, Sequence) or isinstance(given, str):
                 raise ValueError(f'expected a list of names, got {given!r}')
@@ -89,14 +102,18 @@ class Vocabulary:
             novel_classes=novel_classes,
             base_classes=base_classes,
             parts=parts,
-            negatives=negatives,
         )
         self.templates = resolve_templates('raw' if templates is None else templates)
         self._check()
+        if attribute_negatives is None:
+            braces = isinstance(names, str) and has_braces(names)
+            attribute_negatives = NUM_NEGATIVES if braces else 0
+        automatic = find_negatives(self.aliases, attribute_negatives)
+        self._given['negatives'] = join_negatives(negatives, automatic)
         self.names = [aliases[0] for aliases in self.aliases]
         self.is_base = self._split(base_classes, novel_classes)
         self.parts = checked_parts(parts or {}, self.names)
-        self.negatives = Negatives.read(negatives or (), self.aliases)
+        self.negatives = Negatives.read(self.given_negatives or (), self.aliases)
         if check:
             self._warn()
 
@@ -264,7 +281,7 @@ class Vocabulary:
 
     @property
     def given_negatives(self) -> NegativeTexts | None:
-        """The negatives as they were given."""
+        """The negatives, as a new vocabulary takes them; attribute negatives too."""
         return self._given['negatives']
 
     def with_negatives(self, negatives: NegativeTexts) -> Vocabulary:
