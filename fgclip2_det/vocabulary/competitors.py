@@ -158,6 +158,7 @@ def select_competitors(
     trained: Sequence[str] = (),
     combined: Sequence[str] = (),
     same_meaning: float = SAME_MEANING,
+    shown: Sequence[str] = (),
 ) -> Competitors:
     """Competitors of a vocabulary: candidates that are wrong wherever a name is right.
 
@@ -183,6 +184,8 @@ def select_competitors(
         trained: names of the training.
         combined: what they combine to, see :func:`combine_names`.
         same_meaning: see above.
+        shown: names whose embeddings are of pictures. The candidate nearest to each is
+            left out: it is what the pictures show, in words.
     """
     candidate_embeds = candidate_embeds.to(embeds)
     related = _text_relations(aliases, candidates)
@@ -195,6 +198,9 @@ def select_competitors(
     declared = own[:, None] & _any_in(single, [*trained, *combined])
     equal = _any_in(single, _flat(aliases))
     out = equal | ((related | means_same) & ~declared).any(0)
+    if shown and len(candidates):
+        rows = _any_in(aliases, shown).to(embeds.device)
+        out[(embeds[rows] @ candidate_embeds.T).argmax(1).cpu()] = True
     kept = [i for i, gone in enumerate(out.tolist()) if not gone]
     apart = _relations_of_names(aliases) | _listed_relations(aliases, aliases)
     apart |= (embeds @ embeds.T > same_meaning).cpu()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -34,6 +34,9 @@ from fgclip2_det.vocabulary.negatives import (
 from fgclip2_det.vocabulary.templates import resolve_templates
 from fgclip2_det.vocabulary.texts import expand_prompts, has_braces
 
+if TYPE_CHECKING:
+    from fgclip2_det.vocabulary.image_prompts import ImageEmbeds
+
 __all__ = ['Vocabulary', 'fingerprint', 'normalize_name', 'parse_texts']
 
 
@@ -61,6 +64,7 @@ class Vocabulary:
         attribute_negatives: how many negatives each name gets that differ in one
             attribute word, as 'blue cup' from 'red cup'. None: 8 for a string with
             alternatives in braces ('red {cup|plate}'), 0 otherwise.
+        images: classes that are shown; see :meth:`.ImageEmbeds.vocabulary`.
 
     Attributes:
         is_base: (C,) bool, or None without a split.
@@ -87,6 +91,7 @@ class Vocabulary:
         parts: Mapping[str, Sequence[str]] | None = None,
         negatives: NegativeTexts | None = None,
         attribute_negatives: int | None = None,
+        images: ImageEmbeds | None = None,
     ) -> None:
         entries: Sequence[Any] = (
             expand_prompts(parse_texts(names)) if isinstance(names, str) else names
@@ -102,6 +107,7 @@ class Vocabulary:
             novel_classes=novel_classes,
             base_classes=base_classes,
             parts=parts,
+            images=images,
         )
         self.templates = resolve_templates('raw' if templates is None else templates)
         self._check()
@@ -114,6 +120,7 @@ class Vocabulary:
         self.is_base = self._split(base_classes, novel_classes)
         self.parts = checked_parts(parts or {}, self.names)
         self.negatives = Negatives.read(self.given_negatives or (), self.aliases)
+        self.images = images
         if check:
             self._warn()
 
@@ -369,7 +376,10 @@ class Vocabulary:
         ensembling (arXiv:2103.00020), section 3.1.4.
         """
         source = TextSource(encoder)
-        return embed_groups(source, self.prompts(), cache_dir, batch_size)
+        embeds = embed_groups(source, self.prompts(), cache_dir, batch_size)
+        if self.images is None:
+            return embeds
+        return self.images.mixed(embeds, self.names, source.fingerprint())
 
     def embed_aliases(
         self,
