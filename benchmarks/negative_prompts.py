@@ -2,8 +2,9 @@
 
 Every image is asked for two names, half of them present, half absent and, as the draw
 is `hard`, of the colour or shape of something present. Each name is then asked again
-with negatives: some, or all, of the data set's other names that share its colour or its
-shape. Once with and once without the detector's silent competitors.
+with negatives: the eight that attribute prompts get from word lists, or some, or all,
+of the data set's other names that share its colour or its shape. All of it without and
+with the detector's silent competitors.
 
 False boxes are counted at 0.3, and at the score where 90 % of the objects are found,
 which makes ways comparable.
@@ -24,6 +25,7 @@ from fgclip2_det import OpenVocabInferencer
 from fgclip2_det.coco.ground_truths import Truths, read_truths
 from fgclip2_det.evaluation.few_names import Ask, draw_asks, score_asks
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
+from fgclip2_det.vocabulary.negatives import find_negatives
 
 Negatives = Callable[[Sequence[str]], 'dict[str, list[str]] | None']
 RECALL = 0.9
@@ -99,21 +101,24 @@ def main(args: argparse.Namespace) -> None:
     truths = read_truths(args.data / 'val.json')
     files = {i['id']: args.data / 'val' / truths.file_names[i['id']]
              for i in truths.images[: args.images]}  # fmt: skip
-    asks = [
-        a for a in draw_asks(truths, (2,), args.seed, 'hard') if a.image_id in files
-    ]
+    asks = draw_asks(truths, (2,), args.seed, 'hard')
+    asks = [ask for ask in asks if ask.image_id in files]
     names = [category['name'] for category in truths.categories]
     inferencer = OpenVocabInferencer(args.checkpoint, cache_size=len(files))
+    ways: dict[str, Negatives | None] = {
+        'no negatives': None,
+        'attribute negatives': lambda asked: find_negatives([[n] for n in asked]),
+        'four similar names': similar(names, 4),
+        'all similar names': similar(names, None),
+    }
     silent = inferencer.model.competitors
     heads = [f'{g} {c}' for g in GROUPS for c in (*COLUMNS, 'P@90', 'false@90')]
     print('| way | ' + ' | '.join(heads) + ' |\n' + '|---' * 13 + '|')
     for label, competitors in (('no competitors', None), ('competitors', silent)):
         inferencer.model.competitors = competitors
-        for count in (0, 4, None):
-            given = None if count == 0 else similar(names, count)
-            boxes = answers(inferencer, files, asks, given)
-            way = f'{label}, {"all" if count is None else count} negatives a name'
-            print(row(way, truths, asks, boxes), flush=True)
+        for way, negatives in ways.items():
+            boxes = answers(inferencer, files, asks, negatives)
+            print(row(f'{label}, {way}', truths, asks, boxes), flush=True)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -94,13 +94,16 @@ class System:
         return vocabulary
 
     def _check_negatives(self, names: Names) -> None:
-        """Refuse negatives where nothing could compete."""
-        if not isinstance(names, Vocabulary) or names.negatives is None:
+        """Refuse negatives and image prompts where no embeddings are compared."""
+        if not isinstance(names, Vocabulary) or (
+            names.negatives is None and names.images is None
+        ):
             return
         fixed = self.own_classes is not None
-        if fixed or not hasattr(self.model, 'set_vocabulary'):
+        if fixed or not hasattr(self.model, 'competitors'):
             raise ValueError(
-                'negatives need names that are compared as texts, but the detector '
+                'negatives and image prompts need names that are compared as '
+                'embeddings, but the detector '
                 f'{"has fixed classes" if fixed else "is not re-scored"}; leave them '
                 'out, or take a detector that reads names, with an encoder'
             )

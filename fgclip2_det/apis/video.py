@@ -270,8 +270,11 @@ class VideoMethods:
         """Detect objects in a video and write what :class:`.VideoReport` describes.
 
         Args:
-            source, texts, score_thr, every: as in :meth:`frames`.
+            source: as in :meth:`frames`.
+            texts: as in :meth:`frames`.
             out: folder of the files; '' writes none.
+            score_thr: as in :meth:`frames`.
+            every: as in :meth:`frames`.
             progress: show a progress bar; None: on a terminal.
             options: of :meth:`frames`: ``track``, ``batch_size``, ``slices``.
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip2-base'
 NAMES = """names separated by . , ; or 。，；、 or line breaks ("black cat; 白色杯子");
-text in quotes is not split; "sofa|couch" are names of one class. Or a text file, one
+text in quotes is not split; "sofa|couch" are names of one class, "red {cup|plate}" of
+two. Or a text file, one
 class per line. Default: the names of the detector's training, if it has any"""
 NOT = """names that compete for boxes and are not reported ("shadow; reflection"), for
 all names, or for one of them ("cup=glass; mug"); may be given several times"""
@@ -57,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
         help='of a video, ids of boxes over frames (pip install trackers)')  # fmt: skip
     add('--names', help=NAMES)
     add('--not', action='append', dest='negatives', metavar='NAMES', help=NOT)
+    add('--attributes', type=_whole, metavar='N',
+        help='negatives of each name that differ in one attribute word, as "blue cup" '
+             'from "red cup"; default: 8 if --names has braces, else 0')  # fmt: skip
     add('--out', type=Path, default=Path('outputs'), metavar='DIR',
         help='folder of pictures and detections.json; default: outputs')  # fmt: skip
     add('--detector', help=DETECTOR)
@@ -86,6 +90,12 @@ def parser() -> argparse.ArgumentParser:
     add('--allow-urls', action='store_true', help='fetch pictures whose URL is given')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
+
+
+def _whole(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f'expected 0 or more, got {word}')
+    return int(word)
 
 
 def _count(word: str) -> int:
@@ -137,14 +147,22 @@ def detect(args: argparse.Namespace) -> None:
     from fgclip2_det.apis.detection_report import DetectionReport
     from fgclip2_det.apis.detection_table import detection_table
     from fgclip2_det.apis.pictures import find_pictures
-    from fgclip2_det.vocabulary.negatives import parse_negatives
+    from fgclip2_det.vocabulary import Vocabulary
+    from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES, parse_negatives
+    from fgclip2_det.vocabulary.texts import has_braces
 
     names = None if args.names is None else _names(args.names)
     slices = _slices(args)
     count = len(find_pictures(args.pictures, args.allow_urls))
     inferencer = build(args)
     if names is not None:
-        inferencer.set_vocabulary(names, parse_negatives(args.negatives or ()))
+        per_name = args.attributes
+        if per_name is None:
+            per_name = NUM_NEGATIVES if has_braces(args.names) else 0
+        negatives = parse_negatives(args.negatives or ())
+        inferencer.set_vocabulary(
+            Vocabulary(names, negatives=negatives, attribute_negatives=per_name)
+        )
     elif args.negatives:
         raise ValueError('--not belongs to --names; give the names as well')
     report = DetectionReport(args.out, count, args.score_thr)

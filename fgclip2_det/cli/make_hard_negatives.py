@@ -1,7 +1,7 @@
 """Add hard negatives, phrases with one changed attribute, to annotations.
 
 Boxes in FineHARD's format get short_expr_negs and flag_short_neg from word lists, in
-English and Chinese; no language model is needed. See pretrain/hard_negatives.
+English and Chinese; no language model is needed: see vocabulary/hard_negatives.
 """
 
 import argparse

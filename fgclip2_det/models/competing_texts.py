@@ -70,6 +70,7 @@ class CompetingTexts:
             trained,
             combine_names(trained),
             self.options.same_meaning,
+            vocabulary.images.names if vocabulary.images is not None else (),
         )
 
 

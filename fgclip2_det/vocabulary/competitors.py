@@ -163,6 +163,7 @@ def select_competitors(
     trained: Sequence[str] = (),
     combined: Sequence[str] = (),
     same_meaning: float = SAME_MEANING,
+    shown: Sequence[str] = (),
 ) -> Competitors:
     """Competitors of a vocabulary: candidates that are wrong wherever a name is right.
 
@@ -188,6 +189,8 @@ def select_competitors(
         trained: names of the training.
         combined: what they combine to, see :func:`combine_names`.
         same_meaning: see above.
+        shown: names whose embeddings are of images. The candidate nearest to each does
+            not compete with it: it is what the images show, in words.
     """
     candidate_embeds = candidate_embeds.to(embeds)
     related = _text_relations(aliases, candidates)
@@ -199,6 +202,10 @@ def select_competitors(
     own = _any_in(aliases, [*trained, *combined])
     declared = own[:, None] & _any_in(single, [*trained, *combined])
     free = (related | means_same) & ~declared
+    if shown and len(candidates):
+        rows = _any_in(aliases, shown).nonzero()[:, 0]
+        nearest = (embeds[rows.to(embeds.device)] @ candidate_embeds.T).argmax(1).cpu()
+        free[rows, nearest] = True
     asked = _any_in(single, _flat(aliases))
     tied = (free.any(0) & ~asked).nonzero()[:, 0]
     rest = (~free.any(0) & ~asked).nonzero()[:, 0]

@@ -10,7 +10,7 @@ from fgclip2_det.coco.annotation_file import read_coco
 from fgclip2_det.coco.blanks import spoken
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.io.text import read_text
-from fgclip2_det.vocabulary.texts import parse_texts
+from fgclip2_det.vocabulary.texts import expand_prompts, has_braces, parse_texts
 
 ALIAS_MARK = '|'
 
@@ -88,7 +88,7 @@ def read_texts(texts: str) -> list[list[str]]:
             f'there is no file {path} of names; give one with one class a line, or '
             "names such as 'black cat. 白色杯子'"
         )
-    return [parse_aliases(name) for name in parse_texts(texts)]
+    return parse_entries(parse_texts(texts))
 
 
 def _is_path(text: str) -> bool:
@@ -106,10 +106,33 @@ def parse_aliases(line: str) -> list[str]:
     return [alias.strip() for alias in line.split(ALIAS_MARK)]
 
 
+def parse_entries(prompts: Sequence[str]) -> list[list[str]]:
+    """Aliases of C classes: one for each prompt, or for each of the names that its
+    braces stand for.
+
+    Raises:
+        ValueError: as in :func:`.expand_prompt`; braces together with aliases.
+    """
+    entries = []
+    for prompt in prompts:
+        if not has_braces(prompt):
+            entries.append(parse_aliases(prompt))
+            continue
+        names = expand_prompts([prompt])
+        if ALIAS_MARK in names[0]:
+            raise ValueError(
+                f'{prompt!r} has braces and aliases; write either, or the aliases as '
+                'alternatives in braces'
+            )
+        entries += [[name] for name in names]
+    return entries
+
+
 def read_names_file(path: str | os.PathLike) -> list[list[str]]:
     """Aliases of C classes from a UTF-8 text file.
 
-    One class a line, its aliases separated by '|'. Empty lines and lines that begin
+    One class a line, its aliases separated by '|', or several as 'red {cup|plate}'.
+    Empty lines and lines that begin
     with '#' are ignored.
 
     Raises:
@@ -120,7 +143,7 @@ def read_names_file(path: str | os.PathLike) -> list[list[str]]:
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
         if line and not line.startswith(COMMENT_MARK):
-            entries.append(parse_aliases(line))
+            entries += parse_entries([line])
             if not all(entries[-1]):
                 raise ValueError(
                     f'{path}, line {number}: expected names separated by '

@@ -12,6 +12,7 @@ from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.vocabulary.texts import parse_texts
 
 Texts = str | Sequence[str]
+NUM_NEGATIVES = 8  # automatic ones of a name
 EVERY = '*'  # stands for all names in a mapping
 NegativeTexts = Texts | Mapping[str, Texts]
 
@@ -107,6 +108,54 @@ def _texts(given: Texts) -> list[str]:
             f'got {given!r:.80}'
         )
     return list(texts)
+
+
+def find_negatives(
+    aliases: Sequence[Sequence[str]], num: int = NUM_NEGATIVES
+) -> dict[str, list[str]]:
+    """Names that differ in one attribute: 'blue cup' of 'red cup'.
+
+    Args:
+        aliases: C lists of texts, in English or Chinese; the first is changed.
+        num: at most, of each name; 0 for none.
+
+    Returns:
+        First alias -> its negatives, for :class:`.Vocabulary`; names without an
+        attribute word that is known have none. The words are those of
+        :mod:`.hard_negatives`, near-synonyms ('crimson' of 'red') left out.
+
+    Raises:
+        ValueError: ``num`` below 0.
+    """
+    if num < 0:
+        raise ValueError(f'the number of attribute negatives must be 0 or more: {num}')
+    if not num:
+        return {}
+    # loaded when needed: word lists of two languages
+    from fgclip2_det.vocabulary.hard_negatives import HardNegativeWriter
+
+    writer = HardNegativeWriter(num)
+    found = {}
+    for group in aliases:
+        own = {normalize_name(alias) for alias in group}
+        texts = [t for t in writer.write(group[0]) if normalize_name(t) not in own]
+        if texts:
+            found[group[0]] = texts
+    return found
+
+
+def join_negatives(
+    given: NegativeTexts | None, others: Mapping[str, list[str]]
+) -> NegativeTexts | None:
+    """Negatives as given, with others by name."""
+    if not others:
+        return given
+    if not isinstance(given, Mapping):
+        given = {EVERY: given} if given else {}
+    joined = {name: _texts(texts) for name, texts in given.items()}
+    for name, texts in others.items():
+        joined[name] = [*joined.get(name, []), *texts]
+    return joined
 
 
 def parse_negatives(options: Sequence[str]) -> dict[str, list[str]] | None:

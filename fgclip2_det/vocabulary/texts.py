@@ -1,7 +1,9 @@
 """Parsing of class names in one string, as on a command line."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
+from math import prod
 
 _SEPARATORS = frozenset(';；，,、。｡\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029')
 _STOPS = re.compile(r'[.．…]+')
@@ -32,6 +34,8 @@ _BEFORE_NUMBERS = {
     'ca', 'ch', 'fig', 'figs', 'no', 'nos', 'nr', 'op', 'p', 'pp', 'pt', 'sec', 'vol',
     'vols',
 }  # fmt: skip
+MAX_EXPANDED = 1000  # names that braces of one string stand for
+_PIECE = re.compile(r'\{([^{}]*)\}')
 
 
 def parse_texts(texts: str) -> list[str]:
@@ -53,6 +57,64 @@ def parse_texts(texts: str) -> list[str]:
     if not names:
         raise ValueError(f"expected names such as 'black cat. 白色杯子', got {texts!r}")
     return names
+
+
+def has_braces(text: str) -> bool:
+    """Whether a prompt has alternatives to expand."""
+    return '{' in text or '}' in text
+
+
+def expand_prompt(prompt: str) -> list[str]:
+    """Names that a prompt stands for; the prompt itself without braces.
+
+    Args:
+        prompt: such as 'red {cup|plate}' or '{红色|蓝色}{圆形|星形}'.
+
+    Raises:
+        ValueError: nested, unbalanced or single braces, an empty alternative, or more
+            than :data:`MAX_EXPANDED` names.
+
+    Example:
+        >>> expand_prompt('{red|blue} {star|ring}')
+        ['red star', 'red ring', 'blue star', 'blue ring']
+    """
+    if not has_braces(prompt):
+        return [prompt]
+    pieces = _PIECE.split(prompt)  # text and alternatives in turn
+    if any(has_braces(text) for text in pieces[::2]):
+        raise ValueError(
+            f'{prompt!r} has braces that are nested or not closed; expected '
+            "alternatives such as 'red {cup|plate}'"
+        )
+    choices = [[text] for text in pieces]
+    for place in range(1, len(pieces), 2):
+        words = [word.strip() for word in pieces[place].split('|')]
+        if len(words) < 2 or not all(words):
+            raise ValueError(
+                f'{prompt!r}: expected two or more alternatives in {{...}}, separated '
+                f"by '|', got {pieces[place]!r}"
+            )
+        choices[place] = words
+    _check_count(prod(map(len, choices)), prompt)
+    return [' '.join(''.join(words).split()) for words in product(*choices)]
+
+
+def expand_prompts(prompts: Sequence[str]) -> list[str]:
+    """Names of several prompts, :data:`MAX_EXPANDED` at most if one has braces."""
+    names: list[str] = []
+    for prompt in prompts:
+        names += expand_prompt(prompt)
+        if len(names) > len(prompts):
+            _check_count(len(names), prompt)
+    return names
+
+
+def _check_count(count: int, prompt: str) -> None:
+    if count > MAX_EXPANDED:
+        raise ValueError(
+            f'braces stand for {count} names up to {prompt!r}, at most {MAX_EXPANDED} '
+            'are expanded; write fewer alternatives'
+        )
 
 
 def _split(texts: str) -> Iterator[str]:

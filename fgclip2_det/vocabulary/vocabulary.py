@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,8 +24,18 @@ from fgclip2_det.vocabulary.names import (
     read_coco_names,
     read_names_file,
 )
-from fgclip2_det.vocabulary.negatives import Negatives, NegativeTexts
+from fgclip2_det.vocabulary.negatives import (
+    NUM_NEGATIVES,
+    Negatives,
+    NegativeTexts,
+    find_negatives,
+    join_negatives,
+)
 from fgclip2_det.vocabulary.templates import resolve_templates
+from fgclip2_det.vocabulary.texts import expand_prompts, has_braces
+
+if TYPE_CHECKING:
+    from fgclip2_det.vocabulary.image_prompts import ImageEmbeds
 
 __all__ = ['Vocabulary', 'fingerprint', 'normalize_name', 'parse_texts']
 
@@ -51,6 +61,10 @@ class Vocabulary:
         negatives: names that compete for boxes and are not reported, for all names
             ('shadow; reflection' or a list) or as a mapping name -> negatives. A
             vocabulary that has some is a user's, whether or not it has a split.
+        attribute_negatives: how many negatives each name gets that differ in one
+            attribute word, as 'blue cup' from 'red cup'. None: 8 for a string with
+            alternatives in braces ('red {cup|plate}'), 0 otherwise.
+        images: classes that are shown; see :meth:`.ImageEmbeds.vocabulary`.
 
     Attributes:
         is_base: (C,) bool, or None without a split.
@@ -76,8 +90,12 @@ class Vocabulary:
         check: bool = True,
         parts: Mapping[str, Sequence[str]] | None = None,
         negatives: NegativeTexts | None = None,
+        attribute_negatives: int | None = None,
+        images: ImageEmbeds | None = None,
     ) -> None:
-        entries: Sequence[Any] = parse_texts(names) if isinstance(names, str) else names
+        entries: Sequence[Any] = (
+            expand_prompts(parse_texts(names)) if isinstance(names, str) else names
+        )
         for given in (entries, base_classes or [], novel_classes or []):
             if not isinstance(given, Sequence) or isinstance(given, str):
                 raise ValueError(f'expected a list of names, got {given!r}')
@@ -89,14 +107,20 @@ class Vocabulary:
             novel_classes=novel_classes,
             base_classes=base_classes,
             parts=parts,
-            negatives=negatives,
+            images=images,
         )
         self.templates = resolve_templates('raw' if templates is None else templates)
         self._check()
+        if attribute_negatives is None:
+            braces = isinstance(names, str) and has_braces(names)
+            attribute_negatives = NUM_NEGATIVES if braces else 0
+        automatic = find_negatives(self.aliases, attribute_negatives)
+        self._given['negatives'] = join_negatives(negatives, automatic)
         self.names = [aliases[0] for aliases in self.aliases]
         self.is_base = self._split(base_classes, novel_classes)
         self.parts = checked_parts(parts or {}, self.names)
-        self.negatives = Negatives.read(negatives or (), self.aliases)
+        self.negatives = Negatives.read(self.given_negatives or (), self.aliases)
+        self.images = images
         if check:
             self._warn()
 
@@ -264,7 +288,7 @@ class Vocabulary:
 
     @property
     def given_negatives(self) -> NegativeTexts | None:
-        """The negatives as they were given."""
+        """The negatives, as a new vocabulary takes them; attribute negatives too."""
         return self._given['negatives']
 
     def with_negatives(self, negatives: NegativeTexts) -> Vocabulary:
@@ -352,7 +376,10 @@ class Vocabulary:
         ensembling (arXiv:2103.00020), section 3.1.4.
         """
         source = TextSource(encoder)
-        return embed_groups(source, self.prompts(), cache_dir, batch_size)
+        embeds = embed_groups(source, self.prompts(), cache_dir, batch_size)
+        if self.images is None:
+            return embeds
+        return self.images.mixed(embeds, self.names, source.fingerprint())
 
     def embed_aliases(
         self,

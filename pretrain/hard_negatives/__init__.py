@@ -1,9 +1,14 @@
-"""Hard negatives from word lists: captions with one attribute changed."""
+"""Hard negatives of training records; the words are
+:mod:`fgclip2_det.vocabulary.hard_negatives`, shared with prompts."""
 
-from .lexicon import Lexicon, read_lexicon
-from .overlap import find_overlap
+from fgclip2_det.vocabulary.hard_negatives import (
+    HardNegativeWriter,
+    Lexicon,
+    find_overlap,
+    read_lexicon,
+)
+
 from .records import fill_record
-from .writer import HardNegativeWriter
 
 __all__ = [
     'HardNegativeWriter',

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from fgclip2_det.vocabulary.hard_negatives import HardNegativeWriter
 from pretrain.data.record_files import language_of
-
-from .writer import HardNegativeWriter
 
 EXPRESSIONS = ('short', 'long')
 

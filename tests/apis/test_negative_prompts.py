@@ -155,3 +155,16 @@ def test_the_command(inferencer, picture, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main(['detect', str(tmp_path / 'a.png'), '--not', 'shadow'])
     assert '--not belongs to --names' in capsys.readouterr().err
+
+
+def test_attribute_prompts(inferencer, picture):
+    found = inferencer(picture, '{red|blue} {circle|square}')
+    classes = ('red circle', 'red square', 'blue circle', 'blue square')
+    assert found[0].classes == classes
+    negatives = Vocabulary(list(classes), attribute_negatives=8)
+    wanted = inferencer(picture, negatives)
+    assert torch.equal(found[0].scores, wanted[0].scores)
+    assert {n for n in classes if best(found, n) > 0.3} == {'red circle', 'blue square'}
+    competitors = inferencer.model.classifier.competitors
+    inferencer(picture, list(classes))
+    assert len(inferencer.model.classifier.competitors) < len(competitors)

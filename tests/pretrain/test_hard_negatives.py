@@ -6,13 +6,13 @@ from itertools import zip_longest
 
 import pytest
 
+from fgclip2_det.vocabulary.hard_negatives.lexicon import built_in
 from pretrain.hard_negatives import (
     HardNegativeWriter,
     Lexicon,
     fill_record,
     find_overlap,
 )
-from pretrain.hard_negatives.lexicon import built_in
 
 WRITERS = [HardNegativeWriter(num=1000, seed=seed) for seed in range(8)]
 ALL = WRITERS[0]

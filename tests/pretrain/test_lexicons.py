@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from fgclip2_det.vocabulary.hard_negatives.lexicon import built_in
+from fgclip2_det.vocabulary.hard_negatives.word_lists import read_word_file
 from pretrain.hard_negatives import HardNegativeWriter, Lexicon, read_lexicon
-from pretrain.hard_negatives.lexicon import built_in
-from pretrain.hard_negatives.word_lists import read_word_file
 
 
 @pytest.mark.parametrize('language', ['en', 'zh'])

@@ -190,7 +190,7 @@ class FGCLIP2Rescorer(BaseDetector):
             self._names_to_give = names_to_give(self.detector, vocabulary)
         is_open = leaves_split_open(names)
         key = vocabulary.prompts(), vocabulary.known_split().tolist(), is_open
-        key = *key, vocabulary.negatives and vocabulary.negatives.key
+        key = *key, vocabulary.negatives and vocabulary.negatives.key, vocabulary.images
         if self.vocabulary is None or key != self._key:
             self._key = key
             self._rescorer = self._build_rescorer(vocabulary, is_open, trained, parts)
@@ -202,6 +202,7 @@ class FGCLIP2Rescorer(BaseDetector):
                 base_classes=None if is_open else vocabulary.base_classes,
                 parts=vocabulary.parts,
                 negatives=vocabulary.given_negatives,
+                images=vocabulary.images,
                 check=False,
             )
             if self.trained_classes:

@@ -360,5 +360,7 @@ class OpenVocabMixin:
             vocabulary.known_split().tolist(),
             self.classifier.background,
         ]
+        if vocabulary.images is not None:
+            key.append(vocabulary.images.key)
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).digest()
         return torch.frombuffer(bytearray(digest), dtype=torch.uint8)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from mmdet.structures import SampleList
 
-from fgclip2_det.vocabulary import parse_texts
+from fgclip2_det.vocabulary.texts import expand_prompts, parse_texts
 
 _KEYS = ('text', 'custom_entities')
 _META_KEYS = (  # PackDetInputs' own
@@ -35,7 +35,7 @@ def names_of_samples(samples: SampleList) -> list[str] | None:
             'detector has one vocabulary at a time: use batch_size=1'
         )
     (text, *_) = texts
-    return parse_texts(text) if isinstance(text, str) else list(text)
+    return expand_prompts(parse_texts(text)) if isinstance(text, str) else list(text)
 
 
 def let_texts_through(cfg: MutableMapping) -> None:

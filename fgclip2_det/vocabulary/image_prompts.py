@@ -1,0 +1,279 @@
+"""Image prompts: classes that are shown instead of, or beside, being named."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2.image import ImageLike, load_image
+from fgclip2_det.io.atomic import temporary_path
+from fgclip2_det.io.model_digests import encoder_digest
+from fgclip2_det.vocabulary.embedding import fingerprint
+from fgclip2_det.vocabulary.vocabulary import Vocabulary
+
+Example = tuple[ImageLike, Sequence[float]]
+KIND = 'fgclip2_det image prompts 1'
+
+
+@dataclass(frozen=True)
+class ImagePrompt:
+    """A class shown by examples.
+
+    Args:
+        name: what is reported.
+        examples: pictures, each with a box of it, (4,) xyxy in the upright picture's
+            pixels; one picture may have several.
+        text: what the class is called as well; None: the examples alone.
+        weight: of the examples beside a text, in (0, 1].
+
+    Raises:
+        ValueError: without a name or examples, or for another weight.
+    """
+
+    name: str
+    examples: Sequence[Example]
+    text: str | None = None
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ValueError(f'an image prompt needs a name, got {self.name!r}')
+        if not self.examples:
+            raise ValueError(
+                f'image prompt {self.name!r} has no examples; give (picture, box) pairs'
+            )
+        if not 0 < self.weight <= 1:
+            raise ValueError(
+                f'weight of {self.name!r} must lie in (0, 1], got {self.weight}'
+            )
+
+
+@dataclass(frozen=True)
+class ImageEmbeds:
+    """Image prompts, encoded.
+
+    Attributes:
+        names: P names.
+        embeds: (P, D) float32, L2-normalised.
+        texts: P texts, None for a class without.
+        weights: P weights of the examples.
+        encoder: digest of the encoder, all its towers.
+        text_tower: fingerprint of its text tower, see :func:`.fingerprint`.
+    """
+
+    names: tuple[str, ...]
+    embeds: Tensor
+    texts: tuple[str | None, ...]
+    weights: tuple[float, ...]
+    encoder: str
+    text_tower: str
+
+    @classmethod
+    @torch.no_grad()
+    def encode(
+        cls,
+        prompts: Sequence[ImagePrompt],
+        encoder: FGCLIP2,
+        max_num_patches: int | str = 'auto',
+    ) -> ImageEmbeds:
+        """Encode prompts: the mean of the examples' region features, each normalised.
+
+        Args:
+            prompts: P of them.
+            encoder: with both towers.
+            max_num_patches: as in ``FGCLIP2.preprocess``.
+
+        Raises:
+            ValueError: no prompts, a name that occurs twice, a picture that cannot be
+                read, or a box that is empty or not within its picture.
+        """
+        if not prompts:
+            raise ValueError('expected at least one image prompt, got none')
+        _check_different([prompt.name for prompt in prompts])
+        rows = []
+        for prompt in prompts:
+            embeds = [
+                _encode(encoder, prompt.name, example, max_num_patches)
+                for example in prompt.examples
+            ]
+            rows.append(F.normalize(torch.stack(embeds).mean(0), dim=0))
+        return cls(
+            tuple(prompt.name for prompt in prompts),
+            torch.stack(rows).cpu(),
+            tuple(prompt.text for prompt in prompts),
+            tuple(1.0 if p.text is None else float(p.weight) for p in prompts),
+            encoder_digest(encoder, encoder.settings()),
+            fingerprint(encoder),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[ImageEmbeds]) -> ImageEmbeds:
+        """Several of one encoder, one after the other.
+
+        Raises:
+            ValueError: of different encoders, or with a name that occurs twice.
+        """
+        first = parts[0]
+        if any(part.encoder != first.encoder for part in parts):
+            raise ValueError('image prompts of different encoders cannot be joined')
+        names = tuple(name for part in parts for name in part.names)
+        _check_different(names)
+        return cls(
+            names,
+            torch.cat([part.embeds for part in parts]),
+            tuple(text for part in parts for text in part.texts),
+            tuple(weight for part in parts for weight in part.weights),
+            first.encoder,
+            first.text_tower,
+        )
+
+    @property
+    def key(self) -> list:
+        """Equal for equal prompts, JSON values."""
+        return [self.names, self.texts, self.weights, self.embeds.tolist()]
+
+    def vocabulary(self, names: Sequence[str] = (), **options: Any) -> Vocabulary:
+        """A vocabulary of names and, after them, the classes of the prompts.
+
+        Args:
+            names: further classes that are named only.
+            options: of ``Vocabulary``, such as ``negatives``.
+        """
+        pairs = zip(self.names, self.texts, strict=True)
+        texts = {name: [text] for name, text in pairs if text is not None}
+        if texts:
+            options['parts'] = {**(options.get('parts') or {}), **texts}
+        return Vocabulary([*names, *self.names], images=self, **options)
+
+    def mixed(self, embeds: Tensor, names: Sequence[str], text_tower: str) -> Tensor:
+        """Embeddings of a vocabulary, those of the prompts in the place of their names.
+
+        Args:
+            embeds: (C, D) of the texts, L2-normalised.
+            names: C names.
+            text_tower: fingerprint of the encoder that ``embeds`` come from.
+
+        Returns:
+            (C, D), L2-normalised: weight * examples + (1 - weight) * text.
+
+        Raises:
+            ValueError: for another encoder than that of the prompts.
+        """
+        if text_tower != self.text_tower:
+            raise ValueError(
+                'the image prompts were encoded with another encoder than the names; '
+                'encode their pictures again with this one'
+            )
+        mixed, place = (
+            embeds.clone(),
+            {normalize_name(n): i for i, n in enumerate(names)},
+        )
+        for name, own, weight in zip(
+            self.names, self.embeds.to(embeds), self.weights, strict=True
+        ):
+            row = place[normalize_name(name)]
+            mixed[row] = F.normalize(weight * own + (1 - weight) * embeds[row], dim=0)
+        return mixed
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a safetensors file with names, texts, weights and digests as JSON."""
+        content = dict(
+            kind=KIND, names=self.names, texts=self.texts, weights=self.weights,
+            encoder=self.encoder, text_tower=self.text_tower,
+        )  # fmt: skip
+        text = json.dumps(content, ensure_ascii=False)
+        with temporary_path(Path(path)) as partial:
+            save_file({'embeds': self.embeds}, partial, metadata={'prompts': text})
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, encoder: FGCLIP2 | None = None
+    ) -> ImageEmbeds:
+        """Read what :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            encoder: that will be used; None leaves the check to :meth:`mixed`.
+
+        Raises:
+            ValueError: no such file, a damaged one, or one of another encoder.
+        """
+        try:
+            with safe_open(path, framework='pt') as file:
+                content = json.loads((file.metadata() or {}).get('prompts', '{}'))
+                embeds = file.get_tensor('embeds')
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ValueError(
+                f'{path} is no file of image prompts ({error}); write one with '
+                'ImageEmbeds.save'
+            ) from error
+        count = len(content.get('names', ()))
+        if (
+            content.get('kind') != KIND
+            or not count
+            or embeds.shape[:1] != (count,)
+            or embeds.dim() != 2
+            or not len(content['texts']) == len(content['weights']) == count
+        ):
+            raise ValueError(
+                f'{path} is no file of image prompts; write one with ImageEmbeds.save'
+            )
+        own = cls(
+            tuple(content['names']), embeds.float(), tuple(content['texts']),
+            tuple(content['weights']), content['encoder'], content['text_tower'],
+        )  # fmt: skip
+        if encoder is not None and own.encoder != encoder_digest(
+            encoder, encoder.settings()
+        ):
+            raise ValueError(
+                f'{path} was written with another encoder; encode its pictures again '
+                'with this one'
+            )
+        return own
+
+
+def _check_different(names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if normalize_name(name) in seen:
+            raise ValueError(
+                f'two image prompts are called {name!r}; give one prompt all examples'
+            )
+        seen.add(normalize_name(name))
+
+
+def _encode(
+    encoder: FGCLIP2, name: str, example: Example, max_num_patches: int | str
+) -> Tensor:
+    """(D,) region feature of one example, normalised, float32."""
+    picture, box = example
+    image = load_image(picture)
+    width, height = image.size
+    corners = torch.tensor([float(value) for value in box])
+    if corners.shape != (4,) or not corners.isfinite().all():
+        raise ValueError(f'box of {name!r} must be x1, y1, x2, y2, got {box}')
+    x1, y1, x2, y2 = corners.tolist()
+    if x1 >= x2 or y1 >= y2:
+        raise ValueError(
+            f'box {list(box)} of {name!r} is empty; expected x1 < x2 and y1 < y2'
+        )
+    if min(x1, y1) < 0 or x2 > width or y2 > height:
+        raise ValueError(
+            f'box {list(box)} of {name!r} is not within its picture of {width} x '
+            f'{height} pixels'
+        )
+    batch = encoder.preprocess([image], max_num_patches)
+    (embeds,) = encoder.region_features(batch, [corners[None]], True)
+    return embeds[0].float()
