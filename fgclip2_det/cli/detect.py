@@ -13,6 +13,7 @@ from fgclip2_det.rescoring.rules import ALL_RULES
 
 if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
+    from fgclip2_det.vocabulary import Vocabulary
 
 PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip2-base'
 NAMES = """names separated by . , ; or 。，；、 or line breaks ("black cat; 白色杯子");
@@ -43,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
     add('pictures', nargs='+', help="files, folders, patterns ('**' too) or URLs")
     add('--names', help=NAMES)
     add('--not', action='append', dest='negatives', metavar='NAMES', help=NOT)
+    add('--like', action='append', metavar='PICTURE:X,Y,X,Y=NAME',
+        help='a class shown by a box (corners in pixels) of a picture; several of a '
+             'name are one class; with --names NAME as well, picture and text count '
+             'half each')  # fmt: skip
     add('--attributes', type=_whole, metavar='N',
         help='negatives of each name that differ in one attribute word, as "blue cup" '
              'from "red cup"; default: 8 if --names has braces, else 0')  # fmt: skip
@@ -106,21 +111,12 @@ def detect(args: argparse.Namespace) -> None:
     from fgclip2_det.apis.detection_report import DetectionReport
     from fgclip2_det.apis.detection_table import detection_table
     from fgclip2_det.apis.pictures import find_pictures
-    from fgclip2_det.vocabulary import Vocabulary
-    from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES, parse_negatives
-    from fgclip2_det.vocabulary.texts import has_braces
 
     names = None if args.names is None else _names(args.names)
     count = len(find_pictures(args.pictures, args.allow_urls))
     inferencer = build(args)
-    if names is not None:
-        per_name = args.attributes
-        if per_name is None:
-            per_name = NUM_NEGATIVES if has_braces(args.names) else 0
-        negatives = parse_negatives(args.negatives or ())
-        inferencer.set_vocabulary(
-            Vocabulary(names, negatives=negatives, attribute_negatives=per_name)
-        )
+    if names is not None or args.like:
+        inferencer.set_vocabulary(vocabulary(args, names or [], inferencer))
     elif args.negatives:
         raise ValueError('--not belongs to --names; give the names as well')
     report = DetectionReport(args.out, count, args.score_thr)
@@ -147,6 +143,37 @@ def detect(args: argparse.Namespace) -> None:
         print(line)
     print(f'boxes: {report.path}')
     report.check_unread()
+
+
+def vocabulary(
+    args: argparse.Namespace, names: list[list[str]], inferencer: 'OpenVocabInferencer'
+) -> 'Vocabulary':
+    """Names, negatives and image prompts of the options."""
+    from fgclip2_det.vocabulary import Vocabulary
+    from fgclip2_det.vocabulary.image_prompts import ImagePrompt, parse_example
+    from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES, parse_negatives
+    from fgclip2_det.vocabulary.texts import has_braces
+
+    per_name = args.attributes
+    if per_name is None:
+        per_name = NUM_NEGATIVES if has_braces(args.names or '') else 0
+    options = dict(
+        negatives=parse_negatives(args.negatives or ()), attribute_negatives=per_name
+    )
+    if not args.like:
+        return Vocabulary(names, **options)
+    examples: dict[str, list] = {}
+    for text in args.like:
+        name, example = parse_example(text)
+        examples.setdefault(name, []).append(example)
+    named = {group[0] for group in names}
+    shown = inferencer.encode_prompts(
+        [ImagePrompt(name, own, name if name in named else None)
+         for name, own in examples.items()]
+    )  # fmt: skip
+    return shown.vocabulary(
+        [group for group in names if group[0] not in examples], **options
+    )
 
 
 def build(args: argparse.Namespace) -> 'OpenVocabInferencer':
