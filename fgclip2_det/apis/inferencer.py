@@ -30,6 +30,7 @@ from fgclip2_det.models.detectors.open_vocab_mixin import Names, with_negatives
 from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.image_prompts import ImageEmbeds, ImagePrompt
 from fgclip2_det.vocabulary.negatives import NegativeTexts
 
 DTYPES = ('float32', 'bfloat16')
@@ -149,6 +150,16 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
         given = list(texts) if isinstance(texts, list) else texts
         self._given = given, copy.deepcopy(negatives)
         return self._set
+
+    def encode_prompts(self, prompts: Sequence[ImagePrompt]) -> ImageEmbeds:
+        """Encode image prompts with the encoder of this system.
+
+        Example:
+            >>> prompt = ImagePrompt('my cup', [('desk.jpg', (40, 60, 120, 150))])
+            >>> shown = inferencer.encode_prompts([prompt])
+            >>> inferencer('kitchen.jpg', shown.vocabulary(['black cat']))
+        """
+        return ImageEmbeds.encode(prompts, self.system.image_encoder())
 
     def forget(self) -> None:
         """Drop the features of all pictures, e.g. after loading other weights."""

@@ -19,6 +19,7 @@ from mmengine.structures import InstanceData
 from fgclip2_det.apis.pipelines import PicturePipeline
 from fgclip2_det.engine.config import read_config
 from fgclip2_det.engine.embedded_config import embedded_config
+from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
@@ -29,6 +30,7 @@ from fgclip2_det.models.detectors.detector_text import (
 )
 from fgclip2_det.models.detectors.open_vocab_mixin import Names, as_vocabulary
 from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
+from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.synonyms import match_names
 
@@ -92,6 +94,21 @@ class System:
         self._texts = names_to_give(self.model, vocabulary)
         self._chosen = vocabulary
         return vocabulary
+
+    def image_encoder(self) -> FGCLIP2:
+        """Both towers of the encoder that names are embedded with.
+
+        Raises:
+            ValueError: for a detector that compares no embeddings.
+        """
+        own = getattr(self.model, 'encoder_config', None)
+        own = own or getattr(self.model, 'text_encoder', None)
+        if own is None or self.own_classes is not None:
+            raise ValueError(
+                'image prompts need a detector whose names are compared as embeddings; '
+                'take one that reads names, with an encoder'
+            )
+        return build_encoder(own)
 
     def _check_negatives(self, names: Names) -> None:
         """Refuse negatives and image prompts where no embeddings are compared."""

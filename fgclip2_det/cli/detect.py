@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
     from fgclip2_det.apis.results import Outcome
     from fgclip2_det.apis.slicing import Slices
+    from fgclip2_det.vocabulary import Vocabulary
 
 PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip2-base'
 NAMES = """names separated by . , ; or 。，；、 or line breaks ("black cat; 白色杯子");
@@ -58,6 +59,10 @@ def parser() -> argparse.ArgumentParser:
         help='of a video, ids of boxes over frames (pip install trackers)')  # fmt: skip
     add('--names', help=NAMES)
     add('--not', action='append', dest='negatives', metavar='NAMES', help=NOT)
+    add('--like', action='append', metavar='PICTURE:X,Y,X,Y=NAME',
+        help='a class shown by a box (corners in pixels) of a picture; several of a '
+             'name are one class; with --names NAME as well, picture and text count '
+             'half each')  # fmt: skip
     add('--attributes', type=_whole, metavar='N',
         help='negatives of each name that differ in one attribute word, as "blue cup" '
              'from "red cup"; default: 8 if --names has braces, else 0')  # fmt: skip
@@ -147,22 +152,13 @@ def detect(args: argparse.Namespace) -> None:
     from fgclip2_det.apis.detection_report import DetectionReport
     from fgclip2_det.apis.detection_table import detection_table
     from fgclip2_det.apis.pictures import find_pictures
-    from fgclip2_det.vocabulary import Vocabulary
-    from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES, parse_negatives
-    from fgclip2_det.vocabulary.texts import has_braces
 
     names = None if args.names is None else _names(args.names)
     slices = _slices(args)
     count = len(find_pictures(args.pictures, args.allow_urls))
     inferencer = build(args)
-    if names is not None:
-        per_name = args.attributes
-        if per_name is None:
-            per_name = NUM_NEGATIVES if has_braces(args.names) else 0
-        negatives = parse_negatives(args.negatives or ())
-        inferencer.set_vocabulary(
-            Vocabulary(names, negatives=negatives, attribute_negatives=per_name)
-        )
+    if names is not None or args.like:
+        inferencer.set_vocabulary(vocabulary(args, names or [], inferencer))
     elif args.negatives:
         raise ValueError('--not belongs to --names; give the names as well')
     report = DetectionReport(args.out, count, args.score_thr)
@@ -217,7 +213,10 @@ def detect_video(args: argparse.Namespace) -> None:
     source = int(args.video) if args.video.isdecimal() else args.video
     with VideoReader(source, args.every) as reader:
         inferencer = build(args)
-        report = inferencer.start_video(reader, names, args.out, args.score_thr)
+        texts = None
+        if names is not None or args.like:
+            texts = vocabulary(args, names or [], inferencer)
+        report = inferencer.start_video(reader, texts, args.out, args.score_thr)
         try:
             inferencer.fill_video(
                 report, reader, args.score_thr, track=args.track,
@@ -241,6 +240,37 @@ def _slices(args: argparse.Namespace) -> 'Slices | None':
     if args.slices is None:
         return None
     return Slices(args.slices, args.slice_overlap, args.slice_whole)
+
+
+def vocabulary(
+    args: argparse.Namespace, names: list[list[str]], inferencer: 'OpenVocabInferencer'
+) -> 'Vocabulary':
+    """Names, negatives and image prompts of the options."""
+    from fgclip2_det.vocabulary import Vocabulary
+    from fgclip2_det.vocabulary.image_prompts import ImagePrompt, parse_example
+    from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES, parse_negatives
+    from fgclip2_det.vocabulary.texts import has_braces
+
+    per_name = args.attributes
+    if per_name is None:
+        per_name = NUM_NEGATIVES if has_braces(args.names or '') else 0
+    options = dict(
+        negatives=parse_negatives(args.negatives or ()), attribute_negatives=per_name
+    )
+    if not args.like:
+        return Vocabulary(names, **options)
+    examples: dict[str, list] = {}
+    for text in args.like:
+        name, example = parse_example(text)
+        examples.setdefault(name, []).append(example)
+    named = {group[0] for group in names}
+    shown = inferencer.encode_prompts(
+        [ImagePrompt(name, own, name if name in named else None)
+         for name, own in examples.items()]
+    )  # fmt: skip
+    return shown.vocabulary(
+        [group for group in names if group[0] not in examples], **options
+    )
 
 
 def build(args: argparse.Namespace) -> 'OpenVocabInferencer':

@@ -244,6 +244,25 @@ class ImageEmbeds:
         return own
 
 
+def parse_example(text: str) -> tuple[str, tuple[str, list[float]]]:
+    """Name and example of a command line: 'desk.jpg:40,60,120,150=my cup'.
+
+    Raises:
+        ValueError: for another form.
+    """
+    rest, mark, name = text.rpartition('=')
+    picture, colon, corners = rest.rpartition(':')
+    try:
+        box = [float(value) for value in corners.split(',')]
+    except ValueError:
+        box = []
+    if not (mark and colon and picture and name.strip() and len(box) == 4):
+        raise ValueError(
+            f'an image prompt is written picture.png:x1,y1,x2,y2=name, got {text!r}'
+        )
+    return name.strip(), (picture, box)
+
+
 def _check_different(names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
