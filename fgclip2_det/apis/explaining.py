@@ -339,9 +339,11 @@ class ExplainMethods:
         """:meth:`explain` of the best boxes, in one pass.
 
         Args:
-            image, texts, channel_order: see there.
+            image: one picture, as for a call.
+            texts: names; None for the current vocabulary.
             count: number of boxes at most.
             score_thr: boxes that score lower are left out.
+            channel_order: as for a call.
         """
         explainer = self._explainer(image, texts, channel_order)
         number = min(count, len(explainer.found.above(score_thr)))

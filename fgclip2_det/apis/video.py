@@ -81,13 +81,16 @@ class VideoResults:
         classes: the names.
         score_thr: of the detections.
         every: every how many frames one was detected.
-        width, height: of the first frame in pixels, upright.
+        width: of the first frame in pixels, upright.
+        height: likewise.
         fps: frames per second of the source, on average.
         source_frames: frames of the source by its header; 0 where it does not say.
         read: frames read, skipped ones included.
         frames: frames detected.
         boxes: number of boxes in them.
-        video, lines, summary: written files; '' for none.
+        video: file of the drawn frames; '' for none.
+        lines: JSON Lines file; '' for none.
+        summary: JSON file of this summary; '' for none.
     """
 
     source: str
@@ -270,8 +273,11 @@ class VideoMethods:
         """Detect objects in a video and write what :class:`.VideoReport` describes.
 
         Args:
-            source, texts, score_thr, every: as in :meth:`frames`.
+            source: a video file, or the number of a camera.
+            texts: names; None for the current vocabulary.
             out: folder of the files; '' writes none.
+            score_thr: detections with lower scores are left out.
+            every: every how many frames one is detected.
             progress: show a progress bar; None: on a terminal.
             options: of :meth:`frames`: ``track``, ``batch_size``, ``slices``.
 
@@ -292,7 +298,7 @@ class VideoMethods:
         out: str | os.PathLike,
         score_thr: float,
     ) -> VideoReport:
-        """The names set, and the files opened."""
+        """The names set, and the files opened; arguments as in :meth:`video`."""
         self._use(texts)  # type: ignore[attr-defined]
         classes = tuple(self.vocabulary.names)  # type: ignore[attr-defined]
         return VideoReport(out, reader, classes, score_thr)
