@@ -8,7 +8,7 @@ of a video in DIR/NAME-boxes.mp4 and DIR/NAME-boxes.jsonl.
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fgclip2_det.rescoring.rules import ALL_RULES
 
@@ -254,7 +254,7 @@ def vocabulary(
     per_name = args.attributes
     if per_name is None:
         per_name = NUM_NEGATIVES if has_braces(args.names or '') else 0
-    options = dict(
+    options: dict[str, Any] = dict(
         negatives=parse_negatives(args.negatives or ()), attribute_negatives=per_name
     )
     if not args.like:
