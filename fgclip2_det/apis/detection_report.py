@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fgclip2_det.apis.output_files import OutputFiles, save_picture
+from fgclip2_det.apis.output_files import OutputFiles, save_image
 from fgclip2_det.apis.results import Outcome
 from fgclip2_det.io.atomic import write_atomic
 
@@ -44,12 +44,12 @@ class DetectionReport:
         Raises:
             OSError: if the folder cannot be written.
         """
-        found, image, picture = outcome.detections, outcome.image, outcome.picture
+        found, image, picture = outcome.detections, outcome.image, outcome.given
         if found is None or image is None:
             self.unread[picture.name] = outcome.error
             return
         target = self.path.parent / f'{self._files.free_name(picture.stem)}.png'
-        save_picture(target, found.plot(image))
+        save_image(target, found.plot(image))
         self.classes = found.classes
         rows = zip(
             found.names, found.scores.tolist(), found.bboxes.tolist(), strict=True

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fgclip2_det.apis.detections import Detections
 from fgclip2_det.apis.explanation import Candidate, Explanation
-from fgclip2_det.apis.pictures import find_pictures
+from fgclip2_det.apis.inputs import find_inputs
 from fgclip2_det.apis.systems import System
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.fgclip2.image import ImageLike
@@ -354,7 +354,7 @@ class ExplainMethods:
         self, image: ImageLike, texts: Names | None, channel_order: str
     ) -> Explainer:
         own: Any = self  # the inferencer
-        pictures = find_pictures(image, channel_order=channel_order)
+        pictures = find_inputs(image, channel_order=channel_order)
         if len(pictures) != 1:
             raise ValueError(f'expected one picture, got {len(pictures)}')
         own._use(texts)

@@ -18,8 +18,8 @@ from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
 from fgclip2_det.apis.explaining import ExplainMethods
+from fgclip2_det.apis.inputs import InputImage, find_inputs
 from fgclip2_det.apis.output_files import OutputFiles
-from fgclip2_det.apis.pictures import Picture, find_pictures
 from fgclip2_det.apis.results import Loaded, Outcome, Results, report_unread
 from fgclip2_det.apis.slicing import Slices, merge_slices
 from fgclip2_det.apis.systems import EMBEDDED, trained_system
@@ -218,7 +218,7 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
             those, and ``unread`` has the reasons.
 
         Raises:
-            ValueError: if no picture can be read, and as in ``find_pictures``.
+            ValueError: if no picture can be read, and as in ``find_inputs``.
         """
         results = Results()
         output = OutputFiles(out_dir, not no_save_vis, not no_save_pred)
@@ -235,13 +235,13 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
         ):
             found = outcome.detections
             if found is None or outcome.image is None:
-                results.unread[outcome.picture.name] = outcome.error
+                results.unread[outcome.given.name] = outcome.error
                 continue
             results.append(found)
             image = outcome.image
             if drawn_for and draw_pred:
                 image = found.plot(image, pred_score_thr)
-            results.files += output.write(outcome.picture.stem, found, image)
+            results.files += output.write(outcome.given.stem, found, image)
             if return_vis:
                 results.visualization.append(np.asarray(image))
             if return_datasamples:
@@ -272,7 +272,7 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
         """
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
-        pictures = find_pictures(inputs, allow_urls, channel_order)
+        pictures = find_inputs(inputs, allow_urls, channel_order)
         self._use(texts, negatives)
         size = 1 if self.system.one_by_one else batch_size
         cut = Slices.of(slices)
@@ -312,7 +312,7 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
             self.set_vocabulary(texts, negatives)
 
     def _read(
-        self, picture: Picture, number: int, fresh: bool = False
+        self, picture: InputImage, number: int, fresh: bool = False
     ) -> Loaded | Outcome:
         """The picture as the model takes it, ``fresh`` without what is known of it; an
         outcome if it cannot be read."""
@@ -337,7 +337,7 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
         return Loaded(Outcome(picture, image), data, memory)
 
     def _memory(
-        self, picture: Picture, image: Image.Image, of_file: bool
+        self, picture: InputImage, image: Image.Image, of_file: bool
     ) -> ImageMemory:
         """What is known of a picture with this content."""
         if not self.cache_size:
@@ -365,7 +365,7 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
                 found.scores.float(),
                 found.labels,
                 classes,
-                each.outcome.picture.path or '',
+                each.outcome.given.path or '',
             )
             each.outcome.detections = detections.above(score_thr)
 
@@ -377,7 +377,7 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
             )
 
     def _detect_slices(
-        self, picture: Picture, number: int, cut: Slices, score_thr: float, size: int
+        self, picture: InputImage, number: int, cut: Slices, score_thr: float, size: int
     ) -> Outcome:
         """A picture from its slices, ``size`` of them a pass."""
         try:
@@ -387,7 +387,7 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
         windows = cut.windows(image.size)
         parts = [picture]
         if len(windows) > 1:
-            parts = [Picture(image.crop(window), picture.name) for window in windows]
+            parts = [InputImage(image.crop(window), picture.name) for window in windows]
         outcomes = []
         for start in range(0, len(parts), size):
             batch = [self._read(part, number) for part in parts[start : start + size]]

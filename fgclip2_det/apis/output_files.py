@@ -41,7 +41,7 @@ class OutputFiles:
         name, paths = self.free_name(stem), []
         if self.pictures:
             paths.append(self.folder / 'vis' / f'{name}.png')
-            save_picture(paths[-1], image)
+            save_image(paths[-1], image)
         if self.predictions:
             paths.append(self.folder / 'preds' / f'{name}.json')
             write_atomic(paths[-1], f'{found.to_json()}\n'.encode())
@@ -57,7 +57,7 @@ class OutputFiles:
         return name
 
 
-def save_picture(path: Path, image: Image.Image) -> None:
+def save_image(path: Path, image: Image.Image) -> None:
     """Write a PNG file, whole or not at all."""
     with open_atomic(path) as file:
         image.save(file, format='PNG')

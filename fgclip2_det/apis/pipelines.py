@@ -11,10 +11,10 @@ from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from PIL import Image
 
-from fgclip2_det.apis.pictures import Picture
+from fgclip2_det.apis.inputs import InputImage
 
 
-class PicturePipeline:
+class ImagePipeline:
     """What ``tools/test.py`` does with an image of the data set, for one picture.
 
     Pictures are loaded upright with Pillow, as ``OpenVocabLoadImage`` does. The files
@@ -41,7 +41,7 @@ class PicturePipeline:
         rest = [step for step in steps[1:] if not _kind(step).startswith('Load')]
         self._rest = Compose(rest)
 
-    def __call__(self, picture: Picture, image: Image.Image, image_id: Any) -> dict:
+    def __call__(self, picture: InputImage, image: Image.Image, image_id: Any) -> dict:
         """``inputs`` and ``data_samples`` of a picture.
 
         Args:

@@ -11,22 +11,22 @@ from mmdet.structures import DetDataSample
 from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
-from fgclip2_det.apis.pictures import Picture
+from fgclip2_det.apis.inputs import InputImage
 from fgclip2_det.models.image_memory import ImageMemory
 
 
 @dataclass
 class Outcome:
-    """What became of one picture.
+    """What became of one input image.
 
     Attributes:
-        picture: as it was given.
+        given: as it was passed.
         image: upright RGB; None if it could not be read.
         detections: of it; None if it could not be read.
         error: why it could not; '' if it could.
     """
 
-    picture: Picture
+    given: InputImage
     image: Image.Image | None = None
     detections: Detections | None = None
     error: str = ''

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.runner import load_state_dict
 from mmengine.structures import InstanceData
 
-from fgclip2_det.apis.pipelines import PicturePipeline
+from fgclip2_det.apis.pipelines import ImagePipeline
 from fgclip2_det.engine.config import read_config
 from fgclip2_det.engine.embedded_config import embedded_config
 from fgclip2_det.fgclip2 import FGCLIP2
@@ -52,7 +52,7 @@ class System:
     """
 
     model: BaseDetector
-    pipeline: PicturePipeline | None = None
+    pipeline: ImagePipeline | None = None
     default: Vocabulary | None = None
     own_classes: tuple[str, ...] | None = None
     config: Config | None = None
@@ -202,7 +202,7 @@ def trained_system(
     if names:
         base = trained.get('base_classes')
         default = Vocabulary(names, base_classes=base, check=False)
-    return System(model, PicturePipeline(cfg), default, config=cfg)
+    return System(model, ImagePipeline(cfg), default, config=cfg)
 
 
 def _built(cfg: Config, weights: object, of_checkpoint: bool) -> BaseDetector:

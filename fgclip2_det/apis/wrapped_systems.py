@@ -12,8 +12,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import load_state_dict
 
-from fgclip2_det.apis.pictures import Picture
-from fgclip2_det.apis.pipelines import PicturePipeline
+from fgclip2_det.apis.inputs import InputImage
+from fgclip2_det.apis.pipelines import ImagePipeline
 from fgclip2_det.apis.systems import System, config_of, finish
 from fgclip2_det.engine.config import read_config
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
@@ -172,7 +172,7 @@ def _config_system(
     built = MODELS.build(model)
     if not whole and wrapping.encoder is None and path is not None:
         _load(built, path)
-    pipeline = None if inner.get('type') in WITHOUT_WEIGHTS else PicturePipeline(config)
+    pipeline = None if inner.get('type') in WITHOUT_WEIGHTS else ImagePipeline(config)
     return finish(System(built.eval(), pipeline, config=config))
 
 
@@ -208,7 +208,7 @@ def _saved_system(
     return finish(System(model))
 
 
-def image_ids(system: System) -> Callable[[Picture, int], int | str]:
+def image_ids(system: System) -> Callable[[InputImage, int], int | str]:
     """Function: (picture, its number) -> id of the data sample.
 
     Saved results are found by file name; for other systems it is the number.
@@ -221,7 +221,7 @@ def image_ids(system: System) -> Callable[[Picture, int], int | str]:
         path = Path(entry['file_name'])
         by_name.setdefault(path.name, []).append((path.parts, image_id))
 
-    def find(picture: Picture, number: int) -> int | str:
+    def find(picture: InputImage, number: int) -> int | str:
         parts = Path(picture.path or picture.name).parts
         found = [
             image_id

@@ -151,11 +151,11 @@ def detect(args: argparse.Namespace) -> None:
 
     from fgclip2_det.apis.detection_report import DetectionReport
     from fgclip2_det.apis.detection_table import detection_table
-    from fgclip2_det.apis.pictures import find_pictures
+    from fgclip2_det.apis.inputs import find_inputs
 
     names = None if args.names is None else _names(args.names)
     slices = _slices(args)
-    count = len(find_pictures(args.pictures, args.allow_urls))
+    count = len(find_inputs(args.pictures, args.allow_urls))
     inferencer = build(args)
     if names is not None or args.like:
         inferencer.set_vocabulary(vocabulary(args, names or [], inferencer))
@@ -193,15 +193,15 @@ def explain(
     inferencer: 'OpenVocabInferencer', outcome: 'Outcome', args: argparse.Namespace
 ) -> None:
     """Sheets and JSON files of a picture's best boxes."""
-    from fgclip2_det.apis.output_files import save_picture
+    from fgclip2_det.apis.output_files import save_image
     from fgclip2_det.io.atomic import write_atomic
 
-    picture = outcome.picture.path or outcome.image
+    picture = outcome.given.path or outcome.image
     assert picture is not None  # it was detected in
     best = inferencer.explain_best(picture, None, args.explain, args.score_thr)
     for number, each in enumerate(best, 1):
-        target = args.out / 'explained' / f'{outcome.picture.stem}-{number}.png'
-        save_picture(target, each.plot())
+        target = args.out / 'explained' / f'{outcome.given.stem}-{number}.png'
+        save_image(target, each.plot())
         write_atomic(target.with_suffix('.json'), f'{each.to_json()}\n'.encode())
 
 

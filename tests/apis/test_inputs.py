@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from fgclip2_det import OpenVocabInferencer
 from fgclip2_det.apis import Detections
-from fgclip2_det.apis.pictures import find_pictures
+from fgclip2_det.apis.inputs import find_inputs
 
 NAMES = 'red circle; 蓝色正方形'
 
@@ -44,7 +44,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def names_of(inputs, **options) -> list[str]:
-    return [picture.name for picture in find_pictures(inputs, **options)]
+    return [picture.name for picture in find_inputs(inputs, **options)]
 
 
 def test_files_folders_and_patterns(folder):
@@ -53,7 +53,7 @@ def test_files_folders_and_patterns(folder):
     assert names_of(str(folder / '*.png')) == [str(b)]
     assert names_of(str(folder / '**' / 'a.*')) == [str(a), str(sub)]
     assert names_of([str(b), folder, shapes()]) == [str(b), str(a), str(b), 'image 3']
-    (picture,) = find_pictures(str(sub))
+    (picture,) = find_inputs(str(sub))
     assert picture.path == str(sub) and picture.stem == 'a'
     odd = folder / 'sub' / 'odd [1].png'  # a name that is a pattern, too
     shapes().save(odd)
@@ -79,7 +79,7 @@ def test_other_inputs(inferencer, inputs, words):
 
 def test_folder_without_images(tmp_path):
     with pytest.raises(ValueError, match='contains no images; give a pattern like'):
-        find_pictures(tmp_path)
+        find_inputs(tmp_path)
 
 
 @pytest.fixture
@@ -181,6 +181,6 @@ def test_stream_yields_one_picture_after_the_other(inferencer, folder):
     seen = []
     inputs = [folder / 'b.png', folder / 'bad/cut.jpg', folder / 'a.jpg']
     for outcome in inferencer.stream(inputs, NAMES, 0.3):
-        seen.append((outcome.picture.stem, bool(outcome.error)))
+        seen.append((outcome.given.stem, bool(outcome.error)))
         assert (outcome.detections is None) == bool(outcome.error)
     assert seen == [('b', False), ('cut', True), ('a', False)]

@@ -121,9 +121,9 @@ def test_two_stage_detector_against_predict(images):
 
 
 def _picture(image):
-    from fgclip2_det.apis.pictures import Picture
+    from fgclip2_det.apis.inputs import InputImage
 
-    picture = Picture(image, 'image 1')
+    picture = InputImage(image, 'image 1')
     return picture, picture.load()
 
 

@@ -183,14 +183,14 @@ def test_interrupted(folder, tmp_path, capsys, monkeypatch):
 
 
 def test_full_disk(folder, tmp_path, capsys, monkeypatch):
-    save = detection_report.save_picture
+    save = detection_report.save_image
 
     def full(path, image):
         if path.name == '1.png':
             raise OSError(errno.ENOSPC, 'No space left on device')
         save(path, image)
 
-    monkeypatch.setattr(detection_report, 'save_picture', full)
+    monkeypatch.setattr(detection_report, 'save_image', full)
     code, _, err = run(capsys, folder, '--names', NAMES, '--out', tmp_path)
     assert code == 1 and 'No space left on device' in err
     assert '1 of 3 images are done, see' in err and len(read(tmp_path)['images']) == 1

@@ -29,7 +29,7 @@ VIDEOS = (
 
 
 @dataclass(frozen=True)
-class Picture:
+class InputImage:
     """One image to detect objects in, not read yet.
 
     Attributes:
@@ -85,11 +85,11 @@ class Picture:
         return hashlib.blake2b(size + image.tobytes(), digest_size=32).digest()
 
 
-def find_pictures(
+def find_inputs(
     inputs: ImageLike | Sequence[ImageLike],
     allow_urls: bool = False,
     channel_order: str = 'bgr',
-) -> list[Picture]:
+) -> list[InputImage]:
     """The pictures of an input, in its order; those of a folder or pattern by name.
 
     Args:
@@ -107,20 +107,20 @@ def find_pictures(
     entries = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     if not entries:
         raise ValueError('expected one or more images, got an empty list')
-    pictures: list[Picture] = []
+    pictures: list[InputImage] = []
     for number, entry in enumerate(entries, 1):
         if isinstance(entry, str | os.PathLike):
             pictures += _named(os.fspath(entry), allow_urls)
         elif isinstance(entry, Image.Image | np.ndarray | Tensor):
             pictures.append(
-                Picture(entry, f'image {number}', channel_order=channel_order)
+                InputImage(entry, f'image {number}', channel_order=channel_order)
             )
         else:
             raise ValueError(_other(entry))
     return pictures
 
 
-def _named(text: str, allow_urls: bool) -> Iterator[Picture]:
+def _named(text: str, allow_urls: bool) -> Iterator[InputImage]:
     """The pictures that a path, a pattern or a URL names."""
     if text.startswith(URLS):
         if not allow_urls:
@@ -128,7 +128,7 @@ def _named(text: str, allow_urls: bool) -> Iterator[Picture]:
                 f'{text} is a URL, and nothing is fetched from the network unless you '
                 'say so: pass allow_urls=True (--allow-urls)'
             )
-        yield Picture(text, text)
+        yield InputImage(text, text)
         return
     if os.path.isdir(text):
         files = _images_of(text)
@@ -143,7 +143,7 @@ def _named(text: str, allow_urls: bool) -> Iterator[Picture]:
             raise ValueError(
                 f'{file} is a video; give it to --video, or to inferencer.video()'
             )
-        yield Picture(file, file, file)
+        yield InputImage(file, file, file)
 
 
 def _images_of(folder: str) -> list[str]:
