@@ -7,7 +7,7 @@ command line; 130 after Ctrl-C. What was done until then is in DIR/detections.js
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fgclip2_det.rescoring.rules import ALL_RULES
 
@@ -157,7 +157,7 @@ def vocabulary(
     per_name = args.attributes
     if per_name is None:
         per_name = NUM_NEGATIVES if has_braces(args.names or '') else 0
-    options = dict(
+    options: dict[str, Any] = dict(
         negatives=parse_negatives(args.negatives or ()), attribute_negatives=per_name
     )
     if not args.like:

@@ -144,7 +144,9 @@ class ImageEmbeds:
         """Equal for equal prompts, JSON values."""
         return [self.names, self.texts, self.weights, self.embeds.tolist()]
 
-    def vocabulary(self, names: Sequence[str] = (), **options: Any) -> Vocabulary:
+    def vocabulary(
+        self, names: Sequence[str | Sequence[str]] = (), **options: Any
+    ) -> Vocabulary:
         """A vocabulary of names and, after them, the classes of the prompts.
 
         Args:

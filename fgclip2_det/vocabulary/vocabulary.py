@@ -102,7 +102,7 @@ class Vocabulary:
         self.aliases: list[list[str]] = [
             list(n) if isinstance(n, list | tuple) else [n] for n in entries
         ]
-        self._given = dict(
+        self._given: dict[str, Any] = dict(
             templates=templates,
             novel_classes=novel_classes,
             base_classes=base_classes,

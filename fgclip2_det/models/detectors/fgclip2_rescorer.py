@@ -233,12 +233,12 @@ class FGCLIP2Rescorer(BaseDetector):
         embeds, options = embed(vocabulary), dict(self._options)
         is_base = vocabulary.is_base
         if is_open:
-            options['competitors'] = find_competitors(
+            found = options['competitors'] = find_competitors(
                 self.competitors, vocabulary, embeds, trained, embed, None, parts
             )
-        if is_open and self.competitors is not None:
-            is_base = vocabulary.known_split() | options['competitors'].known
-            options['calibration'] = ScoreCalibration(**self.calibration)
+            if found is not None and self.competitors is not None:
+                is_base = vocabulary.known_split() | found.known
+                options['calibration'] = ScoreCalibration(**self.calibration)
         return PredictionRescorer(self.encoder, embeds, is_base=is_base, **options)
 
     def refresh_vocabulary(self) -> None:
