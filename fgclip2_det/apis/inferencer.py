@@ -21,13 +21,12 @@ from fgclip2_det.apis.explaining import ExplainMethods
 from fgclip2_det.apis.inputs import InputImage, find_inputs
 from fgclip2_det.apis.output_files import OutputFiles
 from fgclip2_det.apis.results import Loaded, Outcome, Results, report_unread
-from fgclip2_det.apis.slicing import Slices, merge_slices
+from fgclip2_det.apis.slicing import SliceMethods, Slices
 from fgclip2_det.apis.systems import EMBEDDED, trained_system
 from fgclip2_det.apis.video import VideoMethods
 from fgclip2_det.apis.wrapped_systems import Wrapping, image_ids, wrapped_system
 from fgclip2_det.fgclip2.image import ImageLike
 from fgclip2_det.models.detectors.open_vocab_mixin import Names, with_negatives
-from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.image_prompts import ImageEmbeds, ImagePrompt
@@ -36,7 +35,7 @@ from fgclip2_det.vocabulary.negatives import NegativeTexts
 DTYPES = ('float32', 'bfloat16')
 
 
-class OpenVocabInferencer(VideoMethods, ExplainMethods):
+class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
     """Open-vocabulary detection: name objects, get boxes.
 
     - ``OpenVocabInferencer()``: the embedded detector, of coloured shapes only;
@@ -368,38 +367,6 @@ class OpenVocabInferencer(VideoMethods, ExplainMethods):
                 each.outcome.given.path or '',
             )
             each.outcome.detections = detections.above(score_thr)
-
-    def _check_slices(self) -> None:
-        if isinstance(self.system.detector, SavedPredictions):
-            raise ValueError(
-                'saved results are of whole pictures; leave slices out, or give the '
-                'detector itself'
-            )
-
-    def _detect_slices(
-        self, picture: InputImage, number: int, cut: Slices, score_thr: float, size: int
-    ) -> Outcome:
-        """A picture from its slices, ``size`` of them a pass."""
-        try:
-            image = picture.load()
-        except ValueError as error:
-            return Outcome(picture, error=str(error))
-        windows = cut.windows(image.size)
-        parts = [picture]
-        if len(windows) > 1:
-            parts = [InputImage(image.crop(window), picture.name) for window in windows]
-        outcomes = []
-        for start in range(0, len(parts), size):
-            batch = [self._read(part, number) for part in parts[start : start + size]]
-            reads = [each for each in batch if isinstance(each, Loaded)]
-            self._detect(reads, score_thr)
-            outcomes += [e.outcome if isinstance(e, Loaded) else e for e in batch]
-        if len(windows) == 1 or any(each.error for each in outcomes):
-            return next((each for each in outcomes if each.error), outcomes[0])
-        found = [each.detections for each in outcomes if each.detections is not None]
-        merged = merge_slices(found, windows, image.size, cut.iou)
-        merged.image = picture.path or ''
-        return Outcome(picture, image, merged)
 
     def _autocast(self) -> AbstractContextManager:
         if self.dtype == 'float32':

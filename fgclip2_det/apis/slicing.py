@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fgclip2_det.apis.detections import Detections
+from fgclip2_det.apis.inputs import InputImage
+from fgclip2_det.apis.results import Loaded, Outcome
+from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in the picture's pixels
 MARGIN = 0.02  # of a slice: a box this close to its border is cut by it
@@ -263,3 +266,41 @@ def _iou(a: Tensor, b: Tensor) -> Tensor:
     """(n, m) IoU; 0 for boxes without area."""
     over = _overlap(a, b)
     return over / (_area(a)[:, None] + _area(b) - over).clamp(min=1e-6)
+
+
+class SliceMethods:
+    """What the inferencer does with slices."""
+
+    def _check_slices(self) -> None:
+        own: Any = self  # the inferencer
+        if isinstance(own.system.detector, SavedPredictions):
+            raise ValueError(
+                'saved results are of whole pictures; leave slices out, or give the '
+                'detector itself'
+            )
+
+    def _detect_slices(
+        self, picture: InputImage, number: int, cut: Slices, score_thr: float, size: int
+    ) -> Outcome:
+        """An image from its slices, ``size`` of them a pass."""
+        own: Any = self  # the inferencer
+        try:
+            image = picture.load()
+        except ValueError as error:
+            return Outcome(picture, error=str(error))
+        windows = cut.windows(image.size)
+        parts = [picture]
+        if len(windows) > 1:
+            parts = [InputImage(image.crop(window), picture.name) for window in windows]
+        outcomes = []
+        for start in range(0, len(parts), size):
+            batch = [own._read(part, number) for part in parts[start : start + size]]
+            reads = [each for each in batch if isinstance(each, Loaded)]
+            own._detect(reads, score_thr)
+            outcomes += [e.outcome if isinstance(e, Loaded) else e for e in batch]
+        if len(windows) == 1 or any(each.error for each in outcomes):
+            return next((each for each in outcomes if each.error), outcomes[0])
+        found = [each.detections for each in outcomes if each.detections is not None]
+        merged = merge_slices(found, windows, image.size, cut.iou)
+        merged.image = picture.path or ''
+        return Outcome(picture, image, merged)
