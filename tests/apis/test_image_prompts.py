@@ -46,7 +46,9 @@ def test_a_shown_class_is_found(inferencer):
         inferencer.model.trained_classes,
         lambda texts: texts.embed(inferencer.model._text_source()), None,
     )  # fmt: skip
-    assert 'red circle' not in competitors.names and 'red star' in competitors.names
+    rivals = competitors.rivals(1)
+    assert 'red circle' not in rivals and 'red star' in rivals
+    assert 'red circle' in competitors.rivals(0)
 
 
 def test_the_command(inferencer, tmp_path, monkeypatch, capsys):

@@ -78,7 +78,8 @@ def test_the_nearest_text_does_not_compete():
             [['thing'], ['other']], torch.stack([shown, unit(texts.sum(0))]), names,
             texts, shown=given,
         )  # fmt: skip
-        assert list(found.names) == left
+        assert sorted(found.rivals(0)) == sorted(left)
+        assert sorted(found.rivals(1)) == sorted(names)
 
 
 def test_a_file(encoder, picture, tmp_path):
