@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--out', type=Path, required=True, help='file of the same kind, or folder'
     )
+    parser.add_argument(
+        '--in-place', action='store_true', help='--out may be the input itself'
+    )
     parser.add_argument('--num', type=int, default=10, help='per phrase; default: 10')
     parser.add_argument(
         '--min-num',
@@ -142,6 +145,12 @@ def main(args: argparse.Namespace) -> None:
             raise ValueError(f'--{name} must be at least {least}, got {value}')
     if args.min_num > args.num:
         raise ValueError(f'--min-num {args.min_num} is more than --num {args.num}')
+    folders = args.out.is_dir() and args.ann.is_dir()
+    if folders and not args.in_place and args.out.samefile(args.ann):
+        raise ValueError(
+            f'--out {args.out} is the folder of the input and its files would be '
+            'replaced; name another folder, or add --in-place'
+        )
     files = find_files(args.ann, args.out)
     names = read_text(args.forbidden) if args.forbidden else ''
     names = [line.strip() for line in names.splitlines() if line.strip()]

@@ -106,8 +106,11 @@ def parse_and_run(
 
 
 def refuse_overwriting(args: argparse.Namespace) -> None:
-    """ValueError if an output of the command is one of its inputs, by any path."""
-    for name in OUTPUTS:
+    """ValueError if an output of the command is one of its inputs, by any path, and
+    the command has no ``--in-place`` that was given."""
+    in_place = getattr(args, 'in_place', None)
+    remedy = 'name another file' + ', or add --in-place' * (in_place is not None)
+    for name in () if in_place else OUTPUTS:
         output = getattr(args, name, None)
         if output is None or not Path(output).is_file():
             continue
@@ -118,7 +121,7 @@ def refuse_overwriting(args: argparse.Namespace) -> None:
                     raise ValueError(
                         f'--{name.replace("_", "-")} {output} is the file of '
                         f'{other.replace("_", "-")} as well and would replace it; '
-                        'name another file'
+                        f'{remedy}'
                     )
 
 

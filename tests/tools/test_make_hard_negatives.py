@@ -103,11 +103,18 @@ def test_folder(ann, run_tool, tmp_path):
 
 
 def test_in_place_twice_changes_nothing(ann, run_tool):
-    assert run_tool(TOOL, ann, '--out', ann)[0] == 0
+    before = ann.read_bytes()
+    for out in (ann, ann.parent / '.' / ann.name):
+        code, _, err = run_tool(TOOL, ann, '--out', out)
+        assert code == 1 and 'or add --in-place' in err and ann.read_bytes() == before
+    code, _, err = run_tool(TOOL, ann.parent, '--out', ann.parent)
+    assert code == 1 and 'or add --in-place' in err and ann.read_bytes() == before
+    words = [ann, '--out', ann, '--in-place']
+    assert run_tool(TOOL, *words)[0] == 0
     once = ann.read_bytes()
-    assert run_tool(TOOL, ann, '--out', ann, '--seed', 5)[0] == 0
+    assert once != before and run_tool(TOOL, *words, '--seed', 5)[0] == 0
     assert ann.read_bytes() == once
-    assert run_tool(TOOL, ann, '--out', ann, '--seed', 5, '--overwrite')[0] == 0
+    assert run_tool(TOOL, *words, '--seed', 5, '--overwrite')[0] == 0
     assert ann.read_bytes() != once
 
 
