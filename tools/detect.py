@@ -1,4 +1,4 @@
-"""Name objects, in English or Chinese, and get boxes in pictures of any kind."""
+"""Name objects, in English or Chinese, and get boxes in images of any kind."""
 
 from _cli import run
 

@@ -1,4 +1,4 @@
-"""Results of many pictures in a folder: drawn pictures and one JSON file."""
+"""Results of many images in a folder: drawn images and one JSON file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ INTERVAL = 5.0  # seconds between two states of the file
 
 
 class DetectionReport:
-    """Pictures with boxes, and ``detections.json``, complete at any moment.
+    """Images with boxes, and ``detections.json``, complete at any moment.
 
-    The file has the classes, a row per picture (``image``, ``picture``, ``width``,
+    The file has the classes, a row per image (``image``, ``picture``, ``width``,
     ``height``, ``detections`` of name, score and xyxy box) and the reasons of those
     that could not be read; ``complete`` is false until all are done. It is replaced as
-    a whole, every few seconds; earlier results stay until the first picture is done.
+    a whole, every few seconds; earlier results stay until the first image is done.
 
     Args:
         folder: where both go; made when missing.
-        count: number of pictures to come.
+        count: number of images to come.
         score_thr: of the detections, noted in the file.
     """
 
@@ -39,16 +39,16 @@ class DetectionReport:
         self._saved = time.monotonic()
 
     def add(self, outcome: Outcome) -> None:
-        """Draw a picture and note its detections.
+        """Draw an image and note its detections.
 
         Raises:
             OSError: if the folder cannot be written.
         """
-        found, image, picture = outcome.detections, outcome.image, outcome.given
+        found, image, source = outcome.detections, outcome.image, outcome.given
         if found is None or image is None:
-            self.unread[picture.name] = outcome.error
+            self.unread[source.name] = outcome.error
             return
-        target = self.path.parent / f'{self._files.free_name(picture.stem)}.png'
+        target = self.path.parent / f'{self._files.free_name(source.stem)}.png'
         save_image(target, found.plot(image))
         self.classes = found.classes
         rows = zip(
@@ -57,7 +57,7 @@ class DetectionReport:
         width, height = image.size
         self.images.append(
             dict(
-                image=picture.name, picture=str(target), width=width, height=height,
+                image=source.name, picture=str(target), width=width, height=height,
                 detections=[dict(name=n, score=s, bbox=b) for n, s, b in rows],
             )
         )  # fmt: skip
@@ -65,7 +65,7 @@ class DetectionReport:
             self._save(False)
 
     def finish(self) -> None:
-        """Write the complete file, unless no picture could be read."""
+        """Write the complete file, unless no image could be read."""
         if self.images:
             self._save(len(self.images) + len(self.unread) == self.count)
 
@@ -81,7 +81,7 @@ class DetectionReport:
         return f'{done} of {self.count} images are done, see {self.path}'
 
     def check_unread(self) -> None:
-        """Raise ``ValueError`` that counts and names the pictures without results."""
+        """Raise ``ValueError`` that counts and names the images without results."""
         if not self.unread:
             return
         count, reasons = len(self.unread), list(self.unread.values())

@@ -257,7 +257,7 @@ class Detections:
             content.get('image', ''),
         )
 
-    # ---------------------------------------------------------------- pictures
+    # ---------------------------------------------------------------- images
     def plot(
         self, image: ImageLike | None = None, score_thr: float = 0.0, **options: Any
     ) -> Image.Image:

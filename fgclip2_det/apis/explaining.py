@@ -36,7 +36,7 @@ MIN_IOU = 0.3  # of a box that is asked for with a detection
 
 @dataclass
 class Record:
-    """What a pass computed of one picture: n rows, C names, S competitors.
+    """What a pass computed of one image: n rows, C names, S competitors.
 
     Attributes:
         fusion: the rule.
@@ -120,17 +120,17 @@ class Explainer:
         system: that made it.
         record: of it.
         found: its detections.
-        memory: of the picture.
+        memory: of the image.
         meta: the data sample's metainfo.
-        picture: upright RGB.
+        rgb: upright RGB.
     """
 
     def __init__(
         self, system: System, record: Record, found: Detections, memory: ImageMemory,
-        meta: dict, picture: Any,
+        meta: dict, rgb: Any,
     ) -> None:  # fmt: skip
         self.system, self.record, self.found = system, record, found
-        self.memory, self.meta, self.picture = memory, meta, picture
+        self.memory, self.meta, self.rgb = memory, meta, rgb
         self.model: Any = system.model
         self.rescored = isinstance(self.model, FGCLIP2Rescorer)
         self.vocabulary: Vocabulary = self.model.vocabulary
@@ -173,7 +173,7 @@ class Explainer:
             texts=self._own_texts(label, region),
             heat=heat.float().cpu().numpy(),
             heat_size=self._heat_size(dense),
-            picture=self.picture,
+            rgb=self.rgb,
         )
 
     def _label(self, label: int) -> int:
@@ -208,7 +208,7 @@ class Explainer:
         return regions.dense_embeds[row]
 
     def _dense(self) -> Tensor:
-        """(h, w, D) of the picture."""
+        """(h, w, D) of the image."""
         if self.rescored:
             return self.memory['encoded'][1]['grids'][0]
         assert self.record.dense is not None
@@ -216,7 +216,7 @@ class Explainer:
 
     def _heat_size(self, dense: Tensor) -> tuple[float, float]:
         if self.rescored:  # resized to whole patches
-            return tuple(map(float, self.picture.size))  # type: ignore[return-value]
+            return tuple(map(float, self.rgb.size))  # type: ignore[return-value]
         patch = self.model.roi_head.patch_size
         height, width = dense.shape[:2]
         scale_w, scale_h = self.meta['scale_factor']
@@ -306,15 +306,15 @@ class ExplainMethods:
         """Why a box has its name and score.
 
         Args:
-            image: one picture, as for a call.
+            image: one image, as for a call.
             texts: names; None for the current vocabulary.
-            box: index into the detections of a call with the same picture and names, 0
-                for the best; or xyxy in the picture's pixels, for the best detection
+            box: index into the detections of a call with the same image and names, 0
+                for the best; or xyxy in the image's pixels, for the best detection
                 that overlaps it most.
             channel_order: as for a call.
 
         Raises:
-            ValueError: for no such box, a picture that cannot be read, or a system
+            ValueError: for no such box, an image that cannot be read, or a system
                 without an encoder's similarity.
         """
         explainer = self._explainer(image, texts, channel_order)
@@ -322,7 +322,7 @@ class ExplainMethods:
         if isinstance(box, int):
             if not 0 <= box < len(found):
                 raise ValueError(
-                    f'there is no box {box}, the picture has {len(found)} detections; '
+                    f'there is no box {box}, the image has {len(found)} detections; '
                     'ask for other names, or give a lower index'
                 )
             return explainer(box)
@@ -354,11 +354,11 @@ class ExplainMethods:
         self, image: ImageLike, texts: Names | None, channel_order: str
     ) -> Explainer:
         own: Any = self  # the inferencer
-        pictures = find_inputs(image, channel_order=channel_order)
-        if len(pictures) != 1:
-            raise ValueError(f'expected one picture, got {len(pictures)}')
+        sources = find_inputs(image, channel_order=channel_order)
+        if len(sources) != 1:
+            raise ValueError(f'expected one image, got {len(sources)}')
         own._use(texts)
-        read = own._read(pictures[0], 0, fresh=True)
+        read = own._read(sources[0], 0, fresh=True)
         if not hasattr(read, 'outcome'):
             raise ValueError(read.error)
         with recording(own.system.model) as record:

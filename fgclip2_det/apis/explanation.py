@@ -1,4 +1,4 @@
-"""Why a box has its name and score: numbers, JSON and a picture."""
+"""Why a box has its name and score: numbers, JSON and an image."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Explanation:
     detection has.
 
     Attributes:
-        image: path of the picture, or ''.
+        image: path of the image, or ''.
         name: of the box.
-        bbox: xyxy in the picture's pixels.
+        bbox: xyxy in the image's pixels.
         score: the reported one.
         fused: before calibration.
         det_score: the detector's probability of the name, as passed to the rule.
@@ -62,9 +62,9 @@ class Explanation:
         competitors: the nearest silent competitors, at most five.
         texts: what the name's aliases, or parts, give by themselves.
         heat: (h, w) float32, cosine of each cell of the dense map with the name.
-        heat_size: (w, h) in the picture's pixels that ``heat`` covers; a last row or
-            column of cells may lie partly beyond the picture.
-        picture: upright RGB.
+        heat_size: (w, h) in the image's pixels that ``heat`` covers; a last row or
+            column of cells may lie partly beyond the image.
+        rgb: upright RGB.
     """
 
     image: str
@@ -84,11 +84,11 @@ class Explanation:
     texts: tuple[Candidate, ...]
     heat: np.ndarray = field(repr=False)
     heat_size: tuple[float, float]
-    picture: Image.Image = field(repr=False)
+    rgb: Image.Image = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values of all attributes but the picture."""
-        content = {k: v for k, v in vars(self).items() if k != 'picture'}
+        """Plain values of all attributes but the image."""
+        content = {k: v for k, v in vars(self).items() if k != 'rgb'}
         for key in ('names', 'competitors', 'texts'):
             content[key] = [each.to_dict() for each in content[key]]
         content['bbox'] = list(self.bbox)
@@ -101,9 +101,9 @@ class Explanation:
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     def plot(self) -> Image.Image:
-        """One sheet: the picture with the box, the heat map, and bars of all values."""
+        """One sheet: the image with the box, the heat map, and bars of all values."""
         return explanation_sheet(
-            self.picture, self.bbox, self.name, self.score, self.heat, self.heat_size,
+            self.rgb, self.bbox, self.name, self.score, self.heat, self.heat_size,
             [self._score_bars(), *self._cosine_bars()],
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Open-vocabulary inference: pictures and names in, boxes out."""
+"""Open-vocabulary inference: images and names in, boxes out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
     - ``OpenVocabInferencer(detector='results.bbox.json', ann_file='val.json',
       encoder=...)``: saved results, re-scored.
 
-    A picture that was seen lately is not encoded again for other names: a two-stage
+    An image that was seen lately is not encoded again for other names: a two-stage
     detector of this package compares its regions with them, a re-scorer keeps the
     encoder's map. A detector that reads the names itself, like Grounding DINO, OWLv2
     and LLMDet, runs again: its features depend on them.
@@ -66,7 +66,7 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
         ann_file: COCO file with images and categories of saved results.
         dtype: 'float32', or 'bfloat16' for autocast. Boxes of the embedded detector
             then move by up to two pixels and scores by up to 0.05.
-        cache_size: pictures whose features are kept; 0 for none.
+        cache_size: images whose features are kept; 0 for none.
         options: of ``FGCLIP2Rescorer``: ``mode``, ``templates``, ``competitors``, ...
 
     Raises:
@@ -134,7 +134,7 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
         self, texts: Names, negatives: NegativeTexts | None = None
     ) -> Vocabulary:
         """Set the names to detect; they are encoded once, whatever the number of
-        pictures.
+        images.
 
         Args:
             texts: names, e.g. 'black cat. 白色杯子', a list or a ``Vocabulary``.
@@ -161,7 +161,7 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
         return ImageEmbeds.encode(prompts, self.system.image_encoder())
 
     def forget(self) -> None:
-        """Drop the features of all pictures, e.g. after loading other weights."""
+        """Drop the features of all images, e.g. after loading other weights."""
         self._memories.clear()
 
     def __call__(
@@ -185,7 +185,7 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
         negatives: NegativeTexts | None = None,
         slices: Slices | Mapping | int | None = None,
     ) -> Results:
-        """Detect objects in pictures, with the options of MMDetection's
+        """Detect objects in images, with the options of MMDetection's
         ``DetInferencer``.
 
         Args:
@@ -197,31 +197,31 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
             channel_order: channel order of (h, w, 3) NumPy arrays: 'bgr', as in OpenCV
                 and MMDetection's ``DetInferencer``, or 'rgb'. Files, PIL images and
                 tensors are RGB.
-            batch_size: pictures per pass of the model.
+            batch_size: images per pass of the model.
             pred_score_thr: lowest score that is drawn.
-            return_vis: keep the drawn pictures.
+            return_vis: keep the drawn images.
             show: open them in the system's viewer.
             no_save_vis: do not write them under ``out_dir``/vis.
             no_save_pred: do not write JSON files under ``out_dir``/preds.
-            draw_pred: draw boxes; False leaves the pictures as they are.
+            draw_pred: draw boxes; False leaves the images as they are.
             print_result: print names, scores and boxes.
             return_datasamples: keep MMDetection's structures as well.
             out_dir: folder of what is written; '' writes nothing.
             allow_urls: whether URLs are fetched.
             negatives: of ``texts``, see :meth:`set_vocabulary`.
-            slices: options of :class:`.Slices`, or a size in pixels, for pictures that
-                are larger than the detector's input; None: one pass a picture.
+            slices: options of :class:`.Slices`, or a size in pixels, for images that
+                are larger than the detector's input; None: one pass an image.
 
         Returns:
-            One entry per picture, fewer where some could not be read: one warning names
+            One entry per image, fewer where some could not be read: one warning names
             those, and ``unread`` has the reasons.
 
         Raises:
-            ValueError: if no picture can be read, and as in ``find_inputs``.
+            ValueError: if no image can be read, and as in ``find_inputs``.
         """
         results = Results()
         output = OutputFiles(out_dir, not no_save_vis, not no_save_pred)
-        drawn_for = return_vis or show or output.pictures
+        drawn_for = return_vis or show or output.images
         for outcome in self.stream(
             inputs,
             texts,
@@ -264,26 +264,26 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
         negatives: NegativeTexts | None = None,
         slices: Slices | Mapping | int | None = None,
     ) -> Iterator[Outcome]:
-        """Like calling the inferencer, one picture after the other, in order.
+        """Like calling the inferencer, one image after the other, in order.
 
         Yields:
-            An outcome per picture; one that cannot be read has an ``error``.
+            An outcome per image; one that cannot be read has an ``error``.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
-        pictures = find_inputs(inputs, allow_urls, channel_order)
+        sources = find_inputs(inputs, allow_urls, channel_order)
         self._use(texts, negatives)
         size = 1 if self.system.one_by_one else batch_size
         cut = Slices.of(slices)
         if cut is not None:
             self._check_slices()
-            for number, picture in enumerate(pictures):
-                yield self._detect_slices(picture, number, cut, score_thr, size)
+            for number, source in enumerate(sources):
+                yield self._detect_slices(source, number, cut, score_thr, size)
             return
-        for start in range(0, len(pictures), size):
+        for start in range(0, len(sources), size):
             batch = [
-                self._read(picture, start + i)
-                for i, picture in enumerate(pictures[start : start + size])
+                self._read(source, start + i)
+                for i, source in enumerate(sources[start : start + size])
             ]
             self._detect(
                 [each for each in batch if isinstance(each, Loaded)], score_thr
@@ -311,37 +311,37 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
             self.set_vocabulary(texts, negatives)
 
     def _read(
-        self, picture: InputImage, number: int, fresh: bool = False
+        self, source: InputImage, number: int, fresh: bool = False
     ) -> Loaded | Outcome:
-        """The picture as the model takes it, ``fresh`` without what is known of it; an
+        """The image as the model takes it, ``fresh`` without what is known of it; an
         outcome if it cannot be read."""
         try:
-            image = picture.load()
-            image_id = self._image_id(picture, number)
+            image = source.load()
+            image_id = self._image_id(source, number)
         except ValueError as error:
-            return Outcome(picture, error=str(error))
+            return Outcome(source, error=str(error))
         pipeline = self.system.pipeline
         of_file = pipeline is not None and pipeline.reads_files
-        memory = ImageMemory() if fresh else self._memory(picture, image, of_file)
+        memory = ImageMemory() if fresh else self._memory(source, image, of_file)
         if pipeline is None:
             meta = dict(
-                ori_shape=image.size[::-1], img_path=picture.path, img_id=image_id
+                ori_shape=image.size[::-1], img_path=source.path, img_id=image_id
             )
             data: dict[str, Any] = dict(data_samples=DetDataSample(metainfo=meta))
         else:
-            data = pipeline(picture, image, image_id)
-        if not of_file or picture.path is None:
+            data = pipeline(source, image, image_id)
+        if not of_file or source.path is None:
             memory['image'] = image
         data['data_samples'].set_metainfo(dict(memory=memory))
-        return Loaded(Outcome(picture, image), data, memory)
+        return Loaded(Outcome(source, image), data, memory)
 
     def _memory(
-        self, picture: InputImage, image: Image.Image, of_file: bool
+        self, source: InputImage, image: Image.Image, of_file: bool
     ) -> ImageMemory:
-        """What is known of a picture with this content."""
+        """What is known of an image with this content."""
         if not self.cache_size:
             return ImageMemory()
-        key = picture.digest(image, of_file)
+        key = source.digest(image, of_file)
         memory = self._memories.setdefault(key, ImageMemory())
         self._memories.move_to_end(key)
         while len(self._memories) > self.cache_size:

@@ -1,4 +1,4 @@
-"""Pictures as users give them: files, folders, patterns, arrays, URLs."""
+"""Images as users give them: files, folders, patterns, arrays, URLs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def find_inputs(
     allow_urls: bool = False,
     channel_order: str = 'bgr',
 ) -> list[InputImage]:
-    """The pictures of an input, in its order; those of a folder or pattern by name.
+    """The images of an input, in its order; those of a folder or pattern by name.
 
     Args:
         inputs: one or several of: an image file, a folder, a pattern such as
@@ -99,7 +99,7 @@ def find_inputs(
         channel_order: of (h, w, 3) NumPy arrays, 'bgr' or 'rgb'.
 
     Raises:
-        ValueError: for another channel order, an input that names no picture, a URL
+        ValueError: for another channel order, an input that names no image, a URL
             without ``allow_urls``, a video or a camera.
     """
     if channel_order not in ('bgr', 'rgb'):
@@ -107,21 +107,21 @@ def find_inputs(
     entries = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     if not entries:
         raise ValueError('expected one or more images, got an empty list')
-    pictures: list[InputImage] = []
+    sources: list[InputImage] = []
     for number, entry in enumerate(entries, 1):
         if isinstance(entry, str | os.PathLike):
-            pictures += _named(os.fspath(entry), allow_urls)
+            sources += _named(os.fspath(entry), allow_urls)
         elif isinstance(entry, Image.Image | np.ndarray | Tensor):
-            pictures.append(
+            sources.append(
                 InputImage(entry, f'image {number}', channel_order=channel_order)
             )
         else:
             raise ValueError(_other(entry))
-    return pictures
+    return sources
 
 
 def _named(text: str, allow_urls: bool) -> Iterator[InputImage]:
-    """The pictures that a path, a pattern or a URL names."""
+    """The images that a path, a pattern or a URL names."""
     if text.startswith(URLS):
         if not allow_urls:
             raise ValueError(

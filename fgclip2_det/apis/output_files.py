@@ -1,4 +1,4 @@
-"""Files of results, named after the pictures."""
+"""Files of results, named after the images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fgclip2_det.io.atomic import open_atomic, write_atomic
 
 
 class OutputFiles:
-    """Pictures under ``vis`` and JSON files under ``preds``, as ``DetInferencer`` has
-    them; pictures of one name get numbers.
+    """Images under ``vis`` and JSON files under ``preds``, as ``DetInferencer`` has
+    them; images of one name get numbers.
 
     Args:
         folder: of both; '' writes nothing.
-        pictures: whether pictures are written.
+        images: whether images are written.
         predictions: whether JSON files are written.
 
     Raises:
@@ -25,21 +25,21 @@ class OutputFiles:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, pictures: bool, predictions: bool
+        self, folder: str | os.PathLike, images: bool, predictions: bool
     ) -> None:
         given = bool(os.fspath(folder))
         self.folder = Path(folder)
         if given and self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f'{folder} is a file; name a folder for the results')
-        self.pictures, self.predictions = given and pictures, given and predictions
+        self.images, self.predictions = given and images, given and predictions
         self._taken: set[str] = set()
 
     def write(self, stem: str, found: Detections, image: Image.Image) -> list[str]:
-        """Write one picture's files; returns their paths."""
-        if not (self.pictures or self.predictions):
+        """Write one image's files; returns their paths."""
+        if not (self.images or self.predictions):
             return []
         name, paths = self.free_name(stem), []
-        if self.pictures:
+        if self.images:
             paths.append(self.folder / 'vis' / f'{name}.png')
             save_image(paths[-1], image)
         if self.predictions:

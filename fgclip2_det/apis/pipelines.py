@@ -1,4 +1,4 @@
-"""The test pipeline of a config, for single pictures."""
+"""The test pipeline of a config, for single images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fgclip2_det.apis.inputs import InputImage
 
 
 class ImagePipeline:
-    """What ``tools/test.py`` does with an image of the data set, for one picture.
+    """What ``tools/test.py`` does with an image of the data set, for one given image.
 
-    Pictures are loaded upright with Pillow, as ``OpenVocabLoadImage`` does. The files
+    Images are loaded upright with Pillow, as ``OpenVocabLoadImage`` does. The files
     of a config with another loader are read by that one, so that the network gets the
     same pixels as in a test.
 
@@ -41,25 +41,25 @@ class ImagePipeline:
         rest = [step for step in steps[1:] if not _kind(step).startswith('Load')]
         self._rest = Compose(rest)
 
-    def __call__(self, picture: InputImage, image: Image.Image, image_id: Any) -> dict:
-        """``inputs`` and ``data_samples`` of a picture.
+    def __call__(self, source: InputImage, image: Image.Image, image_id: Any) -> dict:
+        """``inputs`` and ``data_samples`` of an image.
 
         Args:
-            picture: its file is read where the config's loader reads files.
-            image: the loaded picture.
+            source: its file is read where the config's loader reads files.
+            image: the loaded image.
             image_id: of the data sample.
         """
-        results: dict[str, Any] = dict(img_id=image_id, img_path=picture.path)
-        if self._loader is not None and picture.path is not None:
+        results: dict[str, Any] = dict(img_id=image_id, img_path=source.path)
+        if self._loader is not None and source.path is not None:
             results = self._loader(results)
             if results is None or results.get('img') is None:
-                raise ValueError(f'image {picture.name} cannot be read')
+                raise ValueError(f'image {source.name} cannot be read')
         else:
             results['img'] = np.ascontiguousarray(np.asarray(image)[..., ::-1])
             results['img_shape'] = results['ori_shape'] = image.size[::-1]
         data = self._rest(results)
         data['data_samples'].set_metainfo(
-            dict(img_id=image_id, img_path=picture.path or picture.name)
+            dict(img_id=image_id, img_path=source.path or source.name)
         )
         return data
 
@@ -69,7 +69,7 @@ def _steps(config: Config) -> list[dict]:
         return copy.deepcopy(list(get_test_pipeline_cfg(config)))
     except (AttributeError, RuntimeError) as error:
         raise ValueError(
-            'the config has no test_dataloader.dataset.pipeline, which pictures go '
+            'the config has no test_dataloader.dataset.pipeline, which images go '
             'through; give a whole config of MMDetection'
         ) from error
 

@@ -1,4 +1,4 @@
-"""What the inferencer returns of one picture and of several."""
+"""What the inferencer returns of one image and of several."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Outcome:
 
 @dataclass
 class Loaded:
-    """A loaded picture on its way into the model.
+    """A loaded image on its way into the model.
 
     Attributes:
         outcome: with the image, and its detections later.
@@ -48,10 +48,10 @@ class Loaded:
 
 
 class Results(list[Detections]):
-    """Detections of the pictures that could be read, in their order.
+    """Detections of the images that could be read, in their order.
 
     Attributes:
-        unread: name -> reason of the pictures that could not.
+        unread: name -> reason of the images that could not.
         visualization: (h, w, 3) uint8 RGB arrays with ``return_vis``, one per entry.
         data_samples: MMDetection's structures with ``return_datasamples``.
         files: what was written under ``out_dir``.
@@ -66,7 +66,7 @@ class Results(list[Detections]):
 
 
 def report_unread(results: Results) -> None:
-    """One warning about the pictures that could not be read.
+    """One warning about the images that could not be read.
 
     Raises:
         ValueError: if none could.

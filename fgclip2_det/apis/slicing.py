@@ -1,4 +1,4 @@
-"""Large pictures in overlapping slices: where they lie, and how results are merged."""
+"""Large images in overlapping slices: where they lie, and how results are merged."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from fgclip2_det.apis.inputs import InputImage
 from fgclip2_det.apis.results import Loaded, Outcome
 from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 
-Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in the picture's pixels
+Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in the image's pixels
 MARGIN = 0.02  # of a slice: a box this close to its border is cut by it
 INSIDE = 0.8  # of a cut box's area inside a better one: a part of that object
 
 
 @dataclass(frozen=True)
 class Slices:
-    """How a picture is divided.
+    """How an image is divided.
 
     Args:
-        size: length of a slice's sides in pixels. A picture that is no larger is
+        size: length of a slice's sides in pixels. An image that is no larger is
             detected in one pass, as without slices.
         overlap: least share of a slice that it has in common with its neighbours. What
             is narrower than ``size * overlap`` is complete in at least one of them.
-        whole: whether the whole picture is one more slice, for objects that are larger
+        whole: whether the whole image is one more slice, for objects that are larger
             than a slice.
         iou: boxes of one name, from different slices, are one object if their parts in
             the area common to both slices have a higher IoU.
@@ -37,7 +37,7 @@ class Slices:
     Raises:
         ValueError: for values outside their range.
 
-    Reference: SAHI (arXiv:2202.06934) slices pictures; the merging is our own.
+    Reference: SAHI (arXiv:2202.06934) slices images; the merging is our own.
     """
 
     size: int = 640
@@ -79,7 +79,7 @@ class Slices:
         return cls(**given)
 
     def windows(self, size: tuple[int, int]) -> list[Window]:
-        """Slices of a picture, row by row, all of one size, then the whole if asked.
+        """Slices of an image, row by row, all of one size, then the whole if asked.
 
         Args:
             size: (w, h) in pixels.
@@ -96,7 +96,7 @@ class Slices:
         return windows
 
     def _starts(self, length: int) -> list[int]:
-        """Evenly spaced, the first at 0, the last slice ending with the picture."""
+        """Evenly spaced, the first at 0, the last slice ending with the image."""
         if length <= self.size:
             return [0]
         step = max(1, int(self.size * (1 - self.overlap)))
@@ -110,7 +110,7 @@ def merge_slices(
     size: tuple[int, int],
     iou: float = 0.5,
 ) -> Detections:
-    """Detections of a picture from those of its slices.
+    """Detections of an image from those of its slices.
 
     Two boxes of one name from different slices are one object if their parts in the
     area that both slices see agree, so a box that a border cuts finds its other half.
@@ -121,11 +121,11 @@ def merge_slices(
     Args:
         parts: of each slice, boxes in its own pixels.
         windows: of the slices.
-        size: (w, h) of the picture in pixels.
+        size: (w, h) of the image in pixels.
         iou: see :class:`Slices`.
 
     Returns:
-        Boxes in the picture's pixels, scores descending.
+        Boxes in the image's pixels, scores descending.
     """
     shifts = [torch.tensor([w[0], w[1]] * 2, dtype=torch.float32) for w in windows]
     bboxes = torch.cat([p.bboxes + s for p, s in zip(parts, shifts, strict=True)])
@@ -184,7 +184,7 @@ class _Objects:
 
 
 def _cut_sides(bboxes: Tensor, frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """(n, 4) bool: sides at a border of the box's slice that is not the picture's."""
+    """(n, 4) bool: sides at a border of the box's slice that is not the image's."""
     ends = torch.tensor([0, 0, *size], dtype=torch.float32)
     margin = (frames[:, 2:] - frames[:, :2]).amax(1, keepdim=True) * MARGIN
     outward = torch.tensor([-1.0, -1, 1, 1])  # positive: beyond the border
@@ -275,23 +275,23 @@ class SliceMethods:
         own: Any = self  # the inferencer
         if isinstance(own.system.detector, SavedPredictions):
             raise ValueError(
-                'saved results are of whole pictures; leave slices out, or give the '
+                'saved results are of whole images; leave slices out, or give the '
                 'detector itself'
             )
 
     def _detect_slices(
-        self, picture: InputImage, number: int, cut: Slices, score_thr: float, size: int
+        self, source: InputImage, number: int, cut: Slices, score_thr: float, size: int
     ) -> Outcome:
         """An image from its slices, ``size`` of them a pass."""
         own: Any = self  # the inferencer
         try:
-            image = picture.load()
+            image = source.load()
         except ValueError as error:
-            return Outcome(picture, error=str(error))
+            return Outcome(source, error=str(error))
         windows = cut.windows(image.size)
-        parts = [picture]
+        parts = [source]
         if len(windows) > 1:
-            parts = [InputImage(image.crop(window), picture.name) for window in windows]
+            parts = [InputImage(image.crop(window), source.name) for window in windows]
         outcomes = []
         for start in range(0, len(parts), size):
             batch = [own._read(part, number) for part in parts[start : start + size]]
@@ -302,5 +302,5 @@ class SliceMethods:
             return next((each for each in outcomes if each.error), outcomes[0])
         found = [each.detections for each in outcomes if each.detections is not None]
         merged = merge_slices(found, windows, image.size, cut.iou)
-        merged.image = picture.path or ''
-        return Outcome(picture, image, merged)
+        merged.image = source.path or ''
+        return Outcome(source, image, merged)

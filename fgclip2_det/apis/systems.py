@@ -44,7 +44,7 @@ class System:
 
     Args:
         model: a detector of this package or MMDetection, or a re-scorer.
-        pipeline: of its config; None for a model that reads pictures itself.
+        pipeline: of its config; None for a model that reads images itself.
         default: names until others are set; None: the user has to give some.
         own_classes: of a detector with fixed classes; None for one that takes any.
         config: of the model; None where none was read.
@@ -74,7 +74,7 @@ class System:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether pictures cannot be batched."""
+        """Whether images cannot be batched."""
         return reads_chunks(self.detector)
 
     def set_vocabulary(self, names: Names) -> Vocabulary:
@@ -150,7 +150,7 @@ class System:
         return vocabulary
 
     def __call__(self, batch: Sequence[Mapping[str, Any]]) -> list[InstanceData]:
-        """Boxes, scores and labels of pictures that went through the pipeline."""
+        """Boxes, scores and labels of images that went through the pipeline."""
         if self.pipeline is None:
             samples: SampleList = [data['data_samples'] for data in batch]
             samples = self.model.predict(None, samples)  # type: ignore[arg-type]

@@ -226,7 +226,7 @@ class VideoMethods:
             every: every how many frames one is detected.
             track: give boxes ids over frames, see :class:`.BoxTracker`.
             batch_size: frames per pass of the model; a camera waits for them.
-            slices: as for pictures.
+            slices: as for images.
 
         Raises:
             FileNotFoundError: if there is no such file.

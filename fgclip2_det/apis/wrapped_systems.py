@@ -209,20 +209,20 @@ def _saved_system(
 
 
 def image_ids(system: System) -> Callable[[InputImage, int], int | str]:
-    """Function: (picture, its number) -> id of the data sample.
+    """Function: (image, its number) -> id of the data sample.
 
     Saved results are found by file name; for other systems it is the number.
     """
     saved = system.detector
     if not isinstance(saved, SavedPredictions):
-        return lambda picture, number: number
+        return lambda source, number: number
     by_name: dict[str, list] = {}
     for image_id, entry in saved.images.items():
         path = Path(entry['file_name'])
         by_name.setdefault(path.name, []).append((path.parts, image_id))
 
-    def find(picture: InputImage, number: int) -> int | str:
-        parts = Path(picture.path or picture.name).parts
+    def find(source: InputImage, number: int) -> int | str:
+        parts = Path(source.path or source.name).parts
         found = [
             image_id
             for own, image_id in by_name.get(parts[-1] if parts else '', [])
@@ -231,7 +231,7 @@ def image_ids(system: System) -> Callable[[InputImage, int], int | str]:
         if len(found) != 1:
             count = 'several' if found else 'no'
             raise ValueError(
-                f'{saved.ann_file} has {count} images for {picture.name}; saved '
+                f'{saved.ann_file} has {count} images for {source.name}; saved '
                 'results are found by file name, give a path that ends as file_name '
                 'does there'
             )

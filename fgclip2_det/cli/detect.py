@@ -1,6 +1,6 @@
-"""Name objects, in English or Chinese, and get boxes in pictures of any kind.
+"""Name objects, in English or Chinese, and get boxes in images of any kind.
 
-Exit codes: 0; 1 if some pictures could not be read, or for another error; 2 for a wrong
+Exit codes: 0; 1 if some images could not be read, or for another error; 2 for a wrong
 command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json,
 of a video in DIR/NAME-boxes.mp4 and DIR/NAME-boxes.jsonl.
 """
@@ -50,24 +50,24 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('pictures', nargs='*', help="files, folders, patterns ('**' too) or URLs")
+    add('images', nargs='*', help="files, folders, patterns ('**' too) or URLs")
     add('--video', metavar='SOURCE',
-        help='a video file or the number of a camera, not pictures')  # fmt: skip
+        help='a video file or the number of a camera, not images')  # fmt: skip
     add('--every', type=_count, default=1, metavar='N',
         help='of a video, detect in every Nth frame; default: 1')  # fmt: skip
     add('--track', action='store_true',
         help='of a video, ids of boxes over frames (pip install trackers)')  # fmt: skip
     add('--names', help=NAMES)
     add('--not', action='append', dest='negatives', metavar='NAMES', help=NOT)
-    add('--like', action='append', metavar='PICTURE:X,Y,X,Y=NAME',
-        help='a class shown by a box (corners in pixels) of a picture; several of a '
-             'name are one class; with --names NAME as well, picture and text count '
+    add('--like', action='append', metavar='IMAGE:X,Y,X,Y=NAME',
+        help='a class shown by a box (corners in pixels) of an image; several of a '
+             'name are one class; with --names NAME as well, image and text count '
              'half each')  # fmt: skip
     add('--attributes', type=_whole, metavar='N',
         help='negatives of each name that differ in one attribute word, as "blue cup" '
              'from "red cup"; default: 8 if --names has braces, else 0')  # fmt: skip
     add('--out', type=Path, default=Path('outputs'), metavar='DIR',
-        help='folder of pictures and detections.json; default: outputs')  # fmt: skip
+        help='folder of images and detections.json; default: outputs')  # fmt: skip
     add('--detector', help=DETECTOR)
     add('--weights', help='checkpoint of the detector, or one of tools/train.py')
     add('--encoder', help='folder or hub id of the FG-CLIP 2 that re-scores --detector')
@@ -84,15 +84,15 @@ def parser() -> argparse.ArgumentParser:
     add('--batch-size', type=_count, default=1, metavar='N', help='default: 1')
     add('--slices', type=_side, nargs='?', const=640, metavar='SIZE',
         help='detect in overlapping slices of SIZE pixels, 640 if none is given, for '
-             'small things in large pictures')  # fmt: skip
+             'small things in large images')  # fmt: skip
     add('--slice-overlap', type=_share, default=0.2, metavar='SHARE',
         help='of a slice that its neighbours see as well; default: 0.2')  # fmt: skip
     add('--slice-whole', action='store_true',
-        help='the whole picture is one more slice, for larger things')  # fmt: skip
+        help='the whole image is one more slice, for larger things')  # fmt: skip
     add('--explain', type=_count, nargs='?', const=3, metavar='N',
-        help='a sheet and a JSON file for each of the N best boxes of a picture, in '
+        help='a sheet and a JSON file for each of the N best boxes of an image, in '
              'DIR/explained; default: 3')  # fmt: skip
-    add('--allow-urls', action='store_true', help='fetch pictures whose URL is given')
+    add('--allow-urls', action='store_true', help='fetch images whose URL is given')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -112,7 +112,7 @@ def _count(word: str) -> int:
 def _side(word: str) -> int:
     if not word.isdecimal():
         raise argparse.ArgumentTypeError(
-            f'expected a number of pixels, got {word}; put pictures before --slices'
+            f'expected a number of pixels, got {word}; put images before --slices'
         )
     return int(word)
 
@@ -131,17 +131,17 @@ def main(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.out.is_dir():
         print(f'error: --out {args.out} is a file; name a folder', file=sys.stderr)
         sys.exit(2)
-    if bool(args.pictures) == (args.video is not None):
-        print('error: name pictures, or one --video', file=sys.stderr)
+    if bool(args.images) == (args.video is not None):
+        print('error: name images, or one --video', file=sys.stderr)
         sys.exit(2)
     if args.explain and (args.video is not None or args.slices is not None):
-        print('error: --explain is of pictures in one pass, without --slices or '
+        print('error: --explain is of images in one pass, without --slices or '
               '--video', file=sys.stderr)  # fmt: skip
         sys.exit(2)
     try:
         detect(args) if args.video is None else detect_video(args)
     except KeyboardInterrupt:
-        print('interrupted before the first picture or frame was done', file=sys.stderr)
+        print('interrupted before the first image or frame was done', file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
@@ -155,7 +155,7 @@ def detect(args: argparse.Namespace) -> None:
 
     names = None if args.names is None else _names(args.names)
     slices = _slices(args)
-    count = len(find_inputs(args.pictures, args.allow_urls))
+    count = len(find_inputs(args.images, args.allow_urls))
     inferencer = build(args)
     if names is not None or args.like:
         inferencer.set_vocabulary(vocabulary(args, names or [], inferencer))
@@ -163,7 +163,7 @@ def detect(args: argparse.Namespace) -> None:
         raise ValueError('--not belongs to --names; give the names as well')
     report = DetectionReport(args.out, count, args.score_thr)
     outcomes = inferencer.stream(
-        args.pictures, None, args.score_thr, batch_size=args.batch_size,
+        args.images, None, args.score_thr, batch_size=args.batch_size,
         allow_urls=args.allow_urls, slices=slices,
     )  # fmt: skip
     bar = tqdm(total=count, unit='image', disable=True if count == 1 else None)
@@ -192,13 +192,13 @@ def detect(args: argparse.Namespace) -> None:
 def explain(
     inferencer: 'OpenVocabInferencer', outcome: 'Outcome', args: argparse.Namespace
 ) -> None:
-    """Sheets and JSON files of a picture's best boxes."""
+    """Sheets and JSON files of an image's best boxes."""
     from fgclip2_det.apis.output_files import save_image
     from fgclip2_det.io.atomic import write_atomic
 
-    picture = outcome.given.path or outcome.image
-    assert picture is not None  # it was detected in
-    best = inferencer.explain_best(picture, None, args.explain, args.score_thr)
+    source = outcome.given.path or outcome.image
+    assert source is not None  # it was detected in
+    best = inferencer.explain_best(source, None, args.explain, args.score_thr)
     for number, each in enumerate(best, 1):
         target = args.out / 'explained' / f'{outcome.given.stem}-{number}.png'
         save_image(target, each.plot())
@@ -206,7 +206,7 @@ def explain(
 
 
 def detect_video(args: argparse.Namespace) -> None:
-    """A video or a camera instead of pictures."""
+    """A video or a camera instead of images."""
     from fgclip2_det.apis.video_reader import VideoReader
 
     names = None if args.names is None else _names(args.names)

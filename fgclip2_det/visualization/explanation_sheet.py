@@ -1,4 +1,4 @@
-"""A sheet with a box, bars of its values, and a heat map of the picture."""
+"""A sheet with a box, bars of its values, and a heat map of the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from fgclip2_det.visualization.draw import _fit, _font, class_color, draw_detections
 
-SIDE = 520  # pixels of a picture's longer side
+SIDE = 520  # pixels of an image's longer side
 GAP, ROW, FONT_SIZE = 16, 24, 15
 LABEL, BAR, NUMBER = 250, 230, 62  # widths in pixels
 PAPER, INK, PALE = '#f4f4f2', '#202124', '#dcdcd8'
@@ -35,7 +35,7 @@ class Bars(NamedTuple):
 
 
 def explanation_sheet(
-    picture: Image.Image,
+    rgb: Image.Image,
     bbox: Sequence[float],
     name: str,
     score: float,
@@ -43,24 +43,24 @@ def explanation_sheet(
     heat_size: tuple[float, float],
     bars: Sequence[Bars],
 ) -> Image.Image:
-    """Picture with the box and heat map on the left, bars on the right.
+    """Image with the box and heat map on the left, bars on the right.
 
     Args:
-        picture: upright RGB.
+        rgb: upright RGB.
         bbox: xyxy in its pixels.
         name, score: of the box; English or Chinese.
         heat: (h, w) values, dark to bright over their range.
-        heat_size: (w, h) in the picture's pixels that ``heat`` covers.
+        heat_size: (w, h) in the image's pixels that ``heat`` covers.
         bars: groups, from top to bottom.
 
     Returns:
         RGB image.
     """
-    zoom = SIDE / max(picture.size)
-    width, height = picture.size
+    zoom = SIDE / max(rgb.size)
+    width, height = rgb.size
     size = max(1, round(width * zoom)), max(1, round(height * zoom))
     scaled = [value * zoom for value in bbox]
-    shown = picture.resize(size, Image.Resampling.LANCZOS)
+    shown = rgb.resize(size, Image.Resampling.LANCZOS)
     views = [
         draw_detections(shown, [scaled], [name], [score]),
         _outlined(heat_picture(shown, heat, heat_size, zoom), scaled),
@@ -82,15 +82,15 @@ def explanation_sheet(
 
 
 def heat_picture(
-    picture: Image.Image, heat: np.ndarray, heat_size: tuple[float, float], zoom: float
+    rgb: Image.Image, heat: np.ndarray, heat_size: tuple[float, float], zoom: float
 ) -> Image.Image:
-    """A grey picture under its heat map.
+    """A grey image under its heat map.
 
     Args:
-        picture: RGB.
+        rgb: RGB.
         heat: (h, w).
         heat_size: (w, h) that it covers before ``zoom``.
-        zoom: of the picture.
+        zoom: of the image.
     """
     low, high = float(heat.min()), float(heat.max())
     share = (heat - low) / max(high - low, 1e-6)
@@ -98,12 +98,12 @@ def heat_picture(
     grown = Image.fromarray(share.astype(np.float32)).resize(
         (covered[0], covered[1]), Image.Resampling.BILINEAR
     )
-    share = np.asarray(grown.crop((0, 0, *picture.size))).clip(0, 1)
+    share = np.asarray(grown.crop((0, 0, *rgb.size))).clip(0, 1)
     place = share * (len(HEAT) - 1)
     below = place.astype(int).clip(max=len(HEAT) - 2)
     rest = (place - below)[..., None]
     colors = HEAT[below] * (1 - rest) + HEAT[below + 1] * rest
-    grey = np.asarray(picture.convert('L'))[..., None]
+    grey = np.asarray(rgb.convert('L'))[..., None]
     return Image.fromarray((0.7 * colors + 0.3 * grey).astype(np.uint8))
 
 

@@ -33,8 +33,8 @@ class ImagePrompt:
 
     Args:
         name: what is reported.
-        examples: pictures, each with a box of it, (4,) xyxy in the upright picture's
-            pixels; one picture may have several.
+        examples: images, each with a box of it, (4,) xyxy in the upright image's
+            pixels; one image may have several.
         text: what the class is called as well; None: the examples alone.
         weight: of the examples beside a text, in (0, 1].
 
@@ -52,7 +52,7 @@ class ImagePrompt:
             raise ValueError(f'an image prompt needs a name, got {self.name!r}')
         if not self.examples:
             raise ValueError(
-                f'image prompt {self.name!r} has no examples; give (picture, box) pairs'
+                f'image prompt {self.name!r} has no examples; give (image, box) pairs'
             )
         if not 0 < self.weight <= 1:
             raise ValueError(
@@ -96,8 +96,8 @@ class ImageEmbeds:
             max_num_patches: as in ``FGCLIP2.preprocess``.
 
         Raises:
-            ValueError: no prompts, a name that occurs twice, a picture that cannot be
-                read, or a box that is empty or not within its picture.
+            ValueError: no prompts, a name that occurs twice, an image that cannot be
+                read, or a box that is empty or not within its image.
         """
         if not prompts:
             raise ValueError('expected at least one image prompt, got none')
@@ -176,7 +176,7 @@ class ImageEmbeds:
         if text_tower != self.text_tower:
             raise ValueError(
                 'the image prompts were encoded with another encoder than the names; '
-                'encode their pictures again with this one'
+                'encode their images again with this one'
             )
         mixed, place = (
             embeds.clone(),
@@ -240,7 +240,7 @@ class ImageEmbeds:
             encoder, encoder.settings()
         ):
             raise ValueError(
-                f'{path} was written with another encoder; encode its pictures again '
+                f'{path} was written with another encoder; encode its images again '
                 'with this one'
             )
         return own
@@ -253,16 +253,16 @@ def parse_example(text: str) -> tuple[str, tuple[str, list[float]]]:
         ValueError: for another form.
     """
     rest, mark, name = text.rpartition('=')
-    picture, colon, corners = rest.rpartition(':')
+    source, colon, corners = rest.rpartition(':')
     try:
         box = [float(value) for value in corners.split(',')]
     except ValueError:
         box = []
-    if not (mark and colon and picture and name.strip() and len(box) == 4):
+    if not (mark and colon and source and name.strip() and len(box) == 4):
         raise ValueError(
-            f'an image prompt is written picture.png:x1,y1,x2,y2=name, got {text!r}'
+            f'an image prompt is written image.png:x1,y1,x2,y2=name, got {text!r}'
         )
-    return name.strip(), (picture, box)
+    return name.strip(), (source, box)
 
 
 def _check_different(names: Sequence[str]) -> None:
@@ -279,8 +279,8 @@ def _encode(
     encoder: FGCLIP2, name: str, example: Example, max_num_patches: int | str
 ) -> Tensor:
     """(D,) region feature of one example, normalised, float32."""
-    picture, box = example
-    image = load_image(picture)
+    source, box = example
+    image = load_image(source)
     width, height = image.size
     corners = torch.tensor([float(value) for value in box])
     if corners.shape != (4,) or not corners.isfinite().all():
@@ -292,7 +292,7 @@ def _encode(
         )
     if min(x1, y1) < 0 or x2 > width or y2 > height:
         raise ValueError(
-            f'box {list(box)} of {name!r} is not within its picture of {width} x '
+            f'box {list(box)} of {name!r} is not within its image of {width} x '
             f'{height} pixels'
         )
     batch = encoder.preprocess([image], max_num_patches)

@@ -172,13 +172,13 @@ def test_bfloat16(image):
 
 
 def test_bad_input(two_stage, image, tmp_path):
-    with pytest.raises(ValueError, match='there is no box 5000, the picture has'):
+    with pytest.raises(ValueError, match='there is no box 5000, the image has'):
         two_stage.explain(image, NAMES, 5000)
     with pytest.raises(ValueError, match='no detection overlaps the box'):
         two_stage.explain(image, NAMES, (0, 200, 4, 204))
     with pytest.raises(ValueError, match='a box has four numbers'):
         two_stage.explain(image, NAMES, (0, 200, 4))
-    with pytest.raises(ValueError, match='expected one picture, got 2'):
+    with pytest.raises(ValueError, match='expected one image, got 2'):
         two_stage.explain([image, image], NAMES)
     with pytest.raises(ValueError, match='cannot be read'):
         two_stage.explain(tmp_path / 'absent.png', NAMES)

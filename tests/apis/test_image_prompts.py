@@ -28,7 +28,7 @@ def inferencer() -> OpenVocabInferencer:
 
 
 def test_a_shown_class_is_found(inferencer):
-    """In another picture, elsewhere; its embedding is in both parts of the head."""
+    """In another image, elsewhere; its embedding is in both parts of the head."""
     example = drawn(BOX, (160, 100, 220, 160))
     picture = drawn((150, 60, 230, 140), (30, 30, 90, 90))
     shown = inferencer.encode_prompts([ImagePrompt('thing', [(example, BOX)])])

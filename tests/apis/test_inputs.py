@@ -31,13 +31,13 @@ def shapes(shift: int = 0) -> Image.Image:
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
-    """b.png, a.jpg and sub/a.png; a text file; a picture that cannot be read."""
-    folder = tmp_path_factory.mktemp('pictures')
+    """b.png, a.jpg and sub/a.png; a text file; an image that cannot be read."""
+    folder = tmp_path_factory.mktemp('images')
     (folder / 'sub').mkdir()
     shapes().save(folder / 'b.png')
     shapes(9).save(folder / 'a.jpg', quality=95)
     shapes(30).save(folder / 'sub' / 'a.png')
-    (folder / 'notes.txt').write_text('no picture')
+    (folder / 'notes.txt').write_text('no image')
     (folder / 'bad').mkdir()
     (folder / 'bad' / 'cut.jpg').write_bytes((folder / 'a.jpg').read_bytes()[:900])
     return folder
@@ -136,7 +136,7 @@ def test_unreadable_among_good_ones(inferencer, folder):
 
 
 def test_results_as_detinferencer_writes_them(inferencer, folder, tmp_path, capsys):
-    """vis/ and preds/; two pictures of one name; boxes from 0.3 on are drawn."""
+    """vis/ and preds/; two images of one name; boxes from 0.3 on are drawn."""
     inputs = [folder / 'a.jpg', folder / 'sub' / 'a.png', shapes()]
     results = inferencer(
         inputs, NAMES, out_dir=tmp_path, no_save_pred=False, return_vis=True,

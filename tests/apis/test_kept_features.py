@@ -1,4 +1,4 @@
-"""A picture's features are computed once, whatever names follow."""
+"""An image's features are computed once, whatever names follow."""
 
 from pathlib import Path
 

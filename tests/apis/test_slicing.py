@@ -1,4 +1,4 @@
-"""Slices: the picture that fits, boxes cut at borders, SAHI around the inferencer."""
+"""Slices: the image that fits, boxes cut at borders, SAHI around the inferencer."""
 
 import random
 from itertools import pairwise
@@ -150,7 +150,7 @@ def test_a_picture_that_fits_is_detected_as_without(inferencer, large, tmp_path)
 
 @pytest.mark.parametrize('whole', [False, True])
 def test_shapes_across_borders(inferencer, large, whole, monkeypatch):
-    """Each once, in the picture's pixels; the names are encoded once."""
+    """Each once, in the image's pixels; the names are encoded once."""
     image, truth = large
     inferencer.set_vocabulary('star')
     calls = []
@@ -172,7 +172,7 @@ def test_shapes_across_borders(inferencer, large, whole, monkeypatch):
 
 
 def test_slices_are_kept_for_other_names():
-    """A slice counts as a picture of the cache."""
+    """A slice counts as an image of the cache."""
     inferencer = OpenVocabInferencer(cache_size=4)
     image = Image.new('RGB', (400, 256), 'gray')
     ImageDraw.Draw(image).ellipse((60, 80, 140, 160), fill='red')

@@ -222,8 +222,8 @@ def test_command(clip, tmp_path, capsys):
     for more, code, message in (
         (['--video', 97], 1, 'error: camera 97 cannot be opened'),
         (['--video', tmp_path / 'absent.mp4'], 1, 'error: there is no video'),
-        ([clip, '--video', clip], 2, 'name pictures, or one --video'),
-        ([], 2, 'name pictures, or one --video'),
+        ([clip, '--video', clip], 2, 'name images, or one --video'),
+        ([], 2, 'name images, or one --video'),
     ):
         actual, _, err = run(capsys, *more, *words)
         assert actual == code and message in err.splitlines()[-1]

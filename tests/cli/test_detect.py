@@ -1,4 +1,4 @@
-"""``fgclip2-det detect``: pictures and names in, drawn boxes and a JSON file out."""
+"""``fgclip2-det detect``: images and names in, drawn boxes and a JSON file out."""
 
 import errno
 import json
@@ -23,8 +23,8 @@ NAMES = 'red circle; 蓝色正方形'
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
-    """Three pictures with a red circle each; in the last a blue square as well."""
-    folder = tmp_path_factory.mktemp('pictures')
+    """Three images with a red circle each; in the last a blue square as well."""
+    folder = tmp_path_factory.mktemp('images')
     for i in range(3):
         image = Image.new('RGB', (256, 256), 'gray')
         canvas = ImageDraw.Draw(image)
@@ -93,7 +93,7 @@ def test_pictures_boxes_and_table(folder, tmp_path, capsys):
 
 
 def test_slices(folder, tmp_path, capsys):
-    """Those of a picture that fits are one; smaller ones find the same circle."""
+    """Those of an image that fits are one; smaller ones find the same circle."""
     words = folder / '0.png', '--names', NAMES, '--out'
     boxes = []
     for number, more in enumerate(
@@ -106,7 +106,7 @@ def test_slices(folder, tmp_path, capsys):
     assert boxes[0] == boxes[1] != boxes[2]
     np.testing.assert_allclose(boxes[0], boxes[2], atol=8)
     code, _, err = run(capsys, '--slices', folder / '0.png', '--names', NAMES)
-    assert code == 2 and 'put pictures before --slices' in err
+    assert code == 2 and 'put images before --slices' in err
 
 
 def test_unreadable_pictures(folder, tmp_path, capsys):
@@ -178,7 +178,7 @@ def test_interrupted(folder, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(command, 'build', stop)
     code, _, err = run(capsys, folder, '--names', NAMES, '--out', tmp_path)
-    assert code == 130 and 'interrupted before the first picture' in err
+    assert code == 130 and 'interrupted before the first image' in err
     assert read(tmp_path) == content
 
 

@@ -86,7 +86,7 @@ def check_equal(found, rows: list[dict], image_id: int) -> None:
 
 
 def test_transformers_detector(folders, write_config, run_tool, coco_data):
-    """An MM Grounding DINO, re-scored: boxes of tools/test.py on the same pictures."""
+    """An MM Grounding DINO, re-scored: boxes of tools/test.py on the same images."""
     folder = str(folders['mm_grounding_dino'])
     hub = dict(type='HuggingFaceDetector', pretrained=folder, chunk_size=1)
     config = wrapped(write_config(), dict(hub, max_per_image=300), **JOINT)

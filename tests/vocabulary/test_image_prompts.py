@@ -1,4 +1,4 @@
-"""Classes shown by pictures: their embeddings, vocabularies and files."""
+"""Classes shown by images: their embeddings, vocabularies and files."""
 
 import pytest
 import torch
@@ -69,7 +69,7 @@ def test_a_vocabulary_of_both(encoder, picture):
 
 
 def test_the_nearest_text_does_not_compete():
-    """It is what the picture shows: with it, the picture's class would lose."""
+    """It is what the image shows: with it, the image's class would lose."""
     texts = torch.eye(30)
     shown = unit(torch.nn.functional.one_hot(torch.tensor(7), 30) + 0.4 * texts[3])
     names = [f'name {i}' for i in range(30)]
@@ -113,8 +113,8 @@ def test_a_file(encoder, picture, tmp_path):
     'box, message',
     [
         ((10, 10, 10, 50), 'is empty; expected x1 < x2 and y1 < y2'),
-        ((10, 10, 300, 50), 'is not within its picture of 256 x 192 pixels'),
-        ((-1, 10, 30, 50), 'is not within its picture'),
+        ((10, 10, 300, 50), 'is not within its image of 256 x 192 pixels'),
+        ((-1, 10, 30, 50), 'is not within its image'),
         ((1, 10, 30), 'must be x1, y1, x2, y2'),
         ((1, 10, 30, float('nan')), 'must be x1, y1, x2, y2'),
     ],
@@ -136,7 +136,7 @@ def test_other_bad_prompts(encoder, picture, tmp_path):
         ImagePrompt(' ', [(picture, BOX)])
     with pytest.raises(ValueError, match=r'must lie in \(0, 1\], got 0'):
         ImagePrompt('thing', [(picture, BOX)], 'cup', 0)
-    (tmp_path / 'bad.png').write_bytes(b'no picture')
+    (tmp_path / 'bad.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match=r'bad\.png'):
         ImageEmbeds.encode([ImagePrompt('a', [(tmp_path / 'bad.png', BOX)])], encoder)
     shown = ImageEmbeds.encode([prompt], encoder)
@@ -155,5 +155,5 @@ def test_examples_of_a_command_line():
         'a.png:1,2,3,4',
         'a:1,2,3,b=x',
     ):
-        with pytest.raises(ValueError, match=r'written picture\.png:x1,y1,x2,y2=name'):
+        with pytest.raises(ValueError, match=r'written image\.png:x1,y1,x2,y2=name'):
             parse_example(text)
