@@ -179,13 +179,13 @@ class _Answers:
             competitors = competitors_of(self.header, self.embeds, own)
             places = {name: i for i, name in enumerate(self.header.classes)}
             others = torch.tensor([places[n] for n in competitors.names]).long()
+            embeds, is_base = self.embeds[own], self.header.is_base[own]  # for all
             rescorers = [
                 build_rescorer(
-                    setting, self.header.is_base[own], self.max_per_image,
-                    self.embeds[own], competitors,
+                    setting, is_base, self.max_per_image, embeds, competitors
                 )
                 for setting in self.settings
-            ]  # fmt: skip
+            ]
             self._names[category_ids] = own, others, rescorers
         return self._names[category_ids]
 
