@@ -39,7 +39,7 @@ SHAPES = 'circle', 'square', 'star', 'triangle', 'heart', 'cross', 'arrow', 'rin
 CONFIG = ROOT / 'configs/ov_coco/fgclip2-det_b16_sfpn_640_8xb8-3e_ov-coco.py'
 
 
-def image(seed: int, size: tuple[int, int] = (256, 256)) -> np.ndarray:
+def drawn(seed: int, size: tuple[int, int] = (256, 256)) -> np.ndarray:
     """(h, w, 3) of noise with a few discs; ``size`` is (w, h)."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(90, 160, (size[1], size[0], 3), np.uint8)
@@ -74,7 +74,7 @@ def ratio(pairs: list[tuple[float, float]]) -> dict[str, float]:
 
 def start(rounds: int, folder: Path) -> dict:
     path = folder / 'one.png'
-    Image.fromarray(image(0)).save(path)
+    Image.fromarray(drawn(0)).save(path)
     detect = [
         str(ROOT / 'tools/detect.py'),
         str(path),
@@ -118,7 +118,7 @@ def base_inferencer(folder: Path):
 
 def changed_names(rounds: int, folder: Path) -> dict:
     inferencer = base_inferencer(folder)
-    image = image(0, (640, 480))
+    image = drawn(0, (640, 480))
     inferencer(image, names(0))  # loads the text tower
     pairs = []
     for number in range(1, rounds + 1):
@@ -136,7 +136,7 @@ def batches(rounds: int) -> dict:
     inferencer = OpenVocabInferencer(cache_size=0)
     results = {}
     for side in (256, 96):
-        images = [image(i, (side, side)) for i in range(64)]
+        images = [drawn(i, (side, side)) for i in range(64)]
         inferencer(images[:8], names(0), batch_size=8)
         pairs = []
         for _ in range(rounds):
@@ -153,7 +153,7 @@ def memory() -> dict:
     inferencer = OpenVocabInferencer()
     peaks = {}
     for number in range(300):
-        inferencer(image(number), names(number))
+        inferencer(drawn(number), names(number))
         if number + 1 in (50, 100, 200, 300):
             usage = resource.getrusage(resource.RUSAGE_SELF)
             peaks[number + 1] = round(usage.ru_maxrss / 1024, 1)
