@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -107,3 +108,11 @@ def test_data_files_are_package_data(settings, package):
     files = {path for path in (ROOT / package).rglob('*') if path.is_file()}
     files = {path for path in files if path.suffix not in ('.py', '.pyc')}
     assert files <= copied and (files or package == 'pretrain')
+
+
+def test_every_file_passes_the_linter():
+    """Benchmarks as well, which no test runs."""
+    pytest.importorskip('ruff')
+    ruff = [sys.executable, '-m', 'ruff', 'check', '--no-cache', '.']
+    done = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
