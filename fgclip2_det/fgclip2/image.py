@@ -5,22 +5,41 @@ MMDetection's ``LoadImageFromFile``, applies that of JPEG, PNG and TIFF and igno
 of WebP and AVIF; Pillow and browsers apply them all, as this reader does.
 """
 
+from __future__ import annotations
+
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TypeGuard, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard, Union, cast
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
-ImageLike = str | os.PathLike | Image.Image | np.ndarray | Tensor
+from fgclip2_det.io import InputError
+from fgclip2_det.io.text import kind_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# a string: images are read without PyTorch, too
+ImageLike = Union[str, os.PathLike, Image.Image, np.ndarray, 'Tensor']
 Size = tuple[int, int]
 
+# Formats that are opened: pixels alone. Others name files, are pages to be drawn, or
+# make Pillow start a program, as PostScript does (EPS), whatever the file is called.
+RASTER = (
+    'AVIF', 'BLP', 'BMP', 'CUR', 'DCX', 'DDS', 'DIB', 'FLI', 'FTEX', 'GIF',
+    'HEIF', 'ICNS', 'ICO', 'IM', 'JPEG', 'JPEG2000', 'JXL', 'MPO', 'MSP', 'PCD', 'PCX',
+    'PIXAR', 'PNG', 'PPM', 'PSD', 'QOI', 'SGI', 'SPIDER', 'SUN', 'TGA', 'TIFF', 'WEBP',
+    'XBM', 'XPM',
+)  # fmt: skip
+# Pillow's own limit; stays when a library takes that away for the whole process, as
+# SAHI 0.12's reader does with every image
+MAX_PIXELS = 178_956_970
 TURNED_BY_OPENCV = ('JPEG', 'MPO', 'PNG', 'TIFF')
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -66,12 +85,14 @@ def load_image(image: ImageLike) -> Image.Image:
             or a (3, h, w) uint8 tensor.
 
     Raises:
-        ValueError: if the image is missing, damaged, empty, larger than PIL's
-            limit on pixels, or of another type or shape.
+        InputError: if the image is missing, damaged, empty, of a format that is not in
+            :data:`RASTER`, larger than PIL's limit on pixels
+            (:data:`MAX_PIXELS` where PIL has none), or of another type or
+            shape.
     """
     if _is_path(image):
         with open_image(image) as opened:
-            return upright(opened)
+            return upright(opened, own=True)
     with _named('image'):
         if isinstance(image, Image.Image):
             return upright(image)
@@ -83,7 +104,7 @@ def read_header(path: str | os.PathLike) -> ImageHeader:
     """Sizes and orientation of an image file; its pixels are not decoded.
 
     Raises:
-        ValueError: naming the file, if it cannot be read.
+        InputError: naming the file, if it cannot be read.
     """
     with open_image(path) as image:
         turn = orientation(image)
@@ -109,31 +130,74 @@ def open_image(
         kind: noun for error messages.
 
     Raises:
-        ValueError: naming the file, for any error of opening or, inside the ``with``
+        InputError: naming the file, for any error of opening or, inside the ``with``
             block, of decoding; decoders raise nearly all types of exceptions.
     """
     name = f'{kind} {os.fspath(source)}' if _is_path(source) else kind
     with (  # not by its path, see _is_mapped
         _named(name),
-        open(source, 'rb')
-        if isinstance(source, str | os.PathLike)
-        else BytesIO(source) as file,
-        Image.open(file) as image,
+        _file(source) as file,
+        _open(file) as image,
     ):
         yield image
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """8-bit RGB version of an opened image, with its EXIF orientation applied."""
+def image_endings() -> set[str]:
+    """Endings of the files that may be images, such as '.jpg'."""
+    known = Image.registered_extensions()
+    return {ending for ending, kind in known.items() if kind in RASTER}
+
+
+def _file(source: str | os.PathLike | bytes) -> BinaryIO:
+    if not _is_path(source):
+        return BytesIO(cast(bytes, source))
+    if kind := kind_of(os.stat(source).st_mode):  # before it is opened, see there
+        raise InputError(f'it is {kind}, expected a file')
+    return open(source, 'rb')
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """An image of one of the formats :data:`RASTER`."""
+    try:  # Pillow's common formats are there, the others are slow to import
+        image = _open_as(file)
+    except UnidentifiedImageError:
+        Image.init()
+        file.seek(0)
+        image = _open_as(file)
+    width, height = image.size
+    if Image.MAX_IMAGE_PIXELS is None and width * height > MAX_PIXELS:
+        raise Image.DecompressionBombError(
+            f'{width} x {height} pixels are more than {MAX_PIXELS:,}'
+        )
+    return image
+
+
+def _open_as(file: BinaryIO) -> Image.Image:
+    Image.preinit()
+    return Image.open(file, formats=[name for name in RASTER if name in Image.OPEN])
+
+
+def upright(image: Image.Image, own: bool = False) -> Image.Image:
+    """8-bit RGB version of an opened image, with its EXIF orientation applied.
+
+    Args:
+        image: is left as it is.
+        own: the caller does not need it any more; a JPEG that is RGB already will be
+            returned itself instead of a copy.
+    """
+    if image.format is not None and image.format not in RASTER:
+        raise InputError(f'its format is {image.format}; give a JPEG or PNG file')
     turn = orientation(image)
     if _is_mapped(image, turn):
         with open_image(getattr(image, 'filename', '')) as again:
-            return upright(again)
+            return upright(again, own=True)
     image.load()
     tags = getattr(image, 'tag_v2', None)
     if tags is not None and _ORIENTATION not in tags:
         turn = 1  # Pillow rotates a TIFF itself when it is loaded
-    image = _to_rgb(image)
+    # a JPEG's orientation is in ``info`` alone, a TIFF's is not
+    if not (own and image.mode == 'RGB' and image.format == 'JPEG'):
+        image = _to_rgb(image)
     image.info = {}  # otherwise the orientation could be applied twice
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
@@ -221,19 +285,19 @@ def _is_mapped(image: Image.Image, turn: int) -> bool:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Convert errors of an image to a ValueError with its name."""
+    """Convert errors of an image to an InputError with its name."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(
-            f'{name} is too large: {error}; raise PIL.Image.MAX_IMAGE_PIXELS if you '
-            'trust it'
+        raise InputError(
+            f'{name} is too large: {error}; set PIL.Image.MAX_IMAGE_PIXELS to a higher '
+            'number if you trust it'
         ) from error
     except UnidentifiedImageError as error:
-        raise ValueError(f'{name} cannot be read: its format is not known') from error
+        raise InputError(f'{name} cannot be read: its format is not known') from error
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise ValueError(f'{name} cannot be read: {reason}') from error
+        raise InputError(f'{name} cannot be read: {reason}') from error
 
 
 def _times(size: tuple[float, float]) -> str:
@@ -247,22 +311,28 @@ def _is_path(image: object) -> TypeGuard[str | os.PathLike]:
 def _to_array(image: np.ndarray | Tensor) -> np.ndarray:
     """(h, w, 3) or (h, w) uint8 array of an array or a (3, h, w) tensor."""
     kind = type(image).__name__
-    if not isinstance(image, np.ndarray | Tensor):
-        raise ValueError(f'expected a path, PIL image, array or tensor, got {kind}')
-    if image.dtype not in (np.uint8, torch.uint8):
-        raise ValueError(f'expected uint8 values of 0-255, got {image.dtype}')
-    if isinstance(image, Tensor):
+    is_tensor = _is_tensor(image)
+    if not (is_tensor or isinstance(image, np.ndarray)):
+        raise InputError(f'expected a path, PIL image, array or tensor, got {kind}')
+    if str(image.dtype).removeprefix('torch.') != 'uint8':
+        raise InputError(f'expected uint8 values of 0-255, got {image.dtype}')
+    if is_tensor:
         if image.ndim != 3 or len(image) != 3:
-            raise ValueError(f'a tensor must be (3, h, w), got {tuple(image.shape)}')
-        image = image.permute(1, 2, 0).cpu().numpy()
+            raise InputError(f'a tensor must be (3, h, w), got {tuple(image.shape)}')
+        image = cast(Any, image).permute(1, 2, 0).cpu().numpy()
     if image.shape[2:] not in ((), (3,)) or image.ndim < 2 or image.size == 0:
-        raise ValueError(f'an array must be (h, w, 3) or (h, w), got {image.shape}')
-    return image
+        raise InputError(f'an array must be (h, w, 3) or (h, w), got {image.shape}')
+    return cast(np.ndarray, image)
+
+
+def _is_tensor(image: object) -> bool:
+    torch = sys.modules.get('torch')  # without it there are no tensors
+    return torch is not None and isinstance(image, torch.Tensor)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if 0 in image.size:
-        raise ValueError(f'it has {image.width} x {image.height} pixels')
+        raise InputError(f'it has {image.width} x {image.height} pixels')
     if image.mode == 'F' or image.mode.startswith('I'):
         image = _to_8_bit(image)
     elif image.mode == 'P' and 'transparency' in image.info:
@@ -275,7 +345,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     limit = 65535 if image.mode != 'F' else 1 if values.max() <= 1 else 255
     if not (values.min() >= 0 and values.max() <= limit):  # also NaN
-        raise ValueError(
+        raise InputError(
             f'mode {image.mode} holds {values.min()} to {values.max()}, 0 to {limit} '
             'is the range; scale it to 8 bit first'
         )

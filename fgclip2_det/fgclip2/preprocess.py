@@ -6,10 +6,8 @@ differences: an explicit budget is obeyed, and a batch is padded to its longest
 image only, not to the budget.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,20 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from fgclip2_det.fgclip2.grids import BUDGETS, patch_budget, target_grid
 from fgclip2_det.fgclip2.image import ImageLike, load_image
 
-BUDGETS = (128, 256, 576, 784, 1024)  # patches per image, as in training
+__all__ = [
+    'BUDGETS',
+    'ImageBatch',
+    'load_image',
+    'normalize',
+    'patch_budget',
+    'patchify',
+    'preprocess',
+    'target_grid',
+    'unpatchify',
+]
 
 
 @dataclass
@@ -109,54 +118,6 @@ def preprocess(
         grid_sizes=torch.tensor(grids),
         image_sizes=torch.tensor(sizes),
     )
-
-
-def patch_budget(width: int, height: int) -> int:
-    """Smallest budget that holds an image's whole 16 x 16 patches, or the largest."""
-    num_patches = (width // 16) * (height // 16)
-    return next((b for b in BUDGETS if num_patches <= b), BUDGETS[-1])
-
-
-def target_grid(
-    height: int, width: int, max_num_patches: int, patch_size: int = 16
-) -> tuple[int, int]:
-    """Grid (h, w) that an image is resized to.
-
-    Bisection for the largest scale in 1e-6 to 100, to within 1e-5, whose grid is within
-    the budget. The tolerance is part of the model: the exact optimum would sometimes be
-    another grid. Every side has at least one patch, which never exceeds the budget,
-    because the smallest scale leaves one patch per side.
-
-    Args:
-        height, width: size of the image in pixels.
-        max_num_patches: the budget, maximum of h * w.
-        patch_size: pixels per patch side.
-
-    Raises:
-        ValueError: if an argument is not a positive integer.
-
-    Reference: NaFlex of SigLIP 2 (arXiv:2502.14786).
-    """
-    values = {'height': height, 'width': width, 'patch_size': patch_size}
-    for name, value in (values | {'max_num_patches': max_num_patches}).items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            hint = " or 'auto'" if name == 'max_num_patches' else ''
-            raise ValueError(f'{name} must be a positive integer{hint}, got {value!r}')
-
-    def grid(scale: float) -> tuple[int, int]:
-        rows, columns = (
-            max(1, math.ceil(side * scale / patch_size)) for side in (height, width)
-        )
-        return rows, columns
-
-    low, high = 1e-6, 100.0
-    while high - low >= 1e-5:
-        middle = (low + high) / 2
-        if math.prod(grid(middle)) <= max_num_patches:
-            low = middle
-        else:
-            high = middle
-    return grid(low)
 
 
 def normalize(pixels: Tensor) -> Tensor:

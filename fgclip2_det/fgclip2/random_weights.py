@@ -26,7 +26,7 @@ def init_random(model: Model, generator: torch.Generator | None = None) -> Model
         f'{name}.weight' for name, m in model.named_modules() if isinstance(m, norms)
     }
     for name, parameter in model.named_parameters():
-        if name == 'logit_scale':
+        if name.startswith('logit_scale'):
             parameter.fill_(4.6052)  # ln 100, where SigLIP 2 training ends
         elif name == 'logit_bias':
             parameter.fill_(-10.0)  # SigLIP (arXiv:2303.15343), section 3.2
@@ -38,7 +38,7 @@ def init_random(model: Model, generator: torch.Generator | None = None) -> Model
             stream = torch.Generator('cpu').manual_seed(
                 seed ^ zlib.crc32(name.encode())
             )
-            std = parameter.shape[-1] ** -0.5  # LeCun: unit variance stays unit
+            std = parameter[0].numel() ** -0.5  # LeCun: unit variance stays unit
             values = torch.empty(parameter.shape, dtype=torch.float32, device='cpu')
             parameter.copy_(values.normal_(0, std, generator=stream))
     return model.eval()

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fgclip2_det.fgclip2.grids import box_fault
+
 CHUNK_ELEMENTS = 1 << 24  # weights held at once, 64 MB in fp32
 
 
@@ -130,19 +132,6 @@ def check_bboxes(bboxes: object, size: Sequence[int], index: int) -> Tensor:
     boxes = torch.as_tensor(bboxes, dtype=torch.float32)
     if boxes.numel() == 0:
         return boxes.new_zeros(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(
-            f'boxes of image {index} must be (n, 4) xyxy, got {tuple(boxes.shape)}'
-        )
-    x1, y1, x2, y2 = boxes.unbind(1)
-    height, width = size
-    bad = ~boxes.isfinite().all(1) | (x2 < x1) | (y2 < y1)
-    bad |= (x2 < 0) | (y2 < 0) | (x1 > width) | (y1 > height)
-    if bad.any():
-        worst = int(bad.nonzero()[0])
-        raise ValueError(
-            f'box {worst} of image {index} is {boxes[worst].tolist()}: expected '
-            f'finite xyxy with x1 <= x2, y1 <= y2, touching the image of '
-            f'{width} x {height} pixels'
-        )
+    if fault := box_fault(boxes.detach().cpu().numpy(), size, index):
+        raise ValueError(fault)
     return boxes

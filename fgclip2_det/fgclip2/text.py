@@ -25,7 +25,7 @@ class TextEmbeddings(nn.Module):
     others from ``position_embedding_res``.
     """
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config) -> None:
         super().__init__()
         dims = config.hidden_size
         self.keep_len = config.keep_len
@@ -42,13 +42,28 @@ class TextEmbeddings(nn.Module):
         return table.num_embeddings
 
     def forward(self, ids: Tensor, mode: str) -> Tensor:
-        """(T, L) ids -> (T, L, D)."""
+        """(T, L) ids -> (T, L, D); L is at most the mode's length."""
         keep = self.keep_len
         positions = self.position_embedding.weight
         if mode == 'long':
             ori, res = self.position_embedding_ori, self.position_embedding_res
             positions = torch.cat([ori.weight[:keep], res.weight[keep:]])
-        return self.token_embedding(ids) + positions
+        return self.token_embedding(ids) + positions[: ids.shape[1]]
+
+    def check(self, ids: Tensor, mode: str) -> None:
+        """ValueError if ids are not (T, length of the mode) or one is out of range."""
+        length = self.length(mode)
+        if ids.ndim != 2 or ids.shape[1] != length:
+            raise ValueError(
+                f'ids of mode {mode!r} must be (texts, {length}): padding to exactly '
+                f'{length} is part of the model; got {tuple(ids.shape)}'
+            )
+        vocab_size = self.token_embedding.num_embeddings
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
+            raise ValueError(
+                f'token ids must lie in [0, {vocab_size}), got up to {int(ids.max())}; '
+                f'the tokenizer belongs to another model'
+            )
 
 
 class TextTower(nn.Module):
@@ -77,17 +92,6 @@ class TextTower(nn.Module):
         Raises:
             ValueError: if L is not the mode's length or an id is out of range.
         """
-        length = self.embeddings.length(mode)
-        if ids.ndim != 2 or ids.shape[1] != length:
-            raise ValueError(
-                f'ids of mode {mode!r} must be (texts, {length}): padding to exactly '
-                f'{length} is part of the model; got {tuple(ids.shape)}'
-            )
-        vocab_size = self.embeddings.token_embedding.num_embeddings
-        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
-            raise ValueError(
-                f'token ids must lie in [0, {vocab_size}), got up to {int(ids.max())}; '
-                f'the tokenizer belongs to another model'
-            )
+        self.embeddings.check(ids, mode)
         x, _ = self.encoder(self.embeddings(ids, mode), only_last=True)
         return self.final_layer_norm(x[:, -1])

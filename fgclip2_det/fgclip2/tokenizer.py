@@ -13,24 +13,33 @@ implementation, which is the reference here, for both kinds of file:
   to agree with and is run by SentencePiece, as the file says.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from sentencepiece import SentencePieceProcessor
+import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
-from torch import Tensor
 
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import temporary_path
 from fgclip2_det.io.digests import file_digest
+from fgclip2_det.io.text import check_regular, read_bytes
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+    from torch import Tensor
 
 JSON_FILE, MODEL_FILE = 'tokenizer.json', 'tokenizer.model'
 COMPANION_FILES = ('tokenizer_config.json', 'special_tokens_map.json')
+MAX_FILE = 1 << 28  # bytes; Gemma's tokenizer.json has 34 million
+MAX_PIECE = 1024  # letters of a piece: its merges grow with their square
 PAD_ID, EOS_ID = 0, 1  # Gemma's, for files that do not name <pad> and <eos>
 
 # Numbers of sentencepiece_model.proto
@@ -58,6 +67,8 @@ class FGCLIP2Tokenizer:
         torch.Size([2, 64])
     """
 
+    start: tuple[int, ...] = ()  # ids before every text
+
     def __init__(
         self, engine: Tokenizer | SentencePieceProcessor, files: Sequence[Path]
     ) -> None:
@@ -75,7 +86,7 @@ class FGCLIP2Tokenizer:
         self.eos_id = EOS_ID if ids[1] is None else ids[1]
 
     @classmethod
-    def from_folder(cls, folder: str | os.PathLike) -> 'FGCLIP2Tokenizer':
+    def from_folder(cls, folder: str | os.PathLike) -> FGCLIP2Tokenizer:
         """Read ``tokenizer.json`` or, where there is none, ``tokenizer.model``.
 
         Raises:
@@ -85,11 +96,15 @@ class FGCLIP2Tokenizer:
         names = (JSON_FILE, MODEL_FILE, *COMPANION_FILES)
         files = [folder / name for name in names if (folder / name).is_file()]
         if not files or files[0].name not in (JSON_FILE, MODEL_FILE):
-            raise ValueError(
+            raise InputError(
                 f'{folder} holds neither {JSON_FILE} nor {MODEL_FILE}; '
                 'copy one of them there from the released model'
             )
-        read = _read_json if files[0].name == JSON_FILE else _read_model
+        if (size := check_regular(files[0])) > MAX_FILE:
+            raise InputError(
+                f'{files[0]} has {size:,} bytes, at most {MAX_FILE:,} are read'
+            )
+        read = read_json if files[0].name == JSON_FILE else _read_model
         tokenizer = cls(read(files[0]), files)
         tokenizer._file_digest = file_digest(files[0])
         return tokenizer
@@ -120,23 +135,33 @@ class FGCLIP2Tokenizer:
         Raises:
             ValueError: if a text is not a string, or is too long without truncation.
         """
-        if length < 1:
-            raise ValueError(f'length must be 1 or more, got {length}')
+        import torch  # not for :meth:`ids`
+
+        return torch.from_numpy(self.ids(texts, length, truncation))
+
+    def ids(
+        self, texts: str | Sequence[str], length: int = 64, truncation: bool = True
+    ) -> np.ndarray:
+        """The same as an array (T, length) int64, without PyTorch."""
+        least = len(self.start) + 1
+        if length < least:
+            raise InputError(f'length must be {least} or more, got {length}')
         given: list[Any] = [*texts] if isinstance(texts, list | tuple) else [texts]
-        ids = torch.full((len(given), length), self.pad_id)
+        ids = np.full((len(given), length), self.pad_id, np.int64)
         for row, text, tokens in zip(ids, given, self._encode(given), strict=True):
+            tokens = [*self.start, *tokens]
             if len(tokens) >= length and not truncation:
-                raise ValueError(
+                raise InputError(
                     f'text of {len(tokens) + 1} tokens, {length} is the limit: '
                     f'{_shorten(text)}; shorten it'
                 )
             tokens = [*tokens[: length - 1], self.eos_id]
-            row[: len(tokens)] = torch.tensor(tokens)
+            row[: len(tokens)] = tokens
         return ids
 
     def count(self, text: str) -> int:
         """Number of tokens of a text with its EOS, before any truncation."""
-        return len(self._encode([text])[0]) + 1
+        return len(self.start) + len(self._encode([text])[0]) + 1
 
     def save(self, folder: str | os.PathLike) -> None:
         """Copy the tokenizer's files into a folder, byte for byte."""
@@ -148,58 +173,86 @@ class FGCLIP2Tokenizer:
                 with temporary_path(target) as partial:
                     shutil.copyfile(source, partial)
 
+    @staticmethod
+    def _prepare(text: str) -> str:
+        return text.lower()
+
     def _encode(self, texts: list[str]) -> list[list[int]]:
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 kind = type(text).__name__
-                raise ValueError(f'text {index} must be a string, got {kind}')
+                raise InputError(f'text {index} must be a string, got {kind}')
             try:
                 text.encode()
             except UnicodeEncodeError as error:
-                raise ValueError(
+                raise InputError(
                     f'text {index} is not valid Unicode: {_shorten(text)}; decode its '
                     'bytes as UTF-8'
                 ) from error
-        texts = [text.lower() for text in texts]
-        if isinstance(self.engine, Tokenizer):
+        texts = [self._prepare(text) for text in texts]
+        name = self.files[0] if self.files else 'tokenizer'
+        with caught(f'the tokenizer {name} gives up on {len(texts)} texts'):
+            if not isinstance(self.engine, Tokenizer):
+                return self.engine.encode(texts)
             encoded = self.engine.encode_batch(texts, add_special_tokens=False)
             return [encoding.ids for encoding in encoded]
-        return self.engine.encode(texts)
 
 
 def _shorten(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + '...')
 
 
-def _read_json(path: Path) -> Tokenizer:
+@contextmanager
+def caught(what: str) -> Iterator[None]:
+    """Turn what the tokenizers' library raises into a sentence.
+
+    It raises nothing narrower than Exception, and a panic of its Rust code, such as a
+    regular expression that gives up, is not even that.
+    """
     try:
+        yield
+    except BaseException as error:
+        panics = type(error).__name__ == 'PanicException'
+        if not (panics or isinstance(error, Exception)):
+            raise
+        reason = str(error) or type(error).__name__
+        raise InputError(f'{what} ({reason:.200}); use its own files') from error
+
+
+def read_json(path: Path) -> Tokenizer:
+    """A ``tokenizer.json``, without its settings for truncation and padding."""
+    with caught(f'{path} is damaged or no tokenizer file'):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
-        raise ValueError(
-            f'{path} is damaged or no tokenizer file ({error}); copy it again'
-        ) from error
     tokenizer.no_truncation()  # settings of whoever saved the file
     tokenizer.no_padding()
     return tokenizer
 
 
 def _read_model(path: Path) -> Tokenizer | SentencePieceProcessor:
-    data = path.read_bytes()
+    data = read_bytes(path, MAX_FILE)
     try:
         fields = list(_fields(data))
         specs = {number: dict(_fields(v)) for number, v in fields if number in (2, 3)}
         trainer, normalizer = specs[TRAINER], specs[NORMALIZER]
         pieces = [dict(_fields(value)) for number, value in fields if number == PIECES]
         names = [piece[TEXT].decode() for piece in pieces]
+        if max(map(len, names)) > MAX_PIECE:
+            raise InputError(f'a piece has more than {MAX_PIECE} letters')
         bpe = trainer.get(MODEL_TYPE) == BPE_MODEL
         plain = not normalizer.get(CHARSMAP) and not normalizer.get(DUMMY_PREFIX, 1)
         if not (bpe and plain):
+            from sentencepiece import SentencePieceProcessor  # not for Gemma's kind
+
             return SentencePieceProcessor(model_proto=data)
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
+    except (
+        AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError,
+        ValueError,
+    ) as error:  # fmt: skip
+        raise InputError(
             f'{path} is damaged or no SentencePiece model; copy it again'
         ) from error
-    return _gemma_tokenizer(names, [piece.get(TYPE, NORMAL) for piece in pieces])
+    with caught(f'{path} is damaged or no SentencePiece model'):
+        return _gemma_tokenizer(names, [piece.get(TYPE, NORMAL) for piece in pieces])
 
 
 def _gemma_tokenizer(names: list[str], types: list[int]) -> Tokenizer:
@@ -251,7 +304,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
                 size, at = _varint(message, at)
             value, at = message[at : at + size], at + size
             if at > len(message):
-                raise ValueError('message ends inside a field')
+                raise InputError('message ends inside a field')
         yield number, value
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import FGCLIP2, random_weights
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_default_device_is_taken(monkeypatch, encoder):
     seen = []
     monkeypatch.setattr(torch, 'get_default_device', lambda: torch.device('cpu', 0))
     monkeypatch.setattr(FGCLIP2, 'to_empty', lambda self, device: seen.append(device))
-    monkeypatch.setattr('fgclip2_det.fgclip2.model.init_random', lambda model, _: model)
+    monkeypatch.setattr(random_weights, 'init_random', lambda model, _: model)
     FGCLIP2.from_size('tiny')
     assert seen == [torch.device('cpu', 0)]
 

@@ -1,5 +1,6 @@
 """One reader of images, against what OpenCV and Pillow make of the same files."""
 
+import pickle
 import struct
 import zlib
 from io import BytesIO
@@ -16,6 +17,7 @@ from fgclip2_det.fgclip2.image import (
     load_image,
     open_image,
     read_header,
+    upright,
 )
 
 cv2 = pytest.importorskip('cv2', reason='compares with OpenCV')
@@ -270,3 +272,22 @@ def test_the_sizes_in_words():
     )
     square = ImageHeader((64, 64), (64, 64), 6, 'JPEG')
     assert 'exchanged' not in describe_sizes(square, (64, 64), (32, 32))
+
+
+@pytest.mark.parametrize('turn', [1, 6])
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'TIFF', 'WEBP'])
+def test_an_image_that_is_nobody_elses_is_not_copied(tmp_path, kind, turn):
+    """A JPEG is returned as it is; it is right once more, edited and pickled."""
+    path = tmp_path / 'image'
+    exif = Image.Exif()
+    exif[0x112] = turn
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 3), np.uint8)
+    Image.fromarray(pixels).save(path, kind, exif=exif, lossless=True)
+    with open_image(path) as opened:
+        expected = upright(opened)
+    own = load_image(path)
+    assert own.size == ((9, 5) if turn == 1 else (5, 9))
+    for again in (own, load_image(own), pickle.loads(pickle.dumps(own))):
+        assert np.array_equal(np.asarray(again), np.asarray(expected))
+    own.putpixel((0, 0), (1, 2, 3))
+    assert load_image(own).getpixel((0, 0)) == (1, 2, 3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import fgclip2_det.fgclip2.image as image_module
 from fgclip2_det.fgclip2.preprocess import (
     ImageBatch,
     load_image,
@@ -254,6 +255,18 @@ def test_images_beyond_the_pixel_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
     with pytest.raises(ValueError, match=r'image\.png is too large.*MAX_IMAGE_PIXELS'):
         load_image(tmp_path / 'image.png')
+
+
+def test_a_library_that_lifts_pillows_limit_does_not_lift_ours(tmp_path, monkeypatch):
+    Image.fromarray(noise_image(50, 50)).save(tmp_path / 'image.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', None)
+    monkeypatch.setattr(image_module, 'MAX_PIXELS', 2500)
+    assert load_image(tmp_path / 'image.png').size == (50, 50)
+    monkeypatch.setattr(image_module, 'MAX_PIXELS', 2499)
+    with pytest.raises(ValueError, match=r'too large: 50 x 50 pixels are more than 2,4'):
+        load_image(tmp_path / 'image.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 2500)  # the user's own
+    assert load_image(tmp_path / 'image.png').size == (50, 50)
 
 
 @pytest.mark.parametrize(

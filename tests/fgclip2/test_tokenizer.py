@@ -234,4 +234,4 @@ def test_the_tool_makes_the_shipped_files(shared, tmp_path):
 def test_the_tool_refuses_a_folder_without_tags(tmp_path):
     command = [sys.executable, TOOL, '--tags', tmp_path, '--out', tmp_path]
     run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 1 and 'ram_tag_list.txt is missing' in run.stderr
+    assert run.returncode == 2 and 'ram_tag_list.txt is missing' in run.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import FGCLIP2, DualEncoder
 from fgclip2_det.fgclip2.preprocess import patchify
 from fgclip2_det.fgclip2.windows import evenly_spaced_blocks
 from fgclip2_det.models.backbones.lora import (
@@ -19,9 +20,10 @@ from fgclip2_det.models.backbones.lora import (
     check_options,
     name_base_layers,
 )
-from fgclip2_det.models.encoders import build_encoder, encoder_config
+from fgclip2_det.models.encoders import build_encoder, meta_encoder
 
 OUTPUTS = ('tokens', 'dense', 'both')
+STRIDE = 16  # pixels of the input per patch, whatever the encoder's own patches
 
 
 @MODELS.register_module()
@@ -63,6 +65,8 @@ class FGCLIP2ViT(BaseModule):
         torch.Size([1, 128, 6, 10])
     """
 
+    encoder_type: type[DualEncoder] = FGCLIP2
+
     def __init__(
         self,
         encoder: str | dict,
@@ -81,20 +85,21 @@ class FGCLIP2ViT(BaseModule):
             raise ValueError(f'output must be one of {OUTPUTS}, got {output!r}')
         check_options(lora)
         self.encoder, self.output, self.frozen_stages = encoder, output, frozen_stages
-        if torch.get_default_device().type == 'meta':  # sizes only
-            model = FGCLIP2(encoder_config(encoder), towers='vision')
-        else:
-            model = build_encoder(encoder, towers='vision')
+        on_meta = torch.get_default_device().type == 'meta'  # sizes only
+        model = (meta_encoder if on_meta else build_encoder)(encoder, towers='vision')
+        if not isinstance(model, self.encoder_type):
+            wanted, found = self.encoder_type.__name__, type(model).__name__
+            raise ValueError(
+                f'{type(self).__name__} needs an encoder of {wanted}, got one of '
+                f"{found}; set backbone.type='{found}ViT'"
+            )
         vision = self.vision_config = model.config.vision
-        self.embed_dims, self.patch_size = vision.hidden_size, vision.patch_size
+        self.embed_dims, self.patch_size = vision.hidden_size, STRIDE
         self.num_layers = vision.num_hidden_layers
         _check_whole('frozen_stages', [frozen_stages], -1, self.num_layers)
         _check_whole('out_indices', out_indices, 0, self.num_layers - 1)
         self.out_indices = tuple(out_indices)
-        self.vision_model = model.vision_model
-        del self.vision_model.head  # the global embedding: no detector reads it
-        if output != 'tokens':
-            self.dense_feature_head = model.dense_feature_head
+        self._take(model)
         self.vision_model.encoder.gradient_checkpointing = with_cp
         self._set_windows(window_size, global_blocks)
         self._freeze()
@@ -105,6 +110,13 @@ class FGCLIP2ViT(BaseModule):
             options = dict(compile) if compile is not True else dict(dynamic=True)
             for block in self.vision_model.encoder.layers:
                 block.compile(**options)
+
+    def _take(self, model: DualEncoder) -> None:
+        """The modules of an encoder that the outputs need."""
+        self.vision_model = model.vision_model
+        del self.vision_model.head  # the global embedding: no detector reads it
+        if self.output != 'tokens':
+            self.dense_feature_head = cast(FGCLIP2, model).dense_feature_head
 
     @property
     def frozen(self) -> bool:
@@ -167,7 +179,11 @@ class FGCLIP2ViT(BaseModule):
                 f'frozen_stages={self.frozen_stages} leaves no block for lora up to '
                 f'the last of out_indices, {last}; freeze fewer'
             )
-        add_lora(self, blocks, **lora)
+        add_lora(self, blocks, **lora, idle=self._idle_layers())
+
+    def _idle_layers(self) -> list[str]:
+        """Names of layers, in blocks that outputs need, which no output uses."""
+        return []
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         if self.lora is not None:
@@ -204,12 +220,29 @@ class FGCLIP2ViT(BaseModule):
         canvas = -(-height // self.patch_size), -(-width // self.patch_size)
         patches, mask = self._patches(x, grids, canvas)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            tokens, outs = self.vision_model(patches, grids, mask, self.out_indices)
-            maps = tuple(self._to_map(y, grids, canvas) for y in outs or [tokens])
-            if not with_dense:
+            outs, dense = self._encode(patches, grids, mask, with_dense)
+            maps = tuple(self._to_map(y, grids, canvas) for y in outs)
+            if dense is None:
                 return maps, None
-            dense = self.dense_feature_head.dense(tokens, mask)
         return maps, self._to_map(dense, grids, canvas)
+
+    def _encode(
+        self,
+        patches: Tensor,
+        grids: list[tuple[int, int]],
+        mask: Tensor | None,
+        with_dense: bool,
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Tokens (B, N, D) of every map, and of the dense map if requested."""
+        tokens, outs = self.vision_model(patches, grids, mask, self.out_indices)
+        dense = None
+        if with_dense:
+            dense = self.dense_feature_head.dense(tokens, mask)
+        return outs or [tokens], dense
+
+    def _cut(self, pixels: Tensor) -> Tensor:
+        """(B, 3, h * 16, w * 16) pixels in -1 to 1 -> (B, h * w, 768) patches."""
+        return patchify(pixels, self.patch_size)
 
     def grid_sizes(self, x: Tensor) -> list[tuple[int, int]]:
         """(h, w) of every image in patches, by the NaN in its first column and row."""
@@ -228,9 +261,9 @@ class FGCLIP2ViT(BaseModule):
         if canvas != (height / size, width / size):
             x = F.pad(x, (0, canvas[1] * size - width, 0, canvas[0] * size - height))
         if set(grids) == {canvas}:
-            return patchify(x.nan_to_num(0.0), size), None
+            return self._cut(x.nan_to_num(0.0)), None
         cropped = [
-            patchify(image[None, :, : h * size, : w * size].nan_to_num(0.0), size)[0]
+            self._cut(image[None, :, : h * size, : w * size].nan_to_num(0.0))[0]
             for image, (h, w) in zip(x, grids, strict=True)
         ]
         counts = torch.tensor([h * w for h, w in grids], device=x.device)

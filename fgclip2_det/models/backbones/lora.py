@@ -19,6 +19,7 @@ def add_lora(
     dropout: float = 0.0,
     target: Sequence[str] = ('q_proj', 'v_proj'),
     seed: int = 0,
+    idle: Sequence[str] = (),
 ) -> None:
     """Freeze a backbone and add adapters to linear layers: W x + alpha / r B A x.
 
@@ -38,9 +39,11 @@ def add_lora(
         dropout: dropout of the adapters' input, in training.
         target: names of layers, among ``TARGETS``.
         seed: seed of A. The global random generators are not used.
+        idle: names of layers that no output uses, which get none.
 
     Raises:
-        ValueError: if an option is out of range, or peft is not installed.
+        ValueError: if an option is out of range or leaves no layer, or peft is not
+            installed.
 
     Reference: LoRA (arXiv:2106.09685), section 4.1; it chooses q and v.
     """
@@ -54,7 +57,13 @@ def add_lora(
         if isinstance(module, nn.Linear)
         and name.startswith(tuple(prefixes))
         and name.rpartition('.')[2] in target
+        and name not in idle
     ]
+    if not names:
+        raise ValueError(
+            f'lora: no output uses {", ".join(target)} of the blocks that are not '
+            'frozen; add v_proj to target, or freeze fewer blocks'
+        )
     config = peft.LoraConfig(
         r=r, lora_alpha=cast(int, alpha), lora_dropout=dropout, target_modules=names
     )
