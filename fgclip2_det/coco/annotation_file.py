@@ -22,6 +22,7 @@ from fgclip2_det.coco.checks import (
 )
 from fgclip2_det.coco.class_split import ClassSplit, resolve_classes
 from fgclip2_det.coco.entries import class_entries
+from fgclip2_det.io import InputError
 from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.json_stream import not_an_object, stream_json
 from fgclip2_det.io.text import read_json
@@ -77,7 +78,7 @@ class CocoFile:
         try:
             return resolve_classes(self.classes(asked), classes, base, novel, language)
         except ValueError as error:
-            raise ValueError(f'{self.path}: {error}') from error
+            raise InputError(f'{self.path}: {error}') from error
 
 
 @collector_paused()
@@ -123,7 +124,7 @@ def parse_coco(
     """
     path = str(path)
     if not isinstance(content, dict):
-        raise ValueError(not_an_object(path, content))
+        raise InputError(not_an_object(path, content))
     for key in sections:
         check_list(path, key, content.get(key))
     needed = {'images': image_keys, 'annotations': annotation_keys}
@@ -151,7 +152,7 @@ def _check_references(
         return
     for annotation in annotations:
         if fault := reference_fault(annotation, images, categories):
-            raise ValueError(f'{path}: annotation {annotation["id"]}: {fault}')
+            raise InputError(f'{path}: annotation {annotation["id"]}: {fault}')
 
 
 def _are_known(annotations: list[dict], key: str, known: dict | None) -> bool:
@@ -162,7 +163,7 @@ def _check_places(path: str, annotations: list[dict], images: dict) -> None:
     for annotation in annotations:
         image = images[annotation['image_id']]
         if fault := outside_fault(annotation['bbox'], image):
-            raise ValueError(f'{path}: annotation {annotation["id"]}: {fault}')
+            raise InputError(f'{path}: annotation {annotation["id"]}: {fault}')
     note_exchanged_sides(path, images, annotations)
 
 
@@ -199,7 +200,7 @@ def stream_coco(
                 if key == 'annotations':
                     references.add(value)
             elif key in checkers:
-                raise ValueError(f'{path} holds {key!r} twice; keep one of them')
+                raise InputError(f'{path} holds {key!r} twice; keep one of them')
             else:
                 check_list(path, key, value)
                 checkers[key] = EntryChecker(path, _KINDS[key], needed.get(key))
@@ -232,4 +233,4 @@ class _References:
 
     def _raise(self, fault: str | None, annotation: int | str) -> None:
         if fault:
-            raise ValueError(f'{self.path}: annotation {annotation}: {fault}')
+            raise InputError(f'{self.path}: annotation {annotation}: {fault}')

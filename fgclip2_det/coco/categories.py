@@ -14,6 +14,8 @@ from fgclip2_det.coco.annotation_file import read_coco
 from fgclip2_det.coco.checks import index_entries
 from fgclip2_det.coco.entries import names_of
 from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.io import InputError
+from fgclip2_det.io.digests import file_state
 from fgclip2_det.io.json_stream import value_at
 
 _KEY = re.compile(rb'"categories"\s*:\s*(?=\[)')
@@ -31,16 +33,18 @@ def read_categories(path: str | os.PathLike) -> list[dict]:
     """
     path = Path(path)
     try:
-        state = path.stat()
-        return list(_read(path, state.st_mtime_ns, state.st_size))
+        state = file_state(path)
+        if state is None:  # it may change again within a tick of the clock
+            return list(_read.__wrapped__(path, None))
+        return list(_read(path, state))
     except OSError as error:
-        raise ValueError(f'{path} cannot be read ({error})') from error
+        raise InputError(f'{path} cannot be read ({error})') from error
 
 
 @functools.lru_cache(maxsize=16)
-def _read(path: Path, mtime: int, size: int) -> tuple[dict, ...]:
+def _read(path: Path, state: tuple | None) -> tuple[dict, ...]:
     places = []
-    if size:  # an empty file cannot be mapped
+    if path.stat().st_size:  # an empty file cannot be mapped
         with (
             path.open('rb') as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,

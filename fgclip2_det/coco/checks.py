@@ -7,6 +7,7 @@ from reprlib import repr as short_repr
 from typing import Any
 
 from fgclip2_det.coco.entries import image_name
+from fgclip2_det.io import InputError
 from fgclip2_det.io.notes import say_once
 
 IMAGE_KEYS = ('file_name', 'width', 'height')  # what MMDetection's data sets need
@@ -149,7 +150,7 @@ class EntryChecker:
                 value of the wrong type or an id that another entry has.
         """
         if not isinstance(entry, dict):
-            raise ValueError(
+            raise InputError(
                 f'{self.path}: {self.kind} entry {len(self.ids)} (from 0) must be an '
                 f'object, got {short_repr(entry)}; correct or remove it'
             )
@@ -162,7 +163,7 @@ class EntryChecker:
                 if not check(entry[key]):
                     self._refuse(entry, key, check)
             elif key in self.needed:
-                raise ValueError(f'{self._title(entry)} has no {key!r}; add it')
+                raise InputError(f'{self._title(entry)} has no {key!r}; add it')
         self._add_id(entry['id'])
 
     def _refuse(self, entry: dict, key: str, check: Callable) -> None:
@@ -171,19 +172,19 @@ class EntryChecker:
             digits = isinstance(value, str) and value.isascii() and value.isdecimal()
             if value is None or (check is _is_side and digits and int(value) > 0):
                 return
-        raise ValueError(
+        raise InputError(
             f'{self._title(entry)}: {key} must be {_EXPECTED[check]}, got '
             f'{short_repr(value)}; correct it'
         )
 
     def _add_id(self, own: int | str) -> None:
         if own in self.ids:
-            raise ValueError(
+            raise InputError(
                 f'{self.path}: {self.kind} id {own} occurs twice; ids must be unique'
             )
         if self.kind != 'annotation' and self.ids and type(own) is not self._id_type:
             other = short_repr(next(iter(self.ids)))
-            raise ValueError(
+            raise InputError(
                 f'{self.path}: {self.kind} ids must be all numbers or all strings, got '
                 f'{other} and {short_repr(own)}; write them in one way'
             )
@@ -203,7 +204,7 @@ def check_list(path: object, key: str, entries: object) -> None:
         ValueError: naming the file.
     """
     if not isinstance(entries, list):
-        raise ValueError(
+        raise InputError(
             f'{path} must hold a list of {key!r}, got {short_repr(entries)}; give a '
             'COCO file'
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from fgclip2_det.coco.entries import NAME_KEYS, names_of
+from fgclip2_det.io import InputError
 
 _SPLITS = ('base', 'novel', 'unused')
 _LANGUAGE_KEYS = {'en': ('name_en', 'name'), 'zh': ('name_zh',)}
@@ -37,7 +38,7 @@ def category_name(category: dict, language: str) -> str:
     for key in _LANGUAGE_KEYS[language]:
         if category.get(key):
             return category[key]
-    raise ValueError(
+    raise InputError(
         f'category {category.get("id")} ({category.get("name")!r}) has no '
         f'{_LANGUAGE_KEYS[language][-1]!r}, which language={language!r} needs; add it '
         'to the categories of the annotation file'
@@ -79,7 +80,7 @@ def resolve_classes(
             the file lacks.
     """
     if language not in _LANGUAGE_KEYS:
-        raise ValueError(f"language must be 'en' or 'zh', got {language!r}")
+        raise InputError(f"language must be 'en' or 'zh', got {language!r}")
     for title, names in (
         ('classes', classes),
         ('base_classes', base),
@@ -119,7 +120,7 @@ def resolve_classes(
         ordered, base_found + novel_found
     )
     if strays:
-        raise ValueError(
+        raise InputError(
             f'{strays[0]["name"]!r} must be in classes and in base or novel; '
             'leave out classes, or give lists that agree'
         )
@@ -141,12 +142,12 @@ def _check_list(title: str, names: object) -> None:
         return
     if isinstance(names, str) or not isinstance(names, Iterable):
         kind = 'a string' if isinstance(names, str) else type(names).__name__
-        raise ValueError(
+        raise InputError(
             f'{title}: expected a list, got {kind}: {names!r}; write [{names!r}]'
         )
     for name in names:
         if not isinstance(name, str):
-            raise ValueError(
+            raise InputError(
                 f'{title}: expected a list of names, got {name!r} in it; '
                 'write each name as a string'
             )
@@ -155,7 +156,7 @@ def _check_list(title: str, names: object) -> None:
 def _check_split_keys(categories: Sequence[dict]) -> None:
     for category in categories:
         if category['split'] not in _SPLITS:
-            raise ValueError(
+            raise InputError(
                 f'category {category["id"]} ({category["name"]!r}) has the split '
                 f'{category["split"]!r}, expected one of {_SPLITS}; correct it, or '
                 'give base_classes and novel_classes'
@@ -165,7 +166,7 @@ def _check_split_keys(categories: Sequence[dict]) -> None:
 def _check_unique(title: str, names: Sequence[str]) -> None:
     name, count = max(Counter(names).items(), key=lambda x: x[1], default=('', 0))
     if count > 1:
-        raise ValueError(f'{title}: {name!r} occurs {count} times; keep one of them')
+        raise InputError(f'{title}: {name!r} occurs {count} times; keep one of them')
 
 
 def _index(categories: Sequence[dict]) -> dict[str, list[dict]]:
@@ -182,7 +183,7 @@ def _find(
 ) -> dict:
     owners = by_name.get(name, [])
     if len(owners) > 1:
-        raise ValueError(
+        raise InputError(
             f'class {name!r} is the name of categories '
             f'{[c["id"] for c in owners]}; names must be unique'
         )
@@ -198,7 +199,7 @@ def _find(
             f' If not, list {lowered[close[0]]!r} in base_classes.' if may_lack else ''
         )
         first = ', '.join(list(by_name)[:5]) + (', ...' if len(by_name) > 5 else '')
-        raise ValueError(
+        raise InputError(
             f'class {name!r} is not a category of the annotation file{meant}{other} '
             f'The {len(by_name)} names of the file: {first}'
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from fgclip2_det.io.notes import say_once
 
@@ -65,11 +65,12 @@ def without_roots(
     Returns:
         The other entries, in their order.
     """
+    is_root = _root_check(categories, used)
     roots = [
         category
         for category in categories
         if category.get('id') not in used
-        and _is_root(category, categories, used)
+        and is_root(category)
         and not _is_asked(category, categories, asked)
     ]
     for category in roots:
@@ -129,13 +130,24 @@ def _is_asked(
     return bool(set(names_of(category)) & set(asked) - others)
 
 
-def _is_root(category: dict, categories: Sequence[dict], used: Collection) -> bool:
-    others = [c for c in categories if c is not category]
-    name = category.get('name')
-    parents = [c.get('supercategory') for c in others]
-    if name is None or not others:
-        return False
-    if not used:
-        return all(parent == name for parent in parents)
-    twin = any(c.get('name') == name and c.get('id') in used for c in others)
-    return twin or name in parents
+def _root_check(categories: Sequence[dict], used: Collection) -> Callable[[dict], bool]:
+    """Whether one of the categories, which is not used, groups the others."""
+    parents = Counter(
+        parent for c in categories if isinstance(parent := c.get('supercategory'), str)
+    )
+    names = {
+        name
+        for c in categories
+        if c.get('id') in used and isinstance(name := c.get('name'), str)
+    }
+
+    def is_root(category: dict) -> bool:
+        name, own = category.get('name'), category.get('supercategory')
+        if not isinstance(name, str) or len(categories) < 2:
+            return False
+        children = parents[name] - (own == name)
+        if not used:
+            return children == len(categories) - 1
+        return name in names or children > 0
+
+    return is_root

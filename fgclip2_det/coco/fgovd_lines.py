@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from reprlib import repr as short_repr
 
+from fgclip2_det.io import InputError
 from fgclip2_det.io.text import parse_json, read_text
 
 
@@ -26,7 +27,7 @@ def read_fgovd_lines(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
     """
     lines = read_text(path).split('\n')
     if not any(map(str.strip, lines)):
-        raise ValueError(f'{path} is empty; expected one JSON object per line')
+        raise InputError(f'{path} is empty; expected one JSON object per line')
     for number, line in enumerate(lines, 1):
         if line.strip():
             title = f'{path} line {number}'
@@ -47,14 +48,14 @@ def fgovd_captions(title: str, entry: dict) -> list[tuple[int | str, str]]:
     ]
     ids_of_all = [entry.get('image_id'), *ids]
     if not isinstance(negatives, list) or not {*map(type, ids_of_all)} <= {int, str}:
-        raise ValueError(
+        raise InputError(
             f'{title} is not an object of FG-OVD: it needs image_id, category_id and a '
             'list neg_category_ids, whole numbers or strings, got '
             f'{short_repr(ids_of_all)}'
         )
     texts = [*entry['pos_expression'], *entry['neg_expression']]
     if len(ids) != len(texts):
-        raise ValueError(f'{title} has {len(ids)} ids for {len(texts)} captions')
+        raise InputError(f'{title} has {len(ids)} ids for {len(texts)} captions')
     return list(zip(ids, texts, strict=True))
 
 
@@ -62,15 +63,15 @@ def _parse(line: str, title: str) -> dict:
     try:
         entry = parse_json(line)
     except ValueError as error:
-        raise ValueError(f'{title} is not JSON: {error}') from error
+        raise InputError(f'{title} is not JSON: {error}') from error
     if not isinstance(entry, dict):
-        raise ValueError(f'{title} must be a JSON object, got {line[:80]!r}')
+        raise InputError(f'{title} must be a JSON object, got {line[:80]!r}')
     size = entry.get('width'), entry.get('height')
     if not all(isinstance(side, int) and side > 0 for side in size):
-        raise ValueError(f'{title}: width and height must be pixels, got {size}')
+        raise InputError(f'{title}: width and height must be pixels, got {size}')
     positive = _texts(entry, 'pos_expression', title)
     if len(positive) != 1:
-        raise ValueError(f'{title}: pos_expression must be one text, got {positive}')
+        raise InputError(f'{title}: pos_expression must be one text, got {positive}')
     _texts(entry, 'neg_expression', title)
     return entry
 
@@ -80,5 +81,5 @@ def _texts(entry: dict, key: str, title: str) -> list[str]:
     if not isinstance(value, list) or not all(
         isinstance(text, str) and text.strip() for text in value
     ):
-        raise ValueError(f'{title}: {key} must be a list of texts, got {value!r:.80}')
+        raise InputError(f'{title}: {key} must be a list of texts, got {value!r:.80}')
     return value

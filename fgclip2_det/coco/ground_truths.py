@@ -20,6 +20,7 @@ from fgclip2_det.coco.entries import (
     titles_of,
 )
 from fgclip2_det.coco.masks import encode_mask
+from fgclip2_det.io import InputError
 from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.text import read_json
 
@@ -211,7 +212,7 @@ def read_image_ids(path: str | os.PathLike) -> list:
             parse_coco(content, path, sections=('images',), image_keys=()).images
         )
     if not isinstance(content, list) or not {type(i) for i in content} <= {int, str}:
-        raise ValueError(
+        raise InputError(
             f'{path} must be a JSON list of image ids or a COCO file with images'
         )
     return content
@@ -223,7 +224,7 @@ def _index(
     """Id -> place among the wanted ones by rising id, or LEFT_OUT."""
     wanted = set(known if wanted is None else wanted)
     if stray := sorted(wanted - set(known), key=str):
-        raise ValueError(
+        raise InputError(
             f'{kind} {stray[0]} is asked for but not in {path}; give ids of that file'
         )
     chosen = sorted(wanted)
@@ -250,7 +251,7 @@ def _masks(
         try:
             masks[n] = encode_mask(entry.get('segmentation'), *size)
         except (ValueError, TypeError) as error:
-            raise ValueError(
+            raise InputError(
                 f'{path}: annotation {entry.get("id")}: {error}; masks need a '
                 'segmentation in every annotation, and image sizes'
             ) from error
@@ -261,13 +262,13 @@ def _check_federated(coco: CocoFile) -> None:
     for key in ('neg_category_ids', 'not_exhaustive_category_ids'):
         for image_id, image in coco.images.items():
             if not isinstance(image.get(key), list):
-                raise ValueError(
+                raise InputError(
                     f'{coco.path}: image {image_id} has no list {key!r}, which LVIS '
                     "needs; give an LVIS file, or use protocol 'coco'"
                 )
     for category_id, category in coco.categories.items():
         if category.get('frequency') not in FREQUENCIES:
-            raise ValueError(
+            raise InputError(
                 f'{coco.path}: category {category_id}: frequency must be one of '
                 f'{FREQUENCIES}, got {category.get("frequency")!r}; give an LVIS file'
             )
@@ -280,7 +281,7 @@ def _pairs(
     for n, image in enumerate(images):
         for category_id in image[key]:
             if type(category_id) not in (int, str) or category_id not in categories:
-                raise ValueError(
+                raise InputError(
                     f'{path}: image {image["id"]}: category {short_repr(category_id)} '
                     f'of {key} is not in the file; correct it'
                 )

@@ -8,6 +8,7 @@ from fgclip2_det.coco.categories import normal_names
 from fgclip2_det.coco.class_split import ClassSplit
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
+from fgclip2_det.io import InputError
 
 ORDERS = {
     'file': "the file's order, as MMDetection's CocoDataset counts",
@@ -40,7 +41,7 @@ def ids_of_labels(
     candidates = _candidates(categories, split)
     if isinstance(order, str):
         if order not in candidates:
-            raise ValueError(
+            raise InputError(
                 f'label order {order!r} is not one of '
                 f'{", ".join(map(repr, candidates))}; give one of them, the config of '
                 'the detector, or a file of names in label order'
@@ -55,7 +56,7 @@ def ids_of_labels(
     for other, other_ids in others:
         for label, pair in enumerate(zip(ids, other_ids, strict=False)):
             if label < num_labels and pair[0] != pair[1]:
-                raise ValueError(
+                raise InputError(
                     _ambiguous(categories, label, {first: ids, other: other_ids})
                 )
     return ids
@@ -90,7 +91,7 @@ def _ids_of_names(
         owned = owners.get(normalize_name(name), [])
         if len(owned) != 1:
             what = f'of categories {owned}' if owned else 'of no category'
-            raise ValueError(
+            raise InputError(
                 f'label order: {name!r} is the name {what} of the annotation file; '
                 'give the names of the classes in the order of the labels'
             )

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from reprlib import repr as short_repr
 from typing import Any
 
+from fgclip2_det.io import InputError
+
 _MAX_SIDE = 1 << 16
 _MAX_RUN = 1 << 32  # a run is 32 bits in pycocotools
 _MAX_COORDINATE = 1 << 20  # pixels; a polygon's edges are walked pixel by pixel
@@ -50,7 +52,7 @@ def check_mask(segmentation: Any, height: Any, width: Any) -> None:
     """Raise ``ValueError`` with what :func:`mask_fault` finds."""
     fault = mask_fault(segmentation, height, width)
     if fault:
-        raise ValueError(fault)
+        raise InputError(fault)
 
 
 def annotation_mask_fault(annotation: dict, image: dict) -> str | None:
@@ -116,26 +118,26 @@ def decode_counts(counts: str | bytes) -> Iterator[int]:
     for byte in data:
         bits = byte - 48
         if not 0 <= bits < 64:
-            raise ValueError(
+            raise InputError(
                 f'character {chr(byte)!r} does not occur in compressed RLE'
             )
         value |= (bits & 31) << shift
         shift += 5
         if shift > 35:
-            raise ValueError(f'run {number} (from 0) has more than 32 bits')
+            raise InputError(f'run {number} (from 0) has more than 32 bits')
         if bits & 32:
             continue
         if bits & 16:
             value -= 1 << shift
         value += before if number > 2 else 0
         if not 0 <= value < _MAX_RUN:
-            raise ValueError(f'run {number} (from 0) has the length {value}')
+            raise InputError(f'run {number} (from 0) has the length {value}')
         yield value
         before, last = last, value
         value = shift = 0
         number += 1
     if shift:
-        raise ValueError('the last run is incomplete')
+        raise InputError('the last run is incomplete')
 
 
 def _rle_fault(size: object, counts: object, height: int, width: int) -> str | None:
@@ -160,10 +162,10 @@ def _total(counts: object) -> int:
     if isinstance(counts, str | bytes):
         return sum(decode_counts(counts))
     if not isinstance(counts, list):
-        raise ValueError('expected a list of whole numbers or text')
+        raise InputError('expected a list of whole numbers or text')
     for count in counts:
         if type(count) is not int or not 0 <= count < _MAX_RUN:
-            raise ValueError(f'{short_repr(count)} is not the length of a run')
+            raise InputError(f'{short_repr(count)} is not the length of a run')
     return sum(counts)
 
 

@@ -7,6 +7,8 @@ MMDetection's configs repeat. Sets: ELEVATER (arXiv:2204.08790).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fgclip2_det.io import InputError
+
 _VALID = 'valid/annotations_without_background.json'
 _EXPORT = 'val_annotations_without_background.json'
 
@@ -115,5 +117,5 @@ def odinw_sets(count: int) -> list[OdinwSet]:
         ValueError: for another number.
     """
     if count not in (13, 35):
-        raise ValueError(f'there are ODinW-13 and ODinW-35, got {count}')
+        raise InputError(f'there are ODinW-13 and ODinW-35, got {count}')
     return [one for one in ODINW_SETS.values() if count == 35 or one.in_13]

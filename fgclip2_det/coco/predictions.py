@@ -15,6 +15,7 @@ from fgclip2_det.coco.ground_truths import LEFT_OUT, make_truths
 from fgclip2_det.coco.label_order import ids_of_labels
 from fgclip2_det.coco.mmdet_pickle import read_mmdet_pickle
 from fgclip2_det.coco.result_lists import RowCounts, read_rows
+from fgclip2_det.io import InputError
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ def read_predictions(
     if unpickle:
         listed = _read_pickle(predictions_file, categories_of_file, split, label_order)
     elif label_order is not None:
-        raise ValueError(
+        raise InputError(
             'label_order is for a pickle; the rows of a result list have category_id'
         )
     elif Path(predictions_file).suffix in ('.pkl', '.pickle'):
-        raise ValueError(
+        raise InputError(
             f'{predictions_file} is a pickle; say that it may be read (--unpickle)'
         )
     else:
@@ -111,7 +112,7 @@ def _read_pickle(
         try:
             return ids_of_labels(categories, split, num_labels, given)
         except ValueError as error:
-            raise ValueError(f'{path}: {error}') from error
+            raise InputError(f'{path}: {error}') from error
 
     return read_mmdet_pickle(path, ids)
 

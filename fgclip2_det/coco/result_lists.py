@@ -31,6 +31,7 @@ from fgclip2_det.coco.results import (
     join_results,
     no_results,
 )
+from fgclip2_det.io import InputError
 from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.json_stream import stream_list
 
@@ -146,7 +147,8 @@ def read_results(
                 parts = [_pruned(path, parts, truths, keep)]
                 pending = 0
     none = no_results('segm' in iou_types)
-    results = _pruned(path, [*parts, none], truths, keep)
+    parts.append(none)
+    results = _pruned(path, parts, truths, keep)
     return ReadResults(**tally.finish(results), results=results)
 
 
@@ -204,7 +206,7 @@ def stream_rows(path: str | os.PathLike, needed: Sequence[str]) -> Iterator[dict
     """
     for number, row in enumerate(chain.from_iterable(stream_list(path))):
         if fault := row_fault(row, None, needed):
-            raise ValueError(f'{path}: row {number} (from 0): {fault}')
+            raise InputError(f'{path}: row {number} (from 0): {fault}')
         yield row
 
 
@@ -278,7 +280,7 @@ class _Tally:
         for number, row in enumerate(rows, first):
             fault = row_fault(row, self.keys, self.needed) or self._mask_fault(row)
             if fault:
-                raise ValueError(f'{self.path}: row {number} (from 0): {fault}')
+                raise InputError(f'{self.path}: row {number} (from 0): {fault}')
         raise AssertionError(f'rows {first} and on were refused, but each is in order')
 
     def _contradict(self, rows: list) -> bool:
@@ -297,11 +299,10 @@ def _pruned(
     path: str | os.PathLike, parts: list[Results], truths: Truths, keep: Callable | None
 ) -> Results:
     results = join_results(parts)
-    parts.clear()
     twice = find_duplicate(results)
     if twice is not None:
         row = _describe(results, twice, truths)
-        raise ValueError(
+        raise InputError(
             f'{path}: two rows are the same ({row}); every detection must be there '
             'once: look for images that were processed twice'
         )
@@ -324,7 +325,7 @@ def _columns(rows: list, keys: RowKeys, iou_types: Sequence[str]) -> Results:
     if 'bbox' in iou_types and rows:
         boxes = [row['bbox'] for row in rows]
         if {*map(len, boxes)} != {4}:
-            raise ValueError('not four numbers')
+            raise InputError('not four numbers')
         bboxes = _numbers([*chain.from_iterable(boxes)]).reshape(-1, 4)
     scores = _numbers([row['score'] for row in rows])
     if 'segm' not in iou_types:
@@ -345,13 +346,13 @@ def _columns(rows: list, keys: RowKeys, iou_types: Sequence[str]) -> Results:
 
 def _indices(ids: list, index: dict) -> np.ndarray:
     if not are_ids(ids):
-        raise ValueError('not numbers or strings')
+        raise InputError('not numbers or strings')
     return np.array([index[i] for i in ids], np.int32)
 
 
 def _numbers(values: list) -> np.ndarray:
     if not are_numbers(values):
-        raise ValueError('not numbers')
+        raise InputError('not numbers')
     return np.array(values, np.float64)
 
 
@@ -380,7 +381,7 @@ class _BoxForm:
 
     def check(self, path: str | os.PathLike) -> None:
         if self.total >= _MIN_XYXY_ROWS and self.suspicious > self.total * self.share:
-            raise ValueError(
+            raise InputError(
                 f'{path}: {self.suspicious} of {self.total} boxes reach outside their '
                 'image as x, y, width, height but fit as x1, y1, x2, y2; write '
                 'x1, y1, x2 - x1, y2 - y1'

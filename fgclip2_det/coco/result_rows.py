@@ -11,6 +11,7 @@ import numpy as np
 
 from fgclip2_det.coco.checks import box_fault, is_number
 from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
+from fgclip2_det.io import InputError
 
 IMAGE_KEYS = ('id', 'stem')
 CATEGORY_KEYS = ('id', 'from-1')
@@ -43,7 +44,7 @@ class RowKeys:
             ('categories', categories, CATEGORY_KEYS),
         ):
             if value not in known:
-                raise ValueError(f'{name} must be one of {known}, got {value!r}')
+                raise InputError(f'{name} must be one of {known}, got {value!r}')
         self.truths, self.by_stem = truths, ids == 'stem'
         self.from_one = categories == 'from-1'
         self.stems = _stems(truths)
@@ -61,7 +62,7 @@ class RowKeys:
     def _images_by_stem(self) -> dict:
         twice = next((s for s, ids in self.stems.items() if len(ids) > 1), None)
         if twice is not None:
-            raise ValueError(
+            raise InputError(
                 f'images {self.stems[twice][:2]} share the file stem {twice!r}; rows '
                 'must name images by their ids'
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -44,10 +43,15 @@ class Results:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def join_results(parts: Sequence[Results]) -> Results:
-    """The rows of at least one part, one part after the other."""
-    columns = zip(*(part._columns() for part in parts), strict=True)
-    joined: list[Any] = [None if c[0] is None else np.concatenate(c) for c in columns]
+def join_results(parts: list[Results]) -> Results:
+    """The rows of at least one part, one part after the other; ``parts`` is emptied,
+    so that no more than a column is in memory twice."""
+    columns = [list(c) for c in zip(*(p._columns() for p in parts), strict=True)]
+    parts.clear()
+    joined: list[Any] = []
+    while columns:
+        column = columns.pop(0)
+        joined.append(None if column[0] is None else np.concatenate(column))
     return Results(*joined)
 
 

@@ -1,45 +1,37 @@
-"""JSON files read and written entry by entry, in bounded memory."""
+"""JSON files read entry by entry, in bounded memory."""
 
 import codecs
 import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, BinaryIO
 
-from fgclip2_det.io.atomic import open_atomic, write_atomic
-from fgclip2_det.io.text import TOO_DEEP, parse_json, stream_codec
+from fgclip2_det.io import InputError
+from fgclip2_det.io.text import TOO_DEEP, check_regular, parse_json, stream_codec
 
 _CHUNK = 1 << 20
-_MAX_IN_MEMORY = 1 << 20
 _SPACE = ' \t\n\r'
 _DECODE = json.JSONDecoder().raw_decode
+_LOADS = json.JSONDecoder().decode
+_COMMA = re.compile('[ \t\n\r]*,').match
+_TRIES = 3
 _MAX_ENTRY = 1 << 26  # characters
-_BLOCK = 1 << 16  # entries at a time
-
-
-def dumps(value: object) -> str:
-    """JSON text of a value; characters beyond ASCII are not escaped.
-
-    Raises:
-        ValueError: if a number is not finite, which JSON cannot hold, or values are
-            nested too deeply.
-    """
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except RecursionError as error:
-        raise ValueError(TOO_DEEP) from error
+_BLOCK = 1 << 16  # entries at a time, and up to a megabyte of them more
 
 
 def check_file(path: Path | str, what: str = 'annotation file') -> Path:
     """The path of an existing file.
 
     Raises:
-        ValueError: if there is no such file.
+        InputError: if there is no such file; a folder, a pipe or a device.
     """
-    if not Path(path).is_file():
-        raise ValueError(f'there is no {what} {path}; check the path')
+    if not os.path.exists(path):
+        raise InputError(f'there is no {what} {path}; check the path')
+    check_regular(path)
     return Path(path)
 
 
@@ -52,20 +44,10 @@ def open_file(path: Path | str) -> BinaryIO:
     try:
         return open(check_file(path), 'rb')
     except OSError as error:
-        raise ValueError(f'{path} cannot be read ({error})') from error
+        raise InputError(f'{path} cannot be read ({error})') from error
 
 
-def check_target(source: Path | str, target: Path | str) -> None:
-    """Check that a target is not the file that it is made from.
-
-    Raises:
-        ValueError: if both are one file.
-    """
-    if Path(target).resolve() == Path(source).resolve():
-        raise ValueError(f'{target} would overwrite its source; give another name')
-
-
-class IncompleteJsonError(ValueError):
+class IncompleteJsonError(InputError):
     """A file that is not a complete JSON file; ``reason`` says where it ends."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -79,7 +61,7 @@ def not_an_object(path: object, value: object) -> str:
     return f'{path} must be a JSON object, such as a COCO file, not {kind}; give one'
 
 
-class NotUtf8Error(ValueError):
+class NotUtf8Error(InputError):
     """A file that is not UTF-8, which has to be decoded whole."""
 
     def __init__(self, path: object, reason: str) -> None:
@@ -169,6 +151,28 @@ class _Text:
                     return value
             self.more()
 
+    def objects(self) -> list:
+        """Pass the entries of a list that are whole in what was read, up to the comma
+        behind an object, and decode them at once; none where that is not clear.
+
+        Text that is a list with brackets around it, and goes on with a comma, is
+        entries.
+        """
+        stop = len(self.buffer)
+        for _ in range(_TRIES):  # a comma may stand behind an object in an entry
+            stop = self.buffer.rfind('}', self.at, stop)
+            if stop < 0:
+                break
+            if (comma := _COMMA(self.buffer, stop + 1)) is None:
+                continue
+            try:
+                entries = _LOADS(f'[{self.buffer[self.at : stop + 1]}]')
+            except (ValueError, RecursionError):
+                continue  # who reads entry by entry says what is wrong with which
+            self.at = comma.end()
+            return entries
+        return []
+
     def error(self, reason: str) -> IncompleteJsonError:
         return IncompleteJsonError(self.path, reason)
 
@@ -178,7 +182,7 @@ def stream_json(path: Path | str) -> Iterator[tuple[str, bool, Any]]:
 
     A list under a key of the object comes entry by entry with ``is_entry`` True, after
     one (key, False, []) that opens it; any other value comes whole, ``is_entry``
-    False. One entry at a time is in memory.
+    False. The entries of a megabyte are in memory at a time.
 
     Raises:
         ValueError: naming the file: it does not exist or cannot be opened, is not a
@@ -193,7 +197,7 @@ def stream_json(path: Path | str) -> Iterator[tuple[str, bool, Any]]:
 
 def _stream_object(text: _Text) -> Iterator[tuple[str, bool, Any]]:
     if (char := text.peek()) != '{':
-        raise ValueError(not_an_object(text.path, [] if char == '[' else char))
+        raise InputError(not_an_object(text.path, [] if char == '[' else char))
     text.expect('{')
     closing = ',' if text.peek() != '}' else text.expect('}')
     while closing == ',':
@@ -212,10 +216,20 @@ def _stream_object(text: _Text) -> Iterator[tuple[str, bool, Any]]:
 
 
 def _stream_list(text: _Text) -> Iterator[Any]:
+    return chain.from_iterable(_entry_lists(text))
+
+
+def _entry_lists(text: _Text, one_by_one: bool = False) -> Iterator[list]:
+    """Entries of a list, some at a time; ``text.begin`` and ``text.at`` are the last
+    one's, if ``one_by_one``."""
     text.expect('[')
-    closing = ',' if text.peek() != ']' else text.expect(']')
+    closing, tried = ',' if text.peek() != ']' else text.expect(']'), None
     while closing == ',':
-        yield text.value()
+        if not one_by_one and text.buffer is not tried:
+            tried = text.buffer
+            if entries := text.objects():
+                yield entries
+        yield [text.value()]
         closing = text.expect(',]')
 
 
@@ -237,7 +251,7 @@ def stream_spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
         raise NotUtf8Error(path, text.codec)
     try:
         _check_list(text, 'records')
-        for entry in _stream_list(text):
+        for (entry,) in _entry_lists(text, one_by_one=True):
             yield text.offset(text.begin), text.offset(text.at), entry
         if text.peek():
             raise text.error('there is text after its list')
@@ -248,7 +262,7 @@ def stream_spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, Any]]:
 def _check_list(text: _Text, of: str) -> None:
     if text.peek() != '[':
         start = short_repr(text.buffer[text.at : text.at + 40])
-        raise ValueError(f'{text.path} must be a JSON list of {of}, got {start}')
+        raise InputError(f'{text.path} must be a JSON list of {of}, got {start}')
 
 
 def stream_list(path: str | os.PathLike) -> Iterator[list]:
@@ -258,32 +272,33 @@ def stream_list(path: str | os.PathLike) -> Iterator[list]:
         ValueError: naming the file, and the entry as a row: it cannot be opened, is not
             a JSON list, is truncated or is not UTF-8.
     """
+    check_regular(path)
     try:
         with open(path, 'rb') as file:
             yield from _list_blocks(_Text(file, Path(path), _MAX_ENTRY))
     except OSError as error:
-        raise ValueError(f'{path} cannot be read ({error})') from error
+        raise InputError(f'{path} cannot be read ({error})') from error
     except UnicodeDecodeError as error:
         raise NotUtf8Error(path, error.reason) from error
 
 
 def _list_blocks(text: _Text) -> Iterator[list]:
     _check_list(text, 'results')
-    entries, block, number = _stream_list(text), [], 0
+    block, number = [], 0
     try:
-        for entry in entries:
-            number += 1
-            block.append(entry)
-            if len(block) == _BLOCK:
+        for entries in _entry_lists(text):
+            number += len(entries)
+            block += entries
+            if len(block) >= _BLOCK:
                 yield block
                 block = []
     except IncompleteJsonError as error:
-        raise ValueError(
+        raise InputError(
             f'{text.path}: row {number} (from 0) cannot be read ({error.reason}); the '
             'file may be cut off: write it again'
         ) from error
     if text.peek():
-        raise ValueError(f'{text.path} has text after its list; write it again')
+        raise InputError(f'{text.path} has text after its list; write it again')
     yield block
 
 
@@ -312,60 +327,10 @@ def stream_lines(path: Path | str) -> Iterator[tuple[int, dict]]:
             try:
                 record = parse_json(line)
             except ValueError as error:
-                raise ValueError(
+                raise InputError(
                     f'{path}: line {number} is not JSON ({error}); correct it, or give '
                     'a .jsonl file with one object per line'
                 ) from error
             if not isinstance(record, dict):
-                raise ValueError(f'{path}: line {number} must be a JSON object')
+                raise InputError(f'{path}: line {number} must be a JSON object')
             yield number, record
-
-
-def write_text_pieces(path: Path | str, pieces: Iterable[str]) -> None:
-    """Write pieces of text as one UTF-8 file, in full or not at all.
-
-    Up to a megabyte is joined in memory, a longer text is written piece by piece. If a
-    piece raises, the old file stays as it was.
-    """
-    path, pieces = Path(path), iter(pieces)
-    head, size = [], 0
-    for piece in pieces:
-        head.append(piece)
-        size += len(piece)
-        if size > _MAX_IN_MEMORY:
-            break
-    else:
-        write_atomic(path, ''.join(head).encode())
-        return
-    with open_atomic(path) as file:
-        file.write(''.join(head).encode())
-        for piece in pieces:
-            file.write(piece.encode())
-
-
-def json_pieces(items: Iterable[tuple[str, bool, Any]]) -> Iterator[str]:
-    """Text of a JSON object from what :func:`stream_json` yields, one entry a line."""
-    start, in_list, is_first = '{', False, True
-    for key, is_entry, value in items:
-        if is_entry:
-            yield ('\n' if is_first else ',\n') + dumps(value)
-            is_first = False
-            continue
-        yield ('\n]' if in_list else '') + f'{start}{dumps(key)}: '
-        start, in_list, is_first = ',\n', value == [], True
-        yield '[' if in_list else dumps(value)
-    yield ('\n]' if in_list else '') + ('{}\n' if start == '{' else '}\n')
-
-
-def coco_pieces(sections: dict[str, Any]) -> Iterator[str]:
-    """Text of a COCO file from its sections, iterables or single values, in order."""
-
-    def items() -> Iterator[tuple[str, bool, Any]]:
-        for key, section in sections.items():
-            if isinstance(section, str | dict):
-                yield key, False, section
-            else:
-                yield key, False, []
-                yield from ((key, True, entry) for entry in section)
-
-    return json_pieces(items())

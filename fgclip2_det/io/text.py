@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
+from fgclip2_det.io import InputError
 from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.notes import say_once
 
@@ -22,6 +24,15 @@ _BOMS = (  # UTF-32's begins with UTF-16's
 )
 _GET_AGAIN = 'if it is cut off, get it again'
 TOO_DEEP = 'its values are nested too deeply, about 1,000 levels can be read'
+MAX_TEXT = 4 << 30  # bytes of a file that is read at once; LVIS has 1.1 GB
+_A_FILE = 'expected a file; write what it yields to a file first'
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, 'a folder'),
+    (stat.S_ISFIFO, 'a pipe'),
+    (stat.S_ISSOCK, 'a socket'),
+    (stat.S_ISCHR, 'a device'),
+    (stat.S_ISBLK, 'a device'),
+)
 _CHINESE = 'gb18030'  # contains GBK and GB 2312
 _SINGLE_BYTE = (
     'ascii', 'latin_1', 'iso8859_2', 'iso8859_5', 'iso8859_15', 'koi8_r',
@@ -33,17 +44,64 @@ _MULTI_BYTE = (
 _UNICODE = ('utf_8', 'utf_16', 'utf_16_le', 'utf_16_be', 'utf_32')
 
 
+def check_regular(path: str | os.PathLike) -> int:
+    """Size in bytes of a file, which is looked at and not opened: a pipe may have no
+    end, and nobody at its other side.
+
+    Raises:
+        InputError: naming the path: there is no such file, or it is a folder, a pipe, a
+            socket or a device.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise InputError(f'{path} cannot be read ({error})') from error
+    if kind := kind_of(status.st_mode):
+        raise InputError(f'{path} cannot be read: it is {kind}, {_A_FILE}')
+    return status.st_size
+
+
+def kind_of(mode: int) -> str | None:
+    """'a folder', 'a pipe', 'a socket' or 'a device'; None for a file.
+
+    Args:
+        mode: ``st_mode`` of :func:`os.stat`.
+    """
+    return next((kind for test, kind in _KINDS if test(mode)), None)
+
+
+def read_bytes(path: str | os.PathLike, limit: int = MAX_TEXT) -> bytes:
+    """Bytes of a file.
+
+    Args:
+        path: of the file.
+        limit: bytes that it may have.
+
+    Raises:
+        InputError: naming the file: see :func:`check_regular`; it is larger, may not be
+            read, or does not fit into memory.
+    """
+    size = check_regular(path)
+    if size > limit:
+        raise InputError(
+            f'{path} has {size:,} bytes, at most {limit:,} are read; give a smaller '
+            'file'
+        )
+    try:
+        return Path(path).read_bytes()
+    except (OSError, MemoryError) as error:
+        reason = str(error) or 'it does not fit into memory'
+        raise InputError(f'{path} cannot be read ({reason})') from error
+
+
 def read_text(path: str | os.PathLike, encoding: str | None = None) -> str:
     """Text of a file; see :func:`decode_text`.
 
     Raises:
-        ValueError: naming the file: it cannot be opened, or its encoding is not known.
+        InputError: naming the file: what :func:`read_bytes` refuses, or an encoding
+            that is not known.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read ({error})') from error
-    return decode_text(data, path, encoding)
+    return decode_text(read_bytes(path), path, encoding)
 
 
 def read_json(path: str | os.PathLike, remedy: str = _GET_AGAIN) -> Any:
@@ -54,7 +112,7 @@ def read_json(path: str | os.PathLike, remedy: str = _GET_AGAIN) -> Any:
         remedy: what the message of a file that is not JSON advises.
 
     Raises:
-        ValueError: naming the file: it cannot be opened, or is not complete JSON.
+        InputError: naming the file: it cannot be opened, or is not complete JSON.
     """
     return _parse_json(read_text(path), path, remedy)
 
@@ -70,7 +128,7 @@ def parse_json(text: str | bytes) -> Any:
         with collector_paused():
             return json.loads(text)
     except RecursionError as error:
-        raise ValueError(TOO_DEEP) from error
+        raise InputError(TOO_DEEP) from error
 
 
 def json_values(value: object, default: Callable | None = None) -> Any:
@@ -92,7 +150,7 @@ def _parse_json(text: str, path: str | os.PathLike, remedy: str = _GET_AGAIN) ->
     try:
         return parse_json(text)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f'{path} cannot be read as JSON ({error}); {remedy}'
         ) from error
 
@@ -114,7 +172,7 @@ def decode_text(
             its declaration as it was.
 
     Raises:
-        ValueError: naming the file: it is in none of these encodings, or ``encoding``
+        InputError: naming the file: it is in none of these encodings, or ``encoding``
             is not known.
     """
     for mark, name in _BOMS:
@@ -139,7 +197,7 @@ def _guess(data: bytes, path: str | os.PathLike) -> str:
         return _decode(data, 'utf-16-be', path)
     text = _try(data, _CHINESE)
     if text is None or '\0' in text or not _is_common_chinese(text):
-        raise ValueError(
+        raise InputError(
             f'{path} is in an unknown encoding, neither UTF-8 nor UTF-16 nor GB 18030; '
             'save it as UTF-8'
         )
@@ -152,11 +210,11 @@ def _codec(encoding: str, path: str | os.PathLike) -> str:
     """Name of a text codec; others, such as 'zip', are refused."""
     try:
         name = codecs.lookup(encoding).name.replace('-', '_')
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: a null character
         name = ''
     name = {'iso8859_1': 'latin_1', 'gb2312': _CHINESE, 'gbk': _CHINESE}.get(name, name)
     if name not in (*_SINGLE_BYTE, *_MULTI_BYTE, *_UNICODE):
-        raise ValueError(
+        raise InputError(
             f'{path}: the encoding {short_repr(encoding)} is not known; save the file '
             'as UTF-8'
         )
@@ -174,7 +232,7 @@ def _decode(data: bytes, codec: str, path: str | os.PathLike) -> str:
     try:
         return data.decode(codec).removeprefix('\ufeff')
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not complete {codec} text ({error})') from error
+        raise InputError(f'{path} is not complete {codec} text ({error})') from error
 
 
 def _is_plainly_utf8(text: str, codec: str | None) -> bool:

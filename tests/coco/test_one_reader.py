@@ -21,6 +21,7 @@ from fgclip2_det.engine.metrics import OpenVocabCocoMetric
 from fgclip2_det.evaluation.few_names.protocol import prepare_asks
 from fgclip2_det.evaluation.hard_vocabularies import read_hard_objects
 from fgclip2_det.evaluation.phrase_grounding import read_expressions, read_phrases
+from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_json
 from fgclip2_det.prepare.coco_scan import scan_coco
 from fgclip2_det.prepare.coco_to_odvg import coco_to_odvg
@@ -78,7 +79,7 @@ def _data_files(path):
     try:
         return _read(AnnotationFile('val', path, masks=True))
     except ValueError as error:
-        raise ValueError(str(error).removeprefix('val: ')) from error
+        raise InputError(str(error).removeprefix('val: ')) from error
 
 
 def _records(path):
@@ -188,7 +189,7 @@ def test_bad_files_are_the_same_sentence(fault, reader, tmp_path):
     with pytest.raises(ValueError) as caught:
         read(path)
     assert str(caught.value).startswith(f'{path}{message}')
-    assert type(caught.value) is ValueError
+    assert type(caught.value) is InputError
 
 
 @pytest.mark.parametrize('reader', READERS)

@@ -5,7 +5,13 @@ import threading
 
 import pytest
 
-from fgclip2_det.io.atomic import open_atomic, temporary_path, write_atomic
+from fgclip2_det.io.atomic import (
+    UnwritableError,
+    open_atomic,
+    temporary_folder,
+    temporary_path,
+    write_atomic,
+)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -26,7 +32,7 @@ def test_two_writers_of_one_file(tmp_path):
         with temporary_path(path) as temporary:
             names.append(temporary.name)
             temporary.write_bytes(bytes([number]) * 100)
-            barrier.wait(10)
+            barrier.wait(1800)
 
     threads = [threading.Thread(target=write, args=[n]) for n in (1, 2)]
     for thread in threads:
@@ -52,7 +58,7 @@ def test_a_pipe_is_written_through(tmp_path):
     reader = threading.Thread(target=lambda: received.append(path.read_bytes()))
     reader.start()
     write_atomic(path, b'rows')
-    reader.join(30)
+    reader.join(1800)
     assert received == [b'rows'] and path.is_fifo()
 
 
@@ -66,3 +72,57 @@ def test_a_link_under_the_temporary_name_is_not_followed(tmp_path):
     write_atomic(path, b'new')
     assert elsewhere.read_bytes() == b'kept' and path.read_bytes() == b'new'
     assert not path.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('folder', 'folder cannot be written (Is a directory): it is a folder; name a'),
+        (
+            'file/a',
+            'file/a cannot be written (File exists): a part of its path is a file',
+        ),
+        ('file/b/a', 'file/b/a cannot be written (Not a directory): a part of its'),
+        ('/dev/full', '/dev/full cannot be written (No space left on device): make ro'),
+        ('n' * 300, 'n cannot be written (File name too long): give it a shorter name'),
+    ],
+)
+def test_what_cannot_be_written_is_named(tmp_path, name, message):
+    """As the caller named it; and no temporary file stays."""
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').write_bytes(b'')
+    with pytest.raises(UnwritableError) as error:
+        write_atomic(tmp_path / name, b'data')
+    assert message in str(error.value)
+    assert sorted(os.listdir(tmp_path)) == ['file', 'folder']
+
+
+def test_errors_of_what_a_block_reads_pass(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere'), open_atomic(tmp_path / 'a'):
+        (tmp_path / 'nowhere').read_bytes()
+
+
+def test_a_folder_is_there_as_a_whole(tmp_path):
+    """New, or over another one: a reader that needs ``last`` never sees a mixture."""
+    seen = []
+
+    def write(*names: str, fail: bool = False) -> None:
+        with temporary_folder(tmp_path / 'model', 'config') as folder:
+            for name in names:
+                (folder / name).write_text(' '.join(names))
+            seen.append(os.listdir(tmp_path))
+            if fail:
+                raise KeyError
+
+    with pytest.raises(KeyError):
+        write('config', fail=True)
+    assert os.listdir(tmp_path) == []
+    write('config', 'weights')
+    assert 'model' not in seen[1] and os.listdir(tmp_path) == ['model']
+    with pytest.raises(KeyError):
+        write('config', 'weights', 'tokenizer', fail=True)
+    files = {path.name: path.read_text() for path in (tmp_path / 'model').iterdir()}
+    assert files == dict.fromkeys(('config', 'weights'), 'config weights')
+    write('config', 'tokenizer')
+    files = {path.name: path.read_text() for path in (tmp_path / 'model').iterdir()}
+    assert files['config'] == files['tokenizer'] == 'config tokenizer'

@@ -9,13 +9,8 @@ from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
 from fgclip2_det.evaluation.comparison import read_result
 from fgclip2_det.evaluation.few_names.asks_file import read_asks
 from fgclip2_det.fgclip2.checkpoint import read_config
-from fgclip2_det.io.json_stream import (
-    dumps,
-    stream_json,
-    stream_lines,
-    stream_list,
-    value_at,
-)
+from fgclip2_det.io.json_stream import stream_json, stream_lines, stream_list, value_at
+from fgclip2_det.io.json_writing import dumps
 from fgclip2_det.io.text import decode_json, parse_json, read_json
 from fgclip2_det.prepare.odvg_to_coco import odvg_to_coco
 

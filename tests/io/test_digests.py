@@ -1,7 +1,6 @@
 """One digest for every encoder: any change is seen, the same weights are the same."""
 
 import hashlib
-import time
 
 import pytest
 import torch
@@ -137,9 +136,10 @@ def test_settings_of_an_encoder():
 def test_state_of_a_file(tmp_path, monkeypatch):
     path = tmp_path / 'a'
     path.write_bytes(b'1')
+    now = path.stat().st_mtime
+    monkeypatch.setattr(digests.time, 'time', lambda: now + 1)
     assert file_state(path) is None  # written just now
-    now = time.time()
-    monkeypatch.setattr(digests.time, 'time', lambda: now + 10)
+    monkeypatch.setattr(digests.time, 'time', lambda: now + 10_000)
     state = file_state(path)
     other = tmp_path / 'b'
     other.write_bytes(b'2')

@@ -1,17 +1,14 @@
 """Files entry by entry equal json.loads, whatever falls on the border of a chunk."""
 
 import json
+import random
 
 import numpy as np
 import pytest
 
-from fgclip2_det.io import json_stream
-from fgclip2_det.io.json_stream import (
-    json_pieces,
-    stream_json,
-    stream_lines,
-    write_text_pieces,
-)
+from fgclip2_det.io import json_stream, json_writing
+from fgclip2_det.io.json_stream import stream_json, stream_lines
+from fgclip2_det.io.json_writing import json_pieces, write_text_pieces
 
 
 def read_back(path) -> dict:
@@ -103,7 +100,7 @@ def test_lines_and_their_faults(tmp_path):
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     tmp_path, monkeypatch, limit
 ):
-    monkeypatch.setattr(json_stream, '_MAX_IN_MEMORY', limit)
+    monkeypatch.setattr(json_writing, '_MAX_IN_MEMORY', limit)
     path = tmp_path / 'sub' / 'a.txt'
     write_text_pieces(path, ['旧', 'old'])
 
@@ -128,10 +125,48 @@ def test_lists_in_blocks(tmp_path, monkeypatch, codec):
     for chunk in (7, 64, 1 << 20):
         monkeypatch.setattr(json_stream, '_CHUNK', chunk)
         blocks = list(json_stream.stream_list(path))
-        assert [len(block) for block in blocks] == [10, 10, 5]
+        # each full, with what was read at once beyond
+        assert all(10 <= len(block) < 10 + chunk for block in blocks[:-1])
         assert [entry for block in blocks for entry in block] == entries
     path.write_text('[]')
     assert list(json_stream.stream_list(path)) == [[]]
+
+
+ODD_ENTRIES = [
+    {'s': '},{', 'b': [1, {'c': {}}]}, {'d': {'e': 1}, 'f': 2}, 7, '}', ' }, ', [[{}]],
+    {}, {'g': [{'h': 1}, {'i': -1.5e-3}], 'j': '\\"},'}, None, {'k': 1e400}, True,
+    {'l': float('nan')}, {'名': '}'},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('chunk', [1, 5, 23, 64, 1 << 20])
+def test_many_entries_at_once_are_those_one_by_one(tmp_path, monkeypatch, chunk):
+    """Lists of odd entries in random order, whole and cut at every place."""
+    monkeypatch.setattr(json_stream, '_CHUNK', chunk)
+    generator, path = random.Random(chunk), tmp_path / 'list.json'
+
+    def read() -> tuple[list, str]:
+        entries = []
+        try:
+            for block in json_stream.stream_list(path):
+                entries += block
+        except ValueError as error:
+            return [], str(error)
+        return entries, ''
+
+    for _ in range(6):
+        entries = generator.choices(ODD_ENTRIES, k=generator.randint(8, 40))
+        separator = generator.choice([', ', ',\n', ' ,\t'])
+        text = json.dumps(entries, ensure_ascii=False, separators=(separator, ':'))
+        for cut in (len(text), *generator.sample(range(2, len(text)), 20)):
+            path.write_text(text[:cut], encoding='utf-8')
+            at_once = read()
+            with monkeypatch.context() as patch:
+                patch.setattr(json_stream, '_TRIES', 0)
+                assert repr(at_once) == repr(read())
+            assert bool(at_once[1]) == (cut < len(text))
+            if cut == len(text):
+                assert repr(at_once[0]) == repr(json.loads(text))
 
 
 @pytest.mark.parametrize('mark', ['', '\ufeff'])
