@@ -1,0 +1,170 @@
+"""Export of encoders and detectors into a folder for :mod:`fgclip2_det.onnx`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch.export import Dim
+
+from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Tokenizer
+from fgclip2_det.fgclip2.text import MODES
+from fgclip2_det.fgclip2.tokenizer import JSON_FILE
+from fgclip2_det.io import InputError
+from fgclip2_det.io.atomic import temporary_folder
+from fgclip2_det.onnx import folder as files
+from fgclip2_det.onnx.encoder_graphs import (
+    ExportedRegions,
+    ExportedText,
+    ExportedVision,
+)
+from fgclip2_det.onnx.tracing import (
+    DEFAULT_OPSET,
+    Graph,
+    check_opset,
+    image_input,
+    write_graph,
+)
+from fgclip2_det.version import __version__
+from fgclip2_det.vocabulary import fingerprint
+from fgclip2_det.vocabulary.embedding import checked_tokenizer
+
+MAX_SIDE = 1024  # patches of a side: the largest budget in one row
+DYNAMIC = Dim.DYNAMIC
+
+
+def export_encoder(
+    encoder: FGCLIP2,
+    out: str | os.PathLike,
+    opset: int = DEFAULT_OPSET,
+    text: bool = True,
+    rules: Sequence[str] = (),
+    max_side: int = MAX_SIDE,
+    pt2: bool = False,
+) -> Path:
+    """Write an encoder as a folder of ONNX graphs.
+
+    Args:
+        encoder: with both towers and a tokenizer.
+        out: folder to write; one that exists is replaced file by file.
+        opset: of ONNX.
+        text: with the text tower.
+        rules: fusion rules, as in ``tools/rescore.py``, to write re-scoring heads of.
+        max_side: patches of an image's side, at most.
+        pt2: with ``torch.export`` files of the same.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: an opset or a side that cannot be exported, an encoder without
+            tokenizer, or a tokenizer that needs SentencePiece; without onnx and
+            onnxscript.
+    """
+    check_opset(opset)
+    with temporary_folder(out, files.DESCRIPTION) as folder:
+        for name, graph in encoder_graphs(encoder, max_side).items():
+            write_graph(graph, folder / name, opset, pt2)
+        for name, graph in _rescoring_graphs(rules, encoder).items():
+            write_graph(graph, folder / name, opset, pt2)
+        sections = add_text(folder, encoder, opset, pt2) if text else {}
+        content = describe(encoder, fingerprint(encoder), opset, max_side)
+        files.write_description(folder, content | sections)
+    return Path(out)
+
+
+def encoder_graphs(encoder: FGCLIP2, max_side: int = MAX_SIDE) -> dict[str, Graph]:
+    """File name -> graph, of the vision tower and of region pooling."""
+    vision = encoder.config.vision
+    size, dims = vision.patch_size, vision.hidden_size
+    images, axes = image_input(size, max_side)
+    boxes = torch.tensor([[0.0, 0, 1, 1], [1, 1, 3, 4], [2, 2, 5, 5]])
+    pooled = dict(
+        dense=torch.zeros(2, dims, 6, 10), boxes=boxes,
+        image_indices=torch.tensor([0, 0, 1]),
+    )  # fmt: skip
+    of_regions = dict(
+        dense={0: DYNAMIC, 2: DYNAMIC, 3: DYNAMIC},
+        boxes={0: DYNAMIC},
+        image_indices={0: DYNAMIC},
+    )
+    return {
+        files.VISION: Graph(
+            ExportedVision(encoder),
+            {'images': images},
+            {'images': axes},
+            ['image_embeds', 'dense'],
+        ),
+        files.REGIONS: Graph(ExportedRegions(), pooled, of_regions, ['region_embeds']),
+    }
+
+
+def text_graph(encoder: FGCLIP2) -> Graph:
+    """The text tower in all modes."""
+    length = encoder.text_model.embeddings.length('box')
+    ids = torch.ones(2, length, dtype=torch.int64)
+    inputs = dict(ids=ids, mode=torch.tensor(MODES.index('box')))
+    dynamic = {'ids': {0: DYNAMIC, 1: DYNAMIC}}
+    return Graph(ExportedText(encoder), inputs, dynamic, ['embeds'])
+
+
+def add_text(
+    folder: Path, encoder: FGCLIP2, opset: int, pt2: bool = False
+) -> dict[str, Any]:
+    """Write the text tower and its tokenizer; returns the description's section."""
+    tokenizer = checked_tokenizer(encoder.tokenizer)
+    _save_tokenizer(tokenizer, folder)
+    write_graph(text_graph(encoder), folder / files.TEXT, opset, pt2)
+    table = encoder.text_model.embeddings
+    return dict(text=dict(lengths={mode: table.length(mode) for mode in MODES}))
+
+
+def _save_tokenizer(tokenizer: FGCLIP2Tokenizer, folder: Path) -> None:
+    """As ``tokenizer.json``, which the package tokenizers reads alone."""
+    if not isinstance(tokenizer.engine, Tokenizer):
+        name = tokenizer.files[0] if tokenizer.files else 'the tokenizer'
+        raise InputError(
+            f'{name} is run by SentencePiece, which an exported model does without; '
+            "expected tokenizer.json, or a tokenizer.model of Gemma's kind"
+        )
+    tokenizer.engine.save(str(folder / JSON_FILE), pretty=False)
+
+
+def describe(
+    encoder: FGCLIP2, digest: str, opset: int, max_side: int
+) -> dict[str, Any]:
+    """What every description holds."""
+    import onnx  # pyright: ignore[reportMissingImports]
+
+    vision = encoder.config.vision
+    return dict(
+        versions=dict(
+            fgclip2_det=__version__,
+            torch=torch.__version__,
+            onnx=onnx.__version__,
+        ),
+        opset=opset,
+        embed_dims=vision.hidden_size,
+        patch_size=vision.patch_size,
+        max_side=max_side,
+        encoder=digest,
+        pixels='RGB, (x - 127.5) / 127.5, Pillow bilinear to whole patches',
+    )
+
+
+def _rescoring_graphs(rules: Sequence[str], encoder: FGCLIP2) -> dict[str, Graph]:
+    if not rules:
+        return {}
+    from fgclip2_det.onnx.rescoring_files import rescoring_graphs  # needs MMDetection
+
+    return rescoring_graphs(rules, encoder.config.vision.hidden_size)
+
+
+def save_candidates(path: Path, texts: Sequence[str], embeds: np.ndarray) -> None:
+    """Write embeddings of competitors' candidates."""
+    np.savez(path, texts=np.array(texts, dtype=str), embeds=embeds.astype(np.float32))
