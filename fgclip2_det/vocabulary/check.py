@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fgclip2_det.fgclip2 import FGCLIP2
-from fgclip2_det.fgclip2.tokenizer import FGCLIP2Tokenizer
-from fgclip2_det.vocabulary.embedding import TextSource, checked_tokenizer
+from fgclip2_det.fgclip2 import DualEncoder
+from fgclip2_det.vocabulary.embedding import TextSource
 from fgclip2_det.vocabulary.name_checks import Finding, check_names
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def check_vocabulary(
     vocabulary: Vocabulary,
-    encoder: FGCLIP2 | str | os.PathLike | None = None,
+    encoder: DualEncoder | str | os.PathLike | None = None,
     embeds: Tensor | None = None,
     cache_dir: str | os.PathLike | None = None,
     threshold: float = 0.95,
@@ -55,10 +54,7 @@ def check_vocabulary(
 
 
 def _long(vocabulary: Vocabulary, source: TextSource) -> list[Finding]:
-    if source.folder is not None:
-        tokenizer = FGCLIP2Tokenizer.from_folder(source.folder)
-    else:
-        tokenizer = checked_tokenizer(source.load().tokenizer)
+    tokenizer = source.tokenizer()
     findings = []
     for name, prompts in zip(vocabulary.names, vocabulary.prompts(), strict=True):
         counts = [tokenizer.count(p) for p in prompts if _may_be_long(p, source)]

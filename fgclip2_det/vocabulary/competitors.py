@@ -2,36 +2,40 @@
 
 A softmax over the names that happen to be given makes few names a forced choice, and
 one name a certainty. With the names of the training, and what their words combine to,
-as further entries, a box that is none of the names asked for has somewhere to go.
+as further entries, a box that is none of the names asked for has somewhere to go. Which
+texts compete is decided in :mod:`.competitor_rules`.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
-from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fgclip2_det.coco.names import normalize_name
-from fgclip2_det.vocabulary.name_lists import load_list
+from fgclip2_det.vocabulary import competitor_rules as rules
+from fgclip2_det.vocabulary.competitor_rules import (
+    MIN_WORLD,
+    SAME_MEANING,
+    CompetitorOptions,
+    combine_names,
+    split_words,
+)
 from fgclip2_det.vocabulary.negatives import Negatives
-from fgclip2_det.vocabulary.synonyms import other_names
 
-SAME_MEANING = 0.95  # cosine of texts that mean the same: TIC's, equation 1
-_Key = TypeVar('_Key')
-_WORD = re.compile(r'[\u3400-\u9fff]|[^\s\u3400-\u9fff]+')
-_SMALL_WORDS = frozenset(
-    ('a', 'an', 'the', 'of', 'in', 'on', 'at', 'to', 'by', 'for', 'with', 'and', 'or',
-     'is', 'are', '的', '色')
-)  # fmt: skip
-MIN_WORLD = 20  # candidates; fewer say little of what a box may be instead
-MIN_FILLED = 1 / 3  # of a grid of words: OVShapes' base names fill 0.6, LVIS' 0.02
+__all__ = [
+    'MIN_WORLD',
+    'SAME_MEANING',
+    'CompetitorOptions',
+    'Competitors',
+    'add_negatives',
+    'combine_names',
+    'select_competitors',
+    'split_words',
+    'tells_apart',
+]
 
 
 @dataclass(frozen=True)
@@ -66,95 +70,6 @@ class Competitors:
         return cls((), torch.zeros(0, embed_dims), apart, apart.any(1))
 
 
-@dataclass(frozen=True)
-class CompetitorOptions:
-    """Where competitors come from.
-
-    Args:
-        trained: take the names that the detector was trained on.
-        combine: with :func:`combine_names` of them.
-        lists: built-in lists, such as 'coco' and 'objects365'; see
-            :mod:`.name_lists`. An encoder that never saw their words gives them
-            embeddings that mean nothing: leave them out there.
-        names: further texts, in any language.
-        same_meaning: cosine of two texts above which they mean the same.
-
-    Raises:
-        ValueError: an unknown list, names that are no list of texts, or a cosine
-            outside (0, 1].
-    """
-
-    trained: bool = True
-    combine: bool = True
-    lists: Sequence[str] = ()
-    names: Sequence[str] = ()
-    same_meaning: float = SAME_MEANING
-
-    def __post_init__(self) -> None:
-        for option in ('lists', 'names'):
-            value = getattr(self, option)
-            texts = not isinstance(value, str) and isinstance(value, Sequence)
-            if not texts or not all(isinstance(v, str) and v.strip() for v in value):
-                raise ValueError(
-                    f'{option} of competitors must be a list of texts, got {value!r}'
-                )
-        for name in self.lists:
-            load_list(name)
-        if not 0 < self.same_meaning <= 1:
-            raise ValueError(
-                'same_meaning of competitors must lie in (0, 1], got '
-                f'{self.same_meaning}'
-            )
-
-    def candidates(self, trained: Sequence[str]) -> list[str]:
-        """All texts, whatever is asked for; equal ones once.
-
-        Args:
-            trained: names that the detector was trained on.
-        """
-        texts = list(trained) if self.trained else []
-        if self.combine:
-            texts += combine_names(texts)
-        for name in self.lists:
-            texts += load_list(name).names
-        texts += self.names
-        once: dict[str, str] = {}
-        for text in texts:
-            once.setdefault(normalize_name(text), text)
-        return list(once.values())
-
-
-def combine_names(names: Sequence[str]) -> list[str]:
-    """New names of two words, where the given ones are attribute and noun.
-
-    First and second words that occur in several names span a grid. If at least a third
-    of it is given, as with colours and shapes or colours and pieces, the rest of it is
-    returned; names such as 'fire hydrant' and 'stop sign' combine to nothing.
-
-    Example:
-        >>> combine_names(['red star', 'red ring', 'blue star', 'fire hydrant'])
-        []
-        >>> combine_names(['red star', 'red ring', 'red cube', 'blue star', 'blue cube',
-        ...                'green ring', 'green star'])
-        ['blue ring', 'green cube']
-    """
-    pairs = {
-        split_words(name) for name in names if len(normalize_name(name).split()) == 2
-    }
-    pairs = {pair for pair in pairs if len(pair) == 2}
-    firsts = {first for first, n in Counter(a for a, _ in pairs).items() if n > 1}
-    seconds = {second for second, n in Counter(b for _, b in pairs).items() if n > 1}
-    grid = set(product(firsts, seconds))
-    if len(grid & pairs) < MIN_FILLED * len(grid):
-        return []
-    return [' '.join(pair) for pair in sorted(grid - pairs)]
-
-
-def split_words(name: str) -> tuple[str, ...]:
-    """Words of a normalised name; each Chinese character is one."""
-    return tuple(_WORD.findall(normalize_name(name)))
-
-
 def select_competitors(
     aliases: Sequence[Sequence[str]],
     embeds: Tensor,
@@ -167,227 +82,54 @@ def select_competitors(
 ) -> Competitors:
     """Competitors of a vocabulary: candidates that are wrong wherever a name is right.
 
-    A candidate does not compete with a name if it means the same (cosine above
-    ``same_meaning``, or an alias or Chinese name of the built-in lists:
-    :func:`.other_names`), is a kind of it ('wine bottle' of 'bottle', 红色圆形 of 圆形:
-    it ends with the name), or is part of it ('red circle' of 'striped red circle' or of
-    a sentence). The same relations hold names of the vocabulary apart. Two names of the
-    training, or combined from it, exclude each other as they did there: 'hot dog'
-    competes with 'dog'. A candidate that is asked for is no longer silent.
-
-    A name that is no candidate is an outsider. Candidates compete with it; it competes
-    with its siblings alone: outsiders of a common word ('red scarf' and 'blue scarf'),
-    or whose texts are nearer than two standard deviations above the mean of the
-    candidates, unless a candidate means the same. So scores do not move when unrelated
-    names are asked for as well.
-
-    Args:
-        aliases: C lists of texts.
-        embeds: (C, D) of the vocabulary, L2-normalised.
-        candidates: K texts, different up to case and blanks.
-        candidate_embeds: (K, D), L2-normalised.
-        trained: names of the training.
-        combined: what they combine to, see :func:`combine_names`.
-        same_meaning: see above.
-        shown: names whose embeddings are of images. The candidate nearest to each does
-            not compete with it: it is what the images show, in words.
+    The rules and the arguments are those of :func:`.choose_competitors`, with tensors
+    on any device for (C, D) ``embeds`` and (K, D) ``candidate_embeds``, L2-normalised.
     """
     candidate_embeds = candidate_embeds.to(embeds)
-    related = _text_relations(aliases, candidates)
-    single = [[name] for name in candidates]
-    if not _tells_apart(candidate_embeds, same_meaning):
-        same_meaning = math.inf
-    means_same = (embeds @ candidate_embeds.T > same_meaning).cpu()
-    means_same |= _listed_relations(aliases, single)
-    own = _any_in(aliases, [*trained, *combined])
-    declared = own[:, None] & _any_in(single, [*trained, *combined])
-    free = (related | means_same) & ~declared
-    if shown and len(candidates):
-        rows = _any_in(aliases, shown).nonzero()[:, 0]
-        nearest = (embeds[rows.to(embeds.device)] @ candidate_embeds.T).argmax(1).cpu()
-        free[rows, nearest] = True
-    asked = _any_in(single, _flat(aliases))
-    tied = (free.any(0) & ~asked).nonzero()[:, 0]
-    rest = (~free.any(0) & ~asked).nonzero()[:, 0]
-    apart = _relations_of_names(aliases) | _listed_relations(aliases, aliases)
-    apart |= (embeds @ embeds.T > same_meaning).cpu()
-    apart &= ~(own[:, None] & own)
-    outside = ~_any_in(aliases, candidates)
-    new = outside & ~means_same.any(1)
-    apart |= outside & ~_siblings(aliases, embeds, candidate_embeds, outside, new)
-    apart.fill_diagonal_(False)
-    was_trained = _any_in(single, trained)
-    known = _any_in(aliases, trained) | (means_same & was_trained).any(1)
-    known &= ~_any_in(aliases, combined)
-    kept: list[int] = [*tied.tolist(), *rest.tolist()]
+    choice = rules.choose_competitors(
+        aliases,
+        _array(embeds),
+        candidates,
+        _array(candidate_embeds),
+        trained,
+        combined,
+        same_meaning,
+        shown,
+    )
     return Competitors(
-        tuple(candidates[i] for i in kept),
-        candidate_embeds[kept],
-        torch.cat([apart, free[:, tied]], 1),
-        known,
+        tuple(candidates[i] for i in choice.kept),
+        candidate_embeds[choice.kept],
+        torch.from_numpy(choice.apart),
+        torch.from_numpy(choice.known),
     )
 
 
 def add_negatives(
     competitors: Competitors, negatives: Negatives, embeds: Tensor
 ) -> Competitors:
-    """Competitors with negative prompts in front of them.
-
-    A negative competes whatever its text is: 'red circle' with 'circle' as well, which
-    silent competitors do not. A silent competitor of the same text is replaced where
-    the negative is one of all names, and stands for the negative elsewhere.
+    """Competitors with negative prompts in front of them: :func:`.place_negatives`.
 
     Args:
         competitors: of C names.
         negatives: N texts.
         embeds: (N, D) of them, L2-normalised.
     """
-    against, texts = negatives.against, negatives.texts
-    count, tied = len(competitors.apart), competitors.apart.shape[1]
-    place = {normalize_name(name): i for i, name in enumerate(competitors.names)}
-    silent = [place.get(normalize_name(text)) for text in texts]
-    of_all = against.all(0).tolist()
-    own = [i for i, each in enumerate(silent) if each is None and not of_all[i]]
-    common = [i for i, each in enumerate(of_all) if each]
-    replaced = {silent[i] for i in common}
-    apart = competitors.apart.clone()
-    apart[:, :count] &= ~negatives.names
-    for text, each in enumerate(silent):
-        if each is not None and count + each < tied:
-            apart[:, count + each] &= ~against[:, text]
-    kept = [i for i in range(len(competitors.names)) if i not in replaced]
-    some = [i for i in kept if count + i < tied]
-    rest = kept[len(some) :]
-
-    def arranged(of_negatives, of_silent) -> list:
-        """What some names are free of comes first."""
-        parts = (of_negatives, own), (of_silent, some), (of_negatives, common)
-        return [values[i] for values, rows in (*parts, (of_silent, rest)) for i in rows]
-
-    rows = arranged(embeds.to(competitors.embeds), competitors.embeds)
+    apart = competitors.apart.cpu().numpy()
+    order, apart = rules.place_negatives(competitors.names, apart, negatives)
+    names = (*negatives.texts, *competitors.names)
+    rows = torch.cat([embeds.to(competitors.embeds), competitors.embeds])
     return replace(
         competitors,
-        names=tuple(arranged(texts, competitors.names)),
-        embeds=torch.stack(rows) if rows else competitors.embeds[:0],
-        apart=torch.cat(
-            [apart[:, :count], ~against[:, own], apart[:, [count + i for i in some]]], 1
-        ),
+        names=tuple(names[i] for i in order),
+        embeds=rows[order],
+        apart=torch.from_numpy(apart),
     )
 
 
-def _siblings(
-    aliases: Sequence[Sequence[str]],
-    embeds: Tensor,
-    candidate_embeds: Tensor,
-    outside: Tensor,
-    new: Tensor,
-) -> Tensor:
-    """(C, C) bool: names, the rows, that an outsider, the column, competes with.
-
-    All of them, where there are too few candidates to be an outside world.
-
-    Args:
-        outside: (C,) bool, outsiders.
-        new: (C,) bool, those that no candidate means.
-    """
-    count = len(candidate_embeds)
-    if count < MIN_WORLD:
-        return torch.ones(len(aliases), len(aliases), dtype=torch.bool)
-    first, second = torch.triu_indices(count, count, 1, device=embeds.device)
-    cosines = (candidate_embeds @ candidate_embeds.T)[first, second]
-    near = (embeds @ embeds.T > cosines.mean() + 2 * cosines.std()).cpu()
-    words = [
-        {word for alias in group for word in split_words(alias)} - _SMALL_WORDS
-        for group in aliases
-    ]
-    rows: dict[str, list[int]] = {}
-    for row, own in enumerate(words):
-        for word in own:
-            rows.setdefault(word, []).append(row)
-    for shared in rows.values():
-        near[torch.tensor(shared)[:, None], torch.tensor(shared)] = True
-    return near & outside[:, None] & new
+def tells_apart(embeds: Tensor, same_meaning: float) -> bool:
+    """See :func:`.competitor_rules.tells_apart`."""
+    return rules.tells_apart(_array(embeds), same_meaning)
 
 
-def _tells_apart(embeds: Tensor, same_meaning: float) -> bool:
-    """Whether most of the candidates, which are different classes, lie below the
-    threshold. Texts of an encoder that was not trained do not: then words decide."""
-    cosines = embeds @ embeds.T
-    pairs = len(embeds) * (len(embeds) - 1)
-    above = int((cosines > same_meaning).sum()) - len(embeds)
-    return len(embeds) < 3 or above <= pairs / 2
-
-
-def _any_in(aliases: Sequence[Sequence[str]], names: Sequence[str]) -> Tensor:
-    """(C,) bool: whether an alias is one of the names."""
-    known = {normalize_name(name) for name in names}
-    rows = [any(normalize_name(a) in known for a in group) for group in aliases]
-    return torch.tensor(rows, dtype=torch.bool)
-
-
-def _text_relations(
-    aliases: Sequence[Sequence[str]], candidates: Sequence[str]
-) -> Tensor:
-    """(C, K) bool: the candidate ends with an alias, or stands within one."""
-    related = torch.zeros(len(aliases), len(candidates), dtype=torch.bool)
-    rows = _index(split_words(a) for a in _flat(aliases))
-    owner = [i for i, group in enumerate(aliases) for _ in group]
-    columns = _index(split_words(name) for name in candidates)
-    for words, places in columns.items():
-        for start in range(len(words)):  # endings
-            for row in rows.get(words[start:], ()):
-                related[owner[row], places] = True
-    for words, places in rows.items():
-        for span in _spans(words):
-            for column in columns.get(span, ()):
-                related[[owner[row] for row in places], column] = True
-    return related
-
-
-def _relations_of_names(aliases: Sequence[Sequence[str]]) -> Tensor:
-    """(C, C) bool, symmetric: of :func:`_text_relations` among the names."""
-    flat = _flat(aliases)
-    owner = torch.tensor([i for i, group in enumerate(aliases) for _ in group])
-    to_alias = _text_relations(aliases, flat)
-    pairs = torch.zeros(len(aliases), len(aliases), dtype=torch.bool)
-    first, second = to_alias.nonzero(as_tuple=True)
-    pairs[first, owner[second]] = True
-    return pairs | pairs.T
-
-
-def _listed_relations(
-    aliases: Sequence[Sequence[str]], others: Sequence[Sequence[str]]
-) -> Tensor:
-    """(C, K) bool: the built-in lists give an alias of one to the other as a name."""
-    return _listed_as(aliases, others) | _listed_as(others, aliases).T
-
-
-def _listed_as(
-    aliases: Sequence[Sequence[str]], others: Sequence[Sequence[str]]
-) -> Tensor:
-    """(C, K) bool: another name of a row's alias is an alias of the column."""
-    related = torch.zeros(len(aliases), len(others), dtype=torch.bool)
-    columns = _index(normalize_name(name) for name in _flat(others))
-    owner = [k for k, group in enumerate(others) for _ in group]
-    for row, group in enumerate(aliases):
-        for word in {word for alias in group for word in other_names(alias)}:
-            related[row, [owner[place] for place in columns.get(word, ())]] = True
-    return related
-
-
-def _flat(aliases: Sequence[Sequence[str]]) -> list[str]:
-    return [alias for group in aliases for alias in group]
-
-
-def _index(entries: Iterator[_Key]) -> Mapping[_Key, list[int]]:
-    places: dict[_Key, list[int]] = {}
-    for place, words in enumerate(entries):
-        places.setdefault(words, []).append(place)
-    return places
-
-
-def _spans(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """All runs of words, the whole included."""
-    for start in range(len(words)):
-        for end in range(start + 1, len(words) + 1):
-            yield words[start:end]
+def _array(embeds: Tensor) -> np.ndarray:
+    return embeds.detach().float().cpu().numpy()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
@@ -16,15 +18,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fgclip2_det.coco.names import normalize_name
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.fgclip2.image import ImageLike, load_image
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import temporary_path
 from fgclip2_det.io.model_digests import encoder_digest
+from fgclip2_det.io.text import check_regular, parse_json
 from fgclip2_det.vocabulary.embedding import fingerprint
+from fgclip2_det.vocabulary.negatives import Negatives
 from fgclip2_det.vocabulary.vocabulary import Vocabulary
 
 Example = tuple[ImageLike, Sequence[float]]
-KIND = 'fgclip2_det image prompts 1'
+KIND = 'fgclip2_det image prompts 2'
+MAX_OFF_UNIT = 1e-3  # of a stored embedding's length
+KINDS = 'fgclip2_det image prompts 1', KIND  # the first has no negatives
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class ImagePrompt:
             pixels; one image may have several.
         text: what the class is called as well; None: the examples alone.
         weight: of the examples beside a text, in (0, 1].
+        negatives: images, each with a box of what the class is not: each competes
+            with the class for boxes, and with no other class.
 
     Raises:
         ValueError: without a name or examples, or for another weight.
@@ -46,16 +55,17 @@ class ImagePrompt:
     examples: Sequence[Example]
     text: str | None = None
     weight: float = 0.5
+    negatives: Sequence[Example] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
-            raise ValueError(f'an image prompt needs a name, got {self.name!r}')
+            raise InputError(f'an image prompt needs a name, got {self.name!r}')
         if not self.examples:
-            raise ValueError(
+            raise InputError(
                 f'image prompt {self.name!r} has no examples; give (image, box) pairs'
             )
         if not 0 < self.weight <= 1:
-            raise ValueError(
+            raise InputError(
                 f'weight of {self.name!r} must lie in (0, 1], got {self.weight}'
             )
 
@@ -71,6 +81,8 @@ class ImageEmbeds:
         weights: P weights of the examples.
         encoder: digest of the encoder, all its towers.
         text_tower: fingerprint of its text tower, see :func:`.fingerprint`.
+        negatives: (N, D) float32, L2-normalised, of what a class is not.
+        owners: N indices of the classes that the negatives belong to.
     """
 
     names: tuple[str, ...]
@@ -79,13 +91,15 @@ class ImageEmbeds:
     weights: tuple[float, ...]
     encoder: str
     text_tower: str
+    negatives: Tensor
+    owners: tuple[int, ...] = ()
 
     @classmethod
     @torch.no_grad()
     def encode(
         cls,
         prompts: Sequence[ImagePrompt],
-        encoder: FGCLIP2,
+        encoder: DualEncoder,
         max_num_patches: int | str = 'auto',
     ) -> ImageEmbeds:
         """Encode prompts: the mean of the examples' region features, each normalised.
@@ -93,22 +107,24 @@ class ImageEmbeds:
         Args:
             prompts: P of them.
             encoder: with both towers.
-            max_num_patches: as in ``FGCLIP2.preprocess``.
+            max_num_patches: as in the encoder's ``preprocess``.
 
         Raises:
             ValueError: no prompts, a name that occurs twice, an image that cannot be
                 read, or a box that is empty or not within its image.
         """
         if not prompts:
-            raise ValueError('expected at least one image prompt, got none')
+            raise InputError('expected at least one image prompt, got none')
         _check_different([prompt.name for prompt in prompts])
-        rows = []
-        for prompt in prompts:
-            embeds = [
-                _encode(encoder, prompt.name, example, max_num_patches)
-                for example in prompt.examples
-            ]
+        rows, negatives, owners = [], [], []
+        for owner, prompt in enumerate(prompts):
+            embeds, others = (
+                [_encode(encoder, prompt.name, each, max_num_patches) for each in own]
+                for own in (prompt.examples, prompt.negatives)
+            )
             rows.append(F.normalize(torch.stack(embeds).mean(0), dim=0))
+            negatives += others
+            owners += [owner] * len(others)
         return cls(
             tuple(prompt.name for prompt in prompts),
             torch.stack(rows).cpu(),
@@ -116,6 +132,8 @@ class ImageEmbeds:
             tuple(1.0 if p.text is None else float(p.weight) for p in prompts),
             encoder_digest(encoder, encoder.settings()),
             fingerprint(encoder),
+            torch.stack([*rows, *negatives]).cpu()[len(rows) :],
+            tuple(owners),
         )
 
     @classmethod
@@ -127,9 +145,10 @@ class ImageEmbeds:
         """
         first = parts[0]
         if any(part.encoder != first.encoder for part in parts):
-            raise ValueError('image prompts of different encoders cannot be joined')
+            raise InputError('image prompts of different encoders cannot be joined')
         names = tuple(name for part in parts for name in part.names)
         _check_different(names)
+        starts = list(accumulate([len(part.names) for part in parts], initial=0))
         return cls(
             names,
             torch.cat([part.embeds for part in parts]),
@@ -137,12 +156,36 @@ class ImageEmbeds:
             tuple(weight for part in parts for weight in part.weights),
             first.encoder,
             first.text_tower,
+            torch.cat([part.negatives for part in parts]),
+            tuple(
+                start + owner
+                for start, part in zip(starts[:-1], parts, strict=True)
+                for owner in part.owners
+            ),
         )
 
     @property
     def key(self) -> list:
         """Equal for equal prompts, JSON values."""
-        return [self.names, self.texts, self.weights, self.embeds.tolist()]
+        own = [self.names, self.texts, self.weights, self.embeds.tolist()]
+        return [*own, self.negatives.tolist(), self.owners]
+
+    def counters(self, names: Sequence[str]) -> Negatives | None:
+        """The negative boxes as negatives of a vocabulary of C names, which compete
+        with the class that they belong to; None without any. Their texts are for
+        display, 'not my cup (1)'; their embeddings are :attr:`negatives`."""
+        if not self.owners:
+            return None
+        rows = [normalize_name(name) for name in names]
+        own = [self.names[owner] for owner in self.owners]
+        against = np.zeros((len(names), len(own)), bool)
+        for column, name in enumerate(own):
+            against[rows.index(normalize_name(name)), column] = True
+        texts = [
+            f'not {name} ({own[:i].count(name) + 1})' for i, name in enumerate(own)
+        ]
+        between = np.zeros((len(names), len(names)), bool)
+        return Negatives(tuple(texts), against, between)
 
     def vocabulary(
         self, names: Sequence[str | Sequence[str]] = (), **options: Any
@@ -174,7 +217,7 @@ class ImageEmbeds:
             ValueError: for another encoder than that of the prompts.
         """
         if text_tower != self.text_tower:
-            raise ValueError(
+            raise InputError(
                 'the image prompts were encoded with another encoder than the names; '
                 'encode their images again with this one'
             )
@@ -193,15 +236,16 @@ class ImageEmbeds:
         """Write a safetensors file with names, texts, weights and digests as JSON."""
         content = dict(
             kind=KIND, names=self.names, texts=self.texts, weights=self.weights,
-            encoder=self.encoder, text_tower=self.text_tower,
+            encoder=self.encoder, text_tower=self.text_tower, owners=self.owners,
         )  # fmt: skip
         text = json.dumps(content, ensure_ascii=False)
         with temporary_path(Path(path)) as partial:
-            save_file({'embeds': self.embeds}, partial, metadata={'prompts': text})
+            tensors = {'embeds': self.embeds, 'negatives': self.negatives}
+            save_file(tensors, partial, metadata={'prompts': text})
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, encoder: FGCLIP2 | None = None
+        cls, path: str | os.PathLike, encoder: DualEncoder | None = None
     ) -> ImageEmbeds:
         """Read what :meth:`save` wrote.
 
@@ -213,37 +257,71 @@ class ImageEmbeds:
             ValueError: no such file, a damaged one, or one of another encoder.
         """
         try:
+            check_regular(path)
             with safe_open(path, framework='pt') as file:
-                content = json.loads((file.metadata() or {}).get('prompts', '{}'))
-                embeds = file.get_tensor('embeds')
+                content = parse_json((file.metadata() or {}).get('prompts', '{}'))
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
         except (SafetensorError, OSError, ValueError) as error:
-            raise ValueError(
+            raise InputError(
                 f'{path} is no file of image prompts ({error}); write one with '
                 'ImageEmbeds.save'
             ) from error
-        count = len(content.get('names', ()))
-        if (
-            content.get('kind') != KIND
-            or not count
-            or embeds.shape[:1] != (count,)
-            or embeds.dim() != 2
-            or not len(content['texts']) == len(content['weights']) == count
-        ):
-            raise ValueError(
+        if not _is_whole(content, tensors):
+            raise InputError(
                 f'{path} is no file of image prompts; write one with ImageEmbeds.save'
             )
+        try:
+            _check_different(content['names'])
+        except ValueError as error:
+            raise InputError(f'{path}: {error}') from error
+        embeds = tensors['embeds'].float()
         own = cls(
-            tuple(content['names']), embeds.float(), tuple(content['texts']),
+            tuple(content['names']), embeds, tuple(content['texts']),
             tuple(content['weights']), content['encoder'], content['text_tower'],
+            tensors.get('negatives', embeds[:0]).float(),
+            tuple(content.get('owners', ())),
         )  # fmt: skip
-        if encoder is not None and own.encoder != encoder_digest(
-            encoder, encoder.settings()
+        if encoder is not None and (
+            own.encoder != encoder_digest(encoder, encoder.settings())
+            or embeds.shape[1] != encoder.embed_dims
         ):
-            raise ValueError(
+            raise InputError(
                 f'{path} was written with another encoder; encode its images again '
                 'with this one'
             )
         return own
+
+
+def _is_whole(content: Any, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a file's parts are there and fit each other."""
+    if not isinstance(content, dict) or content.get('kind') not in KINDS:
+        return False
+    embeds = tensors.get('embeds', torch.zeros(0))
+    negatives = tensors.get('negatives', embeds[:0])
+    count, owners = len(embeds), content.get('owners', [])
+    lists: list[Any] = [content.get(key) for key in ('names', 'texts', 'weights')]
+    return (
+        count > 0
+        and all(isinstance(each, list) and len(each) == count for each in lists)
+        and isinstance(owners, list)
+        and len(owners) == len(negatives)
+        and _are_unit(embeds)
+        and _are_unit(negatives)
+        and negatives.shape[1:] == embeds.shape[1:]
+        and all(isinstance(name, str) and name.strip() for name in lists[0])
+        and all(text is None or isinstance(text, str) for text in lists[1])
+        and all(type(w) in (int, float) and 0 < w <= 1 for w in lists[2])
+        and all(type(owner) is int and 0 <= owner < count for owner in owners)
+        and all(isinstance(content.get(k), str) for k in ('encoder', 'text_tower'))
+    )
+
+
+def _are_unit(rows: Tensor) -> bool:
+    """Whether (N, D) rows are floats of length 1."""
+    if rows.dim() != 2 or not rows.is_floating_point():
+        return False
+    return bool(((rows.float().norm(dim=1) - 1).abs() < MAX_OFF_UNIT).all())
 
 
 def parse_example(text: str) -> tuple[str, tuple[str, list[float]]]:
@@ -259,7 +337,7 @@ def parse_example(text: str) -> tuple[str, tuple[str, list[float]]]:
     except ValueError:
         box = []
     if not (mark and colon and source and name.strip() and len(box) == 4):
-        raise ValueError(
+        raise InputError(
             f'an image prompt is written image.png:x1,y1,x2,y2=name, got {text!r}'
         )
     return name.strip(), (source, box)
@@ -269,29 +347,32 @@ def _check_different(names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if normalize_name(name) in seen:
-            raise ValueError(
+            raise InputError(
                 f'two image prompts are called {name!r}; give one prompt all examples'
             )
         seen.add(normalize_name(name))
 
 
 def _encode(
-    encoder: FGCLIP2, name: str, example: Example, max_num_patches: int | str
+    encoder: DualEncoder, name: str, example: Example, max_num_patches: int | str
 ) -> Tensor:
     """(D,) region feature of one example, normalised, float32."""
     source, box = example
     image = load_image(source)
     width, height = image.size
-    corners = torch.tensor([float(value) for value in box])
+    try:
+        corners = torch.tensor([float(value) for value in box])
+    except (TypeError, ValueError, OverflowError):
+        corners = torch.empty(0)
     if corners.shape != (4,) or not corners.isfinite().all():
-        raise ValueError(f'box of {name!r} must be x1, y1, x2, y2, got {box}')
+        raise InputError(f'box of {name!r} must be x1, y1, x2, y2, got {box}')
     x1, y1, x2, y2 = corners.tolist()
     if x1 >= x2 or y1 >= y2:
-        raise ValueError(
+        raise InputError(
             f'box {list(box)} of {name!r} is empty; expected x1 < x2 and y1 < y2'
         )
     if min(x1, y1) < 0 or x2 > width or y2 > height:
-        raise ValueError(
+        raise InputError(
             f'box {list(box)} of {name!r} is not within its image of {width} x '
             f'{height} pixels'
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from fgclip2_det.coco.blanks import spoken
 from fgclip2_det.coco.names import normalize_name
@@ -46,6 +47,43 @@ def check_names(aliases: Sequence[Sequence[str]]) -> list[Finding]:
         aliases: C lists of names.
     """
     return [*_equal(aliases), *_plural(aliases), *_underscore(aliases)]
+
+
+def doubtful_names(aliases: Sequence[Sequence[str]], most: int = 3) -> str | None:
+    """One line on the first findings of :func:`check_names`; None without any."""
+    findings = check_names(aliases)
+    if not findings:
+        return None
+    more = f' (and {len(findings) - most} more)' if len(findings) > most else ''
+    listed = '; '.join(finding.message for finding in findings[:most])
+    return f'doubtful names: {listed}{more}'
+
+
+def uncomposed_names(
+    names: Sequence[str], composed: Iterable[str], trained: Iterable[str], most: int = 3
+) -> str | None:
+    """One line on names that a detector, trained with names composed of parts, neither
+    composes nor was trained with; None without any.
+
+    Args:
+        names: that are asked for.
+        composed: names that the detector has parts of.
+        trained: names that it was trained with.
+        most: names to list.
+    """
+    table = {normalize_name(name): name for name in composed}
+    known = {*table, *map(normalize_name, trained)}
+    others = [name for name in names if normalize_name(name) not in known]
+    if not others or not table:
+        return None
+    near = get_close_matches(normalize_name(others[0]), table, n=1, cutoff=0.0)
+    listed = ', '.join(map(repr, others[:most]))
+    more = f' and {len(others) - most} more' if len(others) > most else ''
+    return (
+        f'{listed}{more}: this detector composes its names of parts and has none of '
+        f'these; ask with its own names, as {table[near[0]]!r}, or give a Vocabulary '
+        f'with parts'
+    )
 
 
 def _equal(aliases: Sequence[Sequence[str]]) -> list[Finding]:

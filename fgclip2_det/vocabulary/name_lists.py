@@ -12,11 +12,13 @@ name           size   besides English names
 ``objects365`` 365    some aliases
 ``voc``        20     aliases, Chinese (from COCO's)
 ``openimages`` 500    nothing
+``ram``        4,585  Chinese; actions and scenes are among the tags
 =============  =====  =======================================================
 
 A Chinese name is that of RAM's bilingual tag list for the English name or one of its
 aliases, or our own translation where that list lacks the name, uses it in another
-sense, or would give two classes the same name.
+sense, or would give two classes the same name. The list ``ram`` is that list as it is:
+401 tags share 195 Chinese names.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ LIST_NAMES = {
     'objects365': ('objects365', None),
     'voc': ('voc', None),
     'openimages': ('openimages', None),
+    'ram': ('ram', None),
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from fgclip2_det.coco.annotation_file import read_coco
 from fgclip2_det.coco.blanks import spoken
 from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary.texts import expand_prompts, has_braces, parse_texts
 
@@ -51,8 +52,10 @@ def checked_parts(
             list of texts.
     """
     known = {normalize_name(name) for name in names}
+    if not isinstance(parts, Mapping):
+        raise ValueError(f'parts must be name -> texts, got {parts!r:.80}')
     for name, texts in parts.items():
-        if normalize_name(name) not in known:
+        if not isinstance(name, str) or normalize_name(name) not in known:
             raise ValueError(
                 f'parts are given for {name!r}, which is not in the vocabulary '
                 f'({", ".join(names[:5])}, ...)'
@@ -70,25 +73,28 @@ def checked_parts(
     return {normalize_name(name): list(texts) for name, texts in parts.items()}
 
 
-def read_texts(texts: str) -> list[list[str]]:
+def read_texts(
+    texts: str, words: Mapping[str, str | Sequence[str]] | None = None
+) -> list[list[str]]:
     """Aliases of C classes: from a text file, if ``texts`` is the path of one.
 
     Args:
         texts: the path of a file for :func:`read_names_file`, or names for
             :func:`parse_texts`, each with its aliases as 'sofa|couch'.
+        words: of placeholders, see :func:`.expand_prompt`.
 
     Raises:
         ValueError: as in these two, and for the path of a missing file.
     """
     path = texts.strip()
     if _is_path(path) and os.path.isfile(path):
-        return read_names_file(path)
+        return read_names_file(path, words)
     if path.lower().endswith(_LIST_ENDINGS) and len(parse_texts(path)) == 1:
         raise ValueError(
             f'there is no file {path} of names; give one with one class a line, or '
             "names such as 'black cat. 白色杯子'"
         )
-    return parse_entries(parse_texts(texts))
+    return parse_entries(parse_texts(texts), words)
 
 
 def _is_path(text: str) -> bool:
@@ -106,9 +112,15 @@ def parse_aliases(line: str) -> list[str]:
     return [alias.strip() for alias in line.split(ALIAS_MARK)]
 
 
-def parse_entries(prompts: Sequence[str]) -> list[list[str]]:
+def parse_entries(
+    prompts: Sequence[str], words: Mapping[str, str | Sequence[str]] | None = None
+) -> list[list[str]]:
     """Aliases of C classes: one for each prompt, or for each of the names that its
     braces stand for.
+
+    Args:
+        prompts: with or without braces.
+        words: of placeholders, see :func:`.expand_prompt`.
 
     Raises:
         ValueError: as in :func:`.expand_prompt`; braces together with aliases.
@@ -118,7 +130,7 @@ def parse_entries(prompts: Sequence[str]) -> list[list[str]]:
         if not has_braces(prompt):
             entries.append(parse_aliases(prompt))
             continue
-        names = expand_prompts([prompt])
+        names = expand_prompts([prompt], words)
         if ALIAS_MARK in names[0]:
             raise ValueError(
                 f'{prompt!r} has braces and aliases; write either, or the aliases as '
@@ -128,12 +140,17 @@ def parse_entries(prompts: Sequence[str]) -> list[list[str]]:
     return entries
 
 
-def read_names_file(path: str | os.PathLike) -> list[list[str]]:
+def read_names_file(
+    path: str | os.PathLike, words: Mapping[str, str | Sequence[str]] | None = None
+) -> list[list[str]]:
     """Aliases of C classes from a UTF-8 text file.
 
     One class a line, its aliases separated by '|', or several as 'red {cup|plate}'.
-    Empty lines and lines that begin
-    with '#' are ignored.
+    Empty lines and lines that begin with '#' are ignored.
+
+    Args:
+        path: of the file.
+        words: of placeholders, see :func:`.expand_prompt`.
 
     Raises:
         ValueError: no such file, no UTF-8, no names, or an empty alias.
@@ -143,14 +160,17 @@ def read_names_file(path: str | os.PathLike) -> list[list[str]]:
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
         if line and not line.startswith(COMMENT_MARK):
-            entries += parse_entries([line])
+            try:
+                entries += parse_entries([line], words)
+            except ValueError as error:
+                raise InputError(f'{path}, line {number}: {error}') from error
             if not all(entries[-1]):
-                raise ValueError(
+                raise InputError(
                     f'{path}, line {number}: expected names separated by '
                     f'{ALIAS_MARK!r}, got {line!r}; remove the empty one'
                 )
     if not entries:
-        raise ValueError(f'{path} holds no names; expected one class a line')
+        raise InputError(f'{path} holds no names; expected one class a line')
     return entries
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.vocabulary.texts import parse_texts
@@ -30,8 +29,8 @@ class Negatives:
     """
 
     texts: tuple[str, ...]
-    against: Tensor
-    names: Tensor
+    against: np.ndarray
+    names: np.ndarray
 
     @property
     def key(self) -> tuple:
@@ -56,7 +55,7 @@ class Negatives:
         """
         index = {normalize_name(a): c for c, group in enumerate(aliases) for a in group}
         columns: dict[str, tuple[str, set[int]]] = {}
-        between = torch.zeros(len(aliases), len(aliases), dtype=torch.bool)
+        between = np.zeros((len(aliases), len(aliases)), bool)
         for rows, text in _entries(given, index, len(aliases)):
             name = index.get(normalize_name(text))
             if name is None:
@@ -71,7 +70,7 @@ class Negatives:
                 between[list(rows), name] = True
         if not columns and not between.any():
             return None
-        against = torch.zeros(len(aliases), len(columns), dtype=torch.bool)
+        against = np.zeros((len(aliases), len(columns)), bool)
         for column, (_, rows) in enumerate(columns.values()):
             against[list(rows), column] = True
         return cls(tuple(text for text, _ in columns.values()), against, between)
@@ -127,8 +126,10 @@ def find_negatives(
     Raises:
         ValueError: ``num`` below 0.
     """
-    if num < 0:
-        raise ValueError(f'the number of attribute negatives must be 0 or more: {num}')
+    if not isinstance(num, int) or num < 0:
+        raise ValueError(
+            f'the number of attribute negatives must be 0 or more: {num!r}'
+        )
     if not num:
         return {}
     # loaded when needed: word lists of two languages

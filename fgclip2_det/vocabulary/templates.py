@@ -67,7 +67,8 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
                 f"strings with '{{}}', got {templates!r}"
             )
         return TEMPLATE_SETS[templates]
-    templates = tuple(templates)
+    listed = isinstance(templates, Sequence | set | frozenset)
+    templates = tuple(templates) if listed else (templates,)
     wrong = [t for t in templates if not _has_one_field(t)]
     if wrong or not templates:
         raise ValueError(

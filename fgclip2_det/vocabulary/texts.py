@@ -1,7 +1,7 @@
 """Parsing of class names in one string, as on a command line."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
 
@@ -64,19 +64,25 @@ def has_braces(text: str) -> bool:
     return '{' in text or '}' in text
 
 
-def expand_prompt(prompt: str) -> list[str]:
+def expand_prompt(
+    prompt: str, words: Mapping[str, str | Sequence[str]] | None = None
+) -> list[str]:
     """Names that a prompt stands for; the prompt itself without braces.
 
     Args:
-        prompt: such as 'red {cup|plate}' or '{红色|蓝色}{圆形|星形}'.
+        prompt: 'red {cup|plate}', '{红色|蓝色}{圆形|星形}', '{colour} {noun}'.
+        words: lists for placeholders such as ``{noun}``, see :mod:`.placeholders`,
+            where those of attributes are built in.
 
     Raises:
-        ValueError: nested, unbalanced or single braces, an empty alternative, or more
-            than :data:`MAX_EXPANDED` names.
+        ValueError: nested, unbalanced or single braces, an empty alternative, an
+            unknown placeholder, or more than :data:`MAX_EXPANDED` names.
 
     Example:
         >>> expand_prompt('{red|blue} {star|ring}')
         ['red star', 'red ring', 'blue star', 'blue ring']
+        >>> expand_prompt('{size} {noun}', {'noun': ['cup', 'plate']})
+        ['large cup', 'large plate', 'small cup', 'small plate']
     """
     if not has_braces(prompt):
         return [prompt]
@@ -88,22 +94,39 @@ def expand_prompt(prompt: str) -> list[str]:
         )
     choices = [[text] for text in pieces]
     for place in range(1, len(pieces), 2):
-        words = [word.strip() for word in pieces[place].split('|')]
-        if len(words) < 2 or not all(words):
-            raise ValueError(
-                f'{prompt!r}: expected two or more alternatives in {{...}}, separated '
-                f"by '|', got {pieces[place]!r}"
-            )
-        choices[place] = words
+        choices[place] = _alternatives(pieces[place], prompt, words)
     _check_count(prod(map(len, choices)), prompt)
     return [' '.join(''.join(words).split()) for words in product(*choices)]
 
 
-def expand_prompts(prompts: Sequence[str]) -> list[str]:
+def _alternatives(
+    piece: str, prompt: str, words: Mapping[str, str | Sequence[str]] | None
+) -> list[str]:
+    """What stands in braces: alternatives, or the words of a placeholder."""
+    # loaded when needed: word lists of two languages
+    from fgclip2_det.vocabulary.placeholders import PLACEHOLDERS, placeholder_words
+
+    if '|' not in piece:
+        listed = placeholder_words(piece.strip(), words)
+        if listed is not None:
+            return listed
+    choices = [word.strip() for word in piece.split('|')]
+    if len(choices) < 2 or not all(choices):
+        known = ', '.join((*(words or ()), *PLACEHOLDERS))
+        raise ValueError(
+            f'{prompt!r}: expected two or more alternatives in {{...}}, separated by '
+            f"'|', or the name of a list ({known}), got {piece!r}"
+        )
+    return choices
+
+
+def expand_prompts(
+    prompts: Sequence[str], words: Mapping[str, str | Sequence[str]] | None = None
+) -> list[str]:
     """Names of several prompts, :data:`MAX_EXPANDED` at most if one has braces."""
     names: list[str] = []
     for prompt in prompts:
-        names += expand_prompt(prompt)
+        names += expand_prompt(prompt, words)
         if len(names) > len(prompts):
             _check_count(len(names), prompt)
     return names
@@ -112,8 +135,8 @@ def expand_prompts(prompts: Sequence[str]) -> list[str]:
 def _check_count(count: int, prompt: str) -> None:
     if count > MAX_EXPANDED:
         raise ValueError(
-            f'braces stand for {count} names up to {prompt!r}, at most {MAX_EXPANDED} '
-            'are expanded; write fewer alternatives'
+            f'braces stand for {count} names up to {prompt!r:.80}, at most '
+            f'{MAX_EXPANDED} are expanded; write fewer alternatives'
         )
 
 

@@ -5,6 +5,7 @@ import pytest
 from fgclip2_det import Vocabulary
 from fgclip2_det.vocabulary import read_texts
 from fgclip2_det.vocabulary.negatives import find_negatives
+from fgclip2_det.vocabulary.placeholders import PLACEHOLDERS
 from fgclip2_det.vocabulary.texts import MAX_EXPANDED, expand_prompt, expand_prompts
 
 
@@ -108,3 +109,39 @@ def test_a_vocabulary_of_braces_has_them():
     asked = Vocabulary(['red cup', 'cat'], attribute_negatives=2)
     assert len(asked.negatives.texts) == 2
     assert asked.resolved('raw', ['cat']).negatives.key == asked.negatives.key
+
+
+def test_placeholders():
+    """Lists of attribute words are built in, a user's come first."""
+    colours = expand_prompt('{colour} cup')
+    assert colours[:3] == ['white cup', 'black cup', 'red cup'] and len(colours) == 11
+    assert expand_prompt('{ color } cup') == colours
+    assert expand_prompt('{颜色}{noun}', {'noun': '杯子| 盘子'})[:4] == [
+        '白色杯子', '白色盘子', '黑色杯子', '黑色盘子',
+    ]  # fmt: skip
+    assert expand_prompt('{material}')[:2] == ['wooden', 'metal']
+    assert expand_prompt('{材质}桌子')[:2] == ['木质桌子', '金属桌子']
+    assert expand_prompt('{colour}', {'colour': ['teal']}) == ['teal']
+    for name in PLACEHOLDERS:
+        words = expand_prompt(f'{{{name}}}')
+        assert len(set(words)) == len(words) >= 2
+    vocabulary = Vocabulary('{size} {noun}', words={'noun': ['red cup', 'plate']})
+    assert vocabulary.names == [
+        'large red cup', 'large plate', 'small red cup', 'small plate',
+    ]  # fmt: skip
+    assert vocabulary.negatives is not None
+    assert 'large blue cup' in vocabulary.negatives.texts
+
+
+def test_bad_placeholders():
+    with pytest.raises(ValueError, match=r"name of a list \(noun, colour, .*'nuon'"):
+        Vocabulary('{colour} {nuon}', words={'noun': 'cup'})
+    for words in '', ['cup', ' '], [], 3, 'cup||plate':
+        with pytest.raises(ValueError, match="words of 'noun' must be texts"):
+            expand_prompt('{noun}', {'noun': words})
+
+
+def test_placeholders_of_a_file(tmp_path):
+    (tmp_path / 'names.txt').write_text('{size} {noun}\ncat\n', 'utf-8')
+    read = read_texts(str(tmp_path / 'names.txt'), {'noun': 'cup|plate'})
+    assert read[1:] == [['large plate'], ['small cup'], ['small plate'], ['cat']]

@@ -1,5 +1,8 @@
 """Classes shown by images: their embeddings, vocabularies and files."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
@@ -68,6 +71,33 @@ def test_a_vocabulary_of_both(encoder, picture):
     torch.testing.assert_close(found[3], unit(0.25 * own + 0.75 * texts[3]))
 
 
+def test_negative_boxes(encoder, picture, tmp_path):
+    """Each competes with its own class; two classes may have several."""
+    square, corner = (160, 20, 220, 80), (0, 150, 40, 190)
+    first = ImagePrompt('thing', [(picture, BOX)],
+                        negatives=[(picture, square), (picture, corner)])  # fmt: skip
+    plain = ImagePrompt('other', [(picture, square)])
+    last = ImagePrompt('third', [(picture, corner)], negatives=[(picture, BOX)])
+    shown = ImageEmbeds.join(
+        [
+            ImageEmbeds.encode([first, plain], encoder),
+            ImageEmbeds.encode([last], encoder),
+        ]
+    )
+    assert shown.owners == (0, 0, 2)
+    for row, box in zip(shown.negatives, (square, corner, BOX), strict=True):
+        torch.testing.assert_close(row, region(encoder, picture, box))
+    vocabulary = shown.vocabulary(['ring'])
+    counters = shown.counters(vocabulary.names)
+    assert counters.texts == ('not thing (1)', 'not thing (2)', 'not third (1)')
+    assert np.argwhere(counters.against).tolist() == [[1, 0], [1, 1], [3, 2]]
+    assert not counters.names.any()
+    assert ImageEmbeds.encode([plain], encoder).counters(['other']) is None
+    shown.save(tmp_path / 'a.safetensors')
+    read = ImageEmbeds.load(tmp_path / 'a.safetensors', encoder)
+    assert read.key == shown.key
+
+
 def test_the_nearest_text_does_not_compete():
     """It is what the image shows: with it, the image's class would lose."""
     texts = torch.eye(30)
@@ -107,6 +137,58 @@ def test_a_file(encoder, picture, tmp_path):
     save_file({'embeds': torch.eye(2)}, tmp_path / 'foreign.safetensors')
     with pytest.raises(ValueError, match='is no file of image prompts; write one'):
         ImageEmbeds.load(tmp_path / 'foreign.safetensors')
+
+
+def content(**changes) -> dict[str, str]:
+    whole = dict(
+        kind='fgclip2_det image prompts 2', names=['a', 'b'], texts=[None, 'x'],
+        weights=[1.0, 0.5], encoder='e', text_tower='t', owners=[1],
+    )  # fmt: skip
+    return {'prompts': json.dumps(whole | changes)}
+
+
+@pytest.mark.parametrize(
+    'changes, tensors',
+    [
+        (dict(kind='another'), {}),
+        (dict(names=['a']), {}),
+        (dict(names='ab'), {}),
+        (dict(names=['a', '']), {}),
+        (dict(names=['a', 3]), {}),
+        (dict(texts=[None, 3]), {}),
+        (dict(weights=[1.0, 2.0]), {}),
+        (dict(weights=[True, 1.0]), {}),
+        (dict(owners=[2]), {}),
+        (dict(owners=[]), {}),
+        (dict(owners=3), {}),
+        (dict(encoder=None), {}),
+        ({}, dict(embeds=2 * torch.eye(2))),
+        ({}, dict(embeds=torch.eye(2).int())),
+        ({}, dict(embeds=torch.full((2, 2), float('nan')))),
+        ({}, dict(embeds=torch.ones(2))),
+        ({}, dict(negatives=torch.eye(3)[:1])),
+        ({}, dict(negatives=torch.eye(2))),
+    ],
+)
+def test_damaged_files(tmp_path, changes, tensors):
+    from safetensors.torch import save_file
+
+    whole = dict(embeds=torch.eye(2), negatives=torch.eye(2)[:1])
+    save_file(whole, tmp_path / 'a.safetensors', content())
+    assert ImageEmbeds.load(tmp_path / 'a.safetensors').names == ('a', 'b')
+    save_file(whole | tensors, tmp_path / 'a.safetensors', content(**changes))
+    with pytest.raises(ValueError, match=r'a\.safetensors is no file of image prompts'):
+        ImageEmbeds.load(tmp_path / 'a.safetensors')
+
+
+def test_a_file_of_the_first_kind(tmp_path):
+    """Written before there were negatives."""
+    from safetensors.torch import save_file
+
+    old = content(kind='fgclip2_det image prompts 1', owners=[])
+    save_file({'embeds': torch.eye(2)}, tmp_path / 'a.safetensors', old)
+    read = ImageEmbeds.load(tmp_path / 'a.safetensors')
+    assert read.negatives.shape == (0, 2) and read.owners == ()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 from fgclip2_det.vocabulary import LIST_NAMES, Vocabulary, check_names, load_list
 
 SIZES = dict(
-    coco=80, ov_coco=65, lvis=1203, ov_lvis=1203, objects365=365, voc=20, openimages=500
-)
+    coco=80, ov_coco=65, lvis=1203, ov_lvis=1203, objects365=365, voc=20,
+    openimages=500, ram=4585,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize('name', LIST_NAMES)

@@ -1,5 +1,6 @@
 """Negative prompts: what competes with what."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -30,7 +31,7 @@ def test_negatives_of_one_name_may_be_another_name():
         [True, True, True],
         [False, False, True],
     ]
-    assert read.names.nonzero().tolist() == [[0, 2]]
+    assert np.argwhere(read.names).tolist() == [[0, 2]]
 
 
 @pytest.mark.parametrize('given', [None, '', [], {}, {'star': []}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from .axes import Axis, Entry, Reading
-from .grammar import Grammar, Option, Sentence, Slot
+from .grammar import MAX_SEARCHED, Grammar, Option, Sentence, Slot
 from .lexicon import Lexicon
 from .scan import CHINESE, CharacterIndex, ascii_lower
 from .word_lists import word_file, word_sets
@@ -59,7 +59,7 @@ class Chinese(Grammar):
         low = sentence.low
         terms: Terms = {}
         start = 0
-        while start < len(low):
+        while start < min(len(low), MAX_SEARCHED):
             term = self._index.find(low, start)
             if term and term[1]:
                 terms[start] = (start + len(term[0]), term[1])

@@ -17,7 +17,7 @@ from .english_words import (
     UNCOUNTED,
     VERBS,
 )
-from .grammar import Sentence
+from .grammar import MAX_SEARCHED, Sentence
 from .inflection import is_plural
 from .lexicon import Lexicon
 
@@ -92,7 +92,10 @@ class EnglishSentence(Sentence):
 
     def __init__(self, text: str, index: TermIndex) -> None:
         super().__init__(text)
-        tokens = list(_TOKEN.finditer(text))
+        end = len(text)
+        if end > MAX_SEARCHED:  # not in the middle of a word
+            end = max(text.rfind(' ', 0, MAX_SEARCHED), 0)
+        tokens = list(_TOKEN.finditer(text, 0, end))
         self.words = [token.group().lower() for token in tokens]
         self.starts = [token.start() for token in tokens]
         self.ends = [token.end() for token in tokens]

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from .axes import Axis, Entry, Reading
 from .lexicon import Lexicon
 
+MAX_SEARCHED = 4096  # characters of a text in which attributes are looked for
+MAX_SLOTS = 100  # attributes of a text that are replaced
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -73,7 +76,9 @@ class Grammar(ABC):
         """Every replacement of one attribute that gives a well-formed, false text."""
         sentence = self.parse(text)
         options = [
-            option for slot in sentence.slots for option in self._fill(sentence, slot)
+            option
+            for slot in sentence.slots[:MAX_SLOTS]
+            for option in self._fill(sentence, slot)
         ]
         return sentence, options
 

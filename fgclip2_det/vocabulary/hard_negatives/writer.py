@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from fgclip2_det.io import InputError
+
 from .axes import LANGUAGES
 from .chinese import Chinese
 from .english import English
@@ -17,6 +19,7 @@ from .lexicon import Lexicon, built_in, read_lexicon
 from .overlap import NameMatcher
 from .scan import language_of
 
+MAX_CAPTION = 20_000  # letters; FineHARD's longest have some 2,000
 _GRAMMARS = {'en': English, 'zh': Chinese}
 
 
@@ -36,6 +39,9 @@ class HardNegativeWriter:
     one that contradicts them: never by a near-synonym, in the same form, with
     matching articles, plurals and measure words. Attribute families take turns, then
     the slots of a family, so that the kind of word does not give a negative away.
+
+    Of a long caption the first :data:`.grammar.MAX_SEARCHED` characters are searched,
+    and :data:`.grammar.MAX_SLOTS` attributes: the search grows with their square.
 
     Only the text is used, not the image: a negative may happen to be true of another
     object in it. Ambiguous words are left unchanged; a caption without attributes gets
@@ -90,6 +96,11 @@ class HardNegativeWriter:
         """
         if not isinstance(text, str):
             raise ValueError(f'a caption must be a text, got {text!r:.80}')
+        if len(text) > MAX_CAPTION:
+            raise InputError(
+                f'a caption of {len(text):,} letters, at most {MAX_CAPTION:,} are '
+                f'read: {text!r:.80}'
+            )
         language = language or language_of(text)
         if language not in self.grammars:
             raise ValueError(f'language must be one of {LANGUAGES}, got {language!r}')
