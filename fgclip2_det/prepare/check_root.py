@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from fgclip2_det.coco.annotation_file import stream_coco
 from fgclip2_det.coco.entries import image_name
+from fgclip2_det.io import InputError
 from fgclip2_det.io.json_stream import stream_lines
 from fgclip2_det.io.text import read_text
 
@@ -46,7 +47,7 @@ def check_root(
         ValueError: if there is no such folder.
     """
     if not Path(root).is_dir():
-        raise ValueError(f'there is no folder {root}; give the one that holds coco/')
+        raise InputError(f'there is no folder {root}; give the one that holds coco/')
     return [
         check_layout(root, name, layout) for name, layout in bar(list(LAYOUTS.items()))
     ]
@@ -100,7 +101,7 @@ def _unique(path: Path, names: list[str | None]) -> list[str]:
     unique: dict[str, None] = {}
     for i, name in enumerate(names):
         if not isinstance(name, str):
-            raise ValueError(f'{path}: image entry {i} (from 0) has no file name')
+            raise InputError(f'{path}: image entry {i} (from 0) has no file name')
         unique[name] = None
     return list(unique)
 

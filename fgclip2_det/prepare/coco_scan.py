@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fgclip2_det.coco.annotation_file import SECTIONS, stream_coco
-from fgclip2_det.io.json_stream import check_target, json_pieces, write_text_pieces
+from fgclip2_det.io.json_writing import check_target, json_pieces, write_text_pieces
 
 
 @dataclass

@@ -17,7 +17,9 @@ from pathlib import Path
 from fgclip2_det.coco.annotation_file import stream_coco
 from fgclip2_det.coco.checks import IMAGE_KEYS, outside_fault
 from fgclip2_det.coco.entries import without_roots
-from fgclip2_det.io.json_stream import check_target, dumps, write_text_pieces
+from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.io import InputError
+from fgclip2_det.io.json_writing import check_target, dumps, write_text_pieces
 
 from .coco_scan import scan_coco
 
@@ -67,7 +69,7 @@ def coco_to_odvg(
             detection = {'instances': []}
             for box in boxes[image['id']]:
                 if fault := outside_fault(box['bbox'], image):
-                    raise ValueError(f'{source}: annotation {box["id"]}: {fault}')
+                    raise InputError(f'{source}: annotation {box["id"]}: {fault}')
                 part = 'crowd' if box.get('iscrowd') else 'instances'
                 category = box['category_id']
                 entry = _to_instance(box, labels[category], names[category])
@@ -93,9 +95,10 @@ def coco_to_odvg(
 def _check_unique(source: Path | str, categories: Iterable[dict]) -> None:
     ids: dict = {}
     for category in categories:
-        other = ids.setdefault(category['name'], category['id'])
+        name = normalize_name(category['name'])
+        other = ids.setdefault(name, category['id'])
         if other != category['id']:
-            raise ValueError(
+            raise InputError(
                 f'{source}: categories {other} and {category["id"]} are both named '
                 f'{category["name"]!r}; names in ODVG must be unique: rename one'
             )

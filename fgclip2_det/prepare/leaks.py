@@ -21,6 +21,7 @@ from typing import Any
 
 from fgclip2_det.coco.annotation_file import stream_coco
 from fgclip2_det.coco.entries import NAME_KEYS, image_name
+from fgclip2_det.io import InputError
 from fgclip2_det.vocabulary.name_lists import load_list
 
 from .image_overlap import (
@@ -59,9 +60,9 @@ def find_leaks(
             that is missing or cannot be read.
     """
     if (train_images is None) != (val_images is None):
-        raise ValueError('give both folders, train_images and val_images, or none')
+        raise InputError('give both folders, train_images and val_images, or none')
     if novel is not None and list_name is not None:
-        raise ValueError('give novel classes or a split, not both')
+        raise InputError('give novel classes or a split, not both')
     sides = [read_side(path, bar(Path(path).name)) for path in (train, val)]
     findings = [check_novel_annotations(sides[0], novel_names(sides, novel, list_name))]
     findings += [*check_images(*sides), check_coco_train(sides[1])]
@@ -159,11 +160,11 @@ def image_paths(side: CocoSide, folder: Path | str) -> list[Path]:
     for image in side.images:
         name = image_name(image)
         if name is None:
-            raise ValueError(f'{side.path}: image {image["id"]} has no file_name')
+            raise InputError(f'{side.path}: image {image["id"]} has no file_name')
         places = [Path(folder) / name, Path(folder) / PurePosixPath(name).name]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
-            raise ValueError(
+            raise InputError(
                 f'{side.path}: image {name} is not in {folder}; images are compared '
                 'only when all are there'
             )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fgclip2_det.coco.annotation_file import stream_coco
 from fgclip2_det.coco.entries import image_name
+from fgclip2_det.io import InputError
 from fgclip2_det.io.json_stream import check_file
 from fgclip2_det.io.text import read_text
 
@@ -35,7 +36,7 @@ def write_lvis_base(
     scan = scan_coco(source, bar)
     for category in scan.categories:
         if category.get('frequency') not in tuple(_SPLITS):
-            raise ValueError(
+            raise InputError(
                 f'{source}: category {category["id"]} ({category["name"]!r}) needs a '
                 f"'frequency' of f, c or r, got {category.get('frequency')!r}; give a "
                 'file of LVIS v1'
@@ -78,7 +79,7 @@ def read_image_list(path: Path | str) -> list[str]:
             continue
         digits = stem.split('_')[-1]
         if not (digits.isascii() and digits.isdecimal()):
-            raise ValueError(
+            raise InputError(
                 f'{path}: line {i} must be an image id or the name of an image of '
                 f'COCO, got {line.strip()!r}; correct it'
             )
@@ -117,7 +118,7 @@ def write_lvis_minival(
             continue
         name = image_name(image)
         if name is None:
-            raise ValueError(
+            raise InputError(
                 f'{source}: image {image["id"]} has neither file_name nor coco_url; '
                 'give a file of LVIS v1'
             )
@@ -128,7 +129,7 @@ def write_lvis_minival(
             kept[image['id']] = image | {'file_name': name}
     if not kept:
         of = f'in the list {images}' if images else 'of val2017 by its coco_url'
-        raise ValueError(f'{source}: none of its {num_images} images is {of}')
+        raise InputError(f'{source}: none of its {num_images} images is {of}')
     counts = write_part(
         source,
         target,

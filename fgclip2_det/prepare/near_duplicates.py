@@ -10,13 +10,14 @@ Source: the difference hash 'dHash' of N. Krawetz, hackerfactor.com, 2013.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from fgclip2_det.fgclip2.image import open_image, upright
+from fgclip2_det.io import InputError
+from fgclip2_det.io.threads import thread_map
 
 _SIDE = 8
 _DRAFT = (
@@ -37,7 +38,12 @@ def difference_hash(path: Path | str) -> np.ndarray | None:
     """
     with open_image(path) as image:
         image.draft('L', _DRAFT)
-        grey = upright(image).convert('L')
+        return hash_of(upright(image))
+
+
+def hash_of(image: Image.Image) -> np.ndarray | None:
+    """:func:`difference_hash` of an upright image in memory."""
+    grey = image.convert('L')
     small = grey.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX)
     pixels = np.asarray(small, dtype=np.int16)  # (8, 9)
     if np.ptp(pixels) < _FLAT:
@@ -66,15 +72,11 @@ def hash_images(
     """
     hashes = np.zeros((len(paths), _SIDE * _SIDE), dtype=bool)
     flat = np.zeros(len(paths), dtype=bool)
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for i, bits in enumerate(bar(pool.map(difference_hash, paths))):
-                flat[i] = bits is None
-                if bits is not None:
-                    hashes[i] = bits
-        except ValueError:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with thread_map(difference_hash, paths, workers) as results:
+        for i, bits in enumerate(bar(results)):
+            flat[i] = bits is None
+            if bits is not None:
+                hashes[i] = bits
     return hashes, flat
 
 
@@ -96,7 +98,7 @@ def close_pairs(
         ValueError: if ``max_distance`` is out of range.
     """
     if not 0 <= max_distance <= first.shape[1]:
-        raise ValueError(
+        raise InputError(
             f'the distance must be 0 to {first.shape[1]} bits, got {max_distance}'
         )
     others = second.T.astype(np.float32) * 2 - 1
@@ -108,3 +110,34 @@ def close_pairs(
         for i, j in zip(*close, strict=True):
             distance = int(first.shape[1] - products[i, j]) // 2
             yield start + int(i), int(j), distance
+
+
+def duplicate_groups(
+    hashes: np.ndarray, flat: np.ndarray | None = None, max_distance: int = 4
+) -> list[list[int]]:
+    """Groups of images that are linked by close hashes, those of one image left out.
+
+    Args:
+        hashes: (N, 64) bool.
+        flat: (N,) bool, images whose hash means nothing; None: none of them.
+        max_distance: bits in which two linked images differ at most.
+
+    Returns:
+        Rising indices of each group of two images or more, by their first.
+    """
+    used = np.arange(len(hashes)) if flat is None else np.flatnonzero(~flat)
+    leader = list(range(len(used)))
+
+    def first(i: int) -> int:
+        while leader[i] != i:
+            leader[i] = i = leader[leader[i]]
+        return i
+
+    for i, j, _ in close_pairs(hashes[used], hashes[used], max_distance):
+        if i < j:
+            low, high = sorted((first(i), first(j)))
+            leader[high] = low
+    groups: dict[int, list[int]] = {}
+    for i, own in enumerate(used):
+        groups.setdefault(first(i), []).append(int(own))
+    return [group for group in groups.values() if len(group) > 1]

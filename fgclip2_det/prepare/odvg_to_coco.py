@@ -4,18 +4,14 @@
 with regions), has no classes: it is refused, or left out and counted.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from fgclip2_det.coco.annotation_file import stream_coco
-from fgclip2_det.io.json_stream import (
-    check_file,
-    check_target,
-    coco_pieces,
-    stream_lines,
-    write_text_pieces,
-)
+from fgclip2_det.coco.checks import is_number
+from fgclip2_det.io import InputError
+from fgclip2_det.io.json_stream import check_file, stream_lines
+from fgclip2_det.io.json_writing import check_target, coco_pieces, write_text_pieces
 from fgclip2_det.io.text import parse_json, read_text
 
 from .coco_to_odvg import DIGITS
@@ -62,7 +58,7 @@ def odvg_to_coco(
     for number, record in bar(stream_lines(source)):
         if 'grounding' in record:
             if not skip_grounding:
-                raise ValueError(
+                raise InputError(
                     f'{source}: line {number} has a caption with regions (grounding), '
                     'which has no classes; leave such lines out with --skip-grounding'
                 )
@@ -116,14 +112,14 @@ class _Ids:
     def see(self, number: int, entry: dict) -> None:
         self.total += 1
         if 'id' in entry:
-            if not isinstance(entry['id'], int | str) or entry['id'] in self.seen:
-                raise ValueError(
+            if type(entry['id']) not in (int, str) or entry['id'] in self.seen:
+                raise InputError(
                     f'{self.path}: line {number}: {self.kind} id {entry["id"]!r} '
                     'must be a number or a string that occurs once'
                 )
             self.seen.add(entry['id'])
         if len(self.seen) not in (0, self.total):
-            raise ValueError(
+            raise InputError(
                 f'{self.path}: line {number}: {self.kind} ids must be on all or on none'
             )
 
@@ -148,14 +144,18 @@ def _to_annotation(box: dict) -> dict:
 def _read_label_map(path: Path | str) -> dict[int, str]:
     text = read_text(check_file(path, 'label map'))
     try:
-        names = {int(label): name for label, name in parse_json(text).items()}
+        given = parse_json(text)
+        names = {int(label): name for label, name in given.items()}
     except (ValueError, AttributeError) as error:
-        raise ValueError(
-            f'{path} must be a JSON object of label: name, {{"0": "person"}}'
+        raise InputError(
+            f'{path} must be a JSON object of label: name, {{"0": "person"}} ({error})'
         ) from error
-    wrong = [label for label, name in names.items() if not isinstance(name, str)]
-    if wrong or len(set(names.values())) < len(names):
-        raise ValueError(f'{path}: names must be strings, each of them once')
+    wrong = [n for n in names.values() if not isinstance(n, str) or not n.strip()]
+    if wrong or len(set(names.values())) < len(names) or len(names) < len(given):
+        raise InputError(
+            f'{path}: names must be strings that are not blank, labels and names each '
+            'of them once'
+        )
     return names
 
 
@@ -170,7 +170,7 @@ def _categories(
     by_name = {entry['name']: entry for entry in entries}
     for label, name in names.items():
         if name not in by_name:
-            raise ValueError(
+            raise InputError(
                 f'{like} has no category {name!r}, label {label} of {label_map}; give '
                 'the file it was made from'
             )
@@ -179,30 +179,34 @@ def _categories(
 
 def _check_record(where: str, record: dict, names: dict[int, str]) -> None:
     detection = record.get('detection')
-    if not isinstance(record.get('filename'), str) or not isinstance(detection, dict):
-        raise ValueError(f"{where} needs a 'filename' and 'detection' (an object)")
+    name = record.get('filename')
+    named = isinstance(name, str) and name.strip()
+    if not named or not isinstance(detection, dict):
+        raise InputError(f"{where} needs a 'filename' and 'detection' (an object)")
     for key in ('height', 'width'):
-        if not isinstance(record.get(key), int | float) or not record[key] > 0:
-            raise ValueError(f'{where}: {key} must be positive, got {record.get(key)}')
+        if not is_number(record.get(key)) or not record[key] > 0:
+            raise InputError(
+                f'{where}: {key} must be positive, got {record.get(key)!r:.80}'
+            )
     for part in ('instances', 'crowd'):
         if not isinstance(detection.get(part, []), list):
-            raise ValueError(f'{where}: {part} must be a list of boxes')
+            raise InputError(f'{where}: {part} must be a list of boxes')
     for i, box in enumerate(_boxes(record)):
         _check_box(f'{where}: box {i} (from 0)', box, names)
 
 
 def _check_box(where: str, box: object, names: dict[int, str]) -> None:
     if not isinstance(box, dict) or not _is_corners(box.get('bbox')):
-        raise ValueError(
-            f'{where} must have a bbox of x1 <= x2, y1 <= y2, finite, got {box}'
+        raise InputError(
+            f'{where} must have a bbox of x1 <= x2, y1 <= y2, finite, got {box!r:.200}'
         )
     label = box.get('label')
-    if not isinstance(label, int) or label not in names:
-        raise ValueError(
+    if type(label) is not int or label not in names:
+        raise InputError(
             f'{where}: label {label!r} is not in the label map; give its own map'
         )
     if box.get('category', names[label]) != names[label]:
-        raise ValueError(
+        raise InputError(
             f'{where} is {box["category"]!r}, but its label {label} is '
             f'{names[label]!r} in the label map; give the map of this file'
         )
@@ -211,6 +215,6 @@ def _check_box(where: str, box: object, names: dict[int, str]) -> None:
 def _is_corners(bbox: object) -> bool:
     if not isinstance(bbox, list) or len(bbox) != 4:
         return False
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in bbox):
+    if not all(map(is_number, bbox)):
         return False
     return bbox[0] <= bbox[2] and bbox[1] <= bbox[3]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
+from fgclip2_det.io import InputError
 from fgclip2_det.vocabulary.name_lists import load_list
 
 from .coco_scan import scan_coco, write_part
@@ -76,7 +77,7 @@ def write_ov_coco(
     missing = set(split_of) - {entry['name'] for entry in kept.values()}
     if missing:
         first = next(name for name in split_of if name in missing)
-        raise ValueError(
+        raise InputError(
             f'{source}: {len(missing)} of {len(split_of)} classes are not categories '
             f'of it, {first!r} the first; give an instances file of COCO'
         )

@@ -6,8 +6,9 @@ from pathlib import Path
 from fgclip2_det.coco.annotation_file import CocoFile, parse_coco
 from fgclip2_det.coco.ground_truths import make_truths
 from fgclip2_det.coco.result_lists import read_rows
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import write_atomic
-from fgclip2_det.io.json_stream import check_target, dumps
+from fgclip2_det.io.json_writing import check_target, dumps
 from fgclip2_det.io.text import read_json
 
 RULES = ('score', 'size')
@@ -47,7 +48,7 @@ def write_pseudo_boxes(
     made once, before training.
     """
     if rule not in RULES:
-        raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
+        raise InputError(f'rule must be one of {RULES}, got {rule!r}')
     check_target(source, target)
     content = read_json(source)
     if isinstance(content, dict) and content.get('annotations') is None:
@@ -94,7 +95,7 @@ def _labels(source: Path | str, image: dict, categories: dict) -> list:
     if not isinstance(labels, list) or not all(
         isinstance(i, int | str) and i in categories for i in labels
     ):
-        raise ValueError(
+        raise InputError(
             f"{source}: image {image['id']} needs 'labels', a list of the file's "
             f'category ids, got {labels!r:.60}'
         )

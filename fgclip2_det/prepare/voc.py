@@ -6,21 +6,18 @@ sets ``ignore`` from ``iscrowd`` and would count it otherwise. A crowd box is ma
 the share of the *detection* inside it, which is a little more lenient than VOC.
 """
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fgclip2_det.coco.checks import annotation_fault, note_exchanged_sides
-from fgclip2_det.io.json_stream import coco_pieces, write_text_pieces
-from fgclip2_det.io.text import decode_text, read_text
+from fgclip2_det.io import InputError
+from fgclip2_det.io.json_writing import coco_pieces, write_text_pieces
+from fgclip2_det.io.text import read_text
+from fgclip2_det.prepare.xml_files import flag_of, number_of, read_xml, text_of
 from fgclip2_det.vocabulary.name_lists import load_list
 
 _FLAGS = ('difficult', 'truncated', 'occluded')
-_WORDS = {  # that annotation tools write for flags
-    'true': 1, 'yes': 1, 'false': 0, 'no': 0, 'unspecified': 0, 'unknown': 0,
-}  # fmt: skip
-_DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([^"'>]+)["']""")
 
 
 def voc_to_coco(
@@ -62,26 +59,28 @@ def voc_to_coco(
     """
     folder = Path(annotations)
     if not folder.is_dir():
-        raise ValueError(f'there is no folder {folder}; give that of the XML files')
+        raise InputError(f'there is no folder {folder}; give that of the XML files')
     files = _files(folder, image_set)
     categories = _categories(names)
     ids = {' '.join(c['name'].split()): c['id'] for c in categories}
     known = {category['id']: category for category in categories}
     images, boxes = [], []
     for path in bar(files):
-        root = _read(path, encoding)
-        image = {'id': len(images) + 1, 'file_name': _text(path, root, 'filename')}
+        if not path.is_file():
+            raise InputError(f'there is no file {path}, which the image set lists')
+        root = read_xml(path, encoding)
+        image = {'id': len(images) + 1, 'file_name': text_of(path, root, 'filename')}
         for side in ('width', 'height'):
-            image[side] = int(_number(path, root, f'size/{side}'))
+            image[side] = int(number_of(path, root, f'size/{side}'))
             if image[side] <= 0:
-                raise ValueError(f'{path}: {side} must be positive, got {image[side]}')
+                raise InputError(f'{path}: {side} must be positive, got {image[side]}')
         images.append(image)
         for entry in root.iter('object'):
             box = _to_annotation(path, entry, ids, 0 if zero_based else 1)
             box |= {'id': len(boxes) + 1, 'image_id': image['id']}
             fault = annotation_fault(box, {image['id']: image}, known)
             if fault:
-                raise ValueError(f'{path}: {fault}')
+                raise InputError(f'{path}: {fault}')
             boxes.append(box)
     by_id = {image['id']: image for image in images}
     note_exchanged_sides(folder, by_id, boxes)
@@ -96,12 +95,12 @@ def _files(folder: Path, image_set: Path | str | None) -> list[Path]:
         files = sorted(folder.glob('*.xml'))
     else:
         if not Path(image_set).is_file():
-            raise ValueError(f'there is no image set {image_set}; check the path')
+            raise InputError(f'there is no image set {image_set}; check the path')
         lines = read_text(image_set).splitlines()
         # ImageSets/Main/dog_train.txt has a second column
         files = [folder / f'{line.split()[0]}.xml' for line in lines if line.strip()]
     if not files:
-        raise ValueError(f'{image_set or folder} has no image; check the path')
+        raise InputError(f'{image_set or folder} has no image; check the path')
     return files
 
 
@@ -116,65 +115,27 @@ def _categories(names: list[str] | None) -> list[dict]:
     ]
 
 
-def _read(path: Path, encoding: str | None) -> ElementTree.Element:
-    if not path.is_file():
-        raise ValueError(f'there is no file {path}, which the image set lists')
-    data = path.read_bytes()
-    declared = _DECLARATION.match(data.removeprefix(b'\xef\xbb\xbf'))
-    if encoding is None and declared:
-        encoding = declared[1].decode('ascii', 'replace').strip()
-    text = decode_text(data, path, encoding).lstrip()
-    if text.startswith('<?xml'):  # its encoding is that of the bytes, no more
-        text = text.partition('?>')[2]
-    if '<!ENTITY' in text:
-        raise ValueError(f'{path} defines entities, which no VOC file needs')
-    try:
-        return ElementTree.fromstring(text.strip('\0 \t\r\n'))
-    except ElementTree.ParseError as error:
-        raise ValueError(f'{path} is not XML ({error}); get it again') from error
-
-
-def _text(path: Path, entry: ElementTree.Element, key: str) -> str:
-    value = (entry.findtext(key) or '').strip()
-    if not value:
-        raise ValueError(f'{path}: {entry.tag} has no {key!r}; correct it')
-    return value
-
-
-def _number(path: Path, entry: ElementTree.Element, key: str) -> float:
-    value = _text(path, entry, key)
-    try:
-        return float(value)
-    except ValueError as error:
-        raise ValueError(f'{path}: {key} must be a number, got {value!r}') from error
-
-
-def _flag(path: Path, entry: ElementTree.Element, key: str) -> int:
-    word = _text(path, entry, key).lower()
-    return _WORDS[word] if word in _WORDS else int(_number(path, entry, key))
-
-
 def _to_annotation(
     path: Path, entry: ElementTree.Element, ids: dict[str, int], first: int
 ) -> dict:
-    name = ' '.join(_text(path, entry, 'name').split())
+    name = ' '.join(text_of(path, entry, 'name').split())
     if name not in ids:
-        raise ValueError(
+        raise InputError(
             f'{path}: {name!r} is not one of the {len(ids)} classes; give a file of '
             'the class names with --names'
         )
     x1, y1, x2, y2 = (
-        _number(path, entry, f'bndbox/{side}')
+        number_of(path, entry, f'bndbox/{side}')
         for side in ('xmin', 'ymin', 'xmax', 'ymax')
     )
     bbox = [x1 - first, y1 - first, x2 - x1 + first, y2 - y1 + first]
     if not (bbox[2] > 0 and bbox[3] > 0):
-        raise ValueError(
+        raise InputError(
             f'{path}: the box of {name!r} is empty: {x1:g} {y1:g} {x2:g} {y2:g}; '
             'correct or remove it'
         )
     flags = {
-        k: _flag(path, entry, k) for k in _FLAGS if (entry.findtext(k) or '').strip()
+        k: flag_of(path, entry, k) for k in _FLAGS if (entry.findtext(k) or '').strip()
     }
     pose = {'pose': entry.findtext('pose')} if entry.findtext('pose') else {}
     difficult = int(flags.get('difficult', 0) > 0)

@@ -12,8 +12,11 @@ from reprlib import repr as short_repr
 import yaml
 
 from fgclip2_det.fgclip2.image import read_header
-from fgclip2_det.io.json_stream import check_file, coco_pieces, write_text_pieces
+from fgclip2_det.io import InputError
+from fgclip2_det.io.json_stream import check_file
+from fgclip2_det.io.json_writing import coco_pieces, write_text_pieces
 from fgclip2_det.io.text import read_text
+from fgclip2_det.io.yaml_text import parse_yaml
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 _DIGITS = 6  # of a pixel
@@ -36,26 +39,23 @@ def read_names(path: Path | str) -> list[str]:
     else:
         names = _yaml_names(path, text)
     if not isinstance(names, list) or not names:
-        raise ValueError(f"{path} has no class names; a YAML file needs a list 'names'")
+        raise InputError(f"{path} has no class names; a YAML file needs a list 'names'")
     for label, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(
+            raise InputError(
                 f'{path}: label {label} must have a name, got {short_repr(name)}; '
                 'write names with special characters in quotes'
             )
     names = [name.strip() for name in names]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f'{path}: the name {name!r} occurs twice; keep one')
+            raise InputError(f'{path}: the name {name!r} occurs twice; keep one')
     return names
 
 
 def _yaml_names(path: Path | str, text: str) -> object:
     """``names`` of a YAML file, in label order; scalars stay text."""
-    try:
-        content = yaml.load(text, yaml.BaseLoader)  # builds str, list and dict alone
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is not YAML: {error}') from error
+    content = parse_yaml(text, path, yaml.BaseLoader)  # str, list and dict alone
     content = content if isinstance(content, dict) else {}
     names, count = content.get('names'), str(content.get('nc'))
     if isinstance(names, dict):
@@ -63,11 +63,11 @@ def _yaml_names(path: Path | str, text: str) -> object:
             by_label = {int(label): name for label, name in names.items()}
             names = [by_label[i] for i in range(len(names))]
         except (KeyError, ValueError) as error:
-            raise ValueError(
+            raise InputError(
                 f'{path}: the labels of names must be 0, 1, 2, ...'
             ) from error
     if isinstance(names, list) and count.isdecimal() and int(count) != len(names):
-        raise ValueError(f'{path} has {len(names)} names but says nc: {count}')
+        raise InputError(f'{path} has {len(names)} names but says nc: {count}')
     return names
 
 
@@ -106,10 +106,10 @@ def yolo_to_coco(
     images, labels, class_names = Path(images), Path(labels), read_names(names)
     for folder in (images, labels):
         if not folder.is_dir():
-            raise ValueError(f'there is no folder {folder}; check the path')
+            raise InputError(f'there is no folder {folder}; check the path')
     paths = sorted(p for p in images.rglob('*') if p.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ValueError(f'{images} has no image ({", ".join(SUFFIXES)})')
+        raise InputError(f'{images} has no image ({", ".join(SUFFIXES)})')
     _check_pairs(paths, images, labels, Path(names))
     entries, boxes, without = [], [], 0
     for image in bar(paths):
@@ -148,7 +148,7 @@ def _check_pairs(paths: list[Path], images: Path, labels: Path, names: Path) -> 
     for image in paths:
         stem = image.relative_to(images).with_suffix('')
         if stem in stems:
-            raise ValueError(
+            raise InputError(
                 f'{image} and {stems[stem].name} share one label file; rename one'
             )
         stems[stem] = image
@@ -156,7 +156,7 @@ def _check_pairs(paths: list[Path], images: Path, labels: Path, names: Path) -> 
         stem = path.relative_to(labels).with_suffix('')
         is_list = path.name == 'classes.txt' or path.resolve() == names.resolve()
         if stem not in stems and not is_list:
-            raise ValueError(f'{path} has no image {images / stem}.*; add it')
+            raise InputError(f'{path} has no image {images / stem}.*; add it')
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -168,11 +168,11 @@ def read_size(path: Path) -> tuple[int, int]:
     return read_header(path).upright
 
 
-def _label(word: str) -> int:
+def class_number(word: str) -> int:
     """A class number; numpy.savetxt and others write 3 as 3.0 or 3.000e+00."""
     value = float(word)
     if not value.is_integer():
-        raise ValueError(f'{word} is not a class number')
+        raise InputError(f'{word} is not a class number')
     return int(value)
 
 
@@ -181,20 +181,20 @@ def _to_annotation(
 ) -> dict:
     words = line.split()
     try:
-        label, (cx, cy, w, h) = _label(words[0]), map(float, words[1:])
+        label, (cx, cy, w, h) = class_number(words[0]), map(float, words[1:])
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"{where} must be 'class cx cy w h', got {line.strip()[:80]!r}; polygons "
             'and scores are not read'
         ) from error
     if not 0 <= label < len(names):
-        raise ValueError(f'{where}: class {label} is not in 0 to {len(names) - 1}; '
+        raise InputError(f'{where}: class {label} is not in 0 to {len(names) - 1}; '
                          'check the file of class names')  # fmt: skip
     edges = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
     if not all(map(math.isfinite, edges)) or w <= 0 or h <= 0:
-        raise ValueError(f'{where}: the box is empty or not finite: {line.strip()!r}')
+        raise InputError(f'{where}: the box is empty or not finite: {line.strip()!r}')
     if min(edges) < -_SLACK or max(edges) > 1 + _SLACK:
-        raise ValueError(
+        raise InputError(
             f'{where}: the box reaches outside the image: {line.strip()!r}; cx cy w h '
             'are shares of its width and height'
         )

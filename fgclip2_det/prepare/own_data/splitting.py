@@ -1,0 +1,198 @@
+"""Which images are for validation, and which names are novel: by rule and seed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from fgclip2_det.coco.class_split import resolve_classes
+from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.io import InputError
+from fgclip2_det.prepare.image_overlap import CocoSide
+from fgclip2_det.prepare.image_overlap import check_images as check_overlap
+
+from .findings import Findings
+from .records import OwnData, OwnImage
+
+NOVEL_RULE = (
+    'names whose words all stand in other names too, if there are enough of them, else '
+    'any; drawn by seed among those with boxes for validation'
+)
+
+
+def make_val(
+    data: OwnData,
+    groups: Sequence[Sequence[OwnImage]],
+    findings: Findings,
+    share: float = 0.2,
+    seed: int = 0,
+) -> bool:
+    """Take images of the training part for validation where there are none.
+
+    Images of no split are for training. Near-duplicates stay together, but for a group
+    of more than a quarter of the images, as of a fixed camera. Of every class that
+    several groups have, one group goes to validation, the rarest class first; then
+    groups are drawn until the share is reached.
+
+    Returns:
+        Whether the split was made.
+
+    Raises:
+        InputError: fewer than two groups of images, which no split leaves apart.
+    """
+    for image in data.images:
+        image.split = image.split or 'train'
+    if data.of('val'):
+        return False
+    images = data.of('train')
+    # a fixed camera makes one group of most images, which no split can keep together
+    apart = [group for group in groups if len(group) <= max(2, len(images) // 4)]
+    units = _units(images, apart)
+    if len(units) < 2:
+        raise InputError(
+            f'{len(units)} images that differ are too few to keep some for validation; '
+            'label more'
+        )
+    random.Random(seed).shuffle(units)
+    for unit in _chosen(units, share):
+        for image in unit:
+            image.split = 'val'
+    taken = data.of('val')
+    findings.add('made_val', f'a share of {share:g}, seed {seed}', len(taken))
+    return True
+
+
+def _units(
+    images: Sequence[OwnImage], groups: Sequence[Sequence[OwnImage]]
+) -> list[list[OwnImage]]:
+    """Images that stay together; every other image alone."""
+    group_of = {id(image): i for i, group in enumerate(groups) for image in group}
+    units: dict[int, list[OwnImage]] = {}
+    for i, image in enumerate(images):
+        units.setdefault(group_of.get(id(image), -1 - i), []).append(image)
+    return list(units.values())
+
+
+def _chosen(units: list[list[OwnImage]], share: float) -> list[list[OwnImage]]:
+    names = [{box.name for image in unit for box in image.boxes} for unit in units]
+    left = Counter(name for own in names for name in own)
+    chosen: dict[int, None] = {}
+    covered: set[str] = set()
+    for name, count in sorted(left.items(), key=lambda item: (item[1], item[0])):
+        if count < 2 or name in covered:
+            continue
+        for i, own in enumerate(names):
+            if name in own and i not in chosen and all(left[n] > 1 for n in own):
+                chosen[i] = None
+                covered |= own
+                left.subtract(own)
+                break
+    target = max(1, round(share * sum(map(len, units))))
+    for i, own in enumerate(names):
+        if sum(len(units[j]) for j in chosen) >= target:
+            break
+        if i not in chosen and all(left[n] > 1 for n in own):
+            chosen[i] = None
+            left.subtract(own)
+    if not chosen:  # every image is the only one of some class
+        chosen[0] = None
+    return [units[i] for i in chosen]
+
+
+def check_splits(
+    data: OwnData, groups: Sequence[Sequence[OwnImage]], findings: Findings
+) -> None:
+    """Count images of validation and test that training has, or that are nearly one."""
+    leaks: dict[tuple, str] = {}
+    for group in groups:
+        for image in group:
+            others = [o for o in group if _before(o.split, image.split)]
+            if others:
+                key = image.split, image.path
+                leaks[key] = f'{image.split}: {image.path} = {others[0].path}'
+    sides = {split: _side(data, split) for split in ('train', 'val', 'test')}
+    for first, second in (('train', 'val'), ('train', 'test'), ('val', 'test')):
+        for overlap in check_overlap(sides[first], sides[second]):
+            for text in overlap.first:
+                path = text.partition(' (id ')[0]
+                leaks.setdefault((second, path), f'{second}: {path}, also in {first}')
+    for text in leaks.values():
+        findings.add('leak', text)
+    has_val = {box.name for image in data.of('val') for box in image.boxes}
+    for name in data.names:
+        used = any(b.name == name for i in data.images for b in i.boxes)
+        if used and name not in has_val:
+            findings.add('no_val', repr(name))
+
+
+def _before(first: str | None, second: str | None) -> bool:
+    order = ('train', 'val', 'test')
+    return order.index(first or 'train') < order.index(second or 'train')
+
+
+def _side(data: OwnData, split: str) -> CocoSide:
+    images = [
+        {
+            'id': f'{split} {i}', 'file_name': image.path,
+            'width': (image.size or (0, 0))[0], 'height': (image.size or (0, 0))[1],
+        }
+        for i, image in enumerate(data.of(split))
+    ]  # fmt: skip
+    return CocoSide(Path(split), images)
+
+
+def choose_novel(
+    data: OwnData, names: Sequence[str] | None, share: float = 0.2, seed: int = 0
+) -> list[str]:
+    """Names that get no training boxes.
+
+    Args:
+        data: with a validation split.
+        names: as the user gives them; None: by :data:`NOVEL_RULE`.
+        share: of the classes, for the rule; at least one.
+        seed: of the draw.
+
+    Returns:
+        Names in the order of the classes.
+
+    Raises:
+        InputError: an unknown name, or no class with training boxes is left.
+    """
+    if names is None:
+        novel = _drawn(data, share, seed)
+    else:
+        known = {normalize_name(name): name for name in data.names}
+        given = [known.get(normalize_name(name), name) for name in names]
+        entries = [{'id': i, 'name': name} for i, name in enumerate(data.names, 1)]
+        novel = list(resolve_classes(entries, novel=given).novel_classes)
+    trained = {box.name for image in data.of('train') for box in image.boxes}
+    if not trained - set(novel):
+        raise InputError(
+            'no class with training boxes is left to train on; keep fewer names novel'
+        )
+    return [name for name in data.names if name in novel]
+
+
+def _drawn(data: OwnData, share: float, seed: int) -> list[str]:
+    in_val = {box.name for image in data.of('val') for box in image.boxes}
+    names = [name for name in data.names if name in in_val]
+    if len(data.names) < 2 or not names:
+        raise InputError(
+            f'{len(data.names)} classes, {len(names)} of them with boxes for '
+            'validation, leave none to keep novel; label more classes, or go without '
+            '--novel auto'
+        )
+    words = {name: _words(name) for name in data.names}
+    uses = Counter(word for own in words.values() for word in own)
+    composed = [
+        n for n in names if len(words[n]) > 1 and all(uses[w] > 1 for w in words[n])
+    ]
+    count = max(1, round(share * len(data.names)))
+    pool = composed if len(composed) >= count else names
+    return random.Random(seed).sample(pool, min(count, len(pool)))
+
+
+def _words(name: str) -> set[str]:
+    return set(normalize_name(name).replace('-', ' ').split())
