@@ -1,0 +1,1 @@
+"""The inferencer as a web page and a JSON interface."""
