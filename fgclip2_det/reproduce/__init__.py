@@ -1,0 +1,1 @@
+"""Published results of detectors, alone and re-scored, by one command each."""
