@@ -7,9 +7,11 @@ Configs import it::
     )
 """
 
-from fgclip2_det import engine, models  # noqa: F401, engine has all others
+from fgclip2_det import engine, models  # engine has all others
 from fgclip2_det.datasets import missing_masks
 from fgclip2_det.engine.metrics import label_order
+
+__all__ = ['engine', 'models']
 
 missing_masks.install()
 label_order.install()

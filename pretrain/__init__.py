@@ -8,4 +8,4 @@ pretrain.evaluate`` and ``tools/benchmark.py``.
 from fgclip2_det.lazy import in_mmengine
 
 if in_mmengine():  # of a config that names ``pretrain`` alone
-    from pretrain import registration  # noqa: F401
+    from pretrain import registration

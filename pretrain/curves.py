@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from fgclip2_det.coco.checks import is_number
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import open_atomic
-from fgclip2_det.io.text import parse_json
+from fgclip2_det.io.text import parse_json, read_text
 
 LOGGED = 'loss', 'cmr_threshold'
 
@@ -26,14 +28,20 @@ def read_scalars(work_dir: str | os.PathLike) -> dict[str, list[tuple[int, float
         raise ValueError(f'{work_dir} holds no log (*/vis_data/scalars.json)')
     series: dict[str, dict[int, float]] = {}
     for file in files:
-        for line in file.read_text(encoding='utf-8').splitlines():
+        for number, line in enumerate(read_text(file).splitlines(), 1):
             try:
                 row = parse_json(line)
             except ValueError as error:
-                raise ValueError(f'{file} is damaged ({error})') from error
-            for name, value in row.items():
-                if name.startswith(LOGGED):
-                    series.setdefault(name, {})[row['step']] = value
+                raise InputError(
+                    f'{file}, line {number} is damaged ({error})'
+                ) from error
+            given = row if isinstance(row, dict) else {}
+            logged = {n: v for n, v in given.items() if n.startswith(LOGGED)}
+            numbers = all(isinstance(v, int | float) for v in logged.values())
+            if logged and not (numbers and is_number(given.get('step'))):
+                raise InputError(f'{file}, line {number} is damaged: no step or values')
+            for name, value in logged.items():
+                series.setdefault(name, {})[given['step']] = value
     return {name: sorted(values.items()) for name, values in series.items()}
 
 

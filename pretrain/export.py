@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 
 
 def export_encoder(
-    encoder: FGCLIP2, folder: str | os.PathLike, dtype: str | None = None
+    encoder: DualEncoder, folder: str | os.PathLike, dtype: str | None = None
 ) -> Path:
     """Write config, weights and tokenizer.
 

@@ -8,7 +8,8 @@ import os
 import torch
 from torch import Tensor, nn
 
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip1 import FGCLIP1, load_encoder
+from fgclip2_det.fgclip2 import FGCLIP2, DualEncoder
 
 HEADS = {  # head that regions or long texts need <- the global one (spec A.3)
     'dense': ('dense_feature_head', 'vision_model.head'),
@@ -22,12 +23,14 @@ def build_for_training(
     size: str | None = None,
     pretrained: str | os.PathLike | None = None,
     siglip2: str | os.PathLike | None = None,
+    clip: str | os.PathLike | None = None,
+    version: int = 2,
     seed: int = 0,
     copy_heads: tuple[str, ...] = (),
     sincos_positions: bool = False,
     logit_scale: float | None = None,
     logit_bias: float | None = None,
-) -> FGCLIP2:
+) -> DualEncoder:
     """An encoder with gradients.
 
     Args:
@@ -35,6 +38,9 @@ def build_for_training(
         pretrained: folder in the released layout (an earlier stage's result too), or
             hub id.
         siglip2: SigLIP 2 weights, converted (spec A.3, B.2).
+        clip: weights of OpenAI's CLIP, from which FG-CLIP 1 starts, see
+            :meth:`.FGCLIP1.from_clip`.
+        version: of random weights: 2, or 1 for FG-CLIP 1.
         seed: of random weights.
         copy_heads: of 'dense', 'box', 'long': these start as copies of the global
             heads, as the released training script does after stage 1.
@@ -46,7 +52,7 @@ def build_for_training(
     Raises:
         ValueError: unless exactly one source is given.
     """
-    sources = {'size': size, 'pretrained': pretrained, 'siglip2': siglip2}
+    sources = dict(size=size, pretrained=pretrained, siglip2=siglip2, clip=clip)
     given = [name for name, value in sources.items() if value is not None]
     if len(given) != 1:
         raise ValueError(
@@ -54,15 +60,29 @@ def build_for_training(
         )
     if unknown := set(copy_heads) - set(HEADS):
         raise ValueError(f'copy_heads may hold {list(HEADS)}, got {sorted(unknown)}')
+    if version not in (1, 2) or (size is None and version != 2):
+        raise ValueError(
+            'encoder.version must be 1 or 2, and is for random weights (size) alone: a '
+            f'folder says itself which version it is; got {version!r}'
+        )
+    encoder: DualEncoder
     if size is not None:
         generator = torch.Generator().manual_seed(seed)
-        encoder = FGCLIP2.from_size(size, generator=generator)
+        kind = FGCLIP1 if version == 1 else FGCLIP2
+        encoder = kind.from_size(size, generator=generator)
         _soften_tokens(encoder)
     elif pretrained is not None:
-        encoder = FGCLIP2.from_pretrained(pretrained)
+        encoder = load_encoder(pretrained)
+    elif clip is not None:
+        encoder = FGCLIP1.from_clip(clip)
     else:
         assert siglip2 is not None
         encoder = FGCLIP2.from_siglip2(siglip2)
+    if isinstance(encoder, FGCLIP1) and (copy_heads or logit_bias is not None):
+        raise ValueError(
+            'copy_heads and logit_bias are for FG-CLIP 2; FG-CLIP 1 has neither heads '
+            'nor a bias, leave them out'
+        )
     for name in copy_heads:
         target, source = HEADS[name]
         head = encoder.get_submodule(source)
@@ -70,11 +90,13 @@ def build_for_training(
     with torch.no_grad():
         if sincos_positions:
             table = encoder.vision_model.embeddings.position_embedding.weight
-            table.copy_(sincos_positions_2d(math.isqrt(len(table)), table.shape[1]))
+            side = math.isqrt(len(table))
+            # CLIP's first row is the class token's
+            table[-(side**2) :] = sincos_positions_2d(side, table.shape[1])
         if logit_scale is not None:
             encoder.logit_scale.fill_(logit_scale)
         if logit_bias is not None:
-            encoder.logit_bias.fill_(logit_bias)
+            encoder.get_parameter('logit_bias').fill_(logit_bias)
     return encoder.train()
 
 
@@ -125,7 +147,7 @@ def whiten_patches(projection: nn.Linear, patches: Tensor) -> None:
 
 
 @torch.no_grad()
-def _soften_tokens(encoder: FGCLIP2) -> None:
+def _soften_tokens(encoder: DualEncoder) -> None:
     """Scale random token embeddings up and text positions down, so that words have
     more weight than padding and position."""
     embeddings = encoder.text_model.embeddings

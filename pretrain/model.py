@@ -13,17 +13,20 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fgclip2_det.fgclip1 import FGCLIP1
 from fgclip2_det.fgclip2 import ImageBatch
 from fgclip2_det.fgclip2.roi import pool_regions
 from pretrain import losses
 from pretrain.data.collate import AlignmentBatch
 from pretrain.initialise import build_for_training
 from pretrain.presets import loss_preset
+from pretrain.used_parts import parts_in_use, text_heads
 
 
 @MODELS.register_module()
 class FGCLIP2Alignment(BaseModel):
-    """Two-stage alignment of FG-CLIP 2 (arXiv:2510.10921, section 3.2).
+    """Two-stage alignment of FG-CLIP 2 (arXiv:2510.10921, section 3.2), or of FG-CLIP 1
+    with the losses of preset 'fgclip1' (arXiv:2505.05071, section 3).
 
     L = short L_sig + long L_sig + fgv L_FGV + fgt L_FGT + tic L_TIC + cmr L_CMR
     (+ itc, the released code's extra term); weights and forms are a preset's.
@@ -33,10 +36,11 @@ class FGCLIP2Alignment(BaseModel):
     Args:
         encoder: where the weights come from, see
             :func:`pretrain.initialise.build_for_training`.
-        losses: ``preset`` ('paper', 'released', 'default'), ``stage`` (1: global
+        losses: ``preset`` (see :data:`pretrain.presets.PRESETS`), ``stage`` (1: global
             losses alone) and changes of single weights and forms, see
             :func:`pretrain.presets.loss_preset`.
-        region_logit_scale: initial log temperature of FGV; learned.
+        region_logit_scale: initial log temperature of FGV; learned. FG-CLIP 1 has this
+            parameter and the next itself, and they are set.
         hard_logit_scale: initial log temperature of FGT; learned.
         freeze_text: leave the text tower as it is. Each distinct text then passes it
             once and its embedding is kept, up to 200,000 of them: where texts repeat,
@@ -80,9 +84,7 @@ class FGCLIP2Alignment(BaseModel):
         self.micro_batch_size = micro_batch_size
         self.encoder = build_for_training(**encoder)
         self.starts_random = encoder.get('size') is not None
-        # Names of the released training code's checkpoints
-        self.logit_scale_finegraind = nn.Parameter(torch.tensor([region_logit_scale]))
-        self.logit_scale_hardneg = nn.Parameter(torch.tensor([hard_logit_scale]))
+        self._set_scales(region_logit_scale, hard_logit_scale)
         self.register_buffer('cmr_threshold', torch.zeros(()))
         for tower in (self.encoder.vision_model, self.encoder.text_model):
             tower.encoder.gradient_checkpointing = gradient_checkpointing
@@ -97,7 +99,7 @@ class FGCLIP2Alignment(BaseModel):
         """
         if mode != 'loss':
             raise ValueError(f"mode must be 'loss', got {mode!r}")
-        device = self.logit_scale_hardneg.device.type
+        device = self.encoder.logit_scale.device.type
         with torch.autocast(device, torch.bfloat16) if self.autocast else nullcontext():
             return self._losses(batch)
 
@@ -123,25 +125,22 @@ class FGCLIP2Alignment(BaseModel):
         return total, terms
 
     # ---------------------------------------------------------------- embeddings
-    def _embed_images(self, images: ImageBatch) -> tuple[Tensor, Tensor | None]:
-        """Global embeddings (B, D), normalised, and dense tokens (B, N, D)."""
+    def _embed_images(self, images: ImageBatch) -> tuple[Tensor, list[Tensor] | None]:
+        """Global embeddings (B, D), normalised, and dense maps (h, w, D)."""
         parts = [
             self._recomputed(self._encode_images, part)
             for part in _image_parts(images, self.micro_batch_size)
         ]
-        embeds, dense = zip(*parts, strict=True)
-        num_patches = images.pixel_values.shape[1]
-        if dense[0] is not None:
-            dense = [F.pad(d, (0, 0, 0, num_patches - d.shape[1])) for d in dense]
-        return torch.cat(embeds), None if dense[0] is None else torch.cat(dense)
-
-    def _encode_images(self, images: ImageBatch) -> tuple[Tensor, Tensor | None]:
-        tokens, mask = self.encoder.encode_tokens(images)
-        embeds = self.encoder.vision_model.head.pool(tokens, mask)
-        embeds = F.normalize(embeds.float(), dim=-1)  # bfloat16 would round cosines
+        embeds, maps = zip(*parts, strict=True)
         if not self.preset.regions:
-            return embeds, None
-        return embeds, self.encoder.dense_feature_head.dense(tokens, mask)
+            return torch.cat(embeds), None
+        return torch.cat(embeds), [each for part in maps for each in part]
+
+    def _encode_images(self, images: ImageBatch) -> tuple[Tensor, list[Tensor] | None]:
+        embeds, maps = self.encoder.encode(images, dense=self.preset.regions)
+        assert embeds is not None
+        # bfloat16 would round cosines
+        return F.normalize(embeds.float(), dim=-1), maps
 
     def _embed_texts(self, ids: Tensor, keys: Tensor, mode: str) -> Tensor:
         """(T, D), normalised; T may be 0. Equal keys are equal texts."""
@@ -165,7 +164,7 @@ class FGCLIP2Alignment(BaseModel):
             embeds = self._encode_texts(ids[part], mode)
             new_names = [names[row] for row in part.tolist()]
             kept.update(zip(new_names, embeds, strict=True))
-        dim = self.encoder.config.text.projection_size
+        dim = self.encoder.embed_dims
         rows = [kept[name] for name in names]
         return torch.stack(rows) if rows else ids.new_zeros((0, dim), dtype=torch.float)
 
@@ -178,15 +177,10 @@ class FGCLIP2Alignment(BaseModel):
             return function(*args)
         return checkpoint(function, *args, use_reentrant=False)
 
-    def _pool(self, tokens: Tensor, batch: AlignmentBatch) -> Tensor:
+    def _pool(self, maps: list[Tensor], batch: AlignmentBatch) -> Tensor:
         """Region embeddings (K, D), float32, normalised (spec A.5, D.2)."""
-        grids = batch.images.grid_sizes.tolist()
-        maps = [
-            row[: h * w].float().unflatten(0, (h, w))
-            for row, (h, w) in zip(tokens, grids, strict=True)
-        ]
         sizes = batch.images.image_sizes.tolist()
-        pooled = pool_regions(maps, sizes, batch.bboxes)
+        pooled = pool_regions([each.float() for each in maps], sizes, batch.bboxes)
         return F.normalize(torch.cat(pooled), dim=-1)
 
     # -------------------------------------------------------------------- losses
@@ -197,11 +191,15 @@ class FGCLIP2Alignment(BaseModel):
         first, index = _distinct(keys)
         ids = getattr(batch, f'{mode}_ids')[first]
         text_embeds = self._embed_texts(ids, keys[first], mode)[index]
+        scale, bias = self.encoder.logit_parameters()
+        if self.preset.global_form == 'softmax':
+            return losses.contrastive_loss(image_embeds, text_embeds, scale)
+        assert bias is not None  # checked when the model was built
         return losses.sigmoid_loss(
             image_embeds,
             text_embeds,
-            self.encoder.logit_scale,
-            self.encoder.logit_bias,
+            scale,
+            bias,
             text_keys=keys,
             same_text=self.preset.same_text,
         )
@@ -217,7 +215,7 @@ class FGCLIP2Alignment(BaseModel):
                 text_embeds,
                 batch.phrase_index,
                 batch.box_keys,
-                self.logit_scale_finegraind,
+                self.region_scale,
                 true_keys=batch.true_keys,
                 form=preset.fgv_form,
             )
@@ -229,7 +227,7 @@ class FGCLIP2Alignment(BaseModel):
                 reduction=preset.tic_reduction,
             )
         hard = (region_embeds, text_embeds, batch.hard_region, batch.hard_index)
-        scale = self.logit_scale_hardneg
+        scale = self.hard_scale
         if preset.fgt:
             terms['fgt'] = losses.hard_negative_loss(*hard, scale, form=preset.fgt_form)
         if preset.itc:
@@ -242,7 +240,7 @@ class FGCLIP2Alignment(BaseModel):
         """Rank loss with the last step's threshold; notes the next step's."""
         preset = self.preset
         if preset.cmr_scaled:
-            scale = self.logit_scale_hardneg.exp()
+            scale = self.hard_scale.exp()
             positive, negative = positive * scale, negative * scale
         loss = losses.cmr_loss(positive, negative, valid, self.cmr_threshold)
         if self.training:
@@ -257,41 +255,47 @@ class FGCLIP2Alignment(BaseModel):
         return loss
 
     # --------------------------------------------------------------------- state
+    def _set_scales(self, region: float, hard: float) -> None:
+        """The scales of regions and hard texts; FG-CLIP 1 holds them itself."""
+        if isinstance(self.encoder, FGCLIP1):
+            if self.preset.global_form == 'sigmoid':
+                raise ValueError(
+                    "losses: global_form='sigmoid' needs a logit_bias, which FG-CLIP 1 "
+                    "has not; take preset='fgclip1', or global_form='softmax'"
+                )
+            with torch.no_grad():
+                self.encoder.logit_scale_finegraind.fill_(region)
+                self.encoder.logit_scale_hardneg.fill_(hard)
+            return
+        # Names of the released training code's checkpoints
+        self.logit_scale_finegraind = nn.Parameter(torch.tensor([region]))
+        self.logit_scale_hardneg = nn.Parameter(torch.tensor([hard]))
+
+    @property
+    def region_scale(self) -> Tensor:
+        """Log temperature of FGV."""
+        owner = self.encoder if isinstance(self.encoder, FGCLIP1) else self
+        return owner.logit_scale_finegraind
+
+    @property
+    def hard_scale(self) -> Tensor:
+        """Log temperature of FGT."""
+        owner = self.encoder if isinstance(self.encoder, FGCLIP1) else self
+        return owner.logit_scale_hardneg
+
     def _freeze_unused(self) -> None:
         """Weights that no term reaches get no gradient, hence no weight decay."""
-        preset, encoder = self.preset, self.encoder
-        tables = encoder.text_model.embeddings
-        captions = preset.short or preset.long
-        pooled = preset.fgv or preset.fgt or preset.itc or preset.cmr
-        used = [
-            (encoder.vision_model, captions or pooled),
-            (encoder.vision_model.head, captions),
-            (encoder.logit_scale, captions),
-            (encoder.logit_bias, captions),
-            (encoder.dense_feature_head, pooled),
-            (encoder.dense_feature_head.probe, False),  # no path leads there
-            (encoder.boxtext_head, preset.regions),
-            (encoder.text_model.head, preset.short),
-            (encoder.longtext_head, preset.long),
-            (tables.position_embedding, preset.short or preset.regions),
-            (tables.position_embedding_ori, preset.long),
-            (tables.position_embedding_res, preset.long),
-            (self.logit_scale_finegraind, preset.fgv),
-            (
-                self.logit_scale_hardneg,
-                preset.fgt or preset.itc or (preset.cmr and preset.cmr_scaled),
-            ),
-        ]
-        for part, is_used in used:
+        preset = self.preset
+        scaled = preset.fgt or preset.itc or (preset.cmr and preset.cmr_scaled)
+        self.region_scale.requires_grad_(bool(preset.fgv))
+        self.hard_scale.requires_grad_(bool(scaled))
+        for part, is_used in parts_in_use(self.encoder, preset):
             if not is_used:
                 part.requires_grad_(False)
         if self.freeze_text:
-            for part in (
-                encoder.text_model,
-                encoder.boxtext_head,
-                encoder.longtext_head,
-            ):
-                part.requires_grad_(False)
+            self.encoder.text_model.requires_grad_(False)
+            for head in text_heads(self.encoder):
+                head.requires_grad_(False)
 
     def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args) -> None:
         """The threshold's length is the data's: take it as it was saved."""

@@ -15,12 +15,14 @@ class LossPreset:
     """Weights and forms of the loss terms; a term of weight 0 is not computed.
 
     Attributes:
-        short, long: weights of the sigmoid losses of short and long captions.
+        short, long: weights of the losses of short and long captions.
         fgv: weight of region-text contrast.
         fgt: weight of a region's hard negatives.
         itc: weight of the released code's contrast over all hard texts.
         tic: weight of textual intra-modal contrast.
         cmr: weight of the cross-modal rank loss.
+        global_form: of the captions' losses: 'sigmoid', or 'softmax', which is
+            :func:`~pretrain.losses.contrastive_loss`.
         same_text: see :func:`~pretrain.losses.sigmoid_loss`.
         fgv_form: see :func:`~pretrain.losses.region_text_loss`.
         fgt_form: see :func:`~pretrain.losses.hard_negative_loss`.
@@ -37,6 +39,7 @@ class LossPreset:
     itc: float = 0.0
     tic: float = 0.1
     cmr: float = 0.4
+    global_form: str = 'sigmoid'
     same_text: str = 'negative'
     fgv_form: str = 'identity'
     fgt_form: str = 'binary'
@@ -70,6 +73,18 @@ PRESETS = {
         cmr_per_negative=False,
         cmr_clamp=(0.0, 10.0),
     ),
+    # github.com/360CVGroup/FG-CLIP, branch v1.0, fgclip/model: InfoNCE of both captions
+    # over all processes, regions of one process, eleven hard texts (arXiv:2505.05071,
+    # section 3). One scale for captions, one for regions, one for hard texts.
+    'fgclip1': LossPreset(
+        fgv=0.1,
+        fgt=0.5,
+        tic=0.0,
+        cmr=0.0,
+        global_form='softmax',
+        fgv_form='local',
+        fgt_form='softmax',
+    ),
     # For a small model on data whose texts repeat: a phrase that two regions share is
     # right for both. Of the three it finds the names of base boxes and short captions
     # best on OVShapes, and no other is better on novel boxes: three seeds of
@@ -88,6 +103,7 @@ PRESETS = {
     ),
 }
 _FORMS = {
+    'global_form': ('sigmoid', 'softmax'),
     'same_text': SAME_TEXT,
     'fgv_form': region_text.FORMS,
     'fgt_form': hard_negatives.FORMS,
@@ -102,7 +118,7 @@ def loss_preset(preset: str = 'default', **changes: Any) -> LossPreset:
     """A preset by name, with single values changed.
 
     Args:
-        preset: 'paper', 'released' or 'default'.
+        preset: 'paper', 'released', 'fgclip1' or 'default'.
         changes: fields of :class:`LossPreset`; ``stage=1`` turns the region terms off.
 
     Raises:
@@ -142,6 +158,11 @@ def _check(values: Mapping[str, Any]) -> None:
             not 0 <= weight < float('inf')
         ):  # fmt: skip
             raise ValueError(f'losses: {name} must be a weight >= 0, got {weight!r}')
+    if values['global_form'] == 'softmax' and values['same_text'] != 'negative':
+        raise ValueError(
+            "losses: same_text must be 'negative' with global_form='softmax', which "
+            f'has no other form, got {values["same_text"]!r}'
+        )
     for name, forms in _FORMS.items():
         if values[name] not in forms:
             raise ValueError(

@@ -7,7 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from pretrain.model import FGCLIP2Alignment
 from pretrain.sharding import gathered_encoder
 
@@ -18,12 +18,12 @@ def model_of(runner: Runner) -> FGCLIP2Alignment:
     return model.module if is_model_wrapper(model) else model
 
 
-def encoder_of(runner: Runner) -> FGCLIP2:
+def encoder_of(runner: Runner) -> DualEncoder:
     """The encoder in a runner's model, wrapped or not."""
     return model_of(runner).encoder
 
 
-def trained_encoder(runner: Runner) -> FGCLIP2 | None:
+def trained_encoder(runner: Runner) -> DualEncoder | None:
     """The result of a run: the average kept by an EMAHook, else the weights themselves.
 
     All processes must call it; with sharded weights, only the first one gets the

@@ -13,7 +13,7 @@ from torch.distributed.fsdp import (
 )
 
 from fgclip2_det.engine.strategies import FGCLIP2FSDPStrategy, wrap_blocks
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 
 __all__ = ['AlignmentFSDPStrategy', 'gathered_encoder', 'wrap_blocks']
 _ENCODER = 'encoder.'  # in FGCLIP2Alignment
@@ -28,7 +28,7 @@ class AlignmentFSDPStrategy(FGCLIP2FSDPStrategy):
     """
 
 
-def gathered_encoder(model: FullyShardedDataParallel) -> FGCLIP2 | None:
+def gathered_encoder(model: FullyShardedDataParallel) -> DualEncoder | None:
     """The encoder in one piece, on the CPU.
 
     All processes have to call it; the first one gets the encoder, the others None.
@@ -42,9 +42,9 @@ def gathered_encoder(model: FullyShardedDataParallel) -> FGCLIP2 | None:
         state = model.state_dict()
     if not state:
         return None
-    sharded = cast(FGCLIP2, model.module.encoder)
+    sharded = cast(DualEncoder, model.module.encoder)
     with torch.device('meta'):
-        encoder = FGCLIP2(sharded.config, sharded.tokenizer)
+        encoder = type(sharded)(sharded.config, sharded.tokenizer, 'both')
     weights = {
         name.removeprefix(_ENCODER): value
         for name, value in state.items()

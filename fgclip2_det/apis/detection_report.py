@@ -10,6 +10,7 @@ from typing import Any
 
 from fgclip2_det.apis.output_files import OutputFiles, save_image
 from fgclip2_det.apis.results import Outcome
+from fgclip2_det.io import IncompleteError, InputError
 from fgclip2_det.io.atomic import write_atomic
 
 INTERVAL = 5.0  # seconds between two states of the file
@@ -19,9 +20,10 @@ class DetectionReport:
     """Images with boxes, and ``detections.json``, complete at any moment.
 
     The file has the classes, a row per image (``image``, ``picture``, ``width``,
-    ``height``, ``detections`` of name, score and xyxy box) and the reasons of those
-    that could not be read; ``complete`` is false until all are done. It is replaced as
-    a whole, every few seconds; earlier results stay until the first image is done.
+    ``height``, ``detections`` of name, score and xyxy box, without a prompt also
+    ``candidates`` of name and score) and the reasons of those that could not be read;
+    ``complete`` is false until all are done. It is replaced as a whole, every few
+    seconds; earlier results stay until the first image is done.
 
     Args:
         folder: where both go; made when missing.
@@ -54,11 +56,16 @@ class DetectionReport:
         rows = zip(
             found.names, found.scores.tolist(), found.bboxes.tolist(), strict=True
         )
+        detections: list[dict[str, Any]] = [
+            dict(name=n, score=s, bbox=b) for n, s, b in rows
+        ]
+        for row, own in zip(detections, found.candidates or (), strict=False):
+            row['candidates'] = [dict(name=n, score=s) for n, s in own]
         width, height = image.size
         self.images.append(
             dict(
                 image=source.name, picture=str(target), width=width, height=height,
-                detections=[dict(name=n, score=s, bbox=b) for n, s, b in rows],
+                detections=detections,
             )
         )  # fmt: skip
         if time.monotonic() - self._saved > INTERVAL:
@@ -81,12 +88,14 @@ class DetectionReport:
         return f'{done} of {self.count} images are done, see {self.path}'
 
     def check_unread(self) -> None:
-        """Raise ``ValueError`` that counts and names the images without results."""
+        """Raise ``IncompleteError`` that counts and names the images without results,
+        ``InputError`` if there is no other."""
         if not self.unread:
             return
         count, reasons = len(self.unread), list(self.unread.values())
         more = f'; and {count - 5} more' if count > 5 else ''
-        raise ValueError(
+        kind = IncompleteError if self.images else InputError
+        raise kind(
             f'{count} of {self.count} images cannot be read: {"; ".join(reasons[:5])}'
             f'{more}'
         )

@@ -28,7 +28,9 @@ def _boxes(images: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
         shown, found = image['image'], image['detections']
         for row in found[:MAX_BOXES]:
             box = ' '.join(f'{value:.0f}' for value in row['bbox'])
-            yield [shown, row['name'], f'{row["score"]:.2f}', box]
+            others = [other['name'] for other in row.get('candidates', ())[1:]]
+            name = f'{row["name"]} ({", ".join(others)})' if others else row['name']
+            yield [shown, name, f'{row["score"]:.2f}', box]
             shown = ''
         if not found:
             yield [shown, 'nothing', '', '']

@@ -16,10 +16,13 @@ from mmengine.structures import InstanceData
 from PIL import Image
 from torch import Tensor
 
+from fgclip2_det.coco.checks import is_number
 from fgclip2_det.coco.result_writer import result_rows
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.fgclip2.image import ImageLike
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import open_atomic
+from fgclip2_det.io.text import parse_json
 from fgclip2_det.visualization import draw_detections
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ class Detections:
         labels: (n,) indices into ``classes``.
         classes: the vocabulary's names.
         image: name of the image: its path, or '' where it has none.
+        candidates: n lists of the best names and their scores, the box's own name
+            first, of detection without a prompt; None: names were asked for.
 
     Example:
         >>> boxes = torch.tensor([[8.0, 4.0, 40.0, 30.0]])
@@ -53,6 +58,7 @@ class Detections:
     labels: Tensor
     classes: tuple[str, ...]
     image: str = ''
+    candidates: tuple[tuple[tuple[str, float], ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.bboxes)
@@ -64,13 +70,18 @@ class Detections:
 
     def above(self, score_thr: float) -> Detections:
         """Those that score at least ``score_thr``."""
-        keep = self.scores >= score_thr
+        return self.take((self.scores >= score_thr).nonzero()[:, 0])
+
+    def take(self, rows: Tensor) -> Detections:
+        """Those of some rows, (k,) int64, in that order."""
+        own = self.candidates
         return Detections(
-            self.bboxes[keep],
-            self.scores[keep],
-            self.labels[keep],
+            self.bboxes[rows],
+            self.scores[rows],
+            self.labels[rows],
             self.classes,
             self.image,
+            None if own is None else tuple(own[row] for row in rows.tolist()),
         )
 
     # ------------------------------------------------------------- other tools
@@ -106,7 +117,7 @@ class Detections:
         if category_ids is None:
             category_ids = range(1, len(self.classes) + 1)
         if len(category_ids) != len(self.classes):
-            raise ValueError(
+            raise InputError(
                 f'expected a category id for each of {len(self.classes)} classes, got '
                 f'{len(category_ids)}; give None for a class without one'
             )
@@ -196,8 +207,9 @@ class Detections:
     # -------------------------------------------------------------------- JSON
     def to_dict(self) -> dict[str, Any]:
         """Plain values: ``image``, ``classes``, ``names`` and, as ``DetInferencer``
-        has them, ``labels``, ``scores`` and ``bboxes`` (xyxy)."""
-        return {
+        has them, ``labels``, ``scores`` and ``bboxes`` (xyxy); ``candidates`` if there
+        are any."""
+        content: dict[str, Any] = {
             'image': self.image,
             'classes': list(self.classes),
             'names': self.names,
@@ -205,6 +217,9 @@ class Detections:
             'scores': self.scores.tolist(),
             'bboxes': self.bboxes.tolist(),
         }
+        if self.candidates is not None:
+            content['candidates'] = [[list(c) for c in own] for own in self.candidates]
+        return content
 
     def to_json(self) -> str:
         """JSON text of :meth:`to_dict`; :meth:`from_json` restores every bit."""
@@ -218,9 +233,9 @@ class Detections:
             ValueError: for a text of another form.
         """
         try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(
+            content = parse_json(text)
+        except ValueError as error:
+            raise InputError(
                 f'expected the JSON of Detections.to_json, got text that is no JSON '
                 f'({error}); write it again'
             ) from error
@@ -236,18 +251,35 @@ class Detections:
         columns = 'bboxes', 'scores', 'labels'
         wanted = {'classes', *columns}
         if not isinstance(content, dict) or not wanted <= content.keys():
-            raise ValueError(
+            raise InputError(
                 f'expected a dict with {sorted(wanted)} as Detections.to_dict gives it'
             )
         bboxes, scores, labels = (content[name] for name in columns)
+        for name in ('classes', *columns):
+            if not isinstance(content[name], list | tuple):
+                raise InputError(f'{name} must be a list, got {content[name]!r:.80}')
         classes = tuple(content['classes'])
+        _check_values(classes, bboxes, scores, labels)
+        if not isinstance(content.get('image', ''), str):
+            raise InputError(f'image must be a path, got {content["image"]!r:.80}')
         count = len(bboxes)
-        fits = len(scores) == len(labels) == count and all(len(b) == 4 for b in bboxes)
-        if not fits or not all(0 <= label < len(classes) for label in labels):
-            raise ValueError(
+        fits = len(scores) == len(labels) == count
+        if not fits or not all(label < len(classes) for label in labels):
+            raise InputError(
                 f'expected n boxes of 4 numbers, n scores and n labels of '
                 f'{len(classes)} classes, got {count} boxes, {len(scores)} scores and '
                 f'{len(labels)} labels; write the detections again'
+            )
+        candidates = content.get('candidates')
+        if candidates is not None:
+            if len(candidates) != count:
+                raise ValueError(
+                    f'expected candidates of {count} boxes, got {len(candidates)}; '
+                    'write the detections again'
+                )
+            candidates = tuple(
+                tuple((str(name), float(score)) for name, score in own)
+                for own in candidates
             )
         return cls(
             torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4),
@@ -255,6 +287,7 @@ class Detections:
             torch.tensor(labels, dtype=torch.long),
             classes,
             content.get('image', ''),
+            candidates,
         )
 
     # ---------------------------------------------------------------- images
@@ -273,7 +306,7 @@ class Detections:
             ValueError: for an image that cannot be read, or none at all.
         """
         if image is None and not self.image:
-            raise ValueError(
+            raise InputError(
                 'these detections are of an image without a path; pass the image'
             )
         return draw_detections(
@@ -300,7 +333,7 @@ class Detections:
         path = Path(path)
         form = Image.registered_extensions().get(path.suffix.lower())
         if form not in Image.SAVE:
-            raise ValueError(
+            raise InputError(
                 f'{path} must end like an image file, e.g. .png or .jpg, got '
                 f'{path.suffix!r}'
             )
@@ -326,3 +359,21 @@ def _import(name: str) -> Any:
         raise ImportError(
             f'this conversion needs {name}, which is not installed: pip install {name}'
         ) from error
+
+
+def _check_values(
+    classes: Sequence[Any], bboxes: Sequence, scores: Sequence, labels: Sequence
+) -> None:
+    """Raise InputError for values of :meth:`Detections.from_dict` of another form."""
+    if not all(isinstance(name, str) for name in classes):
+        raise InputError(f'classes must be texts, got {classes!r:.80}')
+    for box in bboxes:
+        plain = isinstance(box, list | tuple) and len(box) == 4
+        if not plain or not all(map(is_number, box)):
+            raise InputError(f'expected boxes of 4 numbers, got {box!r:.80}')
+    for score in scores:
+        if not is_number(score):
+            raise InputError(f'scores must be finite numbers, got {score!r:.80}')
+    for label in labels:
+        if type(label) is not int or label < 0:
+            raise InputError(f'labels must be whole numbers from 0, got {label!r:.80}')

@@ -216,7 +216,7 @@ class Explainer:
 
     def _heat_size(self, dense: Tensor) -> tuple[float, float]:
         if self.rescored:  # resized to whole patches
-            return tuple(map(float, self.rgb.size))  # type: ignore[return-value]
+            return float(self.rgb.width), float(self.rgb.height)
         patch = self.model.roi_head.patch_size
         height, width = dense.shape[:2]
         scale_w, scale_h = self.meta['scale_factor']
@@ -358,6 +358,12 @@ class ExplainMethods:
         if len(sources) != 1:
             raise ValueError(f'expected one image, got {len(sources)}')
         own._use(texts)
+        free = own.system.prompt_free
+        if free is not None and free.rescorer is not None:
+            raise ValueError(
+                'a box of a re-scored detector is explained by names that were asked '
+                'for; pass the name that it got as texts'
+            )
         read = own._read(sources[0], 0, fresh=True)
         if not hasattr(read, 'outcome'):
             raise ValueError(read.error)

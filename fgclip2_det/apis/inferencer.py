@@ -6,7 +6,6 @@ import copy
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,9 @@ from fgclip2_det.apis.detections import Detections
 from fgclip2_det.apis.explaining import ExplainMethods
 from fgclip2_det.apis.inputs import InputImage, find_inputs
 from fgclip2_det.apis.output_files import OutputFiles
+from fgclip2_det.apis.precision import DTYPES, precision, set_precision
+from fgclip2_det.apis.prompt_free import named_candidates
+from fgclip2_det.apis.prompting import PromptMethods
 from fgclip2_det.apis.results import Loaded, Outcome, Results, report_unread
 from fgclip2_det.apis.slicing import SliceMethods, Slices
 from fgclip2_det.apis.systems import EMBEDDED, trained_system
@@ -29,13 +31,10 @@ from fgclip2_det.fgclip2.image import ImageLike
 from fgclip2_det.models.detectors.open_vocab_mixin import Names, with_negatives
 from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.vocabulary import Vocabulary
-from fgclip2_det.vocabulary.image_prompts import ImageEmbeds, ImagePrompt
 from fgclip2_det.vocabulary.negatives import NegativeTexts
 
-DTYPES = ('float32', 'bfloat16')
 
-
-class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
+class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMethods):
     """Open-vocabulary detection: name objects, get boxes.
 
     - ``OpenVocabInferencer()``: the embedded detector, of coloured shapes only;
@@ -64,8 +63,10 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
         chunk_size: names a pass of a detector that reads names; None: 40 for those of
             transformers, the config's for MMDetection's.
         ann_file: COCO file with images and categories of saved results.
-        dtype: 'float32', or 'bfloat16' for autocast. Boxes of the embedded detector
-            then move by up to two pixels and scores by up to 0.05.
+        dtype: 'float32'; 'bfloat16': the encoder in it, the rest in autocast; or
+            'int8': the encoder's matrix products, the rest in float32, on CPUs with
+            AVX-512 VNNI. Boxes of the embedded detector move in bfloat16 by up to two
+            pixels and scores by up to 0.05.
         cache_size: images whose features are kept; 0 for none.
         options: of ``FGCLIP2Rescorer``: ``mode``, ``templates``, ``competitors``, ...
 
@@ -116,6 +117,7 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
         device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         self.device, self.dtype = torch.device(device), dtype
         self.model = self.system.model.to(device).eval()
+        set_precision(self.system, dtype)
         self.system.detector.keep_text_encoder = True
         self.model.keep_text_encoder = True
         self.config = self.system.config
@@ -146,19 +148,9 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
                 cannot read.
         """
         self._set = self.system.set_vocabulary(with_negatives(texts, negatives))
-        given = list(texts) if isinstance(texts, list) else texts
+        given = copy.deepcopy(texts) if isinstance(texts, list | tuple) else texts
         self._given = given, copy.deepcopy(negatives)
         return self._set
-
-    def encode_prompts(self, prompts: Sequence[ImagePrompt]) -> ImageEmbeds:
-        """Encode image prompts with the encoder of this system.
-
-        Example:
-            >>> prompt = ImagePrompt('my cup', [('desk.jpg', (40, 60, 120, 150))])
-            >>> shown = inferencer.encode_prompts([prompt])
-            >>> inferencer('kitchen.jpg', shown.vocabulary(['black cat']))
-        """
-        return ImageEmbeds.encode(prompts, self.system.image_encoder())
 
     def forget(self) -> None:
         """Drop the features of all images, e.g. after loading other weights."""
@@ -255,7 +247,7 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
     @torch.no_grad()
     def stream(
         self,
-        inputs: ImageLike | Sequence[ImageLike],
+        inputs: ImageLike | Sequence[ImageLike | InputImage],
         texts: Names | None = None,
         score_thr: float = 0.0,
         channel_order: str = 'bgr',
@@ -352,7 +344,7 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
         """Add the detections to the outcomes of a batch."""
         if not batch:
             return
-        with self._autocast():
+        with precision(self.dtype, self.device):
             instances = self.system([each.data for each in batch])
         assert self.vocabulary is not None
         classes = tuple(self.vocabulary.names)
@@ -365,10 +357,6 @@ class OpenVocabInferencer(SliceMethods, VideoMethods, ExplainMethods):
                 found.labels,
                 classes,
                 each.outcome.given.path or '',
+                named_candidates(found, classes),
             )
             each.outcome.detections = detections.above(score_thr)
-
-    def _autocast(self) -> AbstractContextManager:
-        if self.dtype == 'float32':
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)

@@ -18,7 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import load_image
-from fgclip2_det.fgclip2.image import ImageLike, open_image, upright
+from fgclip2_det.fgclip2.image import ImageLike, image_endings, open_image, upright
+from fgclip2_det.io import InputError
+from fgclip2_det.io.text import read_bytes
 
 URLS = ('http://', 'https://')
 MAX_BYTES = 100 << 20  # of a download
@@ -67,7 +69,7 @@ class InputImage:
         except ValueError as error:
             if self.path is not None:
                 raise
-            raise ValueError(f'{self.name}: {error}') from error
+            raise InputError(f'{self.name}: {error}') from error
 
     def digest(self, image: Image.Image, of_file: bool) -> bytes:
         """32 bytes that tell contents apart.
@@ -79,14 +81,14 @@ class InputImage:
         """
         if of_file and self.path is not None:
             return hashlib.blake2b(
-                Path(self.path).read_bytes(), digest_size=32, person=b'file'
+                read_bytes(self.path), digest_size=32, person=b'file'
             ).digest()
         size = repr(image.size).encode()
         return hashlib.blake2b(size + image.tobytes(), digest_size=32).digest()
 
 
 def find_inputs(
-    inputs: ImageLike | Sequence[ImageLike],
+    inputs: ImageLike | Sequence[ImageLike | InputImage],
     allow_urls: bool = False,
     channel_order: str = 'bgr',
 ) -> list[InputImage]:
@@ -94,7 +96,8 @@ def find_inputs(
 
     Args:
         inputs: one or several of: an image file, a folder, a pattern such as
-            'photos/**/*.jpg', a URL, an image as ``load_image`` takes it.
+            'photos/**/*.jpg', a URL, an image as ``load_image`` takes it, or an
+            :class:`InputImage`.
         allow_urls: whether URLs are fetched.
         channel_order: of (h, w, 3) NumPy arrays, 'bgr' or 'rgb'.
 
@@ -103,20 +106,22 @@ def find_inputs(
             without ``allow_urls``, a video or a camera.
     """
     if channel_order not in ('bgr', 'rgb'):
-        raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
+        raise InputError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
     entries = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     if not entries:
-        raise ValueError('expected one or more images, got an empty list')
+        raise InputError('expected one or more images, got an empty list')
     sources: list[InputImage] = []
     for number, entry in enumerate(entries, 1):
         if isinstance(entry, str | os.PathLike):
             sources += _named(os.fspath(entry), allow_urls)
+        elif isinstance(entry, InputImage):
+            sources.append(entry)
         elif isinstance(entry, Image.Image | np.ndarray | Tensor):
             sources.append(
                 InputImage(entry, f'image {number}', channel_order=channel_order)
             )
         else:
-            raise ValueError(_other(entry))
+            raise InputError(_other(entry))
     return sources
 
 
@@ -124,7 +129,7 @@ def _named(text: str, allow_urls: bool) -> Iterator[InputImage]:
     """The images that a path, a pattern or a URL names."""
     if text.startswith(URLS):
         if not allow_urls:
-            raise ValueError(
+            raise InputError(
                 f'{text} is a URL, and nothing is fetched from the network unless you '
                 'say so: pass allow_urls=True (--allow-urls)'
             )
@@ -137,10 +142,10 @@ def _named(text: str, allow_urls: bool) -> Iterator[InputImage]:
     else:
         files = sorted(f for f in glob.glob(text, recursive=True) if os.path.isfile(f))
         if not files:
-            raise ValueError(f'no file fits the pattern {text}; check it')
+            raise InputError(f'no file fits the pattern {text}; check it')
     for file in files:
         if Path(file).suffix.lower() in VIDEOS:
-            raise ValueError(
+            raise InputError(
                 f'{file} is a video; give it to --video, or to inferencer.video()'
             )
         yield InputImage(file, file, file)
@@ -148,14 +153,14 @@ def _named(text: str, allow_urls: bool) -> Iterator[InputImage]:
 
 def _images_of(folder: str) -> list[str]:
     """Image files of a folder, by name."""
-    endings = set(Image.registered_extensions())
+    endings = image_endings()
     files = sorted(
         str(path)
         for path in Path(folder).iterdir()
         if path.suffix.lower() in endings and path.is_file()
     )
     if not files:
-        raise ValueError(
+        raise InputError(
             f'folder {folder} contains no images; give a pattern like '
             f"'{folder}/**/*.jpg' for those of its folders"
         )
@@ -180,17 +185,17 @@ def _download(url: str) -> Image.Image:
         with urlopen(request, timeout=TIMEOUT) as answer:
             data = answer.read(MAX_BYTES + 1)
     except (URLError, OSError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f'{url} cannot be fetched ({error}); check the address, or save the image '
             'and give its path'
         ) from error
     if len(data) > MAX_BYTES:
-        raise ValueError(
+        raise InputError(
             f'{url} is larger than {MAX_BYTES >> 20} MB, the limit of a download; save '
             'it and give its path'
         )
     try:
         with open_image(data) as opened:
-            return upright(opened)
+            return upright(opened, own=True)
     except ValueError as error:
-        raise ValueError(f'{url}: {error}') from error
+        raise InputError(f'{url}: {error}') from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ class Slices:
         if given is True:
             return cls()
         if not isinstance(given, Mapping):
-            return cls(given)  # type: ignore[arg-type]
+            return cls(cast(int, given))  # checked there
         unknown = given.keys() - cls.__dataclass_fields__.keys()
         if unknown:
             raise ValueError(
@@ -149,7 +149,11 @@ def merge_slices(
     kept = _without_duplicates(found, labels, iou)
     best = torch.tensor([each.row for each in kept], dtype=torch.long)
     boxes = torch.stack([each.box for each in kept]) if kept else bboxes[:0]
-    return Detections(boxes, scores[best], labels[best], parts[0].classes)
+    named = None
+    if all(part.candidates is not None for part in parts):
+        listed = [own for part in parts for own in part.candidates or ()]
+        named = tuple(listed[row] for row in best.tolist())
+    return Detections(boxes, scores[best], labels[best], parts[0].classes, '', named)
 
 
 class _Found(NamedTuple):

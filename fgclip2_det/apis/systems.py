@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -19,7 +19,7 @@ from mmengine.structures import InstanceData
 from fgclip2_det.apis.pipelines import ImagePipeline
 from fgclip2_det.engine.config import read_config
 from fgclip2_det.engine.embedded_config import embedded_config
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.models.detectors.detector_text import (
     check_names_were_read,
@@ -31,8 +31,12 @@ from fgclip2_det.models.detectors.detector_text import (
 from fgclip2_det.models.detectors.open_vocab_mixin import Names, as_vocabulary
 from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 from fgclip2_det.models.encoders import build_encoder
+from fgclip2_det.models.image_memory import memory_of
 from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.synonyms import match_names
+
+if TYPE_CHECKING:
+    from fgclip2_det.apis.prompt_free import PromptFree
 
 # trained by the README's first command, see assets/ovd_ovshapes/README.md
 EMBEDDED = Path(__file__).resolve().parents[1] / 'assets/ovd_ovshapes/detector.pth'
@@ -48,7 +52,7 @@ class System:
         default: names until others are set; None: the user has to give some.
         own_classes: of a detector with fixed classes; None for one that takes any.
         config: of the model; None where none was read.
-
+        prompt_free: names everything, until names are set; None: names are set.
     """
 
     model: BaseDetector
@@ -56,6 +60,7 @@ class System:
     default: Vocabulary | None = None
     own_classes: tuple[str, ...] | None = None
     config: Config | None = None
+    prompt_free: PromptFree | None = None
     _chosen: Vocabulary | None = field(default=None, repr=False)
     _label_of: torch.Tensor | None = field(default=None, repr=False)
     _texts: list[str] | None = field(default=None, repr=False)
@@ -68,6 +73,8 @@ class System:
     @property
     def vocabulary(self) -> Vocabulary | None:
         """The current names, or None."""
+        if self.prompt_free is not None:
+            return self.prompt_free.vocabulary
         if self.own_classes is None and hasattr(self.model, 'set_vocabulary'):
             return self.model.vocabulary
         return self._chosen
@@ -85,6 +92,7 @@ class System:
                 classes does not have or another one cannot read.
         """
         self._check_negatives(names)
+        self.prompt_free = None
         if self.own_classes is not None:
             self._chosen = self._choose(names, self.own_classes)
             return self._chosen
@@ -95,7 +103,7 @@ class System:
         self._chosen = vocabulary
         return vocabulary
 
-    def image_encoder(self) -> FGCLIP2:
+    def image_encoder(self) -> DualEncoder:
         """Both towers of the encoder that names are embedded with.
 
         Raises:
@@ -153,7 +161,7 @@ class System:
         """Boxes, scores and labels of images that went through the pipeline."""
         if self.pipeline is None:
             samples: SampleList = [data['data_samples'] for data in batch]
-            samples = self.model.predict(None, samples)  # type: ignore[arg-type]
+            samples = cast(Any, self.model).predict(None, samples)
         else:
             data = {key: [each[key] for each in batch] for key in batch[0]}
             if self._texts is not None:
@@ -163,14 +171,16 @@ class System:
 
     def _result(self, sample: DetDataSample) -> InstanceData:
         if self._texts is not None:
-            assert self.vocabulary is not None
-            check_names_were_read(sample, self.vocabulary)
+            assert self._chosen is not None
+            check_names_were_read(sample, self._chosen)
         instances = sample.pred_instances.cpu()
         if self._label_of is not None:
             labels = self._label_of[instances.labels]
             instances = instances[labels >= 0]
             instances.labels = labels[labels >= 0]
         order = instances.scores.argsort(descending=True, stable=True)
+        if self.prompt_free is not None:
+            return self.prompt_free(instances[order], memory_of(sample))
         return instances[order]
 
 

@@ -141,7 +141,7 @@ class VideoReport:
         stem, fps = f'{reader.stem}-boxes', reader.fps / reader.every
         self._writer = VideoWriter(folder, stem, reader.size, fps)
         lines = Path(folder) / f'{stem}.jsonl'
-        self._lines = open(lines, 'w', encoding='utf-8')  # noqa: SIM115, see __exit__
+        self._lines = lines.open('w', encoding='utf-8')  # __exit__ closes it
         self.results.video, self.results.lines = str(self._writer.path), str(lines)
         self.results.summary = str(Path(folder) / f'{stem}.json')
 
@@ -235,13 +235,14 @@ class VideoMethods:
         """
         own = not isinstance(source, VideoReader)
         reader = VideoReader(source, every) if own else source
+        inferencer: Any = self
         try:
             fps = reader.fps / reader.every
             tracker = BoxTracker(fps, score_thr) if track else None
             frames = iter(reader)
             while batch := list(islice(frames, batch_size)):
                 images = [frame.image for frame in batch]
-                outcomes = self.stream(  # type: ignore[attr-defined]
+                outcomes = inferencer.stream(
                     images, texts, score_thr, batch_size=batch_size, slices=slices
                 )
                 for frame, outcome in zip(batch, outcomes, strict=True):
@@ -296,8 +297,9 @@ class VideoMethods:
         score_thr: float,
     ) -> VideoReport:
         """The names set, and the files opened."""
-        self._use(texts)  # type: ignore[attr-defined]
-        classes = tuple(self.vocabulary.names)  # type: ignore[attr-defined]
+        inferencer: Any = self
+        inferencer._use(texts)
+        classes = tuple(inferencer.vocabulary.names)
         return VideoReport(out, reader, classes, score_thr)
 
     def fill_video(

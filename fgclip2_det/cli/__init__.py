@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fgclip2_det.cli.parsing import parse_and_run
 
-NO_COMMANDS = {'__init__', '__main__', 'errors', 'parsing'}
+NO_COMMANDS = {'__init__', '__main__', 'detect_prompts', 'errors', 'parsing'}
 
 
 def commands() -> dict[str, str]:

@@ -54,7 +54,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    from contextlib import nullcontext
+
+    from fgclip2_det.engine.first_process import held_work_dir
+
     check(args)
+    held = held_work_dir(args.work_dir, 'sweep') if not args.dry_run else nullcontext()
+    with held:
+        sweep(args)
+
+
+def sweep(args: argparse.Namespace) -> None:
+    """Run what has not been run, and write table and chart."""
     runs = [(v, seed) for v in args.variants for seed in seeds_of(args, v)]
     results = []
     for number, (variant, seed) in enumerate(runs, 1):
@@ -187,7 +198,9 @@ def commands(
 
 def train(command: list[str]) -> None:
     """Run tools/train.py in a subprocess."""
-    code = subprocess.run(command).returncode
+    from fgclip2_det.io.child_processes import environment_of_child
+
+    code = subprocess.run(command, env=environment_of_child()).returncode
     if code:
         raise ValueError(
             f'a training ended with exit code {code}, see its output above; run the '
@@ -197,7 +210,7 @@ def train(command: list[str]) -> None:
 
 def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
     """Metrics of a trained model; None evaluates the initial model of stage 2."""
-    from fgclip2_det import FGCLIP2
+    from fgclip2_det import load_encoder
     from fgclip2_det.zeroshot import evaluate_ovshapes
     from pretrain.initialise import build_for_training
 
@@ -205,7 +218,7 @@ def evaluate(args: argparse.Namespace, model: Path | None, seed: int) -> dict:
         start = {**args.loaded[0].model.encoder, 'pretrained': start_of(args, seed)}
         encoder = build_for_training(**start).eval()
     else:
-        encoder = FGCLIP2.from_pretrained(model)
+        encoder = load_encoder(model)
     root = args.data_root or os.environ.get('OVSHAPES_ROOT', 'data/ovshapes')
     encoder = encoder.to(args.device)
     patches = args.loaded[-1].train_dataloader.collate_fn.max_num_patches

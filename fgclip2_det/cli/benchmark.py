@@ -1,4 +1,4 @@
-"""Evaluate an FG-CLIP 2 encoder on public benchmarks: box classification, grounding of
+"""Evaluate an encoder on public benchmarks: box classification, grounding of
 descriptions, retrieval, ImageNet, segmentation. Needs no mm package.
 
 --list shows the names, which files exist below --data-root and where the others are
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     add('--subset', action='store_true', help='the files are a subset of the published')
     add('--max-num-patches', type=int, help='per image; default: as in training')
     add('--device', help='default: cuda where there is one, else cpu')
-    add('--dtype', choices=['float32', 'bfloat16'], default='float32')
+    add('--dtype', choices=['float32', 'bfloat16', 'int8'], default='float32')
     add('--seed', type=int, default=0, help='seed of random weights and of noise')
     add('--page', type=Path, help='only write the results page to this file')
     add('--results', type=Path, help='for --page: folder of NAME.json files')

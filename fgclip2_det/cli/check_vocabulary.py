@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections import Counter
 
+from fgclip2_det.cli.parsing import BAD_ANSWER, add_json, write_json
+
 EXAMPLE = """examples:
   python tools/check_vocabulary.py 'skis|滑雪板' 'snowboard|滑雪板' cats cat
   python tools/check_vocabulary.py --list lvis --templates imagenet80 \\
@@ -34,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     add('--cache-dir', help='folder for cached text embeddings')
     add('--all', action='store_true', help=f'show all rows instead of {SHOWN} per kind')
     add('--strict', action='store_true', help='exit with code 1 if there are findings')
+    add_json(parser)
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -65,8 +68,18 @@ def main(args: argparse.Namespace) -> None:
             print(f'{kind:13}... and {count - SHOWN} more (--all shows them)')
     kinds = ', '.join(f'{count} {kind}' for kind, count in counts.items())
     print(f'{len(entries)} classes: {kinds or "no findings"}')
+    write_json(
+        args.json,
+        {
+            'classes': len(entries),
+            'findings': [
+                dict(kind=f.kind, names=list(f.names), message=f.message)
+                for f in findings
+            ],
+        },
+    )
     if args.strict and findings:
-        sys.exit(1)
+        sys.exit(BAD_ANSWER)
 
 
 def read_entries(args: argparse.Namespace) -> list[list[str]]:

@@ -22,6 +22,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--languages', nargs='+', choices=['en', 'zh'], default=['en'])
     parser.add_argument(
+        '--allow-outside',
+        action='store_true',
+        help="keep file names that leave the image folder ('..', absolute paths)",
+    )
+    parser.add_argument(
         '--verbose', action='store_true', help='show the traceback of an error'
     )
     return parser
@@ -34,7 +39,9 @@ def main(args: argparse.Namespace) -> None:
 
     coco = read_json(args.ann)
     for language in args.languages:
-        records = list(coco_to_records(coco, language, args.novel, args.ann))
+        records = list(
+            coco_to_records(coco, language, args.novel, args.ann, args.allow_outside)
+        )
         args.out.mkdir(parents=True, exist_ok=True)
         path = args.out / f'{args.ann.stem}_{language}.json'
         write_atomic(path, json.dumps(records, ensure_ascii=False).encode())

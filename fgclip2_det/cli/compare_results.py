@@ -1,10 +1,15 @@
 """Compare two result files, and say whether their numbers are comparable at all.
 
-The files are those of tools/evaluate.py or of tools/benchmark.py."""
+The files are those of tools/evaluate.py or of tools/benchmark.py. Exit status 1: they
+are not comparable."""
 
 import argparse
+import sys
 from pathlib import Path
 
+from fgclip2_det.cli.parsing import BAD_ANSWER, add_json, write_json
+
+_COLUMNS = ('first', 'second', 'difference')
 EXAMPLE = """example:
   python tools/compare_results.py before.json after.json --out diff.png"""
 
@@ -19,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     add('first', help='JSON file of tools/evaluate.py or tools/benchmark.py')
     add('second', help='the same; differences are second - first')
     add('--out', type=Path, help='PNG of the AP of each class (--classwise)')
+    add_json(parser)
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
 
@@ -51,3 +57,8 @@ def main(args: argparse.Namespace) -> None:
     if chart:
         write_atomic(args.out, chart)
         print(f'-> {args.out}')
+    metrics = {name: dict(zip(_COLUMNS, values, strict=True)) for name, *values in rows}
+    content = {'comparable': not reasons, 'reasons': reasons, 'settings': others}
+    write_json(args.json, content | {'metrics': metrics})
+    if reasons:
+        sys.exit(BAD_ANSWER)

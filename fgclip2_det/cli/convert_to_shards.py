@@ -43,6 +43,11 @@ def parser() -> argparse.ArgumentParser:
         help='decode every image to detect damaged ones',
     )
     parser.add_argument(
+        '--allow-outside',
+        action='store_true',
+        help="pack images outside --images, too: '..', absolute paths, links",
+    )
+    parser.add_argument(
         '--verbose', action='store_true', help='show the traceback of an error'
     )
     return parser
@@ -64,6 +69,7 @@ def main(args: argparse.Namespace) -> None:
             bad_records=args.bad_records,
             decode=args.decode,
             progress=lambda done: bar.update(done - bar.n),
+            allow_outside=args.allow_outside,
         )
     languages = ', '.join(f'{n} {name}' for name, n in index['languages'].items())
     print(

@@ -1,22 +1,25 @@
 """Name objects, in English or Chinese, and get boxes in images of any kind.
 
-Exit codes: 0; 1 if some images could not be read, or for another error; 2 for a wrong
-command line; 130 after Ctrl-C. What was done until then is in DIR/detections.json,
-of a video in DIR/NAME-boxes.mp4 and DIR/NAME-boxes.jsonl.
+Exit codes: 0; 1 if some images could not be read or a video has fewer frames than it
+says, and the others are done; 2 for another error; 130 after Ctrl-C. What was done
+until then is in DIR/detections.json, of a video in DIR/NAME-boxes.mp4 and
+DIR/NAME-boxes.jsonl.
 """
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fgclip2_det.cli.detect_prompts import name_everything, read_names, vocabulary
+from fgclip2_det.cli.parsing import FAILED, INTERRUPTED
+from fgclip2_det.io import IncompleteError
 from fgclip2_det.rescoring.rules import ALL_RULES
 
 if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
     from fgclip2_det.apis.results import Outcome
     from fgclip2_det.apis.slicing import Slices
-    from fgclip2_det.vocabulary import Vocabulary
 
 PHOTOGRAPHS = '--detector iSEE-Laboratory/llmdet_tiny --encoder qihoo360/fg-clip2-base'
 NAMES = """names separated by . , ; or 。，；、 or line breaks ("black cat; 白色杯子");
@@ -25,6 +28,9 @@ two. Or a text file, one
 class per line. Default: the names of the detector's training, if it has any"""
 NOT = """names that compete for boxes and are not reported ("shadow; reflection"), for
 all names, or for one of them ("cup=glass; mug"); may be given several times"""
+LIKE = """a class shown by a box (corners in pixels) of an image; several of a name are
+one class; with --names NAME as well, image and text count half each. Or a file of
+--save-prompts"""
 DETECTOR = """what finds boxes: a hub id or folder of transformers, a config of
 MMDetection (.py, with --weights), a checkpoint of tools/train.py (.pth) to re-score, or
 saved COCO results (.json, with --ann). Default: the embedded detector"""
@@ -40,7 +46,6 @@ COMPETITORS = (
     "or files of names; 'none': each other alone; default: what the detector was "
     'trained on, or coco objects365'
 )
-INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,26 +64,37 @@ def parser() -> argparse.ArgumentParser:
         help='of a video, ids of boxes over frames (pip install trackers)')  # fmt: skip
     add('--names', help=NAMES)
     add('--not', action='append', dest='negatives', metavar='NAMES', help=NOT)
-    add('--like', action='append', metavar='IMAGE:X,Y,X,Y=NAME',
-        help='a class shown by a box (corners in pixels) of an image; several of a '
-             'name are one class; with --names NAME as well, image and text count '
-             'half each')  # fmt: skip
+    add('--like', action='append', metavar='IMAGE:X,Y,X,Y=NAME|FILE', help=LIKE)
+    add(
+        '--unlike',
+        action='append',
+        metavar='IMAGE:X,Y,X,Y=NAME',
+        help='a box of what a class of --like is not: it competes with the class',
+    )
+    add('--save-prompts', type=Path, metavar='FILE',
+        help='write the classes of --like to a .safetensors file, for --like later or '
+             'elsewhere')  # fmt: skip
+    add('--words', action='append', metavar='LIST=WORD|WORD',
+        help='words of a placeholder, noun=cup|plate for "{colour} {noun}"; lists of '
+             'colour, material, pattern, shape and size (颜色, 材质, 图案, 形状) are '
+             'built in')  # fmt: skip
+    add('--prompt-free', nargs='?', const='', metavar='LIST|FILE',
+        help='no names: every object gets its best ones from a built-in list such as '
+             'ram or lvis, or a file; default: ram, 4,585 tags, or what the embedded '
+             'detector knows')  # fmt: skip
+    add('--language', choices=['en', 'zh', 'both'], default='en',
+        help='of the list; default: en')  # fmt: skip
+    add('--top', type=_count, default=3, metavar='N',
+        help='names per box without a prompt; default: 3')  # fmt: skip
+    add('--text-cache', type=Path, metavar='DIR',
+        help='where the embeddings of the list are kept; default: '
+             '~/.cache/fgclip2_det/texts')  # fmt: skip
     add('--attributes', type=_whole, metavar='N',
         help='negatives of each name that differ in one attribute word, as "blue cup" '
              'from "red cup"; default: 8 if --names has braces, else 0')  # fmt: skip
     add('--out', type=Path, default=Path('outputs'), metavar='DIR',
         help='folder of images and detections.json; default: outputs')  # fmt: skip
-    add('--detector', help=DETECTOR)
-    add('--weights', help='checkpoint of the detector, or one of tools/train.py')
-    add('--encoder', help='folder or hub id of the FG-CLIP 2 that re-scores --detector')
-    add('--fusion', choices=ALL_RULES, help='default: geometric')
-    add('--chunk-size', type=_count, metavar='N',
-        help='names a pass of a detector that reads names; default: 40, or the '
-             "config's")  # fmt: skip
-    add('--competitors', nargs='+', metavar='LIST|FILE', help=COMPETITORS)
-    add('--ann', help='COCO file with images and categories of saved results')
-    add('--device', help='cpu, cuda, cuda:1, mps; default: cuda if there is one')
-    add('--dtype', choices=['float32', 'bfloat16'], default='float32')
+    add_system_options(parser)
     add('--score-thr', type=_share, default=0.3, metavar='SCORE',
         help='boxes that score lower are left out; default: 0.3')  # fmt: skip
     add('--batch-size', type=_count, default=1, metavar='N', help='default: 1')
@@ -95,6 +111,25 @@ def parser() -> argparse.ArgumentParser:
     add('--allow-urls', action='store_true', help='fetch images whose URL is given')
     add('--verbose', action='store_true', help='show the traceback of an error')
     return parser
+
+
+def add_system_options(parser: argparse.ArgumentParser, saved: bool = True) -> None:
+    """The options that :func:`build` reads; ``saved``: with that of saved results."""
+    add = parser.add_argument
+    add('--detector', help=DETECTOR)
+    add('--weights', help='checkpoint of the detector, or one of tools/train.py')
+    add('--encoder', help='folder or hub id of the encoder that re-scores --detector')
+    add('--fusion', choices=ALL_RULES, help='default: geometric')
+    add('--chunk-size', type=_count, metavar='N',
+        help='names a pass of a detector that reads names; default: 40, or the '
+             "config's")  # fmt: skip
+    add('--competitors', nargs='+', metavar='LIST|FILE', help=COMPETITORS)
+    if saved:
+        add('--ann', help='COCO file with images and categories of saved results')
+    add('--device', help='cpu, cuda, cuda:1, mps; default: cuda if there is one')
+    add('--dtype', choices=['float32', 'bfloat16', 'int8'], default='float32',
+        help='of the encoder; int8 needs a CPU with AVX-512 VNNI; '
+             'default: float32')  # fmt: skip
 
 
 def _whole(word: str) -> int:
@@ -130,14 +165,18 @@ def _share(word: str) -> float:
 def main(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.out.is_dir():
         print(f'error: --out {args.out} is a file; name a folder', file=sys.stderr)
-        sys.exit(2)
+        sys.exit(FAILED)
     if bool(args.images) == (args.video is not None):
         print('error: name images, or one --video', file=sys.stderr)
-        sys.exit(2)
+        sys.exit(FAILED)
     if args.explain and (args.video is not None or args.slices is not None):
         print('error: --explain is of images in one pass, without --slices or '
               '--video', file=sys.stderr)  # fmt: skip
-        sys.exit(2)
+        sys.exit(FAILED)
+    if args.prompt_free is not None and (args.names or args.like or args.negatives):
+        print('error: --prompt-free is without --names, --like and --not',
+              file=sys.stderr)  # fmt: skip
+        sys.exit(FAILED)
     try:
         detect(args) if args.video is None else detect_video(args)
     except KeyboardInterrupt:
@@ -153,10 +192,11 @@ def detect(args: argparse.Namespace) -> None:
     from fgclip2_det.apis.detection_table import detection_table
     from fgclip2_det.apis.inputs import find_inputs
 
-    names = None if args.names is None else _names(args.names)
+    names = read_names(args)
     slices = _slices(args)
     count = len(find_inputs(args.images, args.allow_urls))
     inferencer = build(args)
+    name_everything(args, inferencer)
     if names is not None or args.like:
         inferencer.set_vocabulary(vocabulary(args, names or [], inferencer))
     elif args.negatives:
@@ -209,10 +249,11 @@ def detect_video(args: argparse.Namespace) -> None:
     """A video or a camera instead of images."""
     from fgclip2_det.apis.video_reader import VideoReader
 
-    names = None if args.names is None else _names(args.names)
+    names = read_names(args)
     source = int(args.video) if args.video.isdecimal() else args.video
     with VideoReader(source, args.every) as reader:
         inferencer = build(args)
+        name_everything(args, inferencer)
         texts = None
         if names is not None or args.like:
             texts = vocabulary(args, names or [], inferencer)
@@ -231,7 +272,7 @@ def detect_video(args: argparse.Namespace) -> None:
             ) from error
     print(f'{report.results.boxes} boxes; {report.sentence()}')
     if shortfall := report.shortfall():
-        raise ValueError(f'{shortfall}; {report.sentence()}')
+        raise IncompleteError(f'{shortfall}; {report.sentence()}')
 
 
 def _slices(args: argparse.Namespace) -> 'Slices | None':
@@ -240,37 +281,6 @@ def _slices(args: argparse.Namespace) -> 'Slices | None':
     if args.slices is None:
         return None
     return Slices(args.slices, args.slice_overlap, args.slice_whole)
-
-
-def vocabulary(
-    args: argparse.Namespace, names: list[list[str]], inferencer: 'OpenVocabInferencer'
-) -> 'Vocabulary':
-    """Names, negatives and image prompts of the options."""
-    from fgclip2_det.vocabulary import Vocabulary
-    from fgclip2_det.vocabulary.image_prompts import ImagePrompt, parse_example
-    from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES, parse_negatives
-    from fgclip2_det.vocabulary.texts import has_braces
-
-    per_name = args.attributes
-    if per_name is None:
-        per_name = NUM_NEGATIVES if has_braces(args.names or '') else 0
-    options: dict[str, Any] = dict(
-        negatives=parse_negatives(args.negatives or ()), attribute_negatives=per_name
-    )
-    if not args.like:
-        return Vocabulary(names, **options)
-    examples: dict[str, list] = {}
-    for text in args.like:
-        name, example = parse_example(text)
-        examples.setdefault(name, []).append(example)
-    named = {group[0] for group in names}
-    shown = inferencer.encode_prompts(
-        [ImagePrompt(name, own, name if name in named else None)
-         for name, own in examples.items()]
-    )  # fmt: skip
-    return shown.vocabulary(
-        [group for group in names if group[0] not in examples], **options
-    )
 
 
 def build(args: argparse.Namespace) -> 'OpenVocabInferencer':
@@ -299,13 +309,3 @@ def build(args: argparse.Namespace) -> 'OpenVocabInferencer':
         dtype=args.dtype,
         cache_size=0,
     )
-
-
-def _names(text: str) -> list[list[str]]:
-    from fgclip2_det.vocabulary import read_texts
-
-    try:
-        return read_texts(text)
-    except ValueError as error:
-        print(f'error: --names: {error}', file=sys.stderr)
-        sys.exit(2)

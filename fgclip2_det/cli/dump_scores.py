@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from fgclip2_det import FGCLIP2
+    from fgclip2_det import load_encoder
     from fgclip2_det.rescoring.dump_writer import dump_scores
 
     patches = args.max_num_patches
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
         args.predictions,
         args.ann,
         args.images,
-        FGCLIP2.from_pretrained(args.encoder).to(args.device),
+        load_encoder(args.encoder).to(args.device),
         args.out,
         args.templates,
         args.language,

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Iterator
 from types import TracebackType
 
+from fgclip2_det.io import InputError
+
 OWN = {'fgclip2_det', 'pretrain'}
 _TYPES = (ValueError, FileNotFoundError, ImportError)
 _LIBRARY = sysconfig.get_path('stdlib')
@@ -20,11 +22,13 @@ _OWN_FRAME = re.compile(r'[\\/](fgclip2_det|pretrain|tools)[\\/][^"]*"')
 def is_input_error(error: BaseException) -> bool:
     """Whether ``error`` reports invalid input in one sentence.
 
-    True for a ``ValueError`` or ``ImportError`` that this package raised, here or in a
-    worker process; for a missing file that this package tried to open; and for a name
-    that is not in MMEngine's registry. False for other errors of Python, PyTorch and
-    other packages.
+    True for an ``InputError``; for a ``ValueError`` or ``ImportError`` that this
+    package raised, here or in a worker process; for a missing file that this package
+    tried to open; and for a name that is not in MMEngine's registry. False for other
+    errors of Python, PyTorch and other packages.
     """
+    if isinstance(error, InputError):
+        return True
     if isinstance(error, KeyError):
         return ' registry. ' in str(error) and ' is not in the ' in str(error)
     if isinstance(error, FileNotFoundError) and _is_own_open(error.__traceback__):

@@ -39,9 +39,9 @@ def parser() -> argparse.ArgumentParser:
 
 def find_images(names: list[str]) -> list[Path]:
     """Files in the given order; the images of a folder sorted by name."""
-    from PIL import Image
+    from fgclip2_det.fgclip2.image import image_endings
 
-    endings = set(Image.registered_extensions())
+    endings = image_endings()
     files: list[Path] = []
     for path in map(Path, names):
         if path.is_dir():
@@ -60,6 +60,7 @@ def main(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from fgclip2_det import OpenVocabInferencer
+    from fgclip2_det.apis.output_files import save_image
     from fgclip2_det.engine.work_dir import last_checkpoint
     from fgclip2_det.fgclip2 import load_image
     from fgclip2_det.io.atomic import write_atomic
@@ -88,7 +89,7 @@ def main(args: argparse.Namespace) -> None:
         (result,) = inferencer(image, score_thr=args.score_thr)
         drawn = draw_detections(image, result.bboxes, result.names, result.scores)
         target = out_dir / f'{index:03d}_{file.stem}.png'
-        drawn.save(target)
+        save_image(target, drawn)
         boxes = zip(
             result.names, result.scores.tolist(), result.bboxes.tolist(), strict=True
         )

@@ -5,6 +5,7 @@ English and Chinese; no language model is needed: see vocabulary/hard_negatives.
 """
 
 import argparse
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -85,7 +86,7 @@ def find_files(ann: Path, out: Path) -> list[tuple[Path, Path]]:
 
 def fill(job: tuple[str, dict], fill_record: partial) -> tuple[str, dict]:
     """A record as JSON with negatives, and its counts."""
-    from fgclip2_det.io.json_stream import dumps
+    from fgclip2_det.io.json_writing import dumps
 
     name, record = job
     try:
@@ -107,7 +108,10 @@ def convert(source: Path, target: Path, fill_record: partial, workers: int) -> C
     task = partial(fill, fill_record=fill_record)
     counts: Counter = Counter(records=len(records))
     is_list = target.suffix == '.json'
-    with open_atomic(target) as file, Pool(workers) if workers else _NoPool() as pool:
+    processes = _NoPool()
+    if workers:  # Ctrl-C is the first process's business
+        processes = Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    with open_atomic(target) as file, processes as pool:
         windows = iter(lambda: list(islice(jobs, WINDOW)), [])
         results = chain.from_iterable(pool.imap(task, w, CHUNK) for w in windows)
         bar = tqdm(results, source.name, len(records), unit='record', disable=None)

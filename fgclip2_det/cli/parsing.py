@@ -1,10 +1,13 @@
 """Argument parsing shared by the tools."""
 
 import argparse
+import json
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,11 @@ ROOT = next(
     _PACKAGE.parent,
 )
 TOOLS = ROOT / 'tools'
+# Exit status: 0 fine; 1 the answer to the question is bad, as of a check that finds
+# something; 2 usage or input, or a fault of the program; 130 Ctrl-C.
+BAD_ANSWER, FAILED, INTERRUPTED = 1, 2, 130
 # options and arguments that name a file to write
-OUTPUTS = ('out', 'label_map', 'picture', 'write_asks')
+OUTPUTS = ('out', 'json', 'label_map', 'picture', 'write_asks')
 
 
 class KeyValue(argparse.Action):
@@ -77,7 +83,8 @@ def parse_and_run(
 
     An input error is printed to stderr as one sentence, any other exception with its
     traceback. The traceback of either goes to the log file of a started run. The exit
-    code is 1; ``--verbose`` prints every traceback. Ctrl-C is one word and 130.
+    status is :data:`FAILED`; ``--verbose`` prints every traceback. Ctrl-C is one word
+    and :data:`INTERRUPTED`, a second one ends the process at once.
 
     Args:
         parser: parser of the tool; it must have ``--verbose``.
@@ -88,11 +95,15 @@ def parse_and_run(
     args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
     try:
-        refuse_overwriting(args)
-        main(args)
+        with second_interrupt_ends():
+            refuse_overwriting(args)
+            main(args)
     except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        sys.exit(130)
+        from fgclip2_det.io.child_processes import PARENT
+
+        if PARENT not in os.environ:  # else a sweep says so
+            print('interrupted', file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         logs = log_traceback(error)
         if isinstance(error, ImportError) and error.__cause__:
@@ -102,17 +113,42 @@ def parse_and_run(
             for path in logs:
                 print(f'log: {path}', file=sys.stderr)
         print(f'error: {sentence_of(error)}', file=sys.stderr)
-        sys.exit(1)
+        sys.exit(getattr(error, 'status', FAILED) if is_input_error(error) else FAILED)
+
+
+@contextmanager
+def second_interrupt_ends() -> Iterator[None]:
+    """A block in which the first Ctrl-C raises KeyboardInterrupt, as always, and leaves
+    the next one to the system, which asks nobody."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # it is ignored, or somebody else's
+        return
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # in another thread than the first
+        yield
+        return
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def refuse_overwriting(args: argparse.Namespace) -> None:
     """ValueError if an output of the command is one of its inputs, by any path, and
-    the command has no ``--in-place`` that was given."""
+    the command has no ``--in-place`` that was given; or if two outputs are one file."""
+    _refuse_equal_outputs(args)
     in_place = getattr(args, 'in_place', None)
     remedy = 'name another file' + ', or add --in-place' * (in_place is not None)
     for name in () if in_place else OUTPUTS:
         output = getattr(args, name, None)
-        if output is None or not Path(output).is_file():
+        if output is None or not os.path.isfile(output):
             continue
         for other, value in vars(args).items():
             values = value if isinstance(value, list | tuple) else [value]
@@ -125,11 +161,44 @@ def refuse_overwriting(args: argparse.Namespace) -> None:
                     )
 
 
+def _refuse_equal_outputs(args: argparse.Namespace) -> None:
+    seen: dict[str, str] = {}
+    for name in OUTPUTS:
+        output = getattr(args, name, None)
+        if output is None or os.path.exists(output):
+            continue  # a device, or a file that is looked at above
+        option = f'--{name.replace("_", "-")}'
+        other = seen.setdefault(os.path.realpath(output), option)
+        if other != option:
+            raise ValueError(
+                f'{other} and {option} are both {output}; name another file for one'
+            )
+
+
 def _is_file(value: object) -> bool:
     try:
         return isinstance(value, str | os.PathLike) and Path(value).is_file()
     except (OSError, ValueError):  # too long, or with a null byte: a text, no path
         return False
+
+
+def add_json(parser: Any) -> None:
+    """Add ``--json`` of a command that checks something."""
+    parser.add_argument(
+        '--json',
+        type=Path,
+        metavar='FILE',
+        help='write the findings to FILE, too; /dev/stdout prints them',
+    )
+
+
+def write_json(path: Path | None, content: object) -> None:
+    """Write what ``--json`` asks for; nothing without it."""
+    if path is not None:
+        from fgclip2_det.io.atomic import write_atomic
+
+        text = json.dumps(content, ensure_ascii=False, indent=2)
+        write_atomic(path, f'{text}\n'.encode())
 
 
 def add_result_list(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,12 @@
 """Convert annotations for training and evaluation, and check data sets."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
+
+from fgclip2_det.cli.parsing import BAD_ANSWER, write_json
 
 EXAMPLE = """examples:
   python tools/prepare_data.py check data
@@ -17,7 +19,8 @@ EXAMPLE = """examples:
       --label-map label_map.json
   python tools/prepare_data.py leaks --train train.json --val val.json --split ov_coco
 
-leaks exits with code 1 if there is a leak; a warning alone is not a leak."""
+leaks exits with 1 if there is a leak (a warning alone is none), check if a data set is
+incomplete."""
 
 
 def bar(what: str) -> Callable[[Iterable], Iterable]:
@@ -141,10 +144,12 @@ def check(args: argparse.Namespace) -> None:
     width = max(len(state.name) for state in states)
     for state in states:
         print(f'{state.name:<{width}}  {state}')
+    write_json(args.json, {'data_sets': [asdict(state) for state in states]})
+    if any(state.state == 'incomplete' for state in states):
+        sys.exit(BAD_ANSWER)
 
 
 def leaks(args: argparse.Namespace) -> None:
-    from fgclip2_det.io.atomic import write_atomic
     from fgclip2_det.prepare import leaks as library
 
     findings = library.find_leaks(
@@ -165,17 +170,15 @@ def leaks(args: argparse.Namespace) -> None:
         for text in finding.first:
             print(f'{"":<8}   {text}')
     has_leak = any(finding.leaks for finding in findings)
-    if args.out:
-        content = {
-            'train': str(args.train),
-            'val': str(args.val),
-            'leaks': has_leak,
-            'checks': [finding.as_dict() for finding in findings],
-        }
-        text = json.dumps(content, ensure_ascii=False, indent=2)
-        write_atomic(args.out, text.encode())
+    content = {
+        'train': str(args.train),
+        'val': str(args.val),
+        'leaks': has_leak,
+        'checks': [finding.as_dict() for finding in findings],
+    }
+    write_json(args.json, content)
     if has_leak:
-        sys.exit(1)
+        sys.exit(BAD_ANSWER)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -251,6 +254,8 @@ def parser() -> argparse.ArgumentParser:
 
     add = command(check, 'table of the data sets below a folder')
     add('root', type=Path, help='folder that holds coco/, VOCdevkit/, ...')
+    add('--json', type=Path, metavar='FILE',
+        help='write the table to FILE, too; /dev/stdout prints it')
 
     add = command(leaks, 'check training data for images and classes of an evaluation')
     add('--train', type=Path, required=True, help='COCO or LVIS file')
@@ -261,7 +266,8 @@ def parser() -> argparse.ArgumentParser:
     add('--val-images', type=Path, help='folder of the evaluation images')
     add('--distance', type=int, default=4, help='bits of 64 that may differ; default 4')
     add('--workers', type=int, default=4, help='threads that read images; default 4')
-    add('--out', type=Path, help='JSON file for the findings')
+    add('--json', '--out', type=Path, metavar='FILE',
+        help='write the findings to FILE, too; /dev/stdout prints them')
     # fmt: on
     return parser
 

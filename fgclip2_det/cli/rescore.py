@@ -72,10 +72,10 @@ def competitor_options(words: list[str]) -> dict | None:
 
 
 def main(args: argparse.Namespace) -> None:
-    import fgclip2_det.registration  # noqa: F401  isort: skip  (makes mmdet importable)
+    import fgclip2_det.registration  # isort: skip  (makes mmdet importable)
     from mmdet.registry import MODELS
 
-    from fgclip2_det import FGCLIP2, Vocabulary
+    from fgclip2_det import Vocabulary, load_encoder
     from fgclip2_det.coco.predictions import read_predictions
     from fgclip2_det.coco.result_writer import write_results
     from fgclip2_det.datasets.config_labels import label_order_of
@@ -107,7 +107,7 @@ def main(args: argparse.Namespace) -> None:
     for line in predictions.counts.lines():
         print(line)
     split = predictions.split
-    encoder = FGCLIP2.from_pretrained(args.encoder).to(args.device)
+    encoder = load_encoder(args.encoder).to(args.device)
     vocabulary = Vocabulary(
         split.classes, args.templates, novel_classes=split.novel_classes
     )

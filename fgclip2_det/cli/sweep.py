@@ -36,9 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from fgclip2_det.engine.sweep import collect, run_config
-    from fgclip2_det.io.atomic import write_atomic
-    from fgclip2_det.visualization.seed_tables import draw_table, format_markdown
+    from fgclip2_det.engine.first_process import held_work_dir
 
     stems = [config.stem for config in args.configs]
     if len(set(stems)) < len(stems):
@@ -46,6 +44,16 @@ def main(args: argparse.Namespace) -> None:
     for config in args.configs:
         if not config.is_file():
             raise FileNotFoundError(f'there is no config {config}')
+    with held_work_dir(args.work_dir, 'sweep'):
+        sweep(args, stems)
+
+
+def sweep(args: argparse.Namespace, stems: list[str]) -> None:
+    """Run what has not been run, and write table and chart."""
+    from fgclip2_det.engine.sweep import collect, run_config
+    from fgclip2_det.io.atomic import write_atomic
+    from fgclip2_det.visualization.seed_tables import draw_table, format_markdown
+
     runs = [(config, seed) for seed in args.seeds for config in args.configs]
     results = {stem: [] for stem in stems}
     for number, (config, seed) in enumerate(runs, 1):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from fgclip2_det.cli.parsing import add_common_arguments
 
+# for which a restarted sweep waits for the training of the one that was killed
+ORPHAN_SECONDS = 20
 EXAMPLE = """example:
   python tools/train.py configs/ovd_fgclip2.py --work-dir work_dirs/first
   python tools/train.py configs/ovd_fgclip2.py --work-dir work_dirs/first --resume
@@ -34,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
         action='store_true',
         help="resume even if data, schedule or model differ from the checkpoint's",
     )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start anew in a work dir that holds checkpoints of an earlier training, '
+        'which are removed; refused without this option',
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument(
         '--auto-scale-lr',
@@ -48,11 +56,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     from fgclip2_det.engine.config import load_config, work_dir_of
-    from fgclip2_det.engine.first_process import print_once
+    from fgclip2_det.engine.first_process import held_work_dir, print_once
     from fgclip2_det.engine.report import report
     from fgclip2_det.engine.run_record import recorded_options, start_record
     from fgclip2_det.engine.runner import build_runner, leave_process_group
     from fgclip2_det.engine.start import prepare_training
+    from fgclip2_det.io.child_processes import end_with_parent
 
     resume = args.resume or ('auto' if args.resume_with_changes else None)
     resumed = None
@@ -67,7 +76,8 @@ def main(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, options, args.work_dir, args.launcher)
     flags = record['amp'], record['auto_scale_lr']
     changes = args.resume_with_changes
-    prepare_training(cfg, resume, *flags, args.seed, changes, record)
-    build_runner(cfg).train()
-    leave_process_group()
+    prepare_training(cfg, resume, *flags, args.seed, changes, record, args.overwrite)
+    with held_work_dir(cfg.work_dir, wait=ORPHAN_SECONDS if end_with_parent() else 0):
+        build_runner(cfg).train()
+        leave_process_group()
     report(cfg.work_dir)

@@ -59,10 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from fgclip2_det import FGCLIP2
-    from fgclip2_det.engine.finished_runs import check_settings, write_settings
-    from pretrain.curves import draw_curves
-    from pretrain.export import export_encoder
+    from fgclip2_det.engine.first_process import held_work_dir
 
     if args.processes < 1:
         raise ValueError(f'--processes must be at least 1, got {args.processes}')
@@ -73,6 +70,19 @@ def main(args: argparse.Namespace) -> None:
     if len(set(folders)) < len(folders):
         names = ', '.join(config.stem for config in args.configs)
         raise ValueError(f'configs must have different file names, got {names}')
+    for config in args.configs if args.processes > 1 else ():
+        _batch_share(config, args.cfg_options, args.processes)
+    with held_work_dir(args.work_dir, 'chain of trainings'):
+        run_stages(args, folders)
+
+
+def run_stages(args: argparse.Namespace, folders: list[Path]) -> None:
+    """Train what has not been trained, and export the last model."""
+    from fgclip2_det import load_encoder
+    from fgclip2_det.engine.finished_runs import check_settings, write_settings
+    from pretrain.curves import draw_curves
+    from pretrain.export import export_encoder
+
     model = None
     stages = zip(args.configs, folders, strict=True)
     for number, (config, work_dir) in enumerate(stages, 1):
@@ -91,7 +101,7 @@ def main(args: argparse.Namespace) -> None:
         model = work_dir / 'model'
     model = folders[-1] / 'model'
     if args.out is not None:
-        export_encoder(FGCLIP2.from_pretrained(model), args.out, args.dtype)
+        export_encoder(load_encoder(model), args.out, args.dtype)
     curves = draw_curves(folders, args.work_dir / 'curves.png')
     print(f'model: {args.out or model}\ncurves: {curves}')
 
@@ -110,7 +120,9 @@ def _settings(
 
 def _train(config: Path, command: list[str]) -> None:
     """Run tools/train.py in a subprocess."""
-    code = subprocess.run(command).returncode
+    from fgclip2_det.io.child_processes import environment_of_child
+
+    code = subprocess.run(command, env=environment_of_child()).returncode
     if code:
         raise ValueError(f'{config} ended with exit code {code}; see its output above')
 

@@ -1,5 +1,5 @@
-"""Evaluate an FG-CLIP 2 encoder on one data set: box classification, hard negatives,
-retrieval. Needs no mm package.
+"""Evaluate an encoder (FG-CLIP 2, FG-CLIP 1 or CLIP) on one data set: box
+classification, hard negatives, retrieval. Needs no mm package.
 
 ``python -m pretrain.evaluate`` is the same command.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fgclip2_det.fgclip2 import FGCLIP2
+    from fgclip2_det.fgclip2 import DualEncoder
 
 EXAMPLE = """examples:
   python tools/zeroshot.py --checkpoint F --data ovshapes --seed 7 --out m.json
@@ -144,12 +144,12 @@ def _check(args: argparse.Namespace) -> None:
         )
 
 
-def _load_encoder(checkpoint: str, device: str | None) -> FGCLIP2:
+def _load_encoder(checkpoint: str, device: str | None) -> DualEncoder:
     import torch
 
-    from fgclip2_det.fgclip2 import FGCLIP2
+    from fgclip2_det.fgclip1 import load_encoder
 
-    encoder = FGCLIP2.from_pretrained(checkpoint)
+    encoder = load_encoder(checkpoint)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         return encoder.to(device)
@@ -157,7 +157,7 @@ def _load_encoder(checkpoint: str, device: str | None) -> FGCLIP2:
         raise ValueError(f'--device {device} cannot be used: {error}') from error
 
 
-def _evaluate(encoder: FGCLIP2, args: argparse.Namespace) -> dict[str, dict]:
+def _evaluate(encoder: DualEncoder, args: argparse.Namespace) -> dict[str, dict]:
     import torch
 
     from fgclip2_det import zeroshot
@@ -195,7 +195,7 @@ def _evaluate(encoder: FGCLIP2, args: argparse.Namespace) -> dict[str, dict]:
 
 
 def _few_names(
-    encoder: FGCLIP2, args: argparse.Namespace, common: dict
+    encoder: DualEncoder, args: argparse.Namespace, common: dict
 ) -> dict[str, dict]:
     from fgclip2_det.zeroshot.few_names import FewNamesOptions, evaluate_few_names_boxes
 

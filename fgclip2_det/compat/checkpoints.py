@@ -17,6 +17,9 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint
+from torch import _utils
+
+from fgclip2_det.io import InputError
 
 NUMPY_DTYPES = '?bBhHiIlLqQefdFD'  # bool, integers, floats, complex numbers
 
@@ -46,7 +49,7 @@ def load(file: str | IO, map_location: Any = None, **kwargs: Any) -> Any:
             is executed), is truncated or is not a checkpoint.
     """
     name = file if isinstance(file, str) else getattr(file, 'name', 'the checkpoint')
-    with _clear_errors(name):
+    with _clear_errors(name), _no_trace():
         return torch.load(file, map_location=map_location, weights_only=True)
 
 
@@ -63,16 +66,42 @@ def _clear_errors(name: Any) -> Iterator[None]:
     except pickle.UnpicklingError as error:
         refused = re.search(r'(?:GLOBAL|class|function) ([\w.]+)', str(error))
         if refused is None:
-            raise ValueError(_unreadable(name, error)) from error
-        raise ValueError(
+            raise InputError(_unreadable(name, error)) from error
+        raise InputError(
             f'{name} holds {refused[1]}, which is not loaded because it could run '
             f'code; if you trust its author, load it once with torch.load('
             f"weights_only=False) and save only its 'state_dict'"
         ) from error
-    except (EOFError, KeyError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         if 'deserialize' in str(error) and 'device' in str(error):  # map_location
             raise
-        raise ValueError(_unreadable(name, error)) from error
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise InputError(_unreadable(name, error)) from error
+    except (
+        ArithmeticError, AssertionError, AttributeError, EOFError, ImportError,
+        LookupError, MemoryError, SyntaxError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        raise InputError(_unreadable(name, error)) from error
+
+
+@contextlib.contextmanager
+def _no_trace() -> Iterator[None]:
+    """Leave PyTorch as it was, also when a load fails.
+
+    ``torch.load`` keeps ``map_location`` and sparse tensors to validate in variables of
+    its own, and forgets them only when the file was read to its end.
+    """
+    state = getattr(torch.serialization, '_serialization_tls', None)
+    pending = getattr(_utils, '_sparse_tensors_to_validate', [])
+    before = dict(vars(state)) if state is not None else {}
+    try:
+        yield
+    finally:
+        pending.clear()
+        if state is not None:
+            vars(state).clear()
+            vars(state).update(before)
 
 
 class _Torch:

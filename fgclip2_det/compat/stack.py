@@ -1,7 +1,7 @@
 """Checks which mm packages are installed, without importing them."""
 
 import warnings
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 
 # package: distributions that install it, the recommended one first
@@ -72,7 +72,7 @@ def check_cv2() -> None:
         ImportError: if cv2 is missing, or needs the libraries of a graphical desktop.
     """
     try:
-        import cv2  # noqa: F401
+        import_module('cv2')
     except ImportError as error:
         raise ImportError(
             f'OpenCV cannot be imported ({error}); run `pip install '

@@ -6,8 +6,7 @@ import hashlib
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +17,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import temporary_path
+from fgclip2_det.io.cache_size import (
+    VARIABLE,
+    cache_limit,
+    folder_bytes,
+    mark_used,
+    remove_oldest,
+)
+from fgclip2_det.io.locks import locked
+from fgclip2_det.io.threads import thread_map
 
 SHARD_BYTES = 2**28  # approximate size of a file
 _INFO = '#info'  # suffix of the entry with original h and w and a checksum
@@ -28,8 +37,8 @@ class FeatureCache:
     """Folder of safetensors shards with one feature map of any size per key.
 
     Shards are written under a temporary name and renamed; each process writes its own,
-    and all processes read all of them. Every process opens the files itself, so a cache
-    can be pickled for data loader workers.
+    under a lock of the folder, and all processes read all of them. Every process opens
+    the files itself, so a cache can be pickled for data loader workers.
 
     Args:
         folder: folder of the shards; created when the first one is written.
@@ -59,17 +68,71 @@ class FeatureCache:
     def refresh(self) -> None:
         """Read the index of all existing shards."""
         self._shard_of: dict[str, Path] = {}
-        for path in sorted(self.folder.glob('*.safetensors')):
-            with self._reading(path), safe_open(path, framework='pt') as file:
+        self._indexed: set[Path] = set()
+        self.read_new()
+
+    def read_new(self) -> None:
+        """Read the index of shards that other processes have added."""
+        for path in sorted(set(self.folder.glob('*.safetensors')) - self._indexed):
+            keys = self._keys_of(path)
+            self._indexed.add(path)
+            self._shard_of.update(dict.fromkeys(keys, path))
+
+    def _keys_of(self, path: Path) -> list[str]:
+        """Keys in a shard; none if it was removed a moment ago."""
+        with self._reading(path):
+            try:
+                opened = safe_open(path, framework='pt')
+            except FileNotFoundError:
+                return []
+            with opened as file:
                 stored = (file.metadata() or {}).get('fingerprint')
-                if stored != self.fingerprint:
-                    raise ValueError(
-                        f'{path} was written for another encoder or dtype '
-                        f'({stored}, here {self.fingerprint}); choose another folder, '
-                        'or delete this one'
-                    )
-                keys = [key for key in file.keys() if not key.endswith(_INFO)]  # noqa: SIM118
-                self._shard_of.update(dict.fromkeys(keys, path))
+                keys = file.keys()
+        if stored != self.fingerprint:
+            raise InputError(
+                f'{path} was written for another encoder or dtype '
+                f'({stored}, here {self.fingerprint}); choose another folder, '
+                'or delete this one'
+            )
+        return [key for key in keys if not key.endswith(_INFO)]
+
+    def make_room(self, needed: int, keys: Collection[str], shared: bool) -> int:
+        """Remove shards that have none of ``keys``, the least recently used first, for
+        the folder to stay within ``FGCLIP2_CACHE_SIZE`` when maps are added.
+
+        Called within :func:`fgclip2_det.io.locks.locked`.
+
+        Args:
+            needed: bytes to be added.
+            keys: of the maps that are used now.
+            shared: another process uses the folder, so that nothing may be removed.
+
+        Returns:
+            Bytes removed.
+
+        Raises:
+            ValueError: if the maps do not fit; names both sizes.
+        """
+        used = {self._shard_of[key] for key in keys if key in self._shard_of}
+        for path in used:
+            mark_used(path)
+        limit = cache_limit(None)
+        if limit is None:
+            return 0
+        excess = folder_bytes(self._indexed) + needed - limit
+        if excess <= 0:
+            return 0
+        spare = set() if shared else self._indexed - used
+        removed = remove_oldest(spare, excess)
+        self.refresh()
+        if removed < excess:
+            reason = ' while another process uses the folder' if shared else ''
+            raise InputError(
+                f'{self.folder} may take {limit / 1e9:.3f} GB ({VARIABLE}) and the '
+                f'maps need {(excess - removed) / 1e9:.3f} GB more{reason}; set a '
+                'larger size, or take fewer views'
+            )
+        return removed
 
     def keys(self) -> set[str]:
         """Keys of all maps in the cache."""
@@ -96,8 +159,11 @@ class FeatureCache:
                 self._files[path] = safe_open(path, framework='pt')
             file = self._files[path]
             features = file.get_tensor(key)
-            height, width, checksum = file.get_tensor(key + _INFO).tolist()
-            if checksum != _checksum(features):
+            info = file.get_tensor(key + _INFO)
+            plain = info.dtype == torch.int64 and info.shape == (3,)
+            height, width, checksum = info.tolist() if plain else (0, 0, None)
+            is_map = features.ndim == 3 and features.dtype == self.dtype
+            if not is_map or min(height, width) < 1 or checksum != _checksum(features):
                 raise OSError(f'checksum of {key}')  # reported like other damage
         return features, (height, width)
 
@@ -106,7 +172,7 @@ class FeatureCache:
         try:
             yield
         except (SafetensorError, OSError) as error:
-            raise ValueError(
+            raise InputError(
                 f'{path} is truncated or damaged ({error}); delete it to compute its '
                 'maps again'
             ) from error
@@ -152,13 +218,20 @@ class FeatureWriter:
         """Write the maps added since the last shard."""
         if not self._maps:
             return
-        self.cache.folder.mkdir(parents=True, exist_ok=True)
-        while (path := self._path()).exists():  # written by an earlier run
+        with locked(self.cache.folder):
+            self.cache.read_new()
+            for key in self.cache.keys() & self._maps.keys():  # by another process
+                del self._maps[key], self._maps[key + _INFO]
+            if self._maps:
+                self._write()
+        self._maps, self._bytes = {}, 0
+
+    def _write(self) -> None:
+        while (path := self._path()).exists():  # of another run or process
             self._number += 1
         with temporary_path(path) as partial:
             metadata = {'fingerprint': self.cache.fingerprint}
             save_file(self._maps, partial, metadata=metadata)
-        self._maps, self._bytes = {}, 0
 
     def _path(self) -> Path:
         name = f'maps-{self.rank:03d}-{self._number:05d}.safetensors'
@@ -195,9 +268,8 @@ def image_digests(
         return hashlib.sha256(content).hexdigest()
 
     paths = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(num_threads) as pool:
-        digests = tqdm(pool.map(digest, paths), 'images', len(paths), delay=1,
-                     disable=None)  # fmt: skip
+    with thread_map(digest, paths, num_threads) as results:
+        digests = tqdm(results, 'images', len(paths), delay=1, disable=None)
         return dict(zip(paths, digests, strict=True))
 
 
@@ -213,7 +285,7 @@ def check_disk(folder: Path | str, needed: int) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise ValueError(
+        raise InputError(
             f'{folder} has {free / 1e9:.1f} GB free, the maps need '
             f'{needed / 1e9:.1f} GB; choose another folder or fewer views'
         )

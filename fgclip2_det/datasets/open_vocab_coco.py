@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+from fgclip2_det.compat import mm  # before mmdet
 
 # isort: split
 import torch

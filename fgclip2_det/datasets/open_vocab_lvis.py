@@ -1,6 +1,6 @@
 """LVIS v1 data set with frequent and common classes as base, rare ones as novel."""
 
-from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+from fgclip2_det.compat import mm  # before mmdet
 
 # isort: split
 from mmdet.registry import DATASETS

@@ -9,6 +9,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from fgclip2_det.io import InputError
+
+from .data_config import ENDINGS, check_data_config
 from .first_process import print_once
 from .merging import merge_options
 
@@ -43,7 +46,7 @@ def load_config(
     try:
         cfg = read_config(path)
     except SyntaxError as error:
-        raise ValueError(f'{path} is not a Python config: {error}') from error
+        raise InputError(f'{path} is not a Python config: {error}') from error
     if options is None or isinstance(options, Mapping):
         options = [options or {}]
     for each in options:
@@ -77,19 +80,25 @@ def read_config(path: Path | str) -> Config:
     Raises:
         ValueError: if it cannot be read, or has no model.
     """
+    if Path(path).suffix.lower() in ENDINGS:
+        check_data_config(Path(path))
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code, and may raise anything
-        raise ValueError(
+        raise InputError(
             f'{path} cannot be read as a config ({type(error).__name__}: {error})'
         ) from error
     if 'model' not in cfg:
-        raise ValueError(
+        raise InputError(
             f'{path} has no model; give the config of a detector or of an alignment'
         )
     hooks = cfg.get('custom_hooks') or []
     if not isinstance(hooks, list) or not all(isinstance(h, Mapping) for h in hooks):
-        raise ValueError(f'{path}: custom_hooks must be a list of dicts, got {hooks!r}')
+        raise InputError(f'{path}: custom_hooks must be a list of dicts, got {hooks!r}')
+    if not all('type' in hook for hook in hooks):
+        raise InputError(
+            f'{path}: each of custom_hooks needs a type, got {hooks!r:.200}'
+        )
     return cfg
 
 
@@ -113,7 +122,7 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             close = difflib.get_close_matches(key, known, 1, 0.6 if depth == 0 else 0.8)
             if key not in known and (depth == 0 or close):
                 hint = f'; did you mean {close[0]!r}?' if close else ''
-                raise ValueError(
+                raise InputError(
                     f'--cfg-options {option}: the config has no {key!r}{hint}'
                 )
             break

@@ -11,6 +11,7 @@ from typing import Any
 from fgclip2_det.coco.annotation_file import parse_coco, stream_coco
 from fgclip2_det.coco.entries import image_name
 from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
+from fgclip2_det.io import InputError
 from fgclip2_det.io.json_stream import NotUtf8Error
 from fgclip2_det.io.text import read_json
 
@@ -61,7 +62,7 @@ def check_data_files(cfg: Mapping[str, Any]) -> list[str]:
     files = list(data_files(cfg))
     for file in files:
         if not file.path.is_file():
-            raise ValueError(
+            raise InputError(
                 f'{file.part}: there is no annotation file {file.path}; check '
                 'data_root and ann_file'
             )
@@ -163,7 +164,7 @@ def _read(file: AnnotationFile) -> list[str]:
     try:
         images = _check_entries(file, _pieces(file))
     except ValueError as error:
-        raise ValueError(f'{file.part}: {error}') from error
+        raise InputError(f'{file.part}: {error}') from error
     names = map(image_name, images.values())
     return [name for name in names if name]
 
@@ -214,7 +215,7 @@ def _check_mask(file: AnnotationFile, annotation: dict, image: dict) -> None:
         return
     fault = annotation_mask_fault(annotation, image)
     if fault:
-        raise ValueError(f'{file.path}: annotation {annotation["id"]}: {fault}')
+        raise InputError(f'{file.path}: annotation {annotation["id"]}: {fault}')
 
 
 class _Listing:
@@ -248,4 +249,4 @@ def _check_images(
     )
     if file.may_lack and len(missing) < len(paths):
         return [f'{message}; they are skipped (on_bad_image)']
-    raise ValueError(f'{message}; check data_root and data_prefix')
+    raise InputError(f'{message}; check data_root and data_prefix')

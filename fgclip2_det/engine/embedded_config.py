@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from fgclip2_det.fgclip2.checkpoint import is_own_weights
+from fgclip2_det.io import InputError
 
 from .work_dir import parse_config_text
 
@@ -54,7 +55,7 @@ def embedded_config(text: str, source: object) -> Config:
             ``config=FILE`` as the remedy.
     """
     if len(text) > MAX_CHARACTERS:
-        raise ValueError(
+        raise InputError(
             f'{source} contains a config of {len(text)} characters, at most '
             f'{MAX_CHARACTERS} are read; pass config=FILE'
         )
@@ -94,7 +95,7 @@ def _check_types(parts: dict, source: object) -> None:
             kind.rpartition('.') if isinstance(kind, str) else ('', '', kind)
         )
         if name not in known or (scope and scope not in SCOPES):
-            raise ValueError(
+            raise InputError(
                 f'{source}: its config names {kind!r}, which is not registered; '
                 'pass config=FILE if you trust it'
             )
@@ -105,7 +106,7 @@ def _check_values(part: Any, source: object, key: object = None) -> None:
     if isinstance(part, Mapping):
         for name, value in part.items():
             if name in _IMPORTING:
-                raise ValueError(
+                raise InputError(
                     f'{source}: its config has {name!r}, by which MMEngine imports '
                     'modules; pass config=FILE if you trust it'
                 )
@@ -120,7 +121,7 @@ def _check_values(part: Any, source: object, key: object = None) -> None:
     elif isinstance(part, str):
         code = part.lower().endswith(_CODE_ENDINGS)
         if code or '://' in part or (key == 'detector'):
-            raise ValueError(
+            raise InputError(
                 f'{source}: its config has {key}={part!r}, a file to run or load '
                 'from; pass config=FILE if you trust it'
             )
@@ -130,7 +131,7 @@ def _check_pretrained(value: object, source: object) -> None:
     """Weights of an encoder: embedded ones, FG-CLIP's own, or a folder that is here."""
     fine = isinstance(value, str) and (is_own_weights(value) or Path(value).is_dir())
     if not fine:
-        raise ValueError(
+        raise InputError(
             f'{source}: its config takes an encoder from {value!r}, which is no folder '
             "here and not one of FG-CLIP's; pass config=FILE if you trust it"
         )

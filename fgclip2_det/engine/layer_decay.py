@@ -11,6 +11,7 @@ from torch import nn
 
 from fgclip2_det.models import FGCLIP2ViT
 
+_FIRST = re.compile(r'vision_model\.(embeddings|pre_layrnorm)')  # sic, of FG-CLIP 1
 _BLOCK = re.compile(r'vision_model\.encoder\.layers\.(\d+)\.')
 
 
@@ -101,4 +102,4 @@ def _depth(name: str, num_layers: int) -> int:
     block = _BLOCK.search(name)
     if block:
         return num_layers - int(block[1])
-    return num_layers + 1 if 'vision_model.embeddings' in name else 0
+    return num_layers + 1 if _FIRST.search(name) else 0

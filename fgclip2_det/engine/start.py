@@ -8,13 +8,14 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from fgclip2_det.models.checkpoints import read_checkpoint
+from fgclip2_det.models.checkpoints import newest_checkpoint, read_checkpoint
 
 from .data_files import check_data_files
 from .first_process import is_first_process, print_once
 from .resume import check_resume
 from .work_dir import (
     check_checkpoint,
+    check_not_trained,
     check_work_dir,
     last_checkpoint,
 )
@@ -28,6 +29,7 @@ def prepare_training(
     seed: int | None = None,
     with_changes: bool = False,
     record: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Prepare a config for training: resume, AMP, seed, work dir. Writes nothing.
 
@@ -41,13 +43,14 @@ def prepare_training(
         seed: random seed; the config's (0 by default) when None.
         with_changes: resume even if data, schedule or model have changed.
         record: record of the run's options, for later runs that resume it.
+        overwrite: let a new training replace an earlier one in the work dir.
 
     Raises:
         FileNotFoundError: if the checkpoint to resume does not exist.
-        ValueError: if the work dir belongs to another config, annotation files or
-            images are missing (:func:`.check_data_files`), the checkpoint is
-            damaged, from another seed or another training, or an option does not
-            fit.
+        ValueError: if the work dir belongs to another config or holds a training that
+            is neither resumed nor overwritten, annotation files or images are missing
+            (:func:`.check_data_files`), the checkpoint is damaged, without optimizer
+            state, from another seed or another training, or an option does not fit.
     """
     if seed is not None:
         cfg.randomness.seed = seed
@@ -61,12 +64,16 @@ def prepare_training(
             )
         cfg.auto_scale_lr.enable = True
 
-    if resume is None or not with_changes:
+    if overwrite and resume is not None:
+        raise ValueError('--overwrite starts anew and --resume goes on; give one')
+    if not overwrite and (resume is None or not with_changes):
         check_work_dir(cfg)
+    if not overwrite and resume is None and not cfg.get('resume'):
+        check_not_trained(cfg.work_dir)
     [hook] = [h for h in cfg.custom_hooks if h['type'].endswith('RunRecordHook')]
-    hook.update(record=record, with_changes=with_changes)
+    hook.update(record=record, with_changes=with_changes, overwrite=overwrite)
     if resume is not None:
-        path = last_checkpoint(cfg.work_dir) if resume == 'auto' else Path(resume)
+        path = _last_whole(cfg.work_dir) if resume == 'auto' else Path(resume)
         cfg.resume, cfg.load_from = path is not None, path and str(path)
         if path is None:
             print_once(
@@ -78,6 +85,22 @@ def prepare_training(
         print(note)
 
 
+def _last_whole(work_dir: str) -> Path | None:
+    """The last checkpoint, or an earlier one where that was cut short."""
+    path = last_checkpoint(work_dir)
+    if path is None or path.is_dir():
+        return path
+    try:
+        read_checkpoint(path)
+    except ValueError as error:
+        earlier = newest_checkpoint(work_dir)
+        if earlier is None:
+            raise
+        print_once(f'{error}: resuming from that one')
+        return earlier
+    return path
+
+
 def _check_resumed(
     cfg: Config, path: Path, seed: int | None, with_changes: bool
 ) -> bool:
@@ -86,10 +109,23 @@ def _check_resumed(
     if not with_changes:
         check_checkpoint(cfg, checkpoint, path)
     _take_seed(cfg, checkpoint, path, seed)
+    _check_state(cfg, checkpoint, path)
     changed, lines = check_resume(cfg, checkpoint, path, with_changes)
     for line in lines:
         print_once(f'resumed with a change: {line}')
     return changed
+
+
+def _check_state(cfg: Config, checkpoint: Mapping, path: Path) -> None:
+    """Check that a checkpoint holds what a training goes on with, besides weights."""
+    needed = {'optimizer': cfg.get('optim_wrapper')}
+    needed['param_schedulers'] = cfg.get('param_scheduler')
+    for name in (n for n, own in needed.items() if own and not checkpoint.get(n)):
+        raise ValueError(
+            f'{path} holds no state of the {name.replace("_", " ")}, so its training '
+            'cannot go on where it stopped; start one from its weights in another '
+            f'--work-dir with --cfg-options load_from={path}'
+        )
 
 
 def prepare_test(

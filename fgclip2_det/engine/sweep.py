@@ -15,6 +15,7 @@ from fgclip2_det.engine.finished_runs import (
     write_settings,
 )
 from fgclip2_det.engine.options import format_options
+from fgclip2_det.io.child_processes import environment_of_child
 from fgclip2_det.io.text import read_json
 from fgclip2_det.visualization.seed_tables import SeedTable
 
@@ -50,7 +51,7 @@ def run_config(
         command += ['--seed', str(seed), '--resume']
         if options:
             command += ['--cfg-options', *format_options(options)]
-        code = subprocess.run(command).returncode
+        code = subprocess.run(command, env=environment_of_child()).returncode
         if code or not done.is_file():
             raise ValueError(
                 f'a training ended with exit code {code}, see its output above; run '

@@ -56,7 +56,9 @@ class WiseFT:
         self, backbone: Mapping, state_dict: Mapping[str, Tensor], source: Path | str
     ) -> None:
         init_default_scope('mmdet')
-        if str(backbone['type']).split('.')[-1] != 'FGCLIP2ViT':
+        if str(backbone['type']).split('.')[-1] not in (
+            'FGCLIP1ViT', 'FGCLIP2ViT'
+        ):  # fmt: skip
             raise ValueError(
                 f'WiSE-FT needs an FGCLIP2ViT as backbone, got {backbone["type"]}'
             )

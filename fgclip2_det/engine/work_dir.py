@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, cast
@@ -58,7 +60,7 @@ def last_checkpoint(work_dir: Path | str) -> Path | None:
     if not name:
         return newest_checkpoint(work_dir)
     for path in (work_dir / Path(name.replace('\0', '?')).name, Path(name)):
-        if '\0' not in name and path.exists():  # DeepSpeed's are folders
+        if '\0' not in name and os.path.exists(path):  # DeepSpeed's are folders
             return path
     newest = newest_checkpoint(work_dir)
     remedy = f'--resume {newest}' if newest else 'start in another --work-dir'
@@ -94,6 +96,41 @@ def check_checkpoint(cfg: Config, checkpoint: Mapping, path: Path) -> None:
     text = checkpoint.get('meta', {}).get('cfg')
     if text:
         _compare(cfg, config_fingerprint(parse_config_text(text)), path)
+
+
+def check_not_trained(work_dir: Path | str) -> None:
+    """Check that no training would lose its checkpoints to one that starts anew.
+
+    Raises:
+        ValueError: naming the checkpoints and what can be done.
+    """
+    if saved := saved_checkpoints(Path(work_dir)):
+        raise ValueError(
+            f'{work_dir} holds the checkpoints of an earlier training '
+            f'({saved[-1].name}); continue it with --resume, replace it with '
+            '--overwrite, or choose another --work-dir'
+        )
+
+
+def saved_checkpoints(work_dir: Path) -> list[Path]:
+    """Checkpoints that a training has saved, the newest last; files, or DeepSpeed's
+    folders."""
+    names = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth')
+    paths = [path for name in names for path in work_dir.glob(name)]
+    return sorted(paths, key=lambda path: path.stat().st_mtime)
+
+
+def remove_run(work_dir: Path | str) -> None:
+    """Remove checkpoints and metrics of an earlier training, so that nothing takes them
+    for those of the next one."""
+    work_dir = Path(work_dir)
+    (work_dir / 'last_checkpoint').unlink(missing_ok=True)
+    (work_dir / 'metrics.json').unlink(missing_ok=True)
+    for path in saved_checkpoints(work_dir):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_fingerprint(cfg: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from .matching import (
 )
 
 RECALLS = np.linspace(0, 1, 101)
+ROWS = 1 << 18  # detections at a time, or those of one class, to bound memory
 AREA_RANGES = {  # pixels, both ends belong to it
     'all': (0.0, 1e10),
     'small': (0.0, 1024.0),
@@ -96,6 +97,53 @@ def class_figures(
     return ClassFigures(precision, recall, limited)
 
 
+Compute = Callable[[Truths, np.ndarray], ClassFigures]
+
+
+def in_class_blocks(
+    compute: Compute, truths: Truths, category: np.ndarray, rows: np.ndarray
+) -> ClassFigures:
+    """Figures of all classes, made of some classes at a time.
+
+    Args:
+        compute: from the ground truth of some classes, under their own indices, and
+            the rows of their detections, rising, to figures of all classes.
+        truths: the ground truth.
+        category: (N,) class of each detection, 0 to K - 1.
+        rows: detections that count, rising.
+    """
+    figures: ClassFigures | None = None
+    for first, stop, own in _blocks(category, rows, len(truths.categories)):
+        inside = (truths.category >= first) & (truths.category < stop)
+        block = compute(truths.select(inside), own)
+        if figures is None:
+            figures = block
+            continue
+        classes = slice(first, stop)
+        figures.precision[:, classes] = block.precision[:, classes]
+        figures.recall[:, classes] = block.recall[:, classes]
+        for limit, recall in block.limited_recall.items():
+            figures.limited_recall[limit][classes] = recall[classes]
+    return compute(truths, rows) if figures is None else figures
+
+
+def _blocks(
+    category: np.ndarray, rows: np.ndarray, classes: int
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(first class, class after the last, rows)."""
+    ends = np.cumsum(np.bincount(category[rows], minlength=classes))
+    if classes == 0 or ends[-1] <= ROWS:
+        yield 0, classes, rows
+        return
+    order = rows[np.argsort(category[rows], kind='stable')]
+    first = before = 0
+    while first < classes:
+        stop = int(np.searchsorted(ends, before + ROWS, 'right'))
+        stop = min(max(stop, first + 1), classes)
+        yield first, stop, np.sort(order[before : ends[stop - 1]])
+        first, before = stop, int(ends[stop - 1])
+
+
 def mean(values: np.ndarray) -> float:
     """Mean of the values that are not NaN; -1 if all are NaN."""
     values = values[~np.isnan(values)]
@@ -150,19 +198,31 @@ class Ranking:
             places = self.places[bounds]
             # unmatched at a place = all that count so far, less the matched ones
             unmatched = counted_before[places + 1] - counted_before[self.starts[k]]
-            for t, row in enumerate(state[:, bounds]):
-                matched = row > 0
-                excused = np.cumsum(counted[places[matched]])
-                right = row[matched] == 1
-                false = (unmatched[matched] - excused)[right]
-                precision[k, t], recall[k, t] = _average(false, int(counts[k]))
+            matched = state[:, bounds] > 0
+            excused = np.cumsum(matched & counted[places], axis=1)
+            right = state[:, bounds] == 1
+            precision[k], recall[k] = _average(
+                unmatched - excused, right, int(counts[k])
+            )
 
 
-def _average(false: np.ndarray, count: int) -> tuple[float, float]:
-    """Of (R,) numbers of wrong detections before each right one, best first."""
-    true = np.arange(1, len(false) + 1)
-    precision = true / (false + true + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(true / count, RECALLS, 'left')
-    reached = envelope[at[at < len(envelope)]]
-    return reached.sum() / len(RECALLS), len(true) / count
+def _average(
+    false: np.ndarray, right: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall (T,) at T thresholds.
+
+    Args:
+        false: (T, R) wrong detections before each of R, best first.
+        right: (T, R) bool: those that count; they match one of ``count`` objects.
+    """
+    true = np.cumsum(right, axis=1)
+    precision = np.where(right, true / (false + true + np.spacing(1)), 0)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1][right]
+    # right detections that each recall needs, less one
+    needed = np.searchsorted(np.arange(1, count + 1) / count, RECALLS, 'left')
+    numbers = right.sum(1)
+    first = np.cumsum(numbers) - numbers
+    reached = needed < numbers[:, None]  # (T, 101)
+    values = np.zeros(reached.shape)
+    values[reached] = envelope[(first[:, None] + needed)[reached]]
+    return values.sum(1) / len(RECALLS), numbers / count

@@ -9,7 +9,13 @@ import numpy as np
 from fgclip2_det.coco.ground_truths import Truths, make_truths
 from fgclip2_det.coco.results import Results
 
-from .average_precision import AREA_RANGES, ClassFigures, class_figures, mean
+from .average_precision import (
+    AREA_RANGES,
+    ClassFigures,
+    class_figures,
+    in_class_blocks,
+    mean,
+)
 from .image_boxes import ImageBoxes, given_column
 from .matching import arrange
 
@@ -34,20 +40,25 @@ def coco_figures(
 
     Reference: pycocotools' COCOeval.
     """
-    detections = arrange(results, np.arange(len(results)), truths)
-    if (detections.ranks >= max_dets).any():
-        rows = detections.rows[detections.ranks < max_dets]
-        detections = arrange(results, np.sort(rows), truths)
-    return class_figures(
-        truths,
-        results,
-        detections,
-        crowd=truths.crowd,
-        gt_ignored=truths.crowd,
-        dt_ignored=np.zeros(len(detections.rows), bool),
-        areas=tuple(AREA_RANGES) if full else ('all',),
-        limits=(1, 10) if full else (),
-    )
+
+    def figures(truths: Truths, rows: np.ndarray) -> ClassFigures:
+        detections = arrange(results, rows, truths)
+        if (detections.ranks >= max_dets).any():
+            rows = detections.rows[detections.ranks < max_dets]
+            detections = arrange(results, np.sort(rows), truths)
+        return class_figures(
+            truths,
+            results,
+            detections,
+            crowd=truths.crowd,
+            gt_ignored=truths.crowd,
+            dt_ignored=np.zeros(len(detections.rows), bool),
+            areas=tuple(AREA_RANGES) if full else ('all',),
+            limits=(1, 10) if full else (),
+        )
+
+    rows = np.arange(len(results))
+    return in_class_blocks(figures, truths, results.category, rows)
 
 
 def coco_summary(figures: ClassFigures) -> dict[str, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 
+from fgclip2_det.coco.checks import is_number
+from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_json
 
 # field of the fingerprint -> what it means when two files differ there
@@ -51,10 +53,16 @@ def read_result(path: str | os.PathLike) -> dict:
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), dict) for key in ('metrics', 'protocol')
     ):
-        raise ValueError(
+        raise InputError(
             f'{path} must hold "metrics" and "protocol"; write it with '
             'tools/evaluate.py or tools/benchmark.py'
         )
+    for name, value in content['metrics'].items():
+        if value is not None and not is_number(value):
+            raise InputError(
+                f'{path}: metric {name!r} must be a number, got {value!r:.80}; write '
+                'the file again'
+            )
     return content
 
 
@@ -109,7 +117,7 @@ def class_differences(first: dict, second: dict) -> dict[str, dict[str, float]]:
         if values:
             differences[title] = dict(sorted(values.items(), key=lambda item: item[1]))
     if not differences:
-        raise ValueError(
+        raise InputError(
             'the files have no class-wise figures in common; write both with '
             'tools/evaluate.py --classwise'
         )

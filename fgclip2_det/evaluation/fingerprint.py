@@ -109,13 +109,20 @@ def describe_rows(
 
 def versions() -> dict[str, str | None]:
     """Versions of Python and of packages that matter; None: not installed."""
+    from fgclip2_det.compat.stack import OWNERS  # not for who reads metrics alone
+
     installed: dict[str, str | None] = {'python': platform.python_version()}
     for name in _PACKAGES:
-        try:
-            installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            installed[name] = None
+        found = [_version(owner) for owner in OWNERS.get(name, (name,))]
+        installed[name] = next(filter(None, found), None)
     return installed
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def commit() -> str | None:

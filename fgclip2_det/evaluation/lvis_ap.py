@@ -7,7 +7,7 @@ import numpy as np
 from fgclip2_det.coco.ground_truths import FREQUENCIES, Truths
 from fgclip2_det.coco.results import Results
 
-from .average_precision import ClassFigures, class_figures, mean
+from .average_precision import ClassFigures, class_figures, in_class_blocks, mean
 from .matching import arrange, best_per_key
 
 PER_IMAGE = 300
@@ -58,15 +58,25 @@ def lvis_figures(
     (arXiv:2102.01066), section 4.
     """
     counted = within_limit(results, flavour, limit)
+    if results.areas is None:
+        counted &= (results.bboxes[:, 2] * results.bboxes[:, 3]) > 0
+    else:
+        counted &= results.areas > 0
     truths = truths.select(truths.areas > 0)
+
+    def figures(truths: Truths, rows: np.ndarray) -> ClassFigures:
+        return _figures(truths, results, rows)
+
+    rows = np.flatnonzero(counted)
+    return in_class_blocks(figures, truths, results.category, rows)
+
+
+def _figures(truths: Truths, results: Results, rows: np.ndarray) -> ClassFigures:
+    """Figures of the classes that occur in the ground truth."""
+    keys = truths.keys(results.image[rows], results.category[rows])
     truth_keys = truths.keys(truths.image, truths.category)
-    known = np.union1d(truths.negative, truth_keys)
-    areas = results.areas
-    if areas is None:
-        areas = results.bboxes[:, 2] * results.bboxes[:, 3]
-    keys = truths.keys(results.image, results.category)
-    counted &= (areas > 0) & np.isin(keys, known)
-    detections = arrange(results, np.flatnonzero(counted), truths)
+    known = np.isin(keys, np.union1d(truths.negative, truth_keys))
+    detections = arrange(results, rows[known], truths)
     return class_figures(
         truths,
         results,

@@ -64,10 +64,12 @@ def ranks_within(keys: np.ndarray) -> np.ndarray:
 
 
 def best_per_key(keys: np.ndarray, scores: np.ndarray, limit: int) -> np.ndarray:
-    """(N,) bool: the ``limit`` best scored of each key; of ties the earlier rows."""
-    order = np.lexsort((-scores, keys))
-    kept = np.zeros(len(keys), bool)
-    kept[order[ranks_within(keys[order]) < limit]] = True
+    """(N,) bool: the ``limit`` best scored of each key, an index from 0; of ties the
+    earlier rows."""
+    crowded = np.flatnonzero((np.bincount(keys) > limit)[keys])
+    order = crowded[np.lexsort((-scores[crowded], keys[crowded]))]
+    kept = np.ones(len(keys), bool)
+    kept[order[ranks_within(keys[order]) >= limit]] = False
     return kept
 
 

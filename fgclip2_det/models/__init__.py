@@ -1,7 +1,7 @@
 """Modules in MMDetection's registry: backbones, necks, heads, detectors."""
 
-from fgclip2_det.compat import mm  # noqa: F401
-from fgclip2_det.models.backbones import FGCLIP2ViT
+from fgclip2_det.compat import mm
+from fgclip2_det.models.backbones import FGCLIP1ViT, FGCLIP2ViT
 from fgclip2_det.models.data_preprocessors import FGCLIP2DetDataPreprocessor
 from fgclip2_det.models.detectors import OpenVocabTwoStageDetector
 from fgclip2_det.models.fusion import OpenVocabFViTFusion
@@ -15,6 +15,7 @@ from fgclip2_det.models.roi_heads import (
 from fgclip2_det.models.seeded_sampler import OpenVocabSeededSampler
 
 __all__ = [
+    'FGCLIP1ViT',
     'FGCLIP2DetDataPreprocessor',
     'FGCLIP2SimpleFPN',
     'FGCLIP2ViT',

@@ -9,7 +9,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from fgclip2_det.fgclip2.checkpoint import check_finite_weights
+from fgclip2_det.fgclip2.checkpoint import (
+    FLOATS,
+    check_finite_weights,
+    check_plain_floats,
+)
+from fgclip2_det.io import InputError
+from fgclip2_det.io.text import kind_of
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict:
@@ -23,19 +29,22 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
     """
     path = Path(path)
     if not path.is_file():
+        kind = kind_of(path.stat().st_mode) if path.exists() else None
+        if kind in ('a pipe', 'a socket', 'a device'):
+            raise InputError(f'{path} is {kind}, expected a checkpoint file')
         raise FileNotFoundError(f'there is no checkpoint {path}{_hint(path)}')
     try:
         checkpoint = _load(path)
     except ValueError as error:
-        raise ValueError(f'{error}{_hint(path)}') from error
+        raise InputError(f'{error}{_hint(path)}') from error
     if not isinstance(checkpoint, Mapping):
-        raise ValueError(
+        raise InputError(
             f'{path} is not a checkpoint: expected a dict, got {type(checkpoint)}'
         )
     if not isinstance(checkpoint.get('state_dict', checkpoint), Mapping):
-        raise ValueError(f'{path} is not a checkpoint: its state_dict is not a dict')
+        raise InputError(f'{path} is not a checkpoint: its state_dict is not a dict')
     if not isinstance(checkpoint.get('meta', {}), Mapping):
-        raise ValueError(f'{path} is not a training checkpoint: its meta is not a dict')
+        raise InputError(f'{path} is not a training checkpoint: its meta is not a dict')
     return checkpoint
 
 
@@ -67,13 +76,21 @@ def check_weights(
         ValueError: naming the first parameter that is missing or of another shape.
     """
     if not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ValueError(f'{source} holds no weights; expected name -> tensor')
-    check_finite_weights(weights, source)
+        raise InputError(f'{source} holds no weights; expected name -> tensor')
+    strange = next((name for name in weights if not isinstance(name, str)), None)
+    if strange is not None:
+        raise InputError(f'{source} holds a weight named {strange!r}; expected a text')
     wrong = []
     if is_model_wrapper(model):
         model = cast(nn.Module, model.module)
     parameters = {name for name, _ in model.named_parameters()}
-    for name, own in model.state_dict().items():
+    own_state = model.state_dict()
+    floats = {
+        n: w for n, w in weights.items() if n in own_state and _is_float(own_state[n])
+    }
+    check_plain_floats(floats, source)
+    check_finite_weights(weights, source)
+    for name, own in own_state.items():
         loaded = weights.get(name)
         if loaded is None:
             wrong.append(f'{name} is missing')
@@ -82,10 +99,14 @@ def check_weights(
                 f'{name} is {tuple(loaded.shape)} there, {tuple(own.shape)} here'
             )
     if wrong:
-        raise ValueError(
+        raise InputError(
             f'{source} does not fit the model of the config ({len(wrong)} parameters '
             f'differ; {wrong[0]}); use the config it was trained with'
         )
+
+
+def _is_float(tensor: Tensor) -> bool:
+    return tensor.dtype in FLOATS
 
 
 def _load(path: Path) -> dict:

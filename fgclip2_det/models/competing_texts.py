@@ -83,21 +83,25 @@ def find_competitors(
     source: Hashable,
     parts: Mapping[str, Sequence[str]] | None = None,
 ) -> Competitors | None:
-    """Silent competitors, if there is a finder of them, and the vocabulary's negatives;
-    None without either. Arguments as in :class:`CompetingTexts`."""
-    negatives = vocabulary.negatives
+    """Silent competitors, if there is a finder of them, and the vocabulary's negatives,
+    texts and boxes of images; None without either. Arguments as in
+    :class:`CompetingTexts`."""
+    negatives, images = vocabulary.negatives, vocabulary.images
+    shown = None if images is None else images.counters(vocabulary.names)
     if finder is not None:
         found = finder(vocabulary, embeds, trained, embed, source, parts)
-    elif negatives is not None:
+    elif negatives is not None or shown is not None:
         found = Competitors.none(*embeds.shape)
     else:
         return None
-    if negatives is None:
-        return found
-    others = embeds[:0]
-    if negatives.texts:
-        others = embed(_as_texts(list(negatives.texts), vocabulary, parts))
-    return add_negatives(found, negatives, others)
+    if negatives is not None:
+        others = embeds[:0]
+        if negatives.texts:
+            others = embed(_as_texts(list(negatives.texts), vocabulary, parts))
+        found = add_negatives(found, negatives, others)
+    if images is not None and shown is not None:
+        found = add_negatives(found, shown, images.negatives)
+    return found
 
 
 def _as_texts(

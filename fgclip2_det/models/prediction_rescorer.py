@@ -10,7 +10,7 @@ from mmcv.ops import nms
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.fgclip2.preprocess import ImageBatch
 from fgclip2_det.models.fusion import ScoreFusion
 from fgclip2_det.models.image_memory import ImageMemory
@@ -97,7 +97,7 @@ class PredictionRescorer:
 
     def __init__(
         self,
-        encoder: FGCLIP2 | None,
+        encoder: DualEncoder | None,
         class_embeds: Tensor,
         fusion: ScoreFusion,
         mode: str = 'keep',
@@ -158,7 +158,7 @@ class PredictionRescorer:
 
         Raises:
             ValueError: for invalid lengths, scores or labels, and as in
-                :meth:`FGCLIP2.region_features`.
+                :meth:`.DualEncoder.region_features`.
         """
         bboxes = torch.as_tensor(bboxes, dtype=torch.float32).reshape(-1, 4)
         scores = torch.as_tensor(scores, dtype=torch.float32).reshape(-1)

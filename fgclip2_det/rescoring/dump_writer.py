@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fgclip2_det.coco.predictions import Predictions, read_predictions
 from fgclip2_det.coco.result_lists import row_score
 from fgclip2_det.datasets.config_labels import label_order_of
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.io.digests import file_digest
 from fgclip2_det.io.model_digests import encoder_digest
@@ -40,7 +40,7 @@ def dump_scores(
     predictions_file: str | os.PathLike,
     ann_file: str | os.PathLike,
     image_root: str | os.PathLike,
-    encoder: FGCLIP2,
+    encoder: DualEncoder,
     folder: str | os.PathLike,
     templates: str | Sequence[str] = 'raw',
     language: str = 'en',
@@ -140,7 +140,7 @@ def _score_image(
     predictions: Predictions,
     image_id: int | str,
     class_embeds: Tensor,
-    encoder: FGCLIP2,
+    encoder: DualEncoder,
     path: Path,
     max_num_patches: int | str,
 ) -> ImageScores:

@@ -27,8 +27,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import write_atomic
-from fgclip2_det.io.text import parse_json, read_json
+from fgclip2_det.io.text import check_regular, parse_json, read_json
+
+from .dump_checks import (
+    check_columns,
+    check_header,
+    check_image,
+    check_names,
+    check_places,
+    check_values,
+)
 
 HEADER = 'dump.json'  # written before the first shard
 NAMES = 'names.safetensors'
@@ -120,17 +130,22 @@ class ScoreDump:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder, self.header = Path(folder), read_dump_header(Path(folder))
-        files = [shard_file(self.folder, i) for i in range(self.header.num_shards)]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing:
-            raise ValueError(
-                f'{self.folder} lacks {len(missing)} of {len(files)} shards, '
-                f'{missing[0]} the first; run tools/dump_scores.py again to continue it'
+        there = {file.name for file in self.folder.glob('scores-*.safetensors')}
+        number = self.header.num_shards
+        names = (shard_file(self.folder, i).name for i in range(number))
+        first = next((name for name in names if name not in there), None)
+        if first is not None:
+            raise InputError(
+                f'{self.folder} lacks {number - len(there)} of {number} shards, '
+                f'{first} the first; run tools/dump_scores.py again to continue it'
             )
+        files = [shard_file(self.folder, i) for i in range(number)]
         self._shards = [Shard(file, len(self.header.classes)) for file in files]
+        named = self.header.classes, self.header.category_ids, self.header.novel_classes
+        check_names(self.folder / HEADER, *named)
         self.image_ids = [i for shard in self._shards for i in shard.image_ids]
         if len(self.image_ids) != self.header.num_images:
-            raise ValueError(
+            raise InputError(
                 f'{self.folder} holds {len(self.image_ids)} images but its {HEADER} '
                 f'says {self.header.num_images}; dump again into another folder'
             )
@@ -140,17 +155,24 @@ class ScoreDump:
         """(C, D) float32, of the names; ValueError in a dump that has none."""
         path = self.folder / NAMES
         try:
+            check_regular(path)
             embeds = load_file(path)['embeds']
-        except (SafetensorError, OSError, KeyError) as error:
-            raise ValueError(
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise InputError(
                 f'{path}, the text embeddings of the names, cannot be read ({error}); '
                 'run tools/dump_scores.py again, which adds it'
             ) from error
         if len(embeds) != len(self.header.classes):
-            raise ValueError(
+            raise InputError(
                 f'{path} is of {len(embeds)} names, expected '
                 f'{len(self.header.classes)}; delete it and run tools/dump_scores.py '
                 'again'
+            )
+        plain = embeds.ndim == 2 and embeds.dtype == torch.float32
+        if not plain or not ((embeds.norm(dim=-1) - 1).abs() < 1e-2).all():
+            raise InputError(
+                f'{path} must hold float32 vectors of length 1; delete it and run '
+                'tools/dump_scores.py again'
             )
         return embeds
 
@@ -168,15 +190,16 @@ def read_dump_header(folder: Path) -> DumpHeader:
     try:
         content = read_json(path)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f'{folder} is not a dump of tools/dump_scores.py: {error}'
         ) from error
     names = {field.name for field in fields(DumpHeader)}
     if not isinstance(content, dict) or set(content) != names or content['format'] != 1:
-        raise ValueError(
+        raise InputError(
             f'{path} must hold {sorted(names)} of format 1, got {short_repr(content)}; '
             'dump again into another folder'
         )
+    check_header(path, content)
     return DumpHeader(**content)
 
 
@@ -189,27 +212,30 @@ class Shard:
 
     def __init__(self, file: Path, num_classes: int) -> None:
         self.file = file
+        self._num_classes = num_classes
         try:
+            check_regular(file)
             with safe_open(file, framework='pt') as handle:
-                self.image_ids = parse_json(handle.metadata()['image_ids'])
-                self._boxes = handle.get_tensor('box_offsets').tolist()
-                self._rows = handle.get_tensor('row_offsets').tolist()
-                shape = handle.get_slice('cosines').get_shape()
+                self.image_ids = parse_json((handle.metadata() or {})['image_ids'])
+                offsets = [handle.get_tensor(f'{n}_offsets') for n in ('box', 'row')]
+                names = handle.keys()
+                shapes = {
+                    name: (part.get_dtype(), part.get_shape())
+                    for name in names
+                    for part in [handle.get_slice(name)]
+                }
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise InputError(
                 f'{file} is cut off or not a shard of a dump ({error}); delete it and '
                 'run tools/dump_scores.py again'
             ) from error
-        if shape != [self._boxes[-1], num_classes]:
-            raise ValueError(
-                f'{file} has cosines {shape}, expected [{self._boxes[-1]}, '
-                f'{num_classes}]; delete it and run tools/dump_scores.py again'
-            )
+        self._boxes, self._rows = check_places(file, self.image_ids, *offsets)
+        check_columns(file, shapes, self._boxes[-1], self._rows[-1], num_classes)
 
     def expect(self, image_ids: list) -> None:
         """ValueError if the shard is of other images."""
         if self.image_ids != image_ids:
-            raise ValueError(
+            raise InputError(
                 f'{self.file} holds images {short_repr(self.image_ids)}, expected '
                 f'{short_repr(image_ids)}; delete it and run again'
             )
@@ -219,14 +245,17 @@ class Shard:
         with safe_open(self.file, framework='pt') as handle:
             given = {name: handle.get_tensor(name) for name in names}
             cosines = handle.get_slice('cosines')
+            check_values(self.file, given, self._num_classes)
             for i, image_id in enumerate(self.image_ids):
                 boxes = slice(self._boxes[i], self._boxes[i + 1])
                 rows = slice(self._rows[i], self._rows[i + 1])
+                own, box_of = cosines[boxes].float(), given['box_of'][rows].long()
+                check_image(self.file, image_id, own, box_of)
                 yield ImageScores(
                     image_id,
-                    cosines[boxes].float(),
+                    own,
                     given['boxes'][boxes],
-                    given['box_of'][rows].long(),
+                    box_of,
                     given['scores'][rows],
                     given['labels'][rows].long(),
                     given['bboxes'][rows],

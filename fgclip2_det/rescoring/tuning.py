@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+from fgclip2_det.compat import mm  # before mmdet
 
 # isort: split
 import numpy as np

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from fgclip2_det.coco.annotation_file import read_coco
+from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_json, read_text
 
 PER_IMAGE = 5  # captions of an image in COCO, Flickr30k and their Chinese versions
@@ -52,7 +53,7 @@ def read_karpathy(
     content = read_json(path)
     images = content.get('images') if isinstance(content, dict) else None
     if not isinstance(images, list):
-        raise ValueError(f"{path} must hold the list 'images'")
+        raise InputError(f"{path} must hold the list 'images'")
     captions: Captions = {}
     for number, image in enumerate(images):
         title = f'{path}: image entry {number}'
@@ -60,15 +61,15 @@ def read_karpathy(
         if image.get('split') != split:
             continue
         if name in captions:
-            raise ValueError(f'{title}: {name} is there twice')
+            raise InputError(f'{title}: {name} is there twice')
         sentences = image.get('sentences')
         if not isinstance(sentences, list):
-            raise ValueError(
+            raise InputError(
                 f'{title}: sentences must be a list, got {sentences!r:.80}'
             )
         captions[name] = [_text(sentence, 'raw', title) for sentence in sentences]
     if not captions:
-        raise ValueError(f'{path} has no image of the split {split!r}')
+        raise InputError(f'{path} has no image of the split {split!r}')
     return _first(captions, per_image, path)
 
 
@@ -80,13 +81,13 @@ def read_dci(folder: str | os.PathLike) -> Captions:
     """
     paths = sorted(Path(folder).glob('*.json'))
     if not paths:
-        raise ValueError(f'{folder} holds no JSON file; expected one per image')
+        raise InputError(f'{folder} holds no JSON file; expected one per image')
     captions: Captions = {}
     for path in paths:
         content = read_json(path)
         name = _text(content, 'image', str(path))
         if name in captions:
-            raise ValueError(f'{path}: {name} has another file, too')
+            raise InputError(f'{path}: {name} has another file, too')
         captions[name] = [_text(content, 'extra_caption', str(path))]
     return captions
 
@@ -99,7 +100,7 @@ def read_sharegpt4v(path: str | os.PathLike, count: int = 1000) -> Captions:
     """
     content = read_json(path)
     if not isinstance(content, list) or not content:
-        raise ValueError(f'{path} must be a list of conversations')
+        raise InputError(f'{path} must be a list of conversations')
     captions: Captions = {}
     for number, item in enumerate(content[:count]):
         title = f'{path}: item {number}'
@@ -108,9 +109,9 @@ def read_sharegpt4v(path: str | os.PathLike, count: int = 1000) -> Captions:
         turns = turns if isinstance(turns, list) else []
         answers = [t for t in turns if isinstance(t, dict) and t.get('from') == 'gpt']
         if not answers:
-            raise ValueError(f'{title} has no answer: no turn is from "gpt"')
+            raise InputError(f'{title} has no answer: no turn is from "gpt"')
         if name in captions:
-            raise ValueError(f'{title}: {name} comes twice')
+            raise InputError(f'{title}: {name} comes twice')
         captions[name] = [' '.join(_text(answers[0], 'value', title).split())]
     return captions
 
@@ -125,7 +126,7 @@ def read_flickr30k_cna(path: str | os.PathLike) -> Captions:
     for title, line in _lines(path):
         match = _INDEXED.fullmatch(line)
         if not match:
-            raise ValueError(
+            raise InputError(
                 f'{title}: expected image#k<TAB>caption, got {line[:80]!r}'
             )
         name = match[1] if Path(match[1]).suffix else f'{match[1]}.jpg'
@@ -145,7 +146,7 @@ def read_coco_cn(path: str | os.PathLike) -> Captions:
     for title, line in _lines(path):
         match = _COCO_CN.fullmatch(line)
         if not match:
-            raise ValueError(
+            raise InputError(
                 f'{title}: expected COCO_val2014_000000000042#zhm#0 and a caption, got '
                 f'{line[:80]!r}'
             )
@@ -164,7 +165,7 @@ def read_captions(path: str | os.PathLike) -> Captions:
     for title, line in _lines(path):
         image, tab, caption = line.partition('\t')
         if not (tab and image.strip() and caption.strip()):
-            raise ValueError(
+            raise InputError(
                 f'{title}: expected image_path, a tab and a caption, got {line[:80]!r}'
             )
         captions.setdefault(image.strip(), []).append(caption.strip())
@@ -177,7 +178,7 @@ def _lines(path: str | os.PathLike) -> list[tuple[str, str]]:
     lines = [(f'{path} line {n}', line) for n, line in enumerate(text.split('\n'), 1)]
     lines = [(title, line.strip('\r')) for title, line in lines if line.strip()]
     if not lines:
-        raise ValueError(f'{path} holds no caption; write image_path<TAB>caption lines')
+        raise InputError(f'{path} holds no caption; write image_path<TAB>caption lines')
     return lines
 
 
@@ -190,14 +191,14 @@ def _id(annotation: dict) -> tuple:
 def _text(entry: object, key: str, title: str) -> str:
     value = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f'{title}: {key} must be a text, got {value!r:.80}')
+        raise InputError(f'{title}: {key} must be a text, got {value!r:.80}')
     return value.strip()
 
 
 def _first(captions: Captions, per_image: int, path: str | os.PathLike) -> Captions:
     for name, group in captions.items():
         if len(group) < per_image:
-            raise ValueError(
+            raise InputError(
                 f'{path}: {name} has {len(group)} captions, expected {per_image}'
             )
     return {name: group[:per_image] for name, group in captions.items()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fgclip2_det.coco.class_split import category_name, resolve_classes
 from fgclip2_det.coco.entries import names_of
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary import normalize_name
 
@@ -24,7 +24,7 @@ from .report import Report
 
 
 def evaluate_coco_boxes(
-    encoder: FGCLIP2 | Embedder,
+    encoder: DualEncoder | Embedder,
     ann_file: str | os.PathLike,
     image_root: str | os.PathLike,
     language: str = 'en',

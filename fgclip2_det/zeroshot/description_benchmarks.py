@@ -66,7 +66,7 @@ def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
         whole.category[rows],
         whole.bboxes[rows],
     )
-    asked, grouped = _asked(folder / 'groups.json', truths)
+    asked, grouped = asked_descriptions(folder / 'groups.json', truths)
     boxes, right = _boxes_of(truths, options)
     items = [
         ImageItem(files['images'] / names[n], boxes[i], truths=right[i])
@@ -84,7 +84,7 @@ def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
     return Task(counts, partial(_run_d3, truths, items, asked, groups, counts))
 
 
-def _asked(path: Path, truths: Truths) -> tuple[list[list[int]], bool]:
+def asked_descriptions(path: Path, truths: Truths) -> tuple[list[list[int]], bool]:
     """Indices of the descriptions of each image, and whether a file says so."""
     if not path.is_file():
         return [list(range(len(truths.categories)))] * len(truths.images), False

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from fgclip2_det.fgclip2 import FGCLIP2, ImageBatch, load_image, separable_roi_align
+from fgclip2_det.fgclip2 import DualEncoder, ImageBatch, load_image, separable_roi_align
 from fgclip2_det.fgclip2.image import describe_sizes, read_header
-from fgclip2_det.fgclip2.preprocess import patch_budget
 from fgclip2_det.io.model_digests import encoder_digest
 from fgclip2_det.vocabulary import Vocabulary
+from fgclip2_det.vocabulary.embedding import text_batch
 
 from .images import ImageItem
 
@@ -34,7 +34,7 @@ class Embedder:
             without one.
         max_num_patches: patches per image; 'auto' as in training.
         image_batch: images at once.
-        text_batch: texts at once.
+        text_batch: texts at once; None: what suits the device.
         progress: show bars on a terminal.
 
     Example:
@@ -45,10 +45,10 @@ class Embedder:
 
     def __init__(
         self,
-        encoder: FGCLIP2 | None,
+        encoder: DualEncoder | None,
         max_num_patches: int | str = 'auto',
         image_batch: int = 16,
-        text_batch: int = 256,
+        text_batch: int | None = None,
         progress: bool = True,
     ) -> None:
         self._encoder, self.max_num_patches = encoder, max_num_patches
@@ -59,7 +59,7 @@ class Embedder:
     @classmethod
     def of(
         cls,
-        encoder: FGCLIP2 | Embedder,
+        encoder: DualEncoder | Embedder,
         max_num_patches: int | str = 'auto',
         progress: bool = True,
     ) -> Embedder:
@@ -69,7 +69,7 @@ class Embedder:
         return cls(encoder, max_num_patches, progress=progress)
 
     @property
-    def encoder(self) -> FGCLIP2:
+    def encoder(self) -> DualEncoder:
         """The encoder; ValueError without one."""
         if self._encoder is None:
             raise ValueError(f'{type(self).__name__} has no encoder')
@@ -88,7 +88,7 @@ class Embedder:
     @property
     def dims(self) -> int:
         """D, the width of embeddings."""
-        return self.encoder.config.text.hidden_size
+        return self.encoder.embed_dims
 
     # ------------------------------------------------------------------- texts
     @torch.no_grad()
@@ -110,9 +110,10 @@ class Embedder:
         index = [rows.setdefault(text.lower(), len(rows)) for text in texts]
         unique = list(rows)
         embeds = []
+        size = self.text_batch or text_batch(self.device)
         with self._bar(f'{mode} texts', len(unique)) as bar:
-            for start in range(0, len(unique), self.text_batch):
-                part = unique[start : start + self.text_batch]
+            for start in range(0, len(unique), size):
+                part = unique[start : start + size]
                 embeds.append(self._encode_texts(part, mode))
                 bar.update(len(part))
         table = torch.cat([torch.zeros(0, self.dims, device=self.device), *embeds])
@@ -245,7 +246,7 @@ class Embedder:
             image = _load(item)
             budget = self.max_num_patches
             if budget == 'auto':
-                budget = patch_budget(*image.size)
+                budget = self.encoder.image_budget(*image.size)
             if group and (budget != current or len(group) == self.image_batch):
                 yield group, images, current
                 group, images = [], []
@@ -262,21 +263,16 @@ class Embedder:
 
         The same as ``encode_image`` and ``region_features``, but the tower runs once.
         """
-        encoder = self.encoder
-        tokens, mask = encoder.encode_tokens(batch)
+        whole_embeds, maps = self.encoder.encode(batch, whole, regions)
         globals_, pooled = [], []
-        if whole:
-            embeds = _unit(encoder.vision_model.head.pool(tokens, mask))
+        if whole_embeds is not None:
+            embeds = _unit(whole_embeds)
             _check_finite(embeds, [f'image {item.path}' for item in items])
             globals_ = list(embeds.split(1))
-        if regions:
-            dense = encoder.dense_feature_head.dense(tokens, mask)  # (B, N, D)
-            grids = batch.grid_sizes.tolist()
+        if maps is not None:
             sizes = batch.image_sizes.tolist()
-            for item, features, grid, size in zip(
-                items, dense, grids, sizes, strict=True
-            ):
-                pooled.append(_pool(item, features, grid, size))
+            for item, features, size in zip(items, maps, sizes, strict=True):
+                pooled.append(_pool(item, features, size))
         return globals_, pooled
 
     def _bar(self, title: str, total: int) -> tqdm:
@@ -294,16 +290,13 @@ def _load(item: ImageItem) -> Image.Image:
     return image
 
 
-def _pool(
-    item: ImageItem, features: Tensor, grid: Sequence[int], size: Sequence[int]
-) -> Tensor:
-    """(n, D) unit region embeddings of one image's padded dense tokens (N, D)."""
-    (h, w), (height, width) = grid, size
+def _pool(item: ImageItem, features: Tensor, size: Sequence[int]) -> Tensor:
+    """(n, D) unit region embeddings of one image's dense map (h, w, D)."""
+    (h, w, _), (height, width) = features.shape, size
     numbers = [float(v) for v in chain(*item.bboxes)]
     bboxes = torch.tensor(numbers, device=features.device)
     scale = bboxes.new_tensor([w / width, h / height] * 2)
-    dense = features[: h * w].unflatten(0, (h, w))  # (h, w, D)
-    pooled = separable_roi_align(dense, bboxes.reshape(-1, 4) * scale)[:, 0, 0]
+    pooled = separable_roi_align(features, bboxes.reshape(-1, 4) * scale)[:, 0, 0]
     embeds = _unit(pooled)
     _check_finite(embeds, [f'box {list(b)} of image {item.path}' for b in item.bboxes])
     return embeds

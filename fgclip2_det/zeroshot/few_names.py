@@ -23,7 +23,7 @@ from fgclip2_det.evaluation.few_names.protocol import (
 )
 from fgclip2_det.evaluation.few_names.scores import SCORE_THR, score_pairs
 from fgclip2_det.evaluation.image_boxes import box_iou
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 
 from .benchmark import Task
 from .embedder import Embedder
@@ -70,8 +70,13 @@ def sigmoid_scores(cosines: Tensor, embedder: Embedder) -> Tensor:
     if encoder is None:
         raise ValueError("score 'sigmoid' needs an encoder's scale and bias; a control "
                          "has none, take 'softmax'")  # fmt: skip
-    scale, bias = encoder.logit_scale.float().exp(), encoder.logit_bias.float()
-    return (cosines * scale + bias).sigmoid()
+    scale, bias = encoder.logit_parameters()
+    if bias is None:
+        raise ValueError(
+            "score 'sigmoid' needs an encoder's bias; FG-CLIP 1 and CLIP, trained with "
+            "a softmax, have none, take 'softmax'"
+        )
+    return (cosines * scale.float().exp() + bias.float()).sigmoid()
 
 
 SCORES: dict[str, ScoreFunction] = {
@@ -134,8 +139,9 @@ def encoder_figures(
             continue
         item = boxes.items[place]
         own = regions[ends[place] - len(item.bboxes) : ends[place]]
-        texts = class_embeds[[rows[i] for i in ask.category_ids]]
-        scores = score(own @ texts.T, embedder)
+        # all names each time: a product of another shape rounds in another way
+        cosines = (own @ class_embeds.T)[:, [rows[i] for i in ask.category_ids]]
+        scores = score(cosines, embedder)
         parts.append(_answers(item, scores, int(pairs.starts[n])))
     return score_pairs(
         asked.truths, pairs, _join(parts), options.score_thr, asked.novel_ids
@@ -278,7 +284,7 @@ def read_few_names(
 
 
 def evaluate_few_names_boxes(
-    encoder: FGCLIP2 | Embedder,
+    encoder: DualEncoder | Embedder,
     ann_file: str | os.PathLike,
     image_root: str | os.PathLike,
     options: FewNamesOptions = FewNamesOptions(),

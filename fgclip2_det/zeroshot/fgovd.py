@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from fgclip2_det.coco.fgovd_lines import read_fgovd_lines
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first, to_xyxy
@@ -38,7 +38,7 @@ class CaptionedBox:
 
 
 def evaluate_fgovd(
-    encoder: FGCLIP2 | Embedder,
+    encoder: DualEncoder | Embedder,
     ann_files: str | os.PathLike | Sequence[str | os.PathLike],
     image_root: str | os.PathLike,
     num_images: int | None = None,

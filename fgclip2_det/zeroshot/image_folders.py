@@ -6,6 +6,9 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fgclip2_det.io import InputError
+from fgclip2_det.io.text import check_regular
+
 from .images import ImageItem, check_images_exist
 
 SUFFIXES = ('.jpeg', '.jpg', '.png')
@@ -23,9 +26,9 @@ def visible_entries(folder: Path) -> list[Path]:
     try:
         entries = [e for e in folder.iterdir() if not e.name.startswith('.')]
     except OSError as error:
-        raise ValueError(f'{folder} is not a readable folder: {error}') from error
+        raise InputError(f'{folder} is not a readable folder: {error}') from error
     if not entries:
-        raise ValueError(f'{folder} is empty; unpack the images there')
+        raise InputError(f'{folder} is empty; unpack the images there')
     return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -42,12 +45,12 @@ def read_folders(root: Path, folders: Sequence[str]) -> LabeledImages:
     present = {entry.name for entry in visible_entries(root)}
     unknown, absent = present - set(folders), set(folders) - present
     if unknown:
-        raise ValueError(
+        raise InputError(
             f'{root / min(unknown)} is not the folder of a class; expected '
             f'{folders[0]} to {folders[-1]}'
         )
     if absent:
-        raise ValueError(
+        raise InputError(
             f'{root} lacks the folders of {len(absent)} classes, such as '
             f'{min(absent)}; unpack the whole set'
         )
@@ -80,7 +83,7 @@ def read_flat(
     for file in files:
         _check_suffix(file)
         if file.stem not in labels:
-            raise ValueError(
+            raise InputError(
                 f'{path} has no line for {file.name}; it must list every image of '
                 f'{folder}'
             )
@@ -96,15 +99,16 @@ def read_flat(
 def _read_solution(path: Path, rows: Mapping[str, int]) -> dict[str, int]:
     """Label of each image of Kaggle's file: ``ImageId,wnid x1 y1 x2 y2 wnid ...``."""
     try:
+        check_regular(path)
         with open(path, encoding='utf-8', newline='') as file:
             lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
             f'{path} cannot be read: {error}; images that are not in folders by class '
             f'need it ({_SOLUTION_URL})'
         ) from error
     if not lines or lines[0] != ['ImageId', 'PredictionString']:
-        raise ValueError(
+        raise InputError(
             f'{path} must begin with the line ImageId,PredictionString, got '
             f'{",".join(lines[0]) if lines else "nothing"!r}'
         )
@@ -112,19 +116,19 @@ def _read_solution(path: Path, rows: Mapping[str, int]) -> dict[str, int]:
     for number, line in enumerate(lines[1:], 2):
         words = line[1].split() if len(line) == 2 else []
         if not words or words[0] not in rows:
-            raise ValueError(
+            raise InputError(
                 f'{path} line {number}: expected an image and a wnid of the '
                 f'{len(rows)} classes, got {",".join(line)[:80]!r}'
             )
         if line[0] in labels:
-            raise ValueError(f'{path} line {number}: {line[0]} has a line before')
+            raise InputError(f'{path} line {number}: {line[0]} has a line before')
         labels[line[0]] = rows[words[0]]
     return labels
 
 
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        raise ValueError(
+        raise InputError(
             f'{path} is not an image file; expected names that end with '
             f'{", ".join(SUFFIXES)}'
         )
@@ -137,4 +141,4 @@ def check_distinct(images: LabeledImages) -> None:
     for path, _ in images:
         other = seen.setdefault(path.stem, path)
         if other != path:
-            raise ValueError(f'{path} is also there as {other}; remove one')
+            raise InputError(f'{path} is also there as {other}; remove one')

@@ -20,7 +20,7 @@ from fgclip2_det.datasets.ovshapes.captions import (
 from fgclip2_det.datasets.ovshapes.classes import OVSHAPES_CLASSES
 from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from fgclip2_det.datasets.ovshapes.render import ShapeObject
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 
 from .embedder import Embedder
 from .images import ImageItem
@@ -36,7 +36,7 @@ Objects = Sequence[Sequence[ShapeObject]]  # per image
 
 
 def evaluate_ovshapes(
-    encoder: FGCLIP2 | Embedder,
+    encoder: DualEncoder | Embedder,
     data_root: str | os.PathLike = 'data/ovshapes',
     seed: int = DEFAULT_SEED,
     num_images: int = 300,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 
 from .caption_files import read_captions
 from .embedder import Embedder
@@ -21,7 +21,7 @@ MODES = ('short', 'long')
 
 
 def evaluate_retrieval(
-    encoder: FGCLIP2 | Embedder,
+    encoder: DualEncoder | Embedder,
     ann_file: str | os.PathLike,
     image_root: str | os.PathLike,
     mode: str = 'short',

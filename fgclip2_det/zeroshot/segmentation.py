@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fgclip2_det.fgclip2.image import open_image
+from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary import load_list
 
@@ -62,7 +63,7 @@ def read_label_map(path: Path, scheme: Scheme) -> Tensor:
     with open_image(path, 'label map') as opened:
         mode, values = opened.mode, np.array(opened)
     if mode not in _MODES or values.ndim != 2:
-        raise ValueError(
+        raise InputError(
             f'label map {path} must have one number a pixel (mode {" or ".join(_MODES)}'
             f'), got mode {mode}'
         )
@@ -71,7 +72,7 @@ def read_label_map(path: Path, scheme: Scheme) -> Tensor:
     bad = ((rows < 0) | (rows >= len(scheme.names))) & ~ignored
     if bad.any():
         last = scheme.first + len(scheme.names) - 1
-        raise ValueError(
+        raise InputError(
             f'label map {path} holds {values[bad][0]}; expected {scheme.first} to '
             f'{last}, or {list(scheme.ignored)} for what is ignored'
         )
@@ -150,10 +151,10 @@ def _stems(paths: Mapping[str, Path], suffix: str) -> list[str]:
     else:
         stems = read_text(source).split()
     if not stems:
-        raise ValueError(f'{source} names no image; expected some *{suffix} files')
+        raise InputError(f'{source} names no image; expected some *{suffix} files')
     if len(set(stems)) < len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise ValueError(f'{source} lists {twice} twice; remove one line')
+        raise InputError(f'{source} lists {twice} twice; remove one line')
     return stems
 
 

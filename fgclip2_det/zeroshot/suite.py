@@ -27,6 +27,7 @@ from .controls import KINDS, ControlEmbedder
 from .embedder import Embedder
 
 _RANDOM = 'random-'
+_DEFAULTS = ReadOptions()  # it is frozen
 BENCHMARKS: dict[str, Benchmark] = {
     **box_benchmarks.BENCHMARKS,
     **grounding.BENCHMARKS,
@@ -67,7 +68,7 @@ def make_embedder(
             size) for random weights, or a control: 'oracle' or 'noise'.
         max_num_patches: per image; 'auto' as in training.
         device: default: cuda where there is one, else cpu.
-        dtype: of the weights; float32 when None.
+        dtype: of the weights; float32 when None; int8: see :func:`.quantize_int8`.
         seed: of random weights and of the noise.
 
     Raises:
@@ -79,19 +80,26 @@ def make_embedder(
         generator = torch.Generator().manual_seed(seed)
         encoder = FGCLIP2.from_size(name.removeprefix(_RANDOM), generator=generator)
     else:
-        encoder = FGCLIP2.from_pretrained(name)
+        from fgclip2_det.fgclip1 import load_encoder
+
+        encoder = load_encoder(name)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    floats = None if dtype is torch.int8 else dtype
     try:
-        encoder = encoder.to(device=device, dtype=dtype)
+        encoder = encoder.to(device=device, dtype=floats)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'the device {device} cannot be used: {error}') from error
+    if dtype is torch.int8:
+        from fgclip2_det.fgclip2.low_precision import quantize_int8
+
+        encoder = quantize_int8(encoder)
     return Embedder(encoder, max_num_patches)
 
 
 def read_benchmark(
     benchmark: Benchmark,
     data_root: Path,
-    options: ReadOptions = ReadOptions(),  # noqa: B008 (it is frozen)
+    options: ReadOptions = _DEFAULTS,
     subset: bool = False,
 ) -> Task:
     """Find, read and check the files of a benchmark.
@@ -134,7 +142,7 @@ def run_benchmark(
     task: Task,
     embedder: Embedder,
     data_root: Path,
-    options: ReadOptions = ReadOptions(),  # noqa: B008 (it is frozen)
+    options: ReadOptions = _DEFAULTS,
 ) -> dict[str, Any]:
     """Encode and measure.
 

@@ -1,5 +1,7 @@
 """Division of one language's records into global batches and per-process shares."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 
@@ -46,19 +48,58 @@ def share(size: int, rank: int, world_size: int) -> slice:
     return slice(size * rank // world_size, size * (rank + 1) // world_size)
 
 
+class BatchPlaces:
+    """Where the batches of :func:`batch_sizes` lie in a language's order, without a
+    list of them.
+
+    Args:
+        num_records, batch_size, world_size: see there.
+
+    Example:
+        >>> places = BatchPlaces(17, 4, 2)
+        >>> [places[batch] for batch in range(len(places))]
+        [range(0, 8), range(8, 13), range(13, 17)]
+    """
+
+    def __init__(self, num_records: int, batch_size: int, world_size: int) -> None:
+        self.full = batch_size * world_size
+        self.num_full = max(num_records // self.full - 2, 0)  # the rest may differ
+        rest = num_records - self.num_full * self.full
+        self.tail = batch_sizes(rest, batch_size, world_size)
+
+    def __len__(self) -> int:
+        return self.num_full + len(self.tail)
+
+    def __getitem__(self, batch: int) -> range:
+        if batch < self.num_full:
+            return range(self.full * batch, self.full * (batch + 1))
+        number = batch - self.num_full
+        first = self.full * self.num_full + sum(self.tail[:number])
+        return range(first, first + self.tail[number])
+
+
 def mixed_order(
-    counts: list[int], rng: np.random.Generator | None
-) -> list[tuple[int, int]]:
-    """(language, number within it) of all batches, languages mixed at random.
+    counts: Sequence[int],
+    rng: np.random.Generator | None,
+    start: int = 0,
+    step: int = 1,
+) -> Iterator[tuple[int, int]]:
+    """(language, number within it) of batches, languages mixed at random.
 
     Batches of a language keep their order. Without a generator the languages follow
-    each other.
+    each other. A byte per batch is kept.
+
+    Args:
+        counts: batches of each language.
+        rng: of the order.
+        start, step: which of all batches: ``start``, ``start + step``, ...
     """
-    labels = np.repeat(np.arange(len(counts)), counts)
+    languages = len(counts)
+    labels = np.repeat(np.arange(languages, dtype=np.uint8), counts)
     if rng is not None:
         rng.shuffle(labels)
-    seen, order = [0] * len(counts), []
-    for label in labels.tolist():
-        order.append((label, seen[label]))
-        seen[label] += 1
-    return order
+    seen = np.array([(labels[:start] == each).sum() for each in range(languages)])
+    for at in range(start, len(labels), step):
+        label = int(labels[at])
+        yield label, int(seen[label])
+        seen += np.bincount(labels[at : at + step], minlength=languages)

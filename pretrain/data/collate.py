@@ -13,6 +13,8 @@ from mmengine.dist import get_world_size
 from mmengine.registry import FUNCTIONS
 from torch import Tensor
 
+from fgclip2_det.fgclip1 import FGCLIP1Tokenizer
+from fgclip2_det.fgclip1.preprocess import preprocess_square
 from fgclip2_det.fgclip2 import FGCLIP2Tokenizer, ImageBatch, preprocess
 from fgclip2_det.fgclip2.checkpoint import resolve_folder
 from fgclip2_det.fgclip2.model import ASSETS
@@ -119,12 +121,17 @@ class AlignmentCollate:
 
     Args:
         tokenizer: folder with ``tokenizer.json`` or ``tokenizer.model``, or hub id; the
-            package's small one when None.
+            package's small one when None (of bytes for version 1).
         max_num_patches: 'auto', or patches per image.
-        short_length: ids of short captions and of region texts.
-        long_length: ids of long captions.
+        short_length: ids of short captions and of region texts; None: 64, or 77 for
+            version 1.
+        long_length: ids of long captions; None: 196 or 248.
         keep_images: whether the batch keeps the original images; None: if there are
             several processes and the budget could still grow.
+        version: 1 squashes images to a square of ``grid_side`` x ``grid_side`` patches
+            and tokenizes as CLIP.
+        grid_side: of version 1: 14, or 24 for large.
+        patch_size: of version 1: 16, or 14 pixels for large.
 
     In a config, ``collate_fn=dict(type='AlignmentCollate', tokenizer=...)``.
 
@@ -138,10 +145,15 @@ class AlignmentCollate:
         self,
         tokenizer: str | os.PathLike | None = None,
         max_num_patches: int | str = 'auto',
-        short_length: int = 64,
-        long_length: int = 196,
+        short_length: int | None = None,
+        long_length: int | None = None,
         keep_images: bool | None = None,
+        version: int = 2,
+        grid_side: int = 14,
+        patch_size: int = 16,
     ) -> None:
+        if version not in (1, 2):
+            raise ValueError(f'version must be 1 or 2, got {version!r}')
         positive = (
             isinstance(max_num_patches, int)
             and not isinstance(max_num_patches, bool)
@@ -152,10 +164,17 @@ class AlignmentCollate:
                 "max_num_patches must be 'auto' or a positive integer, got "
                 f'{max_num_patches!r}'
             )
-        folder = ASSETS if tokenizer is None else resolve_folder(tokenizer)
-        engine = FGCLIP2Tokenizer.from_folder(folder)
-        self.short_ids = _CachedIds(engine, short_length)
-        self.long_ids = _CachedIds(engine, long_length)
+        self.square = (grid_side, patch_size) if version == 1 else None
+        if self.square:
+            if max_num_patches != 'auto':
+                raise ValueError(
+                    "max_num_patches must be 'auto' for version 1, whose images have "
+                    f'grid_side ** 2 patches, got {max_num_patches!r}'
+                )
+            max_num_patches = grid_side**2
+        engine, lengths = _tokenizer(tokenizer, version), LENGTHS[version]
+        self.short_ids = _CachedIds(engine, short_length or lengths[0])
+        self.long_ids = _CachedIds(engine, long_length or lengths[1])
         self.max_num_patches, self.keep_images = max_num_patches, keep_images
 
     def __call__(
@@ -170,9 +189,7 @@ class AlignmentCollate:
         if budget == 'auto':
             budget = max(patch_budget(*sample.image.size) for sample in samples)
         return AlignmentBatch(
-            images=with_windows(
-                preprocess([sample.image for sample in samples], budget), scenes
-            ),
+            images=self._images(samples, budget, scenes),
             short_ids=self.short_ids([sample.short or '' for sample in samples]),
             long_ids=self.long_ids([sample.long or '' for sample in samples]),
             short_keys=_keys(sample.short for sample in samples),
@@ -185,6 +202,16 @@ class AlignmentCollate:
             original_images=_pack(samples) if self._keeps_images(budget) else None,
             scenes=scenes,
         )
+
+    def _images(self, samples: list[Sample], budget: int, scenes: list) -> ImageBatch:
+        images = [sample.image for sample in samples]
+        if self.square is None:
+            return with_windows(preprocess(images, budget), scenes)
+        if any(scenes):
+            raise ValueError(
+                'parts of scenes need FG-CLIP 2, whose grids vary; leave windows out'
+            )
+        return preprocess_square(images, *self.square)
 
     def _region_texts(self, samples: list[Sample]) -> dict[str, Tensor]:
         """The distinct texts of all regions, and who refers to which."""
@@ -227,6 +254,18 @@ class AlignmentCollate:
             return self.keep_images
         sizes = [int(os.environ.get(name) or 1) for name in _WORLD_SIZES]
         return max(get_world_size(), *sizes) > 1
+
+
+LENGTHS = {1: (77, 248), 2: (64, 196)}  # ids of short and of long texts, by version
+
+
+def _tokenizer(name: str | os.PathLike | None, version: int) -> FGCLIP2Tokenizer:
+    if version == 1:
+        if name is None:
+            return FGCLIP1Tokenizer.of_bytes()
+        return FGCLIP1Tokenizer.from_folder(resolve_folder(name))
+    folder = ASSETS if name is None else resolve_folder(name)
+    return FGCLIP2Tokenizer.from_folder(folder)
 
 
 @FUNCTIONS.register_module(name='AlignmentCollate')

@@ -1,7 +1,6 @@
 """Data set of records: images with their captions, boxes and phrases."""
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch.utils.data import Dataset
 from fgclip2_det.fgclip2.preprocess import load_image
 from pretrain.data.crops import object_samples
 from pretrain.data.record_files import Paths, one_or_several, read_records
-from pretrain.data.records import Sample, check_options, image_path, to_sample
+from pretrain.data.records import Sample, check_options, image_file, to_sample
 
 VIEWS = ('image', 'objects')
 BAD_RECORDS = ('raise', 'skip')
@@ -153,6 +152,8 @@ class AlignmentDataset(Dataset):
         bad_records: 'raise' a ValueError naming file and record; or 'skip': the
             next record of the same language takes its place and is counted
             (``Sample.num_bad``). No image is ever replaced by a dummy.
+        allow_outside: whether records may name images outside ``image_root``, by '..',
+            an absolute path or a link.
         **options: of :class:`SampleMaker`: ``expr``, ``max_anns``, ``ann_choice``,
             ``short_prefix``, ``view``, ``image_size``, ``context``, ``jitter``,
             ``position_grid``.
@@ -172,9 +173,11 @@ class AlignmentDataset(Dataset):
         ann: Paths,
         image_root: Paths,
         bad_records: str = 'raise',
+        allow_outside: bool = False,
         **options,
     ) -> None:
         self.make, self.bad = SampleMaker(**options), BadRecords(bad_records)
+        self.allow_outside = allow_outside
         self.records = read_records(ann)
         several = isinstance(image_root, list | tuple)
         self.roots = [Path(root) for root in one_or_several(image_root)]
@@ -227,7 +230,7 @@ class AlignmentDataset(Dataset):
     def _read(self, number: int, rng: np.random.Generator) -> list[Sample]:
         record, name = self.records[number], self.records.name(number)
         root = self.roots[self.records.source(number) if len(self.roots) > 1 else 0]
-        path = os.path.join(root, image_path(record, name))
+        path = image_file(root, record, name, self.allow_outside)
         try:
             image = load_image(path)
         except ValueError as error:

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterator
 
 from fgclip2_det.coco.annotation_file import parse_coco
 from fgclip2_det.coco.class_split import category_name
+from fgclip2_det.io import InputError
 from fgclip2_det.io.notes import say_once
 from pretrain.data.record_files import LANGUAGE_KEY
+from pretrain.data.records import leads_outside
 
 _MIN_SIDE = 1e-6  # of the image's; training refuses smaller boxes
 
@@ -19,6 +21,7 @@ def coco_to_records(
     language: str,
     novel: Collection[str] = (),
     path: str | os.PathLike = 'the COCO file',
+    allow_outside: bool = False,
 ) -> Iterator[dict]:
     """One record per image with a box of a base class (spec D.2's form).
 
@@ -35,6 +38,7 @@ def coco_to_records(
         language: 'en' or 'zh'.
         novel: names, as in ``name``, that training must not see.
         path: of the file, for messages.
+        allow_outside: whether file names may leave the folder of the images.
 
     Raises:
         ValueError: naming the file: what :func:`.parse_coco` refuses, a novel name
@@ -43,8 +47,8 @@ def coco_to_records(
     parsed = parse_coco(coco, path)
     categories = {c['id']: c for c in parsed.classes(novel)}
     known = {c['name'] for c in categories.values()}
-    if unknown := sorted(set(novel) - known):
-        raise ValueError(
+    if unknown := sorted(set(novel) - known, key=str):
+        raise InputError(
             f'{path}: novel classes {unknown} are not categories; there are '
             f'{sorted(known)}'
         )
@@ -52,7 +56,7 @@ def coco_to_records(
     try:
         names = {i: _spoken(category_name(c, language)) for i, c in base.items()}
     except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
+        raise InputError(f'{path}: {error}') from error
     negatives = {i: [names[k] for k in _one_word_off(i, base)] for i in base}
     boxes: dict[int | str, list[dict]] = {}
     num_empty = 0
@@ -68,6 +72,12 @@ def coco_to_records(
     if num_empty:
         say_once(f'{path}: {num_empty} boxes have no area in their image; left out')
     for image in parsed.images.values():
+        if not allow_outside and leads_outside(image['file_name']):
+            raise InputError(
+                f'{path}: image {image["id"]} has the file name '
+                f'{image["file_name"]!r:.200}, which leads outside the folder of the '
+                'images; correct it, or give --allow-outside if you trust the file'
+            )
         infos = boxes.get(image['id'])
         if not infos:
             continue

@@ -16,11 +16,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fgclip2_det.io.json_stream import (
-    IncompleteJsonError,
-    NotUtf8Error,
-    stream_spans,
-)
+from fgclip2_det.io import InputError
+from fgclip2_det.io.json_stream import IncompleteJsonError, NotUtf8Error, stream_spans
 from fgclip2_det.io.text import parse_json, read_text
 
 PathLike = str | os.PathLike
@@ -90,7 +87,7 @@ class RecordStore(Sequence):
         self._firsts = np.cumsum([0, *counts])  # first record of each file
         if not self._firsts[-1]:
             names = ', '.join(map(str, self.files)) or 'no files'
-            raise ValueError(f'there are no records in {names}')
+            raise InputError(f'there are no records in {names}')
         table = np.concatenate(parts)  # (N, 3): start, end, language
         self._spans, self._codes = table[:, :2].copy(), table[:, 2].astype(np.uint8)
         self._file_sources = np.array([source for _, source in files])
@@ -109,12 +106,12 @@ class RecordStore(Sequence):
         try:
             record = parse_json(self._read(index).decode())
         except ValueError as error:
-            raise ValueError(
+            raise InputError(
                 f'{self.name(index)} is not valid JSON: {error}'
             ) from error
         if not isinstance(record, dict):
             kind = type(record).__name__
-            raise ValueError(f'{self.name(index)} must be an object, got {kind}')
+            raise InputError(f'{self.name(index)} must be an object, got {kind}')
         return record
 
     def _read(self, index: int) -> bytes:
@@ -128,9 +125,9 @@ class RecordStore(Sequence):
                 file.seek(start)
                 data = file.read(end - start)
         except OSError as error:
-            raise ValueError(f'{self.name(index)} cannot be read: {error}') from error
+            raise InputError(f'{self.name(index)} cannot be read: {error}') from error
         if changed:
-            raise ValueError(
+            raise InputError(
                 f'{self.files[number]} has changed since this run read it; start again'
             )
         return data
@@ -160,23 +157,23 @@ def _find_files(path: Path, parents: tuple[Path, ...] = ()) -> list[Path]:
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix in ('.json', '.jsonl'))
         if not files:
-            raise ValueError(f'folder {path} holds no .json or .jsonl file')
+            raise InputError(f'folder {path} holds no .json or .jsonl file')
         return files
     if not path.is_file():
         where = f' (listed in {parents[-1]})' if parents else ''
-        raise ValueError(f'there is no record file {path}{where}')
+        raise InputError(f'there is no record file {path}{where}')
     if path.suffix in ('.json', '.jsonl'):
         return [path]
     if path.suffix != '.txt':
-        raise ValueError(
+        raise InputError(
             f'{path} is not a record file; expected .json, .jsonl, .txt or a folder'
         )
     if path in parents:
-        raise ValueError(f'{path} lists itself')
+        raise InputError(f'{path} lists itself')
     lines = [line.strip() for line in read_text(path).splitlines()]
     listed = [path.parent / line for line in lines if line and line[0] != '#']
     if not listed:
-        raise ValueError(f'{path} lists no files')
+        raise InputError(f'{path} lists no files')
     return list(chain.from_iterable(_find_files(p, (*parents, path)) for p in listed))
 
 
@@ -197,7 +194,7 @@ def _index_file(path: Path) -> tuple[tuple[int, int], np.ndarray, bytes | None]:
                 text = read_text(path).encode()
                 rows = scan(BytesIO(text), path)
     except OSError as error:
-        raise ValueError(f'{path} cannot be read: {error}') from error
+        raise InputError(f'{path} cannot be read: {error}') from error
     return stamp, np.array(rows, np.int64).reshape(-1, 3), text
 
 
@@ -224,7 +221,7 @@ def _scan_lines(file: BinaryIO, path: Path) -> array:
             try:
                 record = parse_json(line.decode())
             except ValueError as error:
-                raise ValueError(
+                raise InputError(
                     f'{path}, record {len(rows) // 3} is not valid JSON: {error}'
                 ) from error
             code = isinstance(record, dict) and language_of(record) == 'zh'
@@ -240,7 +237,7 @@ def _scan_list(file: BinaryIO, path: Path) -> array:
             zh = isinstance(record, dict) and language_of(record) == 'zh'
             rows.extend((start, end, int(zh)))
     except IncompleteJsonError as error:
-        raise ValueError(
+        raise InputError(
             f'{path}, record {len(rows) // 3} is not valid JSON ({error.reason}); the '
             'file may be cut off'
         ) from error

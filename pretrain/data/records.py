@@ -1,12 +1,16 @@
 """Parsing of a record into a training sample."""
 
 import math
+import os
+import posixpath
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from fgclip2_det.io import InputError
 from pretrain.data.record_files import RecordStore, language_of, read_records
 
 __all__ = [
@@ -20,6 +24,7 @@ __all__ = [
 
 EXPRS = ('random', 'short', 'long')
 ANN_CHOICES = ('random', 'first')
+_MAX_DIGITS = 10  # of the number of a negative
 _FAR = 1.0  # a box may reach this far outside, in image sides; then it is in pixels
 
 
@@ -130,14 +135,14 @@ def check_options(
 ) -> dict:
     """The options of :func:`to_sample` as a dict; ValueError for an unknown one."""
     if expr not in EXPRS:
-        raise ValueError(f'expr must be one of {EXPRS}, got {expr!r}')
+        raise InputError(f'expr must be one of {EXPRS}, got {expr!r}')
     if ann_choice not in ANN_CHOICES:
-        raise ValueError(f'ann_choice must be one of {ANN_CHOICES}, got {ann_choice!r}')
+        raise InputError(f'ann_choice must be one of {ANN_CHOICES}, got {ann_choice!r}')
     whole = isinstance(max_anns, int) and not isinstance(max_anns, bool)
     if max_anns is not None and not (whole and max_anns >= 0):
-        raise ValueError(f'max_anns must be None or 0 or more, got {max_anns!r}')
+        raise InputError(f'max_anns must be None or 0 or more, got {max_anns!r}')
     if not isinstance(short_prefix, str):
-        raise ValueError(f'short_prefix must be a string, got {short_prefix!r}')
+        raise InputError(f'short_prefix must be a string, got {short_prefix!r}')
     return dict(
         expr=expr,
         max_anns=max_anns,
@@ -157,8 +162,54 @@ def image_path(record: dict, name: str = 'record') -> str:
     """Path of a record's image, relative to the image root."""
     path = record.get('f_path')
     if not isinstance(path, str) or not path:
-        raise ValueError(f'{name}: f_path must name the image file, got {path!r}')
+        raise InputError(f'{name}: f_path must name the image file, got {path!r}')
     return path
+
+
+def image_file(
+    root: str | os.PathLike, record: dict, name: str, allow_outside: bool = False
+) -> str:
+    """Path of a record's image.
+
+    Args:
+        root: folder that ``f_path`` is relative to.
+        record: see :func:`to_sample`.
+        name: of the record, for messages.
+        allow_outside: whether the image may lie outside ``root``.
+
+    Raises:
+        InputError: naming the record: no path, or one that leads outside ``root``: up,
+            absolute, or through a link.
+    """
+    path = os.path.join(root, image_path(record, name))
+    if not allow_outside and not _is_inside(path, root):
+        raise InputError(
+            f'{name}: image {path} lies outside {root}; move it there, or say '
+            'allow_outside (--allow-outside) if you trust the records'
+        )
+    return path
+
+
+def leads_outside(path: str) -> bool:
+    """Whether a relative path, as of any system, climbs above its folder."""
+    path = path.replace('\\', '/')
+    if path.startswith('/') or path[1:2] == ':':
+        return True
+    return posixpath.normpath(path).split('/')[0] == '..'
+
+
+def _is_inside(path: str, root: str | os.PathLike) -> bool:
+    try:
+        real = os.path.realpath(path)
+    except (OSError, ValueError):  # a null character: reading it says so
+        return True
+    own = _real(os.fspath(root))
+    return real.startswith(own.rstrip(os.sep) + os.sep) or real == own
+
+
+@lru_cache(maxsize=16)
+def _real(root: str) -> str:
+    return os.path.realpath(root)
 
 
 def read_annotations(record: dict, name: str = 'record') -> list[Annotation]:
@@ -167,7 +218,7 @@ def read_annotations(record: dict, name: str = 'record') -> list[Annotation]:
     if entries is None:
         return []
     if not isinstance(entries, list):
-        raise ValueError(f'{name}: bbox_info must be a list, got {entries!r}')
+        raise InputError(f'{name}: bbox_info must be a list, got {entries!r}')
     return [
         _read_annotation(entry, f'{name}, box {number}')
         for number, entry in enumerate(entries)
@@ -176,20 +227,20 @@ def read_annotations(record: dict, name: str = 'record') -> list[Annotation]:
 
 def _read_annotation(entry: dict, name: str) -> Annotation:
     if not isinstance(entry, dict):
-        raise ValueError(f'{name} must be an object, got {entry!r}')
+        raise InputError(f'{name} must be an object, got {entry!r}')
     texts = {
         length: _text(entry.get(f'{length}_expr'), f'{name}: {length}_expr')
         for length in ('short', 'long')
     }
     if not any(texts.values()):
-        raise ValueError(f'{name} has neither short_expr nor long_expr')
+        raise InputError(f'{name} has neither short_expr nor long_expr')
     hard = []
     for length, text in texts.items():
         negatives = _read_negatives(entry, length, name)
         # a "negative" that is true of the box, or is there twice, teaches nothing
         kept = [n for n in dict.fromkeys(negatives) if n not in texts.values()]
         if negatives and text is None:
-            raise ValueError(f'{name} has {length}_expr_negs but no {length}_expr')
+            raise InputError(f'{name} has {length}_expr_negs but no {length}_expr')
         if kept:
             hard.append((text, kept))
     return Annotation(_read_bbox(entry.get('bbox'), name), **texts, hard=hard)
@@ -202,13 +253,13 @@ def _read_negatives(entry: dict, length: str, name: str) -> list[str]:
     if flag is not None and not flag:
         return []
     if values is not None and not isinstance(values, dict):
-        raise ValueError(
+        raise InputError(
             f'{name}: {key} must be an object {{"0": text}}, got {values!r}'
         )
     if flag and not values:
-        raise ValueError(f'{name}: flag_{length}_neg is set but {key} holds nothing')
+        raise InputError(f'{name}: flag_{length}_neg is set but {key} holds nothing')
     values = values or {}
-    if all(number.isdecimal() for number in values):
+    if all(number.isdecimal() and len(number) < _MAX_DIGITS for number in values):
         values = dict(sorted(values.items(), key=lambda item: int(item[0])))
     texts = [_text(value, f'{name}: {key} {n}') for n, value in values.items()]
     return [text for text in texts if text]
@@ -217,15 +268,15 @@ def _read_negatives(entry: dict, length: str, name: str) -> list[str]:
 def _read_bbox(bbox: Any, name: str) -> tuple[float, float, float, float]:
     numbers = isinstance(bbox, list | tuple) and len(bbox) in (4, 5)  # 5th: score
     if not numbers or not all(_is_finite(value) for value in bbox):
-        raise ValueError(f'{name}: bbox must be four finite numbers, got {bbox!r}')
+        raise InputError(f'{name}: bbox must be four finite numbers, got {bbox!r}')
     if not all(-_FAR <= value <= 1 + _FAR for value in bbox[:4]):
-        raise ValueError(
+        raise InputError(
             f'{name}: bbox {bbox} must be [x1, y1, x2, y2] divided by the width and '
             'height of the image'
         )
     x1, y1, x2, y2 = (min(max(float(value), 0.0), 1.0) for value in bbox[:4])
     if not (x2 - x1 > 1e-6 and y2 - y1 > 1e-6):
-        raise ValueError(
+        raise InputError(
             f'{name}: bbox {bbox} has no area inside the image; expected '
             '[x1, y1, x2, y2] with x1 < x2 and y1 < y2'
         )
@@ -243,11 +294,11 @@ def _text(value: object, name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ValueError(f'{name} must be a text, got {value!r}')
+        raise InputError(f'{name} must be a text, got {value!r}')
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f'{name} is not valid Unicode: {value!r}') from error
+        raise InputError(f'{name} is not valid Unicode: {value!r}') from error
     return value.lower().strip() or None
 
 

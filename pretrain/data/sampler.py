@@ -135,8 +135,8 @@ class BilingualSampler(Sampler):
             rng.permutation(members) for members in self.members
         ]  # fmt: skip
         ends = [np.cumsum(each) for each in sizes]
-        order = mixed_order([len(each) for each in sizes], rng)
-        for language, number in order[start:]:
+        order = mixed_order([len(each) for each in sizes], rng, start)
+        for language, number in order:
             end, size = ends[language][number], sizes[language][number]
             batch = members[language][end - size : end]
             part = batch[share(size, self.rank, self.world_size)]

@@ -1,11 +1,11 @@
 """Assignment of shards and samples to processes and batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pretrain.data.batches import batch_sizes, mixed_order, share
-from pretrain.data.record_files import LANGUAGES
+from pretrain.data.batches import BatchPlaces, mixed_order, share
+from pretrain.data.shard_order import LanguageOrder, ShardLanguages
 
 SPLITS = ('auto', 'shard', 'sample')
 _EVEN = 0.9  # least of the smallest share of shards, over the largest
@@ -15,9 +15,10 @@ _ORDER, _SHARDS = 0, 1  # tell the seeds of two draws apart
 class ShardPlan:
     """Order of the samples of an epoch, cut into batches of one language.
 
-    The shards of an epoch are put in random order, and samples are then mixed within
-    a window that moves over them, so that few shards are in use at a time. Shares
-    are made in one of two ways:
+    The shards of an epoch are put in random order, and the samples of a language are
+    then mixed within a window that moves over them, so that few shards are in use at a
+    time (:class:`.LanguageOrder`). Some numbers per shard are kept, a byte per batch in
+    an epoch, and nothing per sample. Shares are made in one of two ways:
 
     * by shard: each process reads shards of its own, which are dealt so that shares
       are as even as can be, and go round from epoch to epoch. A language's share is
@@ -32,7 +33,9 @@ class ShardPlan:
     same number of steps.
 
     Args:
-        codes: of each shard the languages of its samples, numbers in ``LANGUAGES``.
+        table: (shards, languages) numbers of samples.
+        codes_of: shard -> (n,) languages of its samples, numbers in ``LANGUAGES``;
+            asked for shards in use that have several.
         batch_size: samples per process.
         rank, world_size: of this process.
         window: samples to mix; 0 keeps the order of shards and samples.
@@ -50,29 +53,31 @@ class ShardPlan:
 
     def __init__(
         self,
-        codes: list[np.ndarray],
+        table: np.ndarray,
+        codes_of: Callable[[int], np.ndarray],
         batch_size: int,
         rank: int,
         world_size: int,
         window: int,
         split: str = 'auto',
     ) -> None:
-        self.codes, self.rank, self.world_size = codes, rank, world_size
-        self.window = window
-        self.firsts = np.cumsum([0, *map(len, codes)])
-        table = np.array([np.bincount(c, minlength=len(LANGUAGES)) for c in codes])
+        self.rank, self.world_size, self.window = rank, world_size, window
+        self.languages = ShardLanguages(codes_of, table)
+        self.firsts = np.zeros(len(table) + 1, np.int64)
+        np.cumsum(table.sum(1), out=self.firsts[1:])
         self.counts = table.sum(0)  # (languages,)
-        self.lanes = _deal(table, world_size)
         self.by_shard = split != 'sample' and self._plan_lanes(table, batch_size, split)
         if not self.by_shard:
-            self.lanes = [np.arange(len(codes))]
-            self.sizes = [
-                batch_sizes(int(n), batch_size, world_size) for n in self.counts
+            self.lanes = [np.arange(len(table))]
+            self.places = [
+                BatchPlaces(n, batch_size, world_size) for n in self.counts.tolist()
             ]
-        self.num_batches = sum(map(len, self.sizes))
+            self.steps = [len(each) for each in self.places]
+        self.num_batches = sum(self.steps)
 
     def _plan_lanes(self, table: np.ndarray, batch_size: int, split: str) -> bool:
-        """Whether shares by shard will do; sets the number of batches then."""
+        """Whether shares by shard will do; sets them and the number of batches then."""
+        self.lanes = _deal(table, self.world_size)
         shares = np.array([table[lane].sum(0) for lane in self.lanes])
         least, most = shares.min(0), shares.max(0)
         steps = -(-most // batch_size)  # per language
@@ -83,50 +88,37 @@ class ShardPlan:
                 f'a language would have {least.min()} to {most.max()} samples; use '
                 "split='auto', or write smaller shards"
             )
-        self.sizes = [[0] * steps for steps in steps.tolist()]
+        self.steps = steps.tolist()
         even = self.world_size > 1 and bool((least >= _EVEN * most).all())
         return possible and (split == 'shard' or even)
 
     def batches(
         self, seed: int, epoch: int, start: int, step: int
-    ) -> Iterator[tuple[np.ndarray, range]]:
+    ) -> Iterator[tuple[LanguageOrder, range]]:
         """Batches start, start + step, ... of this process in an epoch.
 
         Yields:
-            All samples of the batch's language in the order of this process (numbers
-            over all shards), and the places in it that make the batch.
+            The order of the batch's language in this process, and the places in it that
+            make the batch.
         """
         if start >= self.num_batches:
             return
         number = (self.rank + epoch) % len(self.lanes)
-        lane = self.lanes[number]
-        shuffled = self.window > 0
-        rng = np.random.default_rng((seed, epoch, _SHARDS, number))
-        if shuffled:
-            lane = rng.permutation(lane)
-        samples = np.concatenate(
-            [np.arange(self.firsts[i], self.firsts[i + 1]) for i in lane]
-        )
-        codes = np.concatenate([self.codes[i] for i in lane])
-        if shuffled:
-            moved = np.arange(len(samples)) + self.window * rng.random(len(samples))
-            order = np.argsort(moved, kind='stable')
-            samples, codes = samples[order], codes[order]
-        languages = [samples[codes == code] for code in range(len(LANGUAGES))]
-        common = np.random.default_rng((seed, epoch, _ORDER)) if shuffled else None
-        mixed = mixed_order([len(each) for each in self.sizes], common)
-        for language, batch in mixed[start::step]:
-            places = self._places(language, batch, len(languages[language]))
-            yield languages[language], places
+        lane, common, key = self.lanes[number], None, (seed, epoch, _SHARDS, number)
+        if self.window:
+            lane = np.random.default_rng(key).permutation(lane)
+            common = np.random.default_rng((seed, epoch, _ORDER))
+        of_all = lane, self.languages, self.firsts, self.window
+        orders = [LanguageOrder(*of_all, key, n) for n in range(len(self.steps))]
+        for language, batch in mixed_order(self.steps, common, start, step):
+            yield orders[language], self._places(language, batch, orders[language])
 
-    def _places(self, language: int, batch: int, num_samples: int) -> range:
-        sizes = self.sizes[language]
+    def _places(self, language: int, batch: int, order: LanguageOrder) -> range:
         if self.by_shard:
-            part = share(num_samples, batch, len(sizes))
+            part = share(len(order), batch, self.steps[language])
             return range(part.start, part.stop)
-        first = sum(sizes[:batch])
-        part = share(sizes[batch], self.rank, self.world_size)
-        return range(first + part.start, first + part.stop)
+        whole = self.places[language][batch]
+        return whole[share(len(whole), self.rank, self.world_size)]
 
 
 def _deal(table: np.ndarray, world_size: int) -> list[np.ndarray]:

@@ -12,22 +12,26 @@ import os
 import re
 import tarfile
 from collections import OrderedDict
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
 
-from fgclip2_det.io.text import parse_json, read_json, read_text
+from fgclip2_det.io import InputError
+from fgclip2_det.io.text import check_regular, parse_json, read_json, read_text
 from pretrain.data.record_files import LANGUAGES, Paths, language_of, one_or_several
 
 INDEX_NAME = 'index.json'
 IMAGE_ENDINGS = ('jpg', 'jpeg', 'png', 'webp')
 _BLOCK = 512  # of a tar file
 _MAX_OPEN = 16  # shards a process holds open
+MAX_SHARDS = 1_000_000  # that the braces of one path stand for
+_MAX_DIGITS = 18  # of a number in braces
+MAX_RECORD = 16 << 20  # bytes of the JSON of a sample
 
 
-class ShardError(ValueError):
+class ShardError(InputError):
     """A shard is damaged; ``table`` has the complete samples.
 
     Args:
@@ -56,7 +60,19 @@ def find_shards(shards: Paths) -> list[Path]:
     given = [os.fspath(path) for path in one_or_several(shards)]
     paths = list(chain.from_iterable(map(_find, given)))
     if not paths:
-        raise ValueError('no shards were given, expected a path or a list of them')
+        where = f'there are no shards in {", ".join(given)}' if given else ''
+        raise InputError(
+            where or 'no shards were given, expected a path or a list of them'
+        )
+    seen: dict[str, Path] = {}
+    for path in paths:
+        check_regular(path)
+        other = seen.setdefault(os.path.realpath(path), path)
+        if other is not path:
+            raise InputError(
+                f'shard {path} is listed twice (also as {other}), and its samples '
+                'would count twice; list it once'
+            )
     return paths
 
 
@@ -80,10 +96,11 @@ def load_table(path: Path, entry: dict | None = None) -> np.ndarray:
         size = path.stat().st_size
         table = _read_table(path.with_suffix('.npy')) if entry else None
     except OSError as error:
-        raise ValueError(f'shard {path} cannot be read: {error}') from error
+        raise InputError(f'shard {path} cannot be read: {error}') from error
     if table is None or entry is None:
         return _scan(path, size)
-    whole = table[:, [0, 2]] + table[:, [1, 3]] <= size
+    whole = table[:, [1, 3]] <= size - np.minimum(table[:, [0, 2]], size)
+    whole &= table[:, [0, 2]] <= size
     kept = table[whole.all(1)]
     if size != entry['bytes'] or len(table) != entry['samples']:
         raise ShardError(
@@ -122,10 +139,21 @@ class ShardReader:
             image = os.pread(file, image_size, image_at)
             text = os.pread(file, json_size, json_at)
         except OSError as error:
-            raise ValueError(f'it cannot be read: {error}') from error
+            raise InputError(f'it cannot be read: {error}') from error
         if len(image) != image_size or len(text) != json_size:
-            raise ValueError('the shard ends in the middle of it')
+            raise InputError('the shard ends in the middle of it')
         return parse_record(text), image
+
+    def table(self, path: Path) -> np.ndarray:
+        """Offsets and languages of a shard's samples, see :func:`load_table`.
+
+        Raises:
+            ValueError: if the shard or its table cannot be read.
+        """
+        try:
+            return self._get(path)[1]
+        except OSError as error:
+            raise InputError(f'shard {path} cannot be read: {error}') from error
 
     def _get(self, path: Path) -> tuple[int, np.ndarray]:
         if path in self._open:
@@ -135,7 +163,7 @@ class ShardReader:
         if table is None:
             table = _read_table(path.with_suffix('.npy'))
         if table is None:
-            raise ValueError(f'the table beside {path} is gone; write the shards again')
+            raise InputError(f'the table beside {path} is gone; write the shards again')
         self._open[path] = os.open(path, os.O_RDONLY), table
         if len(self._open) > _MAX_OPEN:
             os.close(self._open.popitem(last=False)[1][0])
@@ -151,9 +179,9 @@ def parse_record(data: bytes) -> dict:
     try:
         record = parse_json(data.decode())
     except ValueError as error:
-        raise ValueError(f'its record is not valid JSON: {error}') from error
+        raise InputError(f'its record is not valid JSON: {error}') from error
     if not isinstance(record, dict):
-        raise ValueError(f'its record must be an object, got {record!r}')
+        raise InputError(f'its record must be an object, got {record!r:.200}')
     return record
 
 
@@ -169,11 +197,16 @@ def read_index(folder: Path) -> dict | None:
     try:
         index = read_json(path)
         for shard in index['shards']:
-            whole = isinstance(shard['bytes'], int), isinstance(shard['samples'], int)
-            if not (isinstance(shard['name'], str) and all(whole)):
-                raise ValueError(f'an entry is {shard}')
+            counts = shard['bytes'], shard['samples']
+            whole = all(type(count) is int and count >= 0 for count in counts)
+            name = shard['name']
+            if not (whole and isinstance(name, str) and Path(name).name == name):
+                raise InputError(f'an entry is {shard!r:.200}')
+        names = [shard['name'] for shard in index['shards']]
+        if len(set(names)) < len(names):
+            raise InputError('a shard is named twice')
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path} is damaged ({error!r}); write it again') from error
+        raise InputError(f'{path} is damaged ({error!r}); write it again') from error
     return index
 
 
@@ -183,20 +216,23 @@ def index_entries(folder: Path) -> dict[str, dict]:
     return {} if index is None else {shard['name']: shard for shard in index['shards']}
 
 
-def _find(text: str) -> list[Path]:
+def _find(text: str, parents: tuple[Path, ...] = ()) -> list[Path]:
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(text):  # which is no error of a long name
         return _find_in_folder(path)
-    if path.suffix == '.txt' and path.is_file():
+    if path.suffix == '.txt' and os.path.isfile(text):
         lines = [line.strip() for line in read_text(path).splitlines()]
         lines = [os.path.join(path.parent, line) for line in lines if line]
-        return list(chain.from_iterable(map(_find, lines)))
+        if path.resolve() in parents:
+            raise InputError(f'{path} lists itself')
+        parents = (*parents, path.resolve())
+        return list(chain.from_iterable(_find(line, parents) for line in lines))
     paths = []
     for name in _expand(text):
-        exists = Path(name).is_file()  # also where the name has a [ in it
+        exists = os.path.exists(name)  # also where the name has a [ in it
         matches = [name] if exists else sorted(glob.glob(name))
         if not matches:
-            raise ValueError(f'there is no shard {name}')
+            raise InputError(f'there is no shard {name}')
         paths += map(Path, matches)
     return paths
 
@@ -206,50 +242,81 @@ def _find_in_folder(folder: Path) -> list[Path]:
     if index is None:
         paths = sorted(folder.glob('*.tar'))
         if not paths:
-            raise ValueError(f'folder {folder} holds no .tar shards')
+            raise InputError(f'folder {folder} holds no .tar shards')
         return paths
     if not index.get('complete'):
-        raise ValueError(
+        raise InputError(
             f'{folder} is not finished: run tools/convert_to_shards.py again with the '
             'same arguments to resume'
         )
     paths = [folder / shard['name'] for shard in index['shards']]
     for path in paths:
         if not path.is_file():
-            raise ValueError(f'there is no shard {path}, but {INDEX_NAME} names it')
+            raise InputError(f'there is no shard {path}, but {INDEX_NAME} names it')
     return paths
 
 
 def _expand(text: str) -> Iterable[str]:
-    """Every way to read the braces of a path, in order."""
-    match = re.search(r'\{([^{}]*)\}', text)
-    options = _options(match[1]) if match else None
-    if match is None or options is None:
-        return [text]
-    head, tail = text[: match.start()], text[match.end() :]
-    return [head + option + rest for option in options for rest in _expand(tail)]
+    """Every way to read the braces of a path, in order; :data:`MAX_SHARDS` at most."""
+    pieces: list[Sequence[str]] = []
+    start, count = 0, 1
+    for match in re.finditer(r'\{([^{}]*)\}', text):
+        options = _options(match[1], text)
+        if options is not None:
+            pieces += [[text[start : match.start()]], options]
+            start, count = match.end(), count * len(options)
+            _check_count(count, text)
+    pieces.append([text[start:]])
+    return map(''.join, product(*pieces))
 
 
-def _options(inside: str) -> list[str] | None:
-    numbers = re.fullmatch(r'(\d+)\.\.(\d+)', inside)
-    if numbers:
-        first, last = numbers[1], numbers[2]
-        width = len(first) if first[0] == '0' else 0
-        return [str(n).zfill(width) for n in range(int(first), int(last) + 1)]
-    return inside.split(',') if ',' in inside else None
+def _options(inside: str, text: str) -> Sequence[str] | None:
+    numbers = re.fullmatch(r'([0-9]+)\.\.([0-9]+)', inside)
+    if not numbers:
+        return inside.split(',') if ',' in inside else None
+    first, last = numbers[1], numbers[2]
+    if max(len(first), len(last)) > _MAX_DIGITS:
+        _check_count(MAX_SHARDS + 1, text)
+    width = len(first) if first[0] == '0' else 0
+    places = range(int(first), int(last) + 1)
+    if not places:
+        raise InputError(f'{text!r:.200} counts backwards; write {{{last}..{first}}}')
+    _check_count(len(places), text)
+    return [str(n).zfill(width) for n in places]
+
+
+def _check_count(count: int, text: str) -> None:
+    if count > MAX_SHARDS:
+        raise InputError(
+            f'{text!r:.200} stands for {count:,} shards or more, at most '
+            f'{MAX_SHARDS:,} are expanded; give a folder or a .txt that lists them'
+        )
 
 
 def _read_table(path: Path) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
-        table = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f'{path} is damaged: {error}; write it again') from error
-    fits = table.ndim == 2 and table.shape[1] == 5 and table.dtype == np.int64
-    if not fits or (len(table) and not 0 <= table[:, 4].max() < len(LANGUAGES)):
-        raise ValueError(f'{path} is not a table of samples; write it again')
+        # mapped: a header that claims more than the file holds allocates nothing
+        table = np.load(path, mmap_mode='r', allow_pickle=False)
+        table = np.array(table) if isinstance(table, np.memmap) else None
+    except Exception as error:  # of a header that is evaluated as literals
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise InputError(f'{path} is damaged: {reason:.200}; write it again') from error
+    if table is None or not _is_table(table):
+        raise InputError(f'{path} is not a table of samples; write it again')
     return table
+
+
+def _is_table(table: np.ndarray) -> bool:
+    if table.ndim != 2 or table.shape[1] != 5 or table.dtype != np.int64:
+        return False
+    if not len(table):
+        return True
+    codes, places = table[:, 4], table[:, :4]
+    starts = np.unique(places[:, 0])
+    known = codes.min() >= 0 and codes.max() < len(LANGUAGES)
+    return bool(known and (places >= 0).all() and len(starts) == len(table))
 
 
 def _scan(path: Path, size: int) -> np.ndarray:
@@ -259,11 +326,22 @@ def _scan(path: Path, size: int) -> np.ndarray:
     try:
         with tarfile.open(path, 'r:') as tar:
             for member in tar:
+                if member.size < 0 or member.offset_data + member.size > size:
+                    problem = (
+                        f'is cut off: {member.name!r:.200} has {member.size:,} bytes '
+                        f'by its header, the file {size:,}'
+                    )
+                    break
                 if member.isfile():
-                    _add_member(groups, member)
-    except (tarfile.TarError, OSError) as error:
+                    _add_member(path, groups, member)
+    except (
+        ArithmeticError, LookupError, OSError, RecursionError, ValueError,
+        tarfile.TarError,
+    ) as error:  # fmt: skip
+        if isinstance(error, InputError):
+            raise
         if not groups:
-            raise ValueError(f'shard {path} is not a readable tar: {error}') from error
+            raise InputError(f'shard {path} is not a readable tar: {error}') from error
         problem = f'is cut off: {error}'
     with open(path, 'rb') as file:
         file.seek(max(size - _BLOCK, 0))
@@ -285,7 +363,7 @@ def _scan(path: Path, size: int) -> np.ndarray:
     return table
 
 
-def _add_member(groups: dict, member: tarfile.TarInfo) -> None:
+def _add_member(path: Path, groups: dict, member: tarfile.TarInfo) -> None:
     """Note where a member lies, under the parts of its key at the first and last dot.
 
     With a middle part, as in '7.mask.png', it may be one more part of the sample '7'.
@@ -298,6 +376,11 @@ def _add_member(groups: dict, member: tarfile.TarInfo) -> None:
         kind = 'json' if ending == 'json' else 'image'
         key = f'{folder}/{stem}' if folder else stem
         places = groups.setdefault((key, middle), {})
+        if kind in places:
+            raise InputError(
+                f'shard {path} has {key!r:.200} twice ({kind}), and one of them would '
+                'be lost; give every sample its own name'
+            )
         places[kind] = member.offset_data, member.size
 
 
@@ -306,6 +389,8 @@ def _table_row(file, places: dict[str, tuple[int, int]], size: int) -> list | No
     if len(places) < 2 or any(at + length > size for at, length in places.values()):
         return None
     at, length = places['json']
+    if length > MAX_RECORD:
+        return None
     file.seek(at)
     try:
         language = language_of(parse_record(file.read(length)))

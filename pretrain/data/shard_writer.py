@@ -1,7 +1,6 @@
 """Conversion of records and their images to tar shards."""
 
 import json
-import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
@@ -12,7 +11,9 @@ from typing import BinaryIO
 import numpy as np
 
 from fgclip2_det.fgclip2.image import load_image, open_image
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import open_atomic, write_atomic
+from fgclip2_det.io.text import read_bytes
 from pretrain.data.dataset import BadRecords
 from pretrain.data.record_files import (
     LANGUAGES,
@@ -21,10 +22,11 @@ from pretrain.data.record_files import (
     language_of,
     read_records,
 )
-from pretrain.data.records import check_record, image_path
+from pretrain.data.records import check_record, image_file
 from pretrain.data.shard_table import INDEX_NAME, read_index
 
 VERSION = 1
+MAX_IMAGE = 1 << 30  # bytes of an image file that is packed
 _BLOCK = 512  # a tar header; USTAR names are short enough to need just one
 _FORMATS = {'JPEG': 'jpg', 'PNG': 'png', 'WEBP': 'webp'}
 _Sample = tuple[str, bytes, bytes, int]  # ending, image file, record, language
@@ -40,6 +42,7 @@ def write_shards(
     bad_records: str = 'raise',
     decode: bool = False,
     progress: _Progress = None,
+    allow_outside: bool = False,
 ) -> dict:
     """Pack records into ``out/shard-000000.tar``, ...: KEY.jpg and KEY.json each.
 
@@ -57,6 +60,8 @@ def write_shards(
         bad_records: 'raise', or 'skip' and count.
         decode: decode every image in full, instead of reading its header only.
         progress: called with the number of records done.
+        allow_outside: whether records may name images outside ``image_root``, by '..',
+            an absolute path or a link.
 
     Returns:
         Content of ``index.json``: 'samples', 'languages', 'bytes', 'num_bad',
@@ -66,7 +71,7 @@ def write_shards(
         ValueError: for a bad record, or if ``out`` holds other shards.
     """
     if max_per_shard < 1 or max_bytes < 1:
-        raise ValueError(
+        raise InputError(
             'max_per_shard and max_bytes must be 1 or more, got '
             f'{max_per_shard} and {max_bytes}'
         )
@@ -75,7 +80,9 @@ def write_shards(
     out = Path(out)
     limits = dict(max_per_shard=max_per_shard, max_bytes=max_bytes)
     index = _start(out, records, dict(limits, bad_records=bad_records))
-    packer = _Packer(records, Path(image_root), BadRecords(bad_records), decode)
+    packer = _Packer(
+        records, Path(image_root), BadRecords(bad_records), decode, allow_outside
+    )
     num_bad = index['num_bad']
     while not index['complete']:
         path = out / f'shard-{len(index["shards"]):06d}.tar'
@@ -87,15 +94,21 @@ def write_shards(
         index['complete'] = following == len(records)
         _save(out, index)
     if not index['samples']:
-        raise ValueError(f'none of the {len(records)} records is usable')
+        raise InputError(f'none of the {len(records)} records is usable')
     return index
 
 
 class _Packer:
     def __init__(
-        self, records: RecordStore, root: Path, bad: BadRecords, decode: bool
+        self,
+        records: RecordStore,
+        root: Path,
+        bad: BadRecords,
+        decode: bool,
+        allow_outside: bool,
     ) -> None:
         self.records, self.root, self.bad, self.decode = records, root, bad, decode
+        self.allow_outside = allow_outside
 
     def write(
         self,
@@ -166,7 +179,7 @@ class _Packer:
             name = self.records.name(number)
             record = self.records[number]
             check_record(record, name)
-            path = os.path.join(self.root, image_path(record, name))
+            path = image_file(self.root, record, name, self.allow_outside)
             ending, data = _read_image(path, name, self.decode)
         except ValueError as error:
             self.bad.add(error)
@@ -178,13 +191,13 @@ class _Packer:
 def _read_image(path: str, name: str, decode: bool) -> tuple[str, bytes]:
     """Ending and bytes of an image file, as PNG if it has another format."""
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path, MAX_IMAGE)
         with open_image(data) as opened:
             ending = _FORMATS.get(opened.format or '')
         if ending is None or decode:
             image = load_image(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f'{name}: image {path} cannot be read: {error}') from error
+        raise InputError(f'{name}: image {path} cannot be read: {error}') from error
     if ending is None:
         buffer = BytesIO()
         image.save(buffer, 'PNG')
@@ -221,11 +234,11 @@ def _start(out: Path, records: RecordStore, options: dict) -> dict:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f'{out} cannot be written: {error}') from error
+        raise InputError(f'{out} cannot be written: {error}') from error
     index = read_index(out)
     if index is None:
         if any(out.glob('*.tar')):
-            raise ValueError(
+            raise InputError(
                 f'{out} holds shards without {INDEX_NAME}; name another folder'
             )
         index = dict(
@@ -233,7 +246,7 @@ def _start(out: Path, records: RecordStore, options: dict) -> dict:
         )
         return _save(out, index | dict(shards=[]))
     if index.get('version') != VERSION or index.get('source') != source:
-        raise ValueError(
+        raise InputError(
             f'{out} holds shards of other records or options; name another folder, or '
             'remove it to write it again'
         )

@@ -17,6 +17,7 @@ from fgclip2_det.fgclip2.image import open_image, upright
 from pretrain.data.dataset import BadRecords, SampleMaker
 from pretrain.data.record_files import LANGUAGES, Paths
 from pretrain.data.records import Sample
+from pretrain.data.shard_order import LanguageOrder
 from pretrain.data.shard_plan import SPLITS, ShardPlan
 from pretrain.data.shard_table import (
     ShardError,
@@ -99,28 +100,29 @@ class ShardDataset(IterableDataset):
         self.infinite, self.num_lost = infinite, 0
         if infinite:  # DataLoader tells at each step that an epoch has ended
             warnings.filterwarnings('ignore', _BEYOND, UserWarning)
-        codes = self._load_codes(bad_records)
+        table = self._count_samples(bad_records)
         own_rank, own_world_size = get_dist_info()
         self.plan = ShardPlan(
-            codes,
+            table,
+            self._codes,
             batch_size,
             own_rank if rank is None else rank,
             own_world_size if world_size is None else world_size,
             shuffle_buffer if shuffle else 0,
             split,
         )
-        self._firsts = np.cumsum([0, *map(len, codes)])  # first sample of each shard
         self.has_seed = seed is not None
         # shared with workers that live on from epoch to epoch
         self._state = torch.tensor([seed or 0, 0, 0]).share_memory_()
 
-    def _load_codes(self, bad_records: str) -> list[np.ndarray]:
-        """Languages of the samples of each shard, uint8."""
-        self.reader, codes = ShardReader(), []
+    def _count_samples(self, bad_records: str) -> np.ndarray:
+        """(shards, languages) samples; tables of shards that have none are kept."""
+        self.reader = ShardReader()
+        counts = np.zeros((len(self.shards), len(LANGUAGES)), np.int64)
         entries = {
             path: index_entries(path) for path in {p.parent for p in self.shards}
         }
-        for path in self.shards:
+        for number, path in enumerate(self.shards):
             entry = entries[path.parent].get(path.name)
             try:
                 table = load_table(path, entry)
@@ -132,10 +134,14 @@ class ShardDataset(IterableDataset):
                 self.num_lost += error.num_lost
                 print_log(f'left out samples: {error}', 'current', WARNING)
                 table = self.reader.tables[path] = error.table
-            codes.append(table[:, 4].astype(np.uint8))
-        if not any(map(len, codes)):
+            counts[number] = np.bincount(table[:, 4], minlength=len(LANGUAGES))
+        if not counts.any():
             raise ValueError(f'there are no samples in {self.shards[0]} and the others')
-        return codes
+        return counts
+
+    def _codes(self, shard: int) -> np.ndarray:
+        """Languages of a shard's samples."""
+        return self.reader.table(self.shards[shard])[:, 4]
 
     @property
     def metainfo(self) -> dict:
@@ -155,7 +161,7 @@ class ShardDataset(IterableDataset):
     @property
     def num_samples(self) -> int:
         """In all shards."""
-        return int(self._firsts[-1])
+        return int(self.plan.firsts[-1])
 
     def __len__(self) -> int:
         """Batches per epoch, in every process."""
@@ -203,16 +209,16 @@ class ShardDataset(IterableDataset):
             number -= len(self)  # of the first batch in the next epoch
 
     def _read_batch(
-        self, language: np.ndarray, places: range, seed: int, epoch: int
+        self, language: LanguageOrder, places: range, seed: int, epoch: int
     ) -> list[Sample]:
         """Samples at some places of the order of a language's samples."""
         samples: list[Sample] = []
         for place in places:
             num_bad = 0
             for step in range(len(language)):
-                item = int(language[(place + step) % len(language)])
-                rng = np.random.default_rng((seed, epoch, item, _ITEM))
                 try:
+                    item = language[(place + step) % len(language)]
+                    rng = np.random.default_rng((seed, epoch, item, _ITEM))
                     new_samples = self._read(item, rng)
                 except ValueError as error:
                     self.bad.add(error)
@@ -227,8 +233,8 @@ class ShardDataset(IterableDataset):
         return samples
 
     def _read(self, item: int, rng: np.random.Generator) -> list[Sample]:
-        shard = int(np.searchsorted(self._firsts, item, side='right')) - 1
-        number = int(item - self._firsts[shard])
+        shard = int(np.searchsorted(self.plan.firsts, item, side='right')) - 1
+        number = item - int(self.plan.firsts[shard])
         name = f'{self.shards[shard]}, sample {number}'
         try:
             record, data = self.reader(self.shards[shard], number)
@@ -245,4 +251,4 @@ class ShardDataset(IterableDataset):
 
 def _decode(data: bytes) -> Image.Image:
     with open_image(data) as opened:
-        return upright(opened)
+        return upright(opened, own=True)

@@ -5,6 +5,7 @@ this process's share: the mean over processes is the loss of the whole batch.
 """
 
 from .cmr import cmr_loss, next_threshold
+from .contrastive import contrastive_loss
 from .gather import all_gather_rows, global_sum, rank_share, row_layout, world_size
 from .hard_negatives import hard_contrastive_loss, hard_cosines, hard_negative_loss
 from .region_text import region_text_loss
@@ -14,6 +15,7 @@ from .tic import tic_loss
 __all__ = [
     'all_gather_rows',
     'cmr_loss',
+    'contrastive_loss',
     'global_sum',
     'hard_contrastive_loss',
     'hard_cosines',

@@ -4,10 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .contrastive import paired_cross_entropy
 from .gather import all_gather_rows, rank_share, row_layout
 from .precision import full_precision, without_autocast
 
-FORMS = ('identity', 'distinct')
+FORMS = ('identity', 'distinct', 'local')
 
 
 @without_autocast
@@ -37,6 +38,10 @@ def region_text_loss(
     O_k are the texts other than p(k) known to be true of region k: no right answer
     here, and no wrong one either. Without shared phrases and O it is ``'identity'``.
 
+    ``'local'``: ``'identity'`` with the K regions of this rank alone, as the released
+    code of FG-CLIP 1 has it. The loss of two ranks is then the mean of two losses, not
+    that of one rank with all regions.
+
     Args:
         region_embeds: (K, D), L2-normalised. K may be 0, also on one rank alone.
         text_embeds: (T, D), L2-normalised, this rank's texts of any kind.
@@ -62,8 +67,10 @@ def region_text_loss(
     _check(region_embeds, text_embeds, phrase_index, text_keys, true_keys, form)
     regions, texts, log_scale = full_precision(region_embeds, text_embeds, logit_scale)
     queries = regions * log_scale.exp().reshape(())
+    if form == 'local':
+        return _local_mean(queries, texts[phrase_index])
     if form == 'identity':
-        total = _identity_sum(queries, texts[phrase_index])
+        total = paired_cross_entropy(queries, texts[phrase_index])
     else:
         assert text_keys is not None  # checked above
         keys = text_keys[phrase_index][:, None]
@@ -109,14 +116,13 @@ def _check(
         )
 
 
-def _identity_sum(queries: Tensor, phrases: Tensor) -> Tensor:
-    """Both cross entropies of this rank's pairs. Args: scaled (K, D), (K, D)."""
-    layout = row_layout(len(queries), queries.device)
-    own = layout.own_rows(queries.device)
-    to_text = queries @ all_gather_rows(phrases, layout).T  # (K, sum of K)
-    to_region = phrases @ all_gather_rows(queries, layout).T
-    total = F.cross_entropy(to_text, own, reduction='sum')
-    return total + F.cross_entropy(to_region, own, reduction='sum')
+def _local_mean(queries: Tensor, phrases: Tensor) -> Tensor:
+    """Half of both cross entropies of this rank's pairs among themselves."""
+    own = torch.arange(len(queries), device=queries.device)
+    logits = queries @ phrases.T  # (K, K)
+    total = F.cross_entropy(logits, own, reduction='sum')
+    total = total + F.cross_entropy(logits.T, own, reduction='sum')
+    return total / (2 * max(len(queries), 1))
 
 
 def _distinct_sum(

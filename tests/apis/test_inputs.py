@@ -106,7 +106,8 @@ def server():
     server.server_close()
 
 
-def test_urls(inferencer, server, tmp_path):
+def test_urls(inferencer, server, tmp_path, monkeypatch):
+    monkeypatch.setattr('fgclip2_det.apis.inputs.TIMEOUT', 1800)
     url = f'{server}/some%20shapes.png'
     results = inferencer(url, NAMES, allow_urls=True, out_dir=tmp_path, score_thr=0.3)
     assert results[0].names == ['red circle']

@@ -220,8 +220,8 @@ def test_command(clip, tmp_path, capsys):
     assert out.startswith('8 boxes; 4 of 4 frames are done, see ') and str(video) in out
     assert read_back(video)[0] == 4
     for more, code, message in (
-        (['--video', 97], 1, 'error: camera 97 cannot be opened'),
-        (['--video', tmp_path / 'absent.mp4'], 1, 'error: there is no video'),
+        (['--video', 97], 2, 'error: camera 97 cannot be opened'),
+        (['--video', tmp_path / 'absent.mp4'], 2, 'error: there is no video'),
         ([clip, '--video', clip], 2, 'name images, or one --video'),
         ([], 2, 'name images, or one --video'),
     ):
@@ -242,7 +242,7 @@ def test_a_damaged_video_says_so(tmp_path, capsys):
     ('error', 'code', 'message'),
     [
         (KeyboardInterrupt(), 130, 'interrupted: 3 of 10 frames are done, see '),
-        (OSError(errno.ENOSPC, 'No space left on device'), 1, 'No space left'),
+        (OSError(errno.ENOSPC, 'No space left on device'), 2, 'No space left'),
     ],
 )
 def test_stopped_in_the_middle(

@@ -52,7 +52,7 @@ def test_errors_are_one_sentence(capsys, tmp_path):
     with pytest.raises(SystemExit) as stop:
         cli.main(['evaluate', *map(str, words)])
     error = capsys.readouterr().err
-    assert stop.value.code == 1 and error.startswith('error: ') and 'absent' in error
+    assert stop.value.code == 2 and error.startswith('error: ') and 'absent' in error
     assert error.count('\n') == 1
 
 
@@ -92,7 +92,7 @@ def test_an_output_that_is_an_input_is_refused(command, tmp_path, option):
     for name, other in (('link.json', 'predictions'), ('hard.json', 'ann'),
                         ('a.json', 'predictions')):  # fmt: skip
         code, err = command(*words, option, tmp_path / name)
-        assert code == 1 and not command.calls
+        assert code == 2 and not command.calls
         assert f'{option} {tmp_path / name} is the file of {other}' in err
     (tmp_path / 'earlier.json').write_text('')
     assert command(*words, option, tmp_path / 'earlier.json') == (0, '')

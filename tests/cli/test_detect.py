@@ -120,7 +120,7 @@ def test_unreadable_pictures(folder, tmp_path, capsys):
     assert len(content['images']) == 1 and next(iter(content['unread'])) == str(bad)
     assert content['complete']
     code, _, err = run(capsys, bad, *words)  # earlier results stay
-    assert code == 1 and '1 of 1 images' in err
+    assert code == 2 and '1 of 1 images' in err
     assert read(tmp_path / 'out') == content
 
 
@@ -152,7 +152,7 @@ def test_usage(folder, capsys, words, message):
 )
 def test_errors_are_one_sentence(folder, capsys, tmp_path, words, message):
     code, _, err = run(capsys, folder, *words, '--names', 'star', '--out', tmp_path)
-    assert code == 1 and err.startswith('error: ') and message in err
+    assert code == 2 and err.startswith('error: ') and message in err
     assert err.count('\n') == 1 and not list(tmp_path.iterdir())
 
 
@@ -192,7 +192,7 @@ def test_full_disk(folder, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(detection_report, 'save_image', full)
     code, _, err = run(capsys, folder, '--names', NAMES, '--out', tmp_path)
-    assert code == 1 and 'No space left on device' in err
+    assert code == 2 and 'No space left on device' in err
     assert '1 of 3 images are done, see' in err and len(read(tmp_path)['images']) == 1
 
 

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.registry import init_default_scope
 
-import fgclip2_det.registration  # noqa: F401
+import fgclip2_det.registration
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-import fgclip2_det.registration  # noqa: F401  isort: skip
+import fgclip2_det.registration  # isort: skip
 from fgclip2_det.coco.predictions import read_predictions
 from fgclip2_det.coco.published_splits import CLASS_SPLITS
 from fgclip2_det.datasets import OpenVocabCocoDataset

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-import fgclip2_det.registration  # noqa: F401  isort: skip
+import fgclip2_det.registration  # isort: skip
 from mmengine.logging import MMLogger
 
 from fgclip2_det.engine.metrics.open_vocab_coco_metric import OpenVocabCocoMetric

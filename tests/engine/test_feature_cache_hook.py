@@ -1,10 +1,7 @@
 """A detector trains from cached maps as it does from images."""
 
 import hashlib
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +14,7 @@ from PIL import Image, ImageOps
 
 from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.runner import build_runner
+from tests.processes import losses_of_one_and_two
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/ovshapes/ovd_fgclip2_cached.py'
@@ -221,12 +219,10 @@ def test_another_pipeline(data_root, tmp_path):
 
 def test_two_processes(data_root, tmp_path):
     """Each fills a part; losses are those of one process."""
-    out = tmp_path / 'result.json'
-    command = [sys.executable, '-m', 'benchmarks.processes', str(CONFIG)]
-    command += ['--iterations', '2', '--batch', '4', '--threads', '1']
-    command += ['--out', str(out), '--cfg-options', 'num_train=10', 'num_val=2']
-    command += ['image_size=128', 'max_num_patches=64', f'data_root={data_root}']
-    command += ['train_dataloader.dataset.pipeline.0.flip=False']
-    environment = {**os.environ, 'FEATURE_CACHE': str(tmp_path / 'maps')}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=300)
-    assert json.loads(out.read_text())['largest relative difference'] < 1e-5
+    words = [CONFIG, '--iterations', 2, '--batch', 4, '--cfg-options']
+    words += ['num_train=10', 'num_val=2', 'image_size=128', 'max_num_patches=64']
+    words += [f'data_root={data_root}']
+    words += ['train_dataloader.dataset.pipeline.0.flip=False']
+    maps = str(tmp_path / 'maps')
+    result = losses_of_one_and_two(words, tmp_path, FEATURE_CACHE=maps)
+    assert result['largest relative difference'] < 1e-5

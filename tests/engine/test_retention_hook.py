@@ -128,7 +128,7 @@ def test_two_processes_equal_one(dataset, detector, tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(1800)
     assert [process.exitcode for process in processes] == [0, 0]
     for rank in range(2):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == alone

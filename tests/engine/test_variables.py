@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import fgclip2_det.registration  # noqa: F401
+import fgclip2_det.registration
 from fgclip2_det.engine.config import load_config
 from fgclip2_det.engine.variables import spread_variables
 

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import re
+from importlib.util import find_spec
 
 import pytest
 
@@ -80,6 +81,11 @@ def test_fields_and_digests(describe):
     assert actual['notes'] == {'templates': 'photo'} and actual['name'] == 'ov-coco'
     assert actual['versions'] == versions() and versions()['numpy']
     assert actual['commit'] is None or re.fullmatch('[0-9a-f]{40}', commit())
+
+
+@pytest.mark.skipif(find_spec('mmdet') is None, reason='needs mmdet')
+def test_the_version_of_mmdet_is_that_of_whatever_installs_it():
+    assert re.match(r'\d+\.\d+', versions()['mmdet'])
 
 
 def test_the_first_differences_are_said_in_words(describe):

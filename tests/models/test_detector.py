@@ -1,5 +1,6 @@
 """The detector: vocabulary, batching, training, what it refuses."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,27 @@ def test_parts_of_names(detector):
         assert (detector.classifier.text_embeds[1] - embeds[1]).abs().max() > 1e-3
     finally:
         detector.parts = None
+
+
+def test_names_that_are_not_composed(detector):
+    """A detector of composed names says which of a user's names it does not compose."""
+    detector.parts = {'Blue square': ['blue', 'square'], 'dog': ['fur']}
+    detector.trained_classes = ('red circle',)
+    composed = [NAMES[0], 'blue square', 'DOG']
+    shown = "'blue-square', 'cat': this detector composes .* as 'Blue square'"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            detector.set_vocabulary(composed)
+            detector.set_vocabulary(Vocabulary(['cat'], parts={}))
+            detector.set_vocabulary(Vocabulary(['cat'], parts={'cat': ['fur']}))
+            detector.set_vocabulary(Vocabulary(['cat'], novel_classes=['cat']))
+        with pytest.warns(UserWarning, match=shown):
+            detector.set_vocabulary([NAMES[0], 'blue-square', 'cat'])
+        with pytest.warns(UserWarning, match="'d' and 1 more: this detector"):
+            detector.set_vocabulary('b. c. d. e')
+    finally:
+        detector.parts, detector.trained_classes = None, ()
 
 
 def test_parts_of_names_in_the_config():

@@ -70,7 +70,9 @@ def test_scores():
 
 
 class Released:
-    logit_scale, logit_bias = torch.tensor([4.0]), torch.tensor([-3.0])
+    @staticmethod
+    def logit_parameters():
+        return torch.tensor([4.0]), torch.tensor([-3.0])
 
 
 def classifier(background: str | None, **options) -> RegionTextClassifier:

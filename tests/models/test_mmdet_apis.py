@@ -10,7 +10,7 @@ from PIL import Image
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-import fgclip2_det.registration  # noqa: F401  isort: skip
+import fgclip2_det.registration  # isort: skip
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmdet.registry import MODELS
 from mmengine.config import Config

@@ -75,3 +75,37 @@ def test_calibration_moves_logits():
 def test_calibration_refuses_what_is_no_number():
     with pytest.raises(ValueError, match='novel must be a number'):
         ScoreCalibration(novel='high')
+
+
+def test_thousands_of_names(monkeypatch):
+    """Few that can be right together: the sparse way is the slow, obvious one."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 8 * torch.randn(6, 300, generator=generator)
+    logits[0, 7], logits[0, 9], logits[0, 11] = 60.0, 59.0, 20.0
+    others = torch.randn(6, 20, generator=generator)
+    apart = torch.rand(300, 310, generator=generator) < 0.004
+    apart[:, :300] |= apart[:, :300].T
+    apart[7, [9, 11]] = apart[[9, 11], 7] = True
+    apart[9, 11] = False
+    apart[range(300), range(300)] = False
+    wanted = open_softmax(logits.double(), others.double(), apart)
+    monkeypatch.setattr('fgclip2_det.models.open_softmax.LARGE', 1000)
+    calls = []
+    import fgclip2_det.models.open_softmax as module
+
+    own = module._sparse
+    monkeypatch.setattr(module, '_sparse', lambda *a: calls.append(1) or own(*a))
+    got = open_softmax(logits, others, apart)
+    assert calls and got.dtype == torch.float32
+    torch.testing.assert_close(got, wanted.float(), atol=1e-6, rtol=1e-5)
+    assert got[0, 7] > 0.999 and got[0, 9] > 0.999
+    assert open_softmax(logits, others, apart).equal(got)  # what is kept
+    dense = torch.rand(300, 310, generator=generator) < 0.5
+    dense[range(300), range(300)] = False
+    calls.clear()
+    open_softmax(logits, others, dense)
+    none = torch.zeros(300, 310, dtype=torch.bool)
+    every = open_softmax(logits, others, none)
+    columns = torch.cat([logits, others], 1)
+    torch.testing.assert_close(every, columns.softmax(1)[:, :300])
+    assert len(calls) == 1  # not for the dense one

@@ -60,7 +60,7 @@ def test_bfloat16_trains_close_to_float32(monkeypatch):
     'options',
     [
         dict(with_cp=True),
-        dict(compile=AOT),
+        pytest.param(dict(compile=AOT), marks=pytest.mark.weekly),  # as the last
         dict(with_cp=True, compile=AOT),
         dict(with_cp=True, window_size=4, global_blocks=[3]),
         dict(compile=AOT, window_size=4, global_blocks=[3]),
@@ -114,7 +114,7 @@ def test_blocks_of_a_kind_share_one_program():
     assert counters['stats']['unique_graphs'] <= 2
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_inductor():
     """The real compiler, which needs a C++ compiler on a CPU."""
     inputs = batch_of(images((96, 160), (64, 64)))

@@ -106,7 +106,10 @@ def test_siglip2_weights(small_encoder, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(), r"exactly one of \['size', 'pretrained', 'siglip2'\], got none"),
+        (
+            dict(),
+            r"exactly one of \['size', 'pretrained', 'siglip2', 'clip'\], got none",
+        ),
         (dict(size='tiny', pretrained='x'), r"got \['size', 'pretrained'\]"),
         (dict(size='tiny', copy_heads=('dens',)), r"copy_heads may hold .*\['dens'\]"),
         (dict(size='huge'), 'size must be one of'),

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
@@ -35,7 +36,9 @@ IDS = [4, 2, 9, 7, 1]
 NOVEL = ['emu', 'yak']
 BASE = np.array([True, True, True, False, False])
 SIZE = 100  # of the square images
-EMBEDS = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+EMBEDS = F.normalize(
+    torch.randn(5, 6, generator=torch.Generator().manual_seed(0)), dim=-1
+)
 TEMPERATURE = 0.05
 
 

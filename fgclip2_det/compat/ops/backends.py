@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,8 +21,7 @@ def torchvision_ops() -> Any | None:
     if find_spec('torchvision') is None:
         return None
     try:
-        # registers its ops
-        import torchvision  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import_module('torchvision')  # registers its ops
     except (ImportError, OSError, RuntimeError) as error:  # built for another torch
         warnings.warn(f'torchvision is installed but not used: {error}', stacklevel=2)
         return None

@@ -1,6 +1,6 @@
 """OVShapes: a procedural, bilingual data set, generated on first use."""
 
-from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+from fgclip2_det.compat import mm  # before mmdet
 
 # isort: split
 from mmdet.registry import DATASETS

@@ -5,10 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +22,6 @@ VERSION = 1  # of the drawing code; each version has its own folders
 # splits of the classes in each split of the images; unused classes appear nowhere
 SPLITS = {'train': ('base',), 'val': ('base', 'novel')}
 _MANIFEST = 'manifest.json'
-_STALE_SECONDS = 24 * 3600  # age at which folders of interrupted runs are removed
 _VERIFIED = set()  # folders whose image bytes this process has compared
 
 
@@ -45,9 +41,9 @@ def generate_ovshapes(
     and i, not on the number of images or threads.
 
     The folder is named after the parameters and renamed into place when it is complete:
-    an interrupted run leaves at most a ``.tmp-*`` folder, which a later run removes
-    after a day, and if two runs start at once, the (identical) result of the first to
-    finish is kept.
+    a run that is interrupted or fails removes what it has drawn, one that is killed
+    leaves a ``.tmp-*`` folder, which a later run removes after an hour, and if two runs
+    start at once, the (identical) result of the first to finish is kept.
 
     Args:
         root: parent folder; created if missing.
@@ -120,7 +116,9 @@ def ovshapes_folder(
 
 
 def _make_work_folder(root: Path) -> Path:
-    """Create a temporary folder in ``root``; removes old ones of interrupted runs."""
+    """Create a temporary folder in ``root``; removes old ones of killed runs."""
+    from fgclip2_det.io.leftovers import remove_stale  # not for who finds the images
+
     try:
         root.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix='.tmp-', dir=root))
@@ -129,17 +127,23 @@ def _make_work_folder(root: Path) -> Path:
             f'OVShapes cannot be written to {root} ({error}); data_root must be a '
             'folder with write permission'
         ) from error
-    ours = {_MANIFEST, *SPLITS, *(f'{split}.json' for split in SPLITS)}
-    for stale in root.glob('.tmp-*'):
-        with suppress(OSError):  # another run may remove it first
-            age = time.time() - stale.stat().st_mtime
-            if age > _STALE_SECONDS and {f.name for f in stale.iterdir()} <= ours:
-                shutil.rmtree(stale)
+    remove_stale(root, filter(_is_work_folder, root.glob('.tmp-*')))
     return work
+
+
+def _is_work_folder(path: Path) -> bool:
+    """Whether a folder holds nothing but what a run writes."""
+    ours = {_MANIFEST, *SPLITS, *(f'{split}.json' for split in SPLITS)}
+    try:
+        return {file.name for file in path.iterdir()} <= ours
+    except OSError:  # no folder, or another run has just removed it
+        return False
 
 
 def _write(work: Path, params: dict, num_workers: int) -> None:
     """Write all files into an empty folder, the manifest last."""
+    from fgclip2_det.io.threads import thread_map
+
     jobs = []
     for split in SPLITS:
         (work / split).mkdir()
@@ -150,8 +154,14 @@ def _write(work: Path, params: dict, num_workers: int) -> None:
         classes['train'] = classes['train'] * 2 + extra
     categories = [c.to_category() for c in classes_of('base', 'novel') + extra]
     draw = partial(_write_image, work, params['seed'], params['image_size'], classes)
-    with ThreadPoolExecutor(num_workers) as pool:  # Pillow and numpy drop the GIL
-        drawn = list(tqdm(pool.map(draw, jobs), 'OVShapes', len(jobs), disable=None))
+    drawn = []
+    with (
+        tqdm(total=len(jobs), desc='OVShapes', disable=None) as bar,
+        thread_map(draw, jobs, num_workers) as results,  # they drop the GIL
+    ):
+        for objects in results:
+            drawn.append(objects)
+            bar.update()
     for split, start in (('train', 0), ('val', params['num_train'])):
         objects = drawn[start : start + params[f'num_{split}']]
         coco = _to_coco(split, objects, params['image_size'], categories)

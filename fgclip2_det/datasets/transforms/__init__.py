@@ -1,6 +1,6 @@
 """Transforms of the data pipelines."""
 
-from fgclip2_det.compat import mm  # noqa: F401
+from fgclip2_det.compat import mm
 
 from .cached_views import FGCLIP2ApplyView, FGCLIP2LoadView, FGCLIP2PackView
 from .fgclip2_resize import FGCLIP2Resize

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS
 from mmengine.dataset import BaseDataset
-from mmengine.dist import barrier, get_dist_info
+from mmengine.dist import barrier, get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -30,6 +30,7 @@ from fgclip2_det.datasets.transforms import (
     UnreadableImageError,
 )
 from fgclip2_det.fgclip2.preprocess import target_grid
+from fgclip2_det.io.locks import FolderUse, locked
 from fgclip2_det.io.model_digests import encoder_digest
 from fgclip2_det.models import FGCLIP2ViT
 
@@ -46,7 +47,9 @@ class FGCLIP2FeatureCacheHook(Hook):
     ``FGCLIP2ApplyView``, ``FGCLIP2PackView``. If filling the cache is interrupted, the
     next run continues it. Validation and test still read images. Maps are keyed by the
     content of an image file: a file that was replaced is encoded again, one that was
-    only moved is not.
+    only moved is not. With ``FGCLIP2_CACHE_SIZE`` set, maps that this training does not
+    need and that were used least recently make room, unless another training uses the
+    folder.
 
     Args:
         folder: folder of the shards; trainings with the same encoder may share it.
@@ -67,6 +70,7 @@ class FGCLIP2FeatureCacheHook(Hook):
         if dtype not in DTYPES:
             raise ValueError(f'dtype must be one of {list(DTYPES)}, got {dtype!r}')
         self.folder, self.dtype, self.num_workers = Path(folder), dtype, num_workers
+        self.use: FolderUse | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Fill the cache and set it in the pipeline."""
@@ -75,8 +79,14 @@ class FGCLIP2FeatureCacheHook(Hook):
         dataset = _innermost(runner.train_dataloader.dataset)
         load = _load_view(dataset)
         fingerprint = f'{maps_digest(backbone)} {self.dtype}'
+        if is_main_process():  # for all processes of this training
+            with locked(self.folder):
+                self.use = FolderUse(self.folder)
         cache = FeatureCache(self.folder, fingerprint, DTYPES[self.dtype])
         views = ViewsToFill(dataset, load, cache.keys())
+        barrier()  # every process must have read the index before a shard goes
+        if is_main_process():
+            self._make_room(runner, cache, views, views.bytes(backbone, cache.dtype))
         if len(views):
             needed = views.bytes(backbone, cache.dtype)
             runner.logger.info(
@@ -94,6 +104,23 @@ class FGCLIP2FeatureCacheHook(Hook):
         if isinstance(loop, IterBasedTrainLoop):  # its workers have already started
             loop.dataloader._iterator = None
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
+
+    def after_train(self, runner: Runner) -> None:
+        """Let others remove the maps."""
+        if self.use is not None:
+            self.use.end()
+
+    def _make_room(
+        self, runner: Runner, cache: FeatureCache, views: ViewsToFill, needed: int
+    ) -> None:
+        assert self.use is not None
+        with locked(self.folder):
+            removed = cache.make_room(needed, views.keys, self.use.is_shared())
+        if removed:
+            runner.logger.info(
+                f'{removed / 1e9:.3f} GB of maps that were not used lately are removed '
+                f'from {self.folder}'
+            )
 
     @torch.no_grad()
     def _fill(
@@ -130,7 +157,8 @@ class ViewsToFill(Dataset):
 
     Attributes:
         digests: path of an image -> digest of its file.
-        total: number of views, including those in the cache.
+        keys: of all views, including those in the cache.
+        total: number of views.
     """
 
     def __init__(self, dataset: BaseDataset, load: FGCLIP2LoadView, known: set) -> None:
@@ -143,7 +171,7 @@ class ViewsToFill(Dataset):
             for info in infos
             for view in load.views
         }
-        self.total = len(views)
+        self.keys, self.total = set(views), len(views)
         self.missing = [(k, *v) for k, v in views.items() if k not in known]
 
     def __len__(self) -> int:

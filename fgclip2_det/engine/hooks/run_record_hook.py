@@ -13,7 +13,7 @@ from ..resume import compare_data
 from ..run_record import write_record
 from ..schedule_replay import initial_settings, replay_schedule
 from ..train_data import describe_data
-from ..work_dir import write_fingerprint
+from ..work_dir import remove_run, write_fingerprint
 
 
 @HOOKS.register_module()
@@ -28,6 +28,7 @@ class OpenVocabRunRecordHook(Hook):
             write none.
         changed_schedule: whether the resumed checkpoint had another schedule.
         with_changes: continue even if the data differ from the checkpoint's.
+        overwrite: remove checkpoints and metrics of an earlier training.
 
     Raises:
         ValueError: before the first step, if the data of a resumed training have
@@ -44,8 +45,10 @@ class OpenVocabRunRecordHook(Hook):
         record: dict[str, Any] | None = None,
         changed_schedule: bool = False,
         with_changes: bool = False,
+        overwrite: bool = False,
     ) -> None:
         self.record, self.with_changes = record, with_changes
+        self.overwrite = overwrite
         self.changed_schedule = changed_schedule
 
     def before_run(self, runner: Runner) -> None:
@@ -66,6 +69,8 @@ class OpenVocabRunRecordHook(Hook):
                 f'own at iteration {runner.iter}'
             )
         if is_main_process():
+            if self.overwrite:
+                remove_run(runner.work_dir)
             write_fingerprint(runner.cfg)
             if self.record is not None:
                 write_record(runner.work_dir, self.record)

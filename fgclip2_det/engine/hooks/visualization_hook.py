@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...fgclip2.detector_image import detector_image
 from ...fgclip2.image import describe_sizes, read_header
+from ...io.atomic import open_atomic
 from ...visualization import contact_sheet, draw_detections
 from ..annotated_sizes import Size, annotated_sizes
 
@@ -82,7 +83,7 @@ class OpenVocabVisualizationHook(Hook):
         """Write the contact sheet."""
         if self.pairs:
             path = self._folder(runner) / 'detections.png'
-            contact_sheet(self.pairs, columns=1 + (len(self.pairs) > 3)).save(path)
+            _save(contact_sheet(self.pairs, columns=1 + (len(self.pairs) > 3)), path)
             runner.logger.info(f'{self.count} drawn: {path} and {path.parent}/vis')
         self.pairs = []
 
@@ -125,11 +126,15 @@ class OpenVocabVisualizationHook(Hook):
         pair = contact_sheet(panes, columns=2, gap=4)
         stem = Path(sample.metainfo.get('img_path') or f'image_{self.count}').stem
         path = self._folder(runner) / 'vis' / f'{self.count:03d}_{stem}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pair.save(path)
+        _save(pair, path)
         if self.count < 16:  # more would be too small on the sheet
             self.pairs.append(pair)
         self.count += 1
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    with open_atomic(path) as file:
+        image.save(file, format='PNG')
 
 
 def _plain_views(data_batch: dict) -> Sequence[Tensor]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from fgclip2_det.io import InputError
 from fgclip2_det.io.digests import file_digest
-from fgclip2_det.io.json_stream import coco_pieces, write_text_pieces
+from fgclip2_det.io.json_writing import coco_pieces, write_text_pieces
 from fgclip2_det.io.text import read_json
 
 from .asks import Ask, check_ks
@@ -71,13 +72,13 @@ def read_asks(
         isinstance(content.get(key), kind)
         for key, kind in (('annotations', dict), ('draw', dict), ('asks', list))
     ):
-        raise ValueError(
+        raise InputError(
             f'{path} must hold "annotations", "draw" and "asks"; write it with '
             'tools/evaluate.py --protocol few-names --write-asks'
         )
     origin, own = content['annotations'], file_digest(annotations)
     if origin.get('sha256') != own:
-        raise ValueError(
+        raise InputError(
             f'{path} asks about {origin.get("file")} with SHA-256 '
             f'{origin.get("sha256")}, but {annotations} has {own}; give the file that '
             'the asks were drawn from, or draw them again'
@@ -88,16 +89,25 @@ def read_asks(
 def _ask(path: str | os.PathLike, number: int, entry: object) -> Ask:
     title = f'{path}: ask {number} (from 0)'
     if not isinstance(entry, dict) or set(entry) != set(_FIELDS):
-        raise ValueError(f'{title} must have {", ".join(_FIELDS)}, got {entry!r:.80}')
+        raise InputError(f'{title} must have {", ".join(_FIELDS)}, got {entry!r:.80}')
     for key, kind in _FIELDS.items():
-        if not isinstance(entry[key], kind):
-            raise ValueError(f'{title}: {key} cannot be {entry[key]!r:.40}')
+        if isinstance(entry[key], bool) or not isinstance(entry[key], kind):
+            raise InputError(f'{title}: {key} cannot be {entry[key]!r:.40}')
     names, ids = tuple(entry['names']), tuple(entry['category_ids'])
+    for key, values, kinds in (
+        ('names', names, (str,)),
+        ('category_ids', ids, (int, str)),
+    ):
+        if not all(type(value) in kinds for value in values):
+            raise InputError(f'{title}: {key} cannot be {values!r:.80}')
     if len(names) != len(ids) or len(set(ids)) < len(ids) or not ids:
-        raise ValueError(
+        raise InputError(
             f'{title} needs a name for each of its category_ids, got {names} for {ids}'
         )
-    check_ks((entry['k'],))
+    try:
+        check_ks((entry['k'],))
+    except ValueError as error:
+        raise InputError(f'{title}: {error}') from error
     return Ask(
         entry['id'], entry['image_id'], entry['file_name'], names, ids, entry['k']
     )

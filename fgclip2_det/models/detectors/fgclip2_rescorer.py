@@ -190,7 +190,8 @@ class FGCLIP2Rescorer(BaseDetector):
             self._names_to_give = names_to_give(self.detector, vocabulary)
         is_open = leaves_split_open(names)
         key = vocabulary.prompts(), vocabulary.known_split().tolist(), is_open
-        key = *key, vocabulary.negatives and vocabulary.negatives.key, vocabulary.images
+        given = vocabulary.negatives, vocabulary.images
+        key = *key, *(None if each is None else each.key for each in given)
         if self.vocabulary is None or key != self._key:
             self._key = key
             self._rescorer = self._build_rescorer(vocabulary, is_open, trained, parts)

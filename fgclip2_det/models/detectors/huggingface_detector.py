@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -88,6 +89,7 @@ class HuggingFaceDetector(BaseDetector):
         self.max_per_image = max_per_image
         self.templates: str = 'raw'
         self.trained_classes: Sequence[str] = ()
+        self.seen: dict[str, Any] = {}  # what is known of the image at hand
         self.vocabulary: Vocabulary | None = None
         if vocabulary is not None:
             self.set_vocabulary(Vocabulary(**vocabulary))
@@ -146,7 +148,7 @@ class HuggingFaceDetector(BaseDetector):
         chunk = self.chunk_size or len(names)
         if self._ask is closed_set:
             chunk = len(names)
-        parts = []
+        parts, self.seen = [], {}
         for start in range(0, len(names), chunk):
             detections = self._ask(self, image, names[start : start + chunk])
             boxes, scores, labels = (value.detach().cpu() for value in detections)
@@ -154,6 +156,7 @@ class HuggingFaceDetector(BaseDetector):
             boxes, scores, labels = (x[~turned] for x in (boxes, scores, labels))
             best = scores.argsort(descending=True, stable=True)[: self.max_per_image]
             parts.append((boxes[best], scores[best], labels[best] + start))
+        self.seen = {}
         boxes, scores, labels = (torch.cat(p) for p in zip(*parts, strict=True))
         return boxes, scores, labels
 

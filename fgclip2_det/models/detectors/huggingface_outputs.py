@@ -50,7 +50,9 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> BoxesScoresL
             f'{len(names)} names have {is_of.shape[1]} tokens, at most {limit} are '
             'possible; set a smaller chunk_size'
         )
-    outputs = detector.model(**detector.process(images=image, text=caption))
+    if not detector.seen:  # once for all chunks of names
+        detector.seen = detector.process(images=image)
+    outputs = detector.model(**detector.seen, **detector.process(text=caption))
     tokens = outputs.logits[0, :, : is_of.shape[1]].float().sigmoid()
     is_of = is_of.to(tokens.device)
     scores = tokens @ (is_of / is_of.sum(1, keepdim=True)).T  # (queries, names)
@@ -104,12 +106,15 @@ def one_name_at_a_time(
     detector, image: Image.Image, names: list[str]
 ) -> BoxesScoresLabels:
     """SAM 3 and its Lite-Text: the image encoder runs once, the rest once per name."""
-    pixels = detector.process(images=image)['pixel_values']
-    seen, parts = detector.model.get_vision_features(pixels), []
+    if not detector.seen:  # once for all chunks of names
+        pixels = detector.process(images=image)['pixel_values']
+        features = detector.model.get_vision_features(pixels)
+        detector.seen = {'vision_embeds': features}
+    parts = []
     for label, name in enumerate(names):
         text = detector.process(text=name)
         outputs = detector.model(
-            vision_embeds=seen,
+            **detector.seen,
             input_ids=text['input_ids'],
             attention_mask=text['attention_mask'],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from mmdet.structures import SampleList
 from torch import Tensor
 
 from fgclip2_det.compat import det_inferencer
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.models.competing_texts import CompetingTexts, find_competitors
 from fgclip2_det.models.detectors.text_prompts import (
     let_texts_through,
@@ -21,6 +22,7 @@ from fgclip2_det.models.detectors.text_prompts import (
 from fgclip2_det.models.encoders import build_encoder, pretrained_folder
 from fgclip2_det.vocabulary import Vocabulary, fingerprint
 from fgclip2_det.vocabulary.competitors import Competitors
+from fgclip2_det.vocabulary.name_checks import uncomposed_names
 from fgclip2_det.vocabulary.negatives import NegativeTexts
 
 Names = Vocabulary | Sequence[str | Sequence[str]] | str
@@ -41,8 +43,8 @@ def as_vocabulary(
 
 
 def text_source(
-    encoder: str | dict, cache_dir: str | None, kept: list[FGCLIP2] | None
-) -> FGCLIP2 | str:
+    encoder: str | dict, cache_dir: str | None, kept: list[DualEncoder] | None
+) -> DualEncoder | str:
     """The encoder argument of ``Vocabulary.embed``: a folder of weights, read only if
     the disk cache lacks the embeddings, or a text tower.
 
@@ -67,7 +69,13 @@ def leaves_split_open(names: Names) -> bool:
     without negatives."""
     if not isinstance(names, Vocabulary):
         return True
-    return names.is_base is None or names.negatives is not None
+    shown = names.images is not None and names.images.owners
+    return names.is_base is None or names.negatives is not None or bool(shown)
+
+
+def has_parts(names: Names) -> bool:
+    """Whether names say what they are composed of, or that they are not."""
+    return isinstance(names, Vocabulary) and names.has_given_parts
 
 
 def with_negatives(names: Names, negatives: NegativeTexts | None) -> Names:
@@ -120,7 +128,7 @@ class OpenVocabMixin:
         self._given: tuple = (None, None)
         self._before_texts: tuple | None = None  # those before names of an image
         self.keep_text_encoder = False
-        self._kept_text_encoder: list[FGCLIP2] = []  # in a list: no submodule
+        self._kept_text_encoder: list[DualEncoder] = []  # in a list: no submodule
         self._kept_background: dict[str, Tensor] = {}  # its text -> (1, D)
         if vocabulary is not None:
             self.set_vocabulary(Vocabulary(**vocabulary))
@@ -134,7 +142,7 @@ class OpenVocabMixin:
     def set_vocabulary(
         self,
         names: Names,
-        encoder: FGCLIP2 | None = None,
+        encoder: DualEncoder | None = None,
         negatives: NegativeTexts | None = None,
     ) -> Vocabulary:
         """Change the classes; weights do not change, labels index the new names.
@@ -171,6 +179,8 @@ class OpenVocabMixin:
             self.classifier.digest.copy_(digest)
         self.classifier.loaded = False
         is_open = leaves_split_open(names)
+        if is_open and not has_parts(names):
+            self._warn_uncomposed(vocabulary)
         self.classifier.set_competitors(
             self._compete(vocabulary, encoder) if is_open else None
         )
@@ -186,7 +196,14 @@ class OpenVocabMixin:
         self._update_dataset_meta(vocabulary)
         return vocabulary
 
-    def _background_embeds(self, source: FGCLIP2 | str, own: bool) -> Tensor:
+    def _warn_uncomposed(self, vocabulary: Vocabulary) -> None:
+        """Names without the parts that this detector's names are composed of."""
+        shown = () if vocabulary.images is None else vocabulary.images.names
+        texts = [name for name in vocabulary.names if name not in shown]
+        if doubts := uncomposed_names(texts, self.parts or (), self.trained_classes):
+            warnings.warn(doubts, stacklevel=3)
+
+    def _background_embeds(self, source: DualEncoder | str, own: bool) -> Tensor:
         """(1, D) of the background's text; that of the detector's own text tower is
         computed once."""
         text = self.classifier.background
@@ -198,7 +215,7 @@ class OpenVocabMixin:
         return embeds
 
     def _compete(
-        self, vocabulary: Vocabulary, encoder: FGCLIP2 | None
+        self, vocabulary: Vocabulary, encoder: DualEncoder | None
     ) -> Competitors | None:
         """What names of a user compete with; None: with each other alone."""
         return find_competitors(
@@ -246,7 +263,7 @@ class OpenVocabMixin:
             det_inferencer.install()
 
     def _set_hard_names(
-        self, vocabulary: Vocabulary, digest: Tensor, source: FGCLIP2 | str | None
+        self, vocabulary: Vocabulary, digest: Tensor, source: DualEncoder | str | None
     ) -> None:
         """Set the hard negatives of new names, if the head uses any."""
         hard_names = self.roi_head.bbox_head.hard_names
@@ -341,14 +358,14 @@ class OpenVocabMixin:
                     f'only_base=True'
                 )
 
-    def _text_source(self) -> FGCLIP2 | str:
+    def _text_source(self) -> DualEncoder | str:
         return text_source(
             self.text_encoder,
             self.cache_dir,
             self._kept_text_encoder if self.keep_text_encoder else None,
         )
 
-    def _digest(self, vocabulary: Vocabulary, encoder: FGCLIP2 | None) -> Tensor:
+    def _digest(self, vocabulary: Vocabulary, encoder: DualEncoder | None) -> Tensor:
         """(32,) uint8 digest of encoder, prompts and split; a given encoder is
         identified by its weights, the detector's own by its config."""
         own = self.text_encoder

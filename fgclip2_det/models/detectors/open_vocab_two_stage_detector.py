@@ -90,7 +90,7 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         """Detections of B images.
 
         The encoder runs on the batch; the later stages process each image on its own
-        grid, so results do not depend on batching. Samples that carry an
+        grid, so results depend on batching by rounding only. Samples that carry an
         :class:`.ImageMemory` keep their regions in it; only the comparison with names
         is computed for those that have them.
         """
@@ -116,9 +116,17 @@ class OpenVocabTwoStageDetector(OpenVocabMixin, TwoStageDetector):
         self, batch_inputs: Tensor, samples: SampleList
     ) -> Iterator[tuple[FeaturePyramid, list[InstanceData]]]:
         """Pyramid and proposals of one image after the other, once they are asked for;
-        the encoder runs on the batch."""
+        the encoder runs on the batch, and so do neck and RPN where it has no padding.
+        """
         maps, dense = self.backbone.extract(batch_inputs)
         grids = self.backbone.grid_sizes(batch_inputs)
+        if len(samples) > 1 and set(grids) == {tuple(dense.shape[2:])}:  # no padding
+            levels = self.neck(maps)
+            proposals = self.rpn_head.predict(levels, samples, rescale=False)
+            for i, own in enumerate(proposals):
+                x = tuple(level[i : i + 1] for level in levels)
+                yield FeaturePyramid.of(x, dense[i : i + 1].contiguous()), [own]
+            return
         for i, (sample, (h, w)) in enumerate(zip(samples, grids, strict=True)):
             own = [x[i : i + 1, :, :h, :w].contiguous() for x in (*maps, dense)]
             x = FeaturePyramid.of(self.neck(tuple(own[:-1])), own[-1])

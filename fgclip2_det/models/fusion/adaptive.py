@@ -36,7 +36,7 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
         if beta is None:
             raise ValueError('beta must be the weight on the farthest name, got None')
         super().__init__(alpha, beta, temperature)
-        self._ends = alpha, beta  # on the nearest and the farthest name
+        self.ends = alpha, beta  # on the nearest and the farthest name
         self._weights: Tensor | None = None
 
     def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
@@ -49,7 +49,7 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
         distance = 1 - (embeds @ embeds[is_base].T).amax(1).clamp(max=1)
         distance[is_base] = 0
         share = distance / distance.max().clamp(min=torch.finfo(torch.float64).tiny)
-        near, far = self._ends
+        near, far = self.ends
         self._weights = (near + (far - near) * share).float()
 
     def weights(self, num_classes: int, is_base: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.models.encoders import released_logits
 from fgclip2_det.vocabulary.competitors import Competitors
 
@@ -120,7 +120,7 @@ class RegionTextClassifier(BaseModule):
 
     @torch.no_grad()
     def set_embeds(
-        self, embeds: Tensor, is_base: Tensor, encoder: FGCLIP2 | str
+        self, embeds: Tensor, is_base: Tensor, encoder: DualEncoder | str
     ) -> None:
         """Set the text embeddings of a new vocabulary.
 
@@ -133,7 +133,7 @@ class RegionTextClassifier(BaseModule):
         if self.released and not len(self.is_base):
             scale, bias = released_logits(encoder)
             self.logit_scale.copy_(scale)
-            self.logit_bias.copy_(bias)
+            self.logit_bias.copy_(torch.as_tensor(bias))
         device = self.project.weight.device
         self.text_embeds = embeds.detach().to(device)
         self.is_base = is_base.to(device)

@@ -254,7 +254,7 @@ def test_two_processes_see_what_one_would(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(240)
+        process.join(1800)
     assert [process.exitcode for process in processes] == [0, 0]
     outs = [pickle.loads((tmp_path / f'{r}.pkl').read_bytes()) for r in range(2)]
     images = [make_sample(size).image for size in (SMALL, SMALL, SMALL, LARGE)]

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fgclip2_det.engine.hooks.reproducible_hook import _count_draws
 from pretrain.data import BilingualBatchSampler, BilingualSampler
-from pretrain.data.batches import batch_sizes, mixed_order, share
+from pretrain.data.batches import BatchPlaces, batch_sizes, mixed_order, share
 
 
 class Records(Dataset):
@@ -71,6 +71,9 @@ def test_sizes_keep_their_promises(batch_size, world_size):
         assert len(sizes) == 1 or 2 * min(sizes) >= full
         if batch_size > 1:  # the same batches in one process
             assert batch_sizes(n, full, 1) == sizes
+        places = BatchPlaces(n, batch_size, world_size)
+        assert [len(places[batch]) for batch in range(len(places))] == sizes
+        assert [i for batch in range(len(places)) for i in places[batch]] == [*range(n)]
         for size in sizes:
             parts = [share(size, rank, world_size) for rank in range(world_size)]
             lengths = [part.stop - part.start for part in parts]
@@ -78,10 +81,13 @@ def test_sizes_keep_their_promises(batch_size, world_size):
 
 
 def test_languages_are_mixed_and_batches_keep_their_order():
-    order = mixed_order([20, 10], np.random.default_rng(0))
+    order = list(mixed_order([20, 10], np.random.default_rng(0)))
     assert [n for language, n in order if language == 0] == list(range(20))
     assert sum(a[0] != b[0] for a, b in pairwise(order)) > 5
-    assert mixed_order([2, 1], None) == [(0, 0), (0, 1), (1, 0)]
+    assert list(mixed_order([2, 1], None)) == [(0, 0), (0, 1), (1, 0)]
+    for start, step in ((0, 3), (4, 1), (7, 5), (29, 2), (30, 1)):
+        part = mixed_order([20, 10], np.random.default_rng(0), start, step)
+        assert list(part) == order[start::step]
 
 
 def test_every_record_once_and_one_language_per_batch():

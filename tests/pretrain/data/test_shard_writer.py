@@ -171,6 +171,6 @@ def test_the_tool(write_data, monkeypatch, capfd):
     assert code == 0
     assert '2 shards, 3 samples (2 en, 1 zh)' in out and 'left out: 0' in out
     code, _, err = run(folder / 'nothing.json', *where)
-    assert code == 1 and err.startswith('error: there is no record file')
+    assert code == 2 and err.startswith('error: there is no record file')
     code, out, _ = run('--help')
     assert code == 0 and 'python tools/convert_to_shards.py' in out

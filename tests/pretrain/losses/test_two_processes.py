@@ -1,13 +1,9 @@
 """Two gloo processes give the value and the gradients of one, for every loss.
 
-Run as a script, this file is one of the two processes. Both go through all cases
-and all ways to split eight images, also such that one of them has no regions or no
-images at all, and leave their numbers in a file.
+Both go through all cases and all ways to split eight images, also such that one of them
+has no regions or no images at all, and leave their numbers in a file.
 """
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +18,7 @@ from torch import Tensor
 from pretrain.losses import (
     all_gather_rows,
     cmr_loss,
+    contrastive_loss,
     global_sum,
     hard_contrastive_loss,
     hard_cosines,
@@ -32,8 +29,8 @@ from pretrain.losses import (
     sigmoid_loss,
     tic_loss,
 )
+from tests.processes import fork_two
 
-ROOT = Path(__file__).resolve().parents[3]
 SPLITS = (3, 1, 8, 0)  # images of the first process, of 8
 REGIONS = (0, 2, 1, 3, 0, 2, 1, 1)  # of each image: none for the first alone
 PHRASES = torch.tensor([0, 1, 0, 2, 3, 1, 4, 0, 2, 5])  # text of each region
@@ -163,6 +160,9 @@ def sum_of_all(part: Part) -> Tensor:
 
 
 CASES = {
+    'contrastive': lambda part: contrastive_loss(
+        part.images, part.captions, part.scale
+    ),
     'sigmoid': sigmoid,
     'sigmoid_row_by_row': partial(sigmoid, gather_size=1),
     'sigmoid_at_once': partial(sigmoid, chunk_size=3, gather_size=100),
@@ -207,11 +207,10 @@ def results(first: int, last: int) -> dict[str, np.ndarray]:
     return actual
 
 
-def work(rank: int, folder: Path) -> None:
+def work(folder: Path) -> None:
     """One of the two processes."""
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
-    )
+    dist.init_process_group('gloo')
+    rank = dist.get_rank()
     gather_checks(rank)
     for split in SPLITS:
         first, last = ((0, split), (split, 8))[rank]
@@ -251,22 +250,7 @@ def alone():
 def together(tmp_path_factory):
     """Numbers of both processes for every split."""
     folder = tmp_path_factory.mktemp('processes')
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(folder)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], '\n'.join(errors)
+    fork_two(work, folder)
     return {
         split: [np.load(folder / f'{split}_{rank}.npz') for rank in range(2)]
         for split in SPLITS
@@ -294,7 +278,3 @@ def test_thresholds_are_the_same_everywhere(alone, together, split):
             np.testing.assert_allclose(actual[name], alone[name], rtol=1e-12)
     assert alone['threshold/True/0'].shape == (3,)
     assert alone['threshold/True/1'][3] == 7
-
-
-if __name__ == '__main__':
-    work(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,132 @@
+"""Names, negatives and image prompts of ``fgclip2-det detect``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgclip2_det.cli.parsing import FAILED
+
+if TYPE_CHECKING:
+    from fgclip2_det.apis import OpenVocabInferencer
+    from fgclip2_det.vocabulary import Vocabulary
+    from fgclip2_det.vocabulary.image_prompts import ImageEmbeds
+
+FILE_OF_PROMPTS = '.safetensors'
+
+
+def read_names(args: argparse.Namespace) -> list[list[str]] | None:
+    """Aliases of C classes of ``--names``; None without it. Exits with 2 for names
+    that cannot be read."""
+    from fgclip2_det.vocabulary import read_texts
+
+    if args.names is None:
+        return None
+    try:
+        return read_texts(args.names, _words(args.words or ()))
+    except ValueError as error:
+        print(f'error: --names: {error}', file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def _words(options: Sequence[str]) -> dict[str, str]:
+    """Placeholder -> its words, of 'noun=cup|plate'."""
+    found = {}
+    for option in options:
+        name, mark, words = (part.strip() for part in option.partition('='))
+        if not (mark and name and words):
+            print(f'error: --words: expected LIST=WORD|WORD, got {option!r}',
+                  file=sys.stderr)  # fmt: skip
+            sys.exit(FAILED)
+        found[name] = words
+    return found
+
+
+def vocabulary(
+    args: argparse.Namespace, names: list[list[str]], inferencer: OpenVocabInferencer
+) -> Vocabulary:
+    """Names, negatives and image prompts of the options.
+
+    Raises:
+        ValueError: for what is no image prompt, or names that cannot be combined.
+    """
+    from fgclip2_det.vocabulary import Vocabulary
+    from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES, parse_negatives
+    from fgclip2_det.vocabulary.texts import has_braces
+
+    per_name = args.attributes
+    if per_name is None:
+        per_name = NUM_NEGATIVES if has_braces(args.names or '') else 0
+    options: dict[str, Any] = dict(
+        negatives=parse_negatives(args.negatives or ()), attribute_negatives=per_name
+    )
+    if not args.like:
+        for option in 'unlike', 'save_prompts':
+            if getattr(args, option):
+                raise ValueError(
+                    f'--{option.replace("_", "-")} belongs to --like; show the class '
+                    'as well'
+                )
+        return Vocabulary(names, **options)
+    shown = _shown(args, {group[0] for group in names}, inferencer)
+    if args.save_prompts is not None:
+        shown.save(args.save_prompts)
+        print(f'image prompts: {args.save_prompts}')
+    return shown.vocabulary(
+        [group for group in names if group[0] not in shown.names], **options
+    )
+
+
+def _shown(
+    args: argparse.Namespace, named: set[str], inferencer: OpenVocabInferencer
+) -> ImageEmbeds:
+    """The classes of --like: from boxes of images, then from files."""
+    from fgclip2_det.vocabulary.image_prompts import (
+        ImageEmbeds,
+        ImagePrompt,
+        parse_example,
+    )
+
+    files = [text for text in args.like if text.endswith(FILE_OF_PROMPTS)]
+    boxes: dict[str, list] = {}
+    for text in args.like:
+        if text not in files:
+            name, example = parse_example(text)
+            boxes.setdefault(name, []).append(example)
+    others: dict[str, list] = {}
+    for text in args.unlike or ():
+        name, example = parse_example(text)
+        if name not in boxes:
+            raise ValueError(
+                f'--unlike is given for {name!r}, which no box of --like shows; '
+                f'expected one of {", ".join(boxes) or "none"}'
+            )
+        others.setdefault(name, []).append(example)
+    parts = [inferencer.load_prompts(path) for path in files]
+    if boxes:
+        prompts = [
+            ImagePrompt(name, own, name if name in named else None,
+                        negatives=others.get(name, ()))
+            for name, own in boxes.items()
+        ]  # fmt: skip
+        parts.insert(0, inferencer.encode_prompts(prompts))
+    return ImageEmbeds.join(parts)
+
+
+def name_everything(args: argparse.Namespace, inferencer: OpenVocabInferencer) -> None:
+    """Make the inferencer detect without a prompt, if that was asked for."""
+    if args.prompt_free is not None:
+        cache = args.text_cache or _user_cache()
+        inferencer.set_prompt_free(
+            args.prompt_free or None, args.language, args.top, cache_dir=cache
+        )
+
+
+def _user_cache() -> Path:
+    """Where text embeddings of long lists are kept unless an option says it."""
+    root = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(root) / 'fgclip2_det' / 'texts'
