@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +15,32 @@ os.environ.setdefault('FGCLIP2_CHECK_OPS', '1')
 
 from fgclip2_det.compat import prepare
 
+# the longest files, for several processes to begin with: see pytest_configure
+LONG = (
+    'engine/test_strategies', 'onnx/test_detector', 'test_main_job',
+    'engine/test_retention_hook', 'kill/test_kill', 'engine/test_feature_cache_hook',
+    'tools/test_train_stages', 'compat/test_stack', 'tools/test_resume',
+    'pretrain/test_configs', 'tools/test_train_test', 'pretrain/test_training',
+    'models/test_scale', 'onnx/test_encoder', 'tools/test_rescore_coco',
+)  # fmt: skip
+
 HAS_MM = prepare()  # fills in missing ops before mmdet is imported
 if HAS_MM:
-    import fgclip2_det.registration  # noqa: F401
+    import fgclip2_det.registration
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-xdist gives out the files with the most tests first, and a file of a few
+    long trainings last, when the other processes have nothing left to do."""
+    if hasattr(config.option, 'loadscopereorder'):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / 'tests' / f'{name}.py': n for n, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +59,32 @@ def default_scope():
 def fgclip2_tiny() -> Path:
     """Folder with a random model and the reference's outputs (README beside it)."""
     return ROOT / 'tests' / 'data' / 'golden' / 'fgclip2_tiny'
+
+
+@pytest.fixture(scope='session')
+def fgclip1_tiny(tmp_path_factory) -> Path:
+    """Folder of a random FG-CLIP 1 with a tokenizer of bytes."""
+    import torch
+
+    from fgclip2_det import FGCLIP1
+
+    generator = torch.Generator().manual_seed(0)
+    encoder = FGCLIP1.from_size('tiny', generator=generator)
+    return encoder.save_pretrained(tmp_path_factory.mktemp('version_1') / 'tiny')
+
+
+@pytest.fixture(scope='session')
+def clip_tiny(fgclip1_tiny, tmp_path_factory) -> Path:
+    """The same towers as a folder of CLIP: without what FG-CLIP 1 adds."""
+    from safetensors.torch import load_file, save_file
+
+    clip = tmp_path_factory.mktemp('clip') / 'tiny'
+    shutil.copytree(fgclip1_tiny, clip)
+    new = ('filip', '_res.', '_ori.', 'finegraind', 'hardneg')
+    state = load_file(clip / 'model.safetensors')
+    state = {n: x for n, x in state.items() if not any(word in n for word in new)}
+    save_file(state, clip / 'model.safetensors')
+    return clip
 
 
 @pytest.fixture(scope='session')

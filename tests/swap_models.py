@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-import fgclip2_det.registration  # noqa: F401  isort: skip  (before mmdet: it brings the ops)
+import fgclip2_det.registration  # isort: skip  (before mmdet: it brings the ops)
 from mmcv.ops import multi_scale_deform_attn as attention
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -24,7 +24,9 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / 'configs' / 'swap'
-NAMES = sorted(path.name for path in FOLDER.glob('*.py'))
+ALL_NAMES = sorted(path.name for path in FOLDER.glob('*.py'))
+NAMES = [name for name in ALL_NAMES if '_fgclip1-' not in name]
+FIRST_VERSION = [name for name in ALL_NAMES if '_fgclip1-' in name]
 SIZES = [(96, 160), (128, 96)]  # h, w; batches are 128 x 160
 CLASSES = ('red cup', 'black cat')
 WORDS = '[PAD] [UNK] [CLS] [SEP] [MASK] . black cat red cup'
@@ -119,8 +121,10 @@ def tiny(cfg: Config, bert_folder: str) -> ConfigDict:
     """The model of a config around the tiny encoder, with two classes."""
     model = cfg.model
     is_transformer = 'positional_encoding' in str(model)  # 256 is in their code too
-    shrink(model, {768: 128} | ({} if is_transformer else {256: 64}))
-    model.backbone.encoder = 'tiny'
+    is_first = model.backbone.type == 'FGCLIP1ViT'
+    width = 96 if is_first else 128
+    shrink(model, {768: width} | ({} if is_transformer else {256: 64}))
+    model.backbone.encoder = dict(size='tiny', version=1) if is_first else 'tiny'
     if 'out_indices' in model.backbone:
         model.backbone.out_indices = (0, 1, 2, 3)
     if model.type == 'GroundingDINO':

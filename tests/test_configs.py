@@ -12,7 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-import fgclip2_det.registration  # noqa: F401
+import fgclip2_det.registration
 from fgclip2_det.models import RegionTextClassifier
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -21,7 +21,9 @@ LEAVES = sorted(
     for p in CONFIGS.rglob('*.py')
     if not {'_base_', 'pretrain', 'rescore', 'swap'} & set(p.parts)  # tested elsewhere
 )
-SIZE = re.compile(r'(qihoo360/fg-clip2-|(work_dirs/)?fgclip2_)(?P<size>[a-z0-9]+)')
+SIZE = re.compile(
+    r'(qihoo360/fg-clip(?P<version>2?)-|(work_dirs/)?fgclip2_)(?P<size>[a-z0-9]+)'
+)
 
 
 def load(name: str, **options) -> Config:
@@ -39,7 +41,9 @@ def test_builds_without_memory(name):
     if 'pretrained' in encoder:
         size = SIZE.match(encoder['pretrained'])
         assert size, f'{encoder["pretrained"]} is neither released nor ours'
-        cfg.model.backbone.encoder = size['size']
+        cfg.model.backbone.encoder = dict(size=size['size'])
+        if size['version'] == '':
+            cfg.model.backbone.encoder.version = 1
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     assert model.backbone.embed_dims == cfg.model.neck.in_channels

@@ -16,17 +16,20 @@ ROOT = Path(__file__).resolve().parents[1]
 # from the ground up; a folder imports its own layer and those before it. '' is the
 # package itself, whose names stand for those of other folders
 LAYERS = (
-    ('version', 'lazy', 'compat', 'io', 'fgclip2', 'visualization'),
+    ('version', 'lazy', 'compat', 'io', 'fgclip2', 'fgclip1', 'visualization'),
     ('vocabulary', 'coco'),
     ('evaluation', 'models', 'datasets', 'prepare'),
     ('rescoring', 'zeroshot', 'engine'),
-    ('apis', 'pretrain'),
+    ('apis', 'pretrain', 'reproduce'),
+    ('onnx',),
+    ('web',),
     ('', 'registration', 'cli'),
 )
 LAYER = {folder: n for n, folders in enumerate(LAYERS) for folder in folders}
 WITHOUT_MM = (
     'io',
     'coco',
+    'fgclip1',
     'fgclip2',
     'vocabulary',
     'evaluation',
@@ -166,7 +169,7 @@ def test_no_mm_package(folder: str):
 # ------------------------------------------------------------------ front doors
 HEAVY = MM | {
     'cv2', 'faster_coco_eval', 'matplotlib', 'pandas', 'peft', 'pycocotools', 'scipy',
-    'torchvision', 'transformers',
+    'starlette', 'torchvision', 'transformers', 'uvicorn',
 }  # fmt: skip
 
 

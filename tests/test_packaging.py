@@ -30,6 +30,7 @@ DISTRIBUTIONS = dict(
     cv2='onedl-mmcv',  # brings one of OpenCV's four distributions
     torchvision=None,  # used where it is there, never needed
     setuptools=None,
+    typing_extensions=None,  # for type checkers alone
     # require opencv-python, beside the one that is there: docs/detect.md says how
     sahi=None,
     trackers=None,
@@ -62,7 +63,7 @@ def imported_packages() -> set[str]:
                     names |= {alias.name.split('.')[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     names.add(node.module.split('.')[0])
-    own = {'fgclip2_det', 'pretrain', '_cli'}
+    own = {'fgclip2_det', 'pretrain', 'benchmarks', '_cli'}
     return names - own - set(sys.stdlib_module_names) - {'pkg_resources'}
 
 

@@ -19,7 +19,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import fgclip2_det.registration  # noqa: F401
+import fgclip2_det.registration
 from fgclip2_det import Vocabulary
 from fgclip2_det.models.encoders import build_encoder
 
@@ -163,3 +163,25 @@ def test_two_chunks_of_names(folder):
         given = scores[labels == label]
         assert d == 0 or (given == d).any()  # 0: not of the best 300
     assert len(actual.bboxes.unique(dim=0)) * cfg.labels_per_box >= len(actual)
+
+
+@torch.no_grad()
+def test_an_image_is_resized_once(folder):
+    """For all chunks of names; each image anew, and as with image and text at once."""
+    path = FOLDER / 'rescore-joint_llmdet-t_fgclip2-b16_lvis-minival.py'
+    detector = MODELS.build(load(path, folder).model.detector)
+    detector.set_vocabulary(NAMES)
+    given, process = [], detector.process
+    detector.process = lambda **inputs: given.append([*inputs]) or process(**inputs)
+    first, second = (
+        detector.detect(folder / 'val2017' / f'{i}.png')[0] for i in (1, 2)
+    )
+    assert given == [['images'], ['text'], ['text']] * 2
+    assert detector.seen == {} and not torch.equal(first, second)
+    image = Image.open(folder / 'val2017' / '1.png')
+    texts = dict(text='aerosol can. air conditioner.')
+    whole = process(images=image, **texts)
+    apart = process(images=image) | process(**texts)
+    assert whole.keys() == apart.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, apart[name]), name

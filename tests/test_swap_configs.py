@@ -9,6 +9,8 @@ import torch
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
 from tests.swap_models import (  # noqa: F401  isort: skip  (fixtures; it brings the ops)
+    FIRST_VERSION,
+    FOLDER,
     NAMES,
     attention_op,
     build,
@@ -65,6 +67,18 @@ def test_larger_sizes_differ_in_nothing_else(name):
     assert configs[0].to_dict() == configs[1].to_dict()
 
 
+def test_version_1_differs_in_the_encoder_alone():
+    """So that what version 2 does in tiny form below, version 1 does too."""
+    second = [name for name in NAMES if '_fgclip2-b16_sfpn_' in name]
+    assert [name.replace('fgclip2', 'fgclip1') for name in second] == FIRST_VERSION
+    backbone = "type='FGCLIP1ViT', encoder=dict(pretrained='qihoo360/fg-clip-base')"
+    for name, other in zip(FIRST_VERSION, second, strict=True):
+        text = (FOLDER / name).read_text(encoding='utf-8')
+        assert ' '.join(text.split()) == (
+            f"_base_ = './{other}' model = dict( backbone=dict({backbone}) )"
+        )
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_builds_without_memory(name, bert_folder, monkeypatch):
     """On the meta device, where released weights are not needed either."""
@@ -78,7 +92,10 @@ def test_builds_without_memory(name, bert_folder, monkeypatch):
     assert 'fgclip2_det.registration' in cfg.custom_imports['imports']
 
 
-@pytest.mark.parametrize('name', [x for x in NAMES if '-b16' in x])
+@pytest.mark.parametrize('name', [x for x in NAMES if '-b16' in x] + [
+    'retinanet_fgclip1-b16_sfpn_1x_coco.py',
+    'mask-rcnn_fgclip1-b16_sfpn_1x_coco.py',
+])  # fmt: skip
 def test_trains_predicts_saves_and_loads(name, bert_folder, tmp_path):
     cfg = load(name)
     tiny(cfg, bert_folder)

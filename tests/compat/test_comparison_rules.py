@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-import fgclip2_det.registration  # noqa: F401  isort: skip
+import fgclip2_det.registration  # isort: skip
 import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.registry import init_default_scope

@@ -110,7 +110,7 @@ from fgclip2_det.compat import prepare
         [sys.executable, '-c', start + code],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
     )
 
 
@@ -198,7 +198,7 @@ def test_the_encoder_works_without_mmdet():
         pytest.skip('needs mmengine and mmcv')
     code = WITHOUT_MMDET.format(root=str(ROOT))
     result = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, timeout=300
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=1800
     )
     assert result.stdout.strip() == '(2, 128)', result.stderr
 
@@ -222,13 +222,14 @@ print('served')
 
 
 @needs_mm
+@pytest.mark.weekly  # tests/models/test_mmdet_tools.py goes the same way
 def test_ops_are_found_before_the_package(tmp_path: Path):
     finder = ROOT / 'fgclip2_det' / 'compat' / 'ops_finder.py'
     (tmp_path / 'ops_finder.py').write_text(finder.read_text())
     start = f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
     result = subprocess.run(
         [sys.executable, '-c', start + LATE.format(root=str(ROOT))],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
     assert result.stdout.split()[-1:] == ['served'], result.stderr
 

@@ -1,9 +1,7 @@
 """A config that trains in seconds: a one-channel-wide RetinaNet on four images."""
 
 import json
-import os
 import runpy
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -140,27 +138,19 @@ def write_config(coco_data: Path, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
-def start_tool(tmp_path: Path) -> Callable[..., subprocess.Popen]:
-    """start_tool('train', 'config.py', '--resume') -> process, its stdout piped."""
-    running = []
+def forget_runs() -> None:
+    """Loggers, hubs and visualizers, which MMEngine keeps by the second of their run: a
+    second run of it would get those of the first."""
+    if 'mmengine' not in sys.modules:
+        return
+    from mmengine.registry import DefaultScope
+    from mmengine.utils import ManagerMixin
 
-    def start(name: str, *args: object) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / 'tools' / f'{name}.py'), *map(str, args)],
-            cwd=tmp_path,
-            env=os.environ | {'PYTHONUTF8': '1'},
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding='utf-8',
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
+    kinds = [ManagerMixin]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if kind is not DefaultScope:
+            kind._instance_dict.clear()
 
 
 @pytest.fixture
@@ -186,6 +176,28 @@ def run_tool(
         except SystemExit as stop:
             code = stop.code or 0
         torch.set_num_threads(threads)
+        forget_runs()
         return code, *capfd.readouterr()
 
     return run
+
+
+@pytest.fixture
+def rescore_words(tmp_path: Path) -> list:
+    """Options of tools/rescore.py for an image, a.png, with a box of two names."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    coco = dict(
+        images=[dict(id=1, file_name='a.png', width=96, height=64)],
+        categories=[dict(id=k, name=n) for k, n in ((4, 'red star'), (2, 'ring'))],
+    )
+    rows = [
+        dict(image_id=1, category_id=k, bbox=[8, 8, 30, 40], score=s)
+        for k, s in ((4, 0.8), (2, 0.4))
+    ]
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    (tmp_path / 'rows.json').write_text(json.dumps(rows))
+    return [
+        '--predictions', tmp_path / 'rows.json', '--ann', tmp_path / 'ann.json',
+        '--images', tmp_path,
+    ]  # fmt: skip

@@ -171,7 +171,7 @@ def test_bad_input_is_one_sentence(sweep, trainings, start, words, message):
     expect_error(sweep('--start', start, *words), message)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_two_real_steps(run_tool, start, tmp_path):
     """One loss left out, trained by the very command on eight images."""
     data = [f'data_root={tmp_path}/data', 'num_images=8']

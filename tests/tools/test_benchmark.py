@@ -63,7 +63,7 @@ def test_parts_must_be_meant(run_tool, data_root):
     code, _, err = run_tool(
         'benchmark', *words(data_root, 'coco-box', '--encoder', 'noise')
     )
-    assert code == 1
+    assert code == 2
     assert '3 names instead of 80' in err and 'say --subset' in err
 
 
@@ -78,7 +78,7 @@ def test_random_weights_and_why_two_results_differ(run_tool, data_root, tmp_path
         files[number] = tmp_path / f'{number}.json'
         (tmp_path / 'out/coco-box.json').rename(files[number])
     code, text, _ = run_tool('compare_results', files[1], files[2])
-    assert code == 0
+    assert code == 1
     assert 'NOT comparable' in text and 'another part of them' in text
     code, text, _ = run_tool('compare_results', files[1], files[1])
     assert 'NOT comparable' not in text
@@ -98,7 +98,7 @@ def test_random_weights_and_why_two_results_differ(run_tool, data_root, tmp_path
 )
 def test_wrong_words(run_tool, data_root, more, message):
     code, _, err = run_tool('benchmark', *words(data_root, *more))
-    assert code == 1 and message in err
+    assert code == 2 and message in err
     assert not (data_root.parent / 'out').exists()
 
 

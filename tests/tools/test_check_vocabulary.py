@@ -47,7 +47,7 @@ def test_what_is_wrong_is_one_sentence(run_tool, tmp_path):
         (['cat', '--threshold', '2'], '--threshold is a cosine, got 2.0'),
     ):
         code, _, err = run_tool('check_vocabulary', *words)
-        assert code == 1, words
+        assert code == 2, words
         assert err.startswith('error: ') and message in err
         assert 'Traceback' not in err
     code, text, _ = run_tool('check_vocabulary', '--help')

@@ -22,8 +22,8 @@ def test_writes_one_file_per_language_and_reads_back(coco_data, run_tool, tmp_pa
 
 def test_bad_input_is_one_sentence(coco_data, run_tool, tmp_path):
     code, _, error = run_tool('coco_to_records', 'no.json', '--out', tmp_path)
-    assert code == 1 and error.startswith('error: no.json cannot be read')
+    assert code == 2 and error.startswith('error: no.json cannot be read')
     broken = tmp_path / 'broken.json'
     broken.write_text(json.dumps({'images': []}))
     code, _, error = run_tool('coco_to_records', broken, '--out', tmp_path)
-    assert code == 1 and "list of 'annotations'" in error and str(broken) in error
+    assert code == 2 and "list of 'annotations'" in error and str(broken) in error

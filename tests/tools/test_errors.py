@@ -96,7 +96,7 @@ def test_the_log_file_has_the_place(errors, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(sys, 'argv', ['tool.py'])
         with pytest.raises(SystemExit) as stop:
             _cli.parse_and_run(parser, lambda args: function())
-        assert stop.value.code == 1
+        assert stop.value.code == 2
         return capsys.readouterr().err
 
     path = tmp_path / 'run.log'

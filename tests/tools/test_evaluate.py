@@ -74,7 +74,7 @@ def test_lines_of_coco_and_comparison_with_lvis(run_tool, words, tmp_path):
     assert metrics['lvis/bbox/APf'] == pytest.approx(1)
     assert metrics['lvis-fixed/bbox/APr'] == 0 and metrics['lvis/bbox/APc'] == -1
     code, text, err = run_tool('compare_results', *files.values())
-    assert code == 0, err
+    assert code == 1, err
     first, second, *rest = text.splitlines()
     assert first == 'NOT comparable:' and second.startswith('  name: the protocols')
     assert any('lvis/bbox/APf' in line and '1.0000' in line for line in rest)
@@ -85,7 +85,7 @@ def test_lines_of_coco_and_comparison_with_lvis(run_tool, words, tmp_path):
     assert text.startswith('comparable: protocol, images') and '+0.0000' in text
     assert out.read_bytes().startswith(b'\x89PNG')
     code, _, err = run_tool('compare_results', tmp_path / 'ann.json', files['coco'])
-    assert code == 1 and 'must hold "metrics" and "protocol"' in err
+    assert code == 2 and 'must hold "metrics" and "protocol"' in err
 
 
 def test_minival_ids(run_tool, words, tmp_path):
@@ -119,7 +119,7 @@ def test_rows_as_ultralytics_writes_them(run_tool, tmp_path):
     words = ['--ann', tmp_path / 'ann.json', '--predictions', tmp_path / 'rows.json',
              '--protocol', 'coco', '--out', out]  # fmt: skip
     code, _, err = run_tool('evaluate', *words)
-    assert code == 1 and '--ids stem' in err
+    assert code == 2 and '--ids stem' in err
     options = ['--ids', 'stem', '--categories', 'from-1']
     code, _, err = run_tool('evaluate', *words, *options)
     assert code == 0, err
@@ -144,7 +144,7 @@ def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
         (['--protocol', 'coco', '--predictions', 'nowhere'], 'nowhere'),
     ):
         code, _, err = run_tool('evaluate', *words, '--out', out, *options)
-        assert code == 1, options
+        assert code == 2, options
         assert err.startswith('error: ') and message in err, err
         assert 'Traceback' not in err
     assert not out.exists()
@@ -179,4 +179,4 @@ def test_protocols_of_phrases(run_tool, tmp_path):
         ['--categories', 'from-1'],
     ):
         code, _, err = run_tool('evaluate', *words, *more)
-        assert code == 1 and more[0] in err
+        assert code == 2 and more[0] in err

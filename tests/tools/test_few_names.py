@@ -72,7 +72,7 @@ def test_a_detector_is_asked_for_a_few_names_at_a_time(run_tool, shapes, tmp_pat
     assert read(tmp_path / 'other.json')['metrics'] == found['metrics']
     assert (tmp_path / 'other.png').is_file() and 'absent names hard' in out
     code, _, err = run_tool('evaluate', *words_, *files)
-    assert code == 1 and 'has rows with an ask_id, but no asks are given' in err
+    assert code == 2 and 'has rows with an ask_id, but no asks are given' in err
 
 
 def test_asks_of_a_file_are_asked_of_a_rescorer(run_tool, shapes, tmp_path):
@@ -114,7 +114,7 @@ def test_refusals(run_tool, shapes, write_config, tmp_path):
     def refuse(message: str, *options: object, tool: str = 'test', config=CONFIG):
         words = (config, DETECTOR) if tool == 'test' else ()
         code, _, err = run_tool(tool, *words, *options)
-        assert code == 1 and message in err, err
+        assert code == 2 and message in err, err
 
     refuse('--few-names-mode belongs to --few-names', '--few-names-mode', 'hard')
     refuse('leave out --out', '--few-names', '--out', 'r.json')
@@ -124,7 +124,7 @@ def test_refusals(run_tool, shapes, write_config, tmp_path):
     assert code == 0, err
     code, _, err = run_tool('test', write_config(), tmp_path / 'w' / 'epoch_1.pth',
                             '--few-names')  # fmt: skip
-    assert code == 1 and 'RetinaNet cannot be asked for names; run it with' in err
+    assert code == 2 and 'RetinaNet cannot be asked for names; run it with' in err
     val = ['--ann', shapes / 'val.json']
     few = ['--protocol', 'few-names', *val]
     for message, options in (

@@ -208,7 +208,7 @@ def test_saved_results(coco_data, tmp_path, shaken):
         (dict(detector='hub/id', mode='keep'), '^mode: nothing is re-scored without'),
         (dict(detector='a', encoder='x', fusion='best'), 'fusion must be one of geom'),
         (dict(detector='a', config='b.py'), 'give a config of MMDetection as detector'),
-        (dict(dtype='int8'), "dtype must be one of .* got 'int8'"),
+        (dict(dtype='int4'), "dtype must be one of .* got 'int4'"),
         (dict(cache_size=-1), 'cache_size must be 0 or more'),
     ],
 )

@@ -44,7 +44,7 @@ def read(path: Path) -> list[dict]:
 
 def expect_error(done: tuple[int, str, str], *messages: str):
     code, _, err = done
-    assert code == 1, err
+    assert code == 2, err
     assert all(message in err for message in messages), err
     assert err.count('error: ') == 1 and 'Traceback' not in err
 
@@ -106,9 +106,9 @@ def test_in_place_twice_changes_nothing(ann, run_tool):
     before = ann.read_bytes()
     for out in (ann, ann.parent / '.' / ann.name):
         code, _, err = run_tool(TOOL, ann, '--out', out)
-        assert code == 1 and 'or add --in-place' in err and ann.read_bytes() == before
+        assert code == 2 and 'or add --in-place' in err and ann.read_bytes() == before
     code, _, err = run_tool(TOOL, ann.parent, '--out', ann.parent)
-    assert code == 1 and 'or add --in-place' in err and ann.read_bytes() == before
+    assert code == 2 and 'or add --in-place' in err and ann.read_bytes() == before
     words = [ann, '--out', ann, '--in-place']
     assert run_tool(TOOL, *words)[0] == 0
     once = ann.read_bytes()

@@ -26,7 +26,7 @@ def test_table_and_file(run_tool, tmp_path):
 
 def test_too_many_global_blocks(run_tool):
     code, _, err = run_tool('model_cost', '--sizes', 'tiny', '--window', 4)
-    assert code == 1
+    assert code == 2
     assert err.splitlines()[-1].startswith('error: tiny has 4 blocks: 1 to 3 of them')
 
 

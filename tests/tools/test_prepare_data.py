@@ -78,7 +78,7 @@ def test_odvg_there_and_back(coco_data, run_tool, tmp_path):
     with open(lines, 'a') as file:
         file.write('{"filename": "a", "grounding": {}}\n')
     code, _, error = run_tool('prepare_data', *args)
-    assert code == 1 and 'leave such lines out with --skip-grounding' in error
+    assert code == 2 and 'leave such lines out with --skip-grounding' in error
     code, printed, _ = run_tool('prepare_data', *args, '--skip-grounding')
     assert code == 0 and '1 lines with captions (grounding) left out' in printed
 
@@ -148,5 +148,5 @@ def test_leaks_end_with_exit_code_one(coco_data, lvis, run_tool, tmp_path):
 )
 def test_bad_input_is_one_sentence(run_tool, args, message):
     code, _, error = run_tool('prepare_data', *args)
-    assert code == 1
+    assert code == 2
     assert error.startswith('error: ') and message in error and error.count('\n') == 1

@@ -2,10 +2,8 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from fgclip2_det import FGCLIP2, Vocabulary
 
@@ -13,23 +11,8 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 
 @pytest.fixture
-def words(tmp_path) -> list:
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / 'a.png')
-    coco = dict(
-        images=[dict(id=1, file_name='a.png', width=96, height=64)],
-        categories=[dict(id=k, name=n) for k, n in ((4, 'red star'), (2, 'ring'))],
-    )
-    rows = [
-        dict(image_id=1, category_id=k, bbox=[8, 8, 30, 40], score=s)
-        for k, s in ((4, 0.8), (2, 0.4))
-    ]
-    (tmp_path / 'ann.json').write_text(json.dumps(coco))
-    (tmp_path / 'rows.json').write_text(json.dumps(rows))
-    return [
-        '--predictions', tmp_path / 'rows.json', '--ann', tmp_path / 'ann.json',
-        '--images', tmp_path, '--encoder', 'fgclip2_tiny',
-    ]  # fmt: skip
+def words(rescore_words) -> list:
+    return [*rescore_words, '--encoder', 'fgclip2_tiny']
 
 
 def test_keep_then_box(run_tool, words, tmp_path):
@@ -91,7 +74,7 @@ def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
         (['--predictions', 'nowhere.json'], 'nowhere.json cannot be read'),
     ):
         code, _, err = run_tool('rescore', *words, '--out', out, *options)
-        assert code == 1, options
+        assert code == 2, options
         assert err.startswith('error: ') and message in err
         assert 'Traceback' not in err
     assert not out.exists()

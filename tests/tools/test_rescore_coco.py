@@ -189,7 +189,7 @@ def test_against_numpy(rule, mode, folder, scene, expected, run_tool, monkeypatc
             passes[key] = pooled(self, batch, bboxes, normalize)
         return passes[key]
 
-    monkeypatch.setattr(FGCLIP2, 'from_pretrained', lambda path, **_: encoder)
+    monkeypatch.setattr(FGCLIP2, 'from_pretrained', lambda *_, **__: encoder)
     monkeypatch.setattr(FGCLIP2, 'region_features', once)
     out = scene['folder'] / f'{rule}_{mode}.json'
     words = [

@@ -101,7 +101,7 @@ def test_tta_adds_the_mirrored_image(checkpoint, run_tool, tmp_path):
 
 def test_another_ending_is_refused(checkpoint, run_tool):
     code, _, err = run_tool('test', *checkpoint, '--out', 'x.txt')
-    assert code == 1
+    assert code == 2
     assert '--out must end with .pkl, .pickle or .json' in err.splitlines()[-1]
 
 

@@ -110,7 +110,7 @@ def test_the_best_setting_is_what_rescoring_with_it_gives(
 
 def test_novel_annotations_are_refused_unless_told(tune, files):
     code, text, err = tune()
-    assert code == 1 and text == ''
+    assert code == 2 and text == ''
     assert 'annotations of novel classes' in err and '--base-only' in err
     assert not (files / 'out').exists()
     code, text, err = tune('--with-novel', '--alpha', 0.5)
@@ -129,12 +129,12 @@ def test_what_is_wrong_is_one_sentence(tune, run_tool, files, source):
         (['--ann', 'nowhere.json'], 'nowhere.json cannot be read'),
     ):
         code, _, err = tune('--base-only', *options)
-        assert code == 1, options
+        assert code == 2, options
         assert err.startswith('error: ') and message in err
         assert 'Traceback' not in err
     other = ['--templates', 'photo', '--out', files / 'dump']
     code, _, err = run_tool('dump_scores', *source, *other)
-    assert code == 1 and 'differs in templates' in err
+    assert code == 2 and 'differs in templates' in err
     for name in ('dump_scores', 'tune_fusion'):
         code, text, _ = run_tool(name, '--help')
         assert code == 0 and f'python tools/{name}.py --' in text
@@ -180,10 +180,10 @@ def test_few_names_choose_a_calibration_that_rescoring_takes(
 
 def test_options_of_few_names_need_few_names(tune):
     code, _, err = tune('--base-only', '--score-thr', 0.4)
-    assert code == 1 and '--score-thr is for --few-names' in err
+    assert code == 2 and '--score-thr is for --few-names' in err
     code, _, err = tune('--base-only', '--few-names', '--ks', 0)
-    assert code == 1 and 'ks must be different numbers from 1 on' in err
+    assert code == 2 and 'ks must be different numbers from 1 on' in err
     code, _, err = tune('--base-only', '--few-names', '--precision', 1.5)
-    assert code == 1 and 'precision must lie in (0, 1], got 1.5' in err
+    assert code == 2 and 'precision must lie in (0, 1], got 1.5' in err
     code, _, err = tune('--base-only', '--few-names', '--absent', 'hard', '--ks', 2)
     assert code == 0, err

@@ -173,7 +173,7 @@ def test_tool_evaluates_several(checkpoint, run_tool, tmp_path):
 )
 def test_bad_input_is_one_sentence(run_tool, words, message):
     code, _, err = run_tool('wise_ft', LORA, 'nowhere.pth', *words)
-    assert code == 1
+    assert code == 2
     assert err.startswith('error: ')
     assert message in err
     assert err.count('\n') == 1

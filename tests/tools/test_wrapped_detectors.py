@@ -181,7 +181,7 @@ def test_retinanet(write_config, run_tool, coco_data, tmp_path):
 
     options = ['--cfg-options', 'model.detector.bbox_head.stacked_convs=2']
     code, _, err = run_tool('test', path, checkpoint, *options)
-    assert code == 1 and 'does not fit the model of the config' in err
+    assert code == 2 and 'does not fit the model of the config' in err
 
 
 @pytest.mark.parametrize('kind', ['owlv2', 'mm_grounding_dino', 'detr'])

@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import fgclip2_det.registration  # noqa: F401
+import fgclip2_det.registration
 
 
 @pytest.fixture

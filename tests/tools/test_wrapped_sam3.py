@@ -102,6 +102,12 @@ def test_one_name_at_a_time(size, folder, monkeypatch):
     detector.model.get_vision_features = lambda *x: passes.append(1) or encode(*x)
     boxes, scores, labels = detector.detect(image)
     assert len(passes) == 1 and len(labels.unique()) == 3
+    detector.chunk_size = 2
+    for again, once in zip(
+        detector.detect(image), (boxes, scores, labels), strict=True
+    ):
+        assert len(again) == len(once)
+    assert len(passes) == 2 and detector.seen == {}  # one more, for both chunks
 
     for label, name in enumerate(NAMES):
         inputs = detector.process(images=image)['pixel_values']

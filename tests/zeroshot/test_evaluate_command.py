@@ -111,7 +111,7 @@ def test_mistakes_are_one_sentence(checkpoint, tmp_path, capsys, words, message)
     base = ['--checkpoint', str(checkpoint), '--out', str(tmp_path / 'm.json')]
     with pytest.raises(SystemExit) as stop:
         run(*base, *words)
-    assert stop.value.code == 1
+    assert stop.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith('error: ') and error.count('\n') == 1
     assert message in error
@@ -123,7 +123,7 @@ def test_as_a_module(tmp_path):
     words = ['--checkpoint', str(tmp_path), '--out', str(tmp_path / 'm.json')]
     command = [sys.executable, '-m', 'pretrain.evaluate', *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith('error: ')
     assert 'Traceback' not in done.stderr
 

@@ -1,0 +1,154 @@
+"""Numbers of README and docs are those of the files in ``docs/results``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import make_results, pages, records
+from benchmarks.records import Recipe, ResultError
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = {
+    'open_vocab/base': 0.93804,
+    'n': 1203,
+    'runs': [{'x': 1.0}, {'x': 2.0}, {'x': 6.0}],
+    'text': 'fast',
+    'two words, one key': {'n': 7},
+}
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / 'docs/results').is_dir(), reason='no documentation beside these tests'
+)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A checkout with one page and one result."""
+    folder = tmp_path / 'docs/results'
+    folder.mkdir(parents=True)
+    (tmp_path / 'README.md').write_text(
+        '0.938<!--= run/open_vocab/base --> of `0.05`\n'
+    )
+    record = {'sha256': records.json_digest(OUTPUT), 'output': OUTPUT}
+    (folder / 'run.json').write_text(json.dumps(record))
+    (folder / 'not_on_file.json').write_text('{}')
+    return tmp_path
+
+
+def test_every_number_is_that_of_its_file():
+    assert list(pages.check(ROOT)) == []
+
+
+def test_every_result_has_its_recipe_and_state():
+    recipes = records.read_recipes()
+    files = {path.stem for path in (ROOT / 'docs/results').glob('*.json')}
+    for name in files - {'commands', 'not_on_file'}:
+        record = records.read_record(name)
+        assert record['commands'] == list(recipes[name].commands), name
+        assert record['commit'] and record['machine']['cpu'] and record['versions']
+
+
+@pytest.mark.parametrize(
+    ('path', 'number'),
+    [
+        ('open_vocab/base', 0.93804),
+        ('runs/0/x', 1.0),
+        ('runs/-1/x', 6.0),
+        ('runs/*/x:mean', 3.0),
+        ('runs/*/x:median', 2.0),
+        ('runs/*/x:std', 7**0.5),
+    ],
+)
+def test_a_number_is_found(path, number):
+    assert records.value_at(OUTPUT, path) == pytest.approx(number, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    'path', ['absent', 'runs', 'runs/3/x', 'text', 'runs/*/x', 'runs/*/x:sum', 'n/0']
+)
+def test_no_number_is_an_error(path):
+    with pytest.raises(ResultError, match=path.partition(':')[0].replace('*', r'\*')):
+        records.value_at(OUTPUT, path)
+
+
+def test_numbers_keep_their_digits(root):
+    page = root / 'README.md'
+    page.write_text(
+        '0.1<!--= run/open_vocab/base -->, 1.0000<!--= run/open_vocab/base -->, '
+        '9,999<!--= run/n -->, 7<!--= run/runs/*/x:mean -->, '
+        '5<!--= run/two words, one key/n -->\n'
+    )
+    assert pages.write(root) == [page]
+    assert page.read_text() == (
+        '0.9<!--= run/open_vocab/base -->, 0.9380<!--= run/open_vocab/base -->, '
+        '1,203<!--= run/n -->, 3<!--= run/runs/*/x:mean -->, '
+        '7<!--= run/two words, one key/n -->\n'
+    )
+    assert pages.write(root) == []
+
+
+def test_what_a_check_finds(root):
+    page = root / 'README.md'
+    assert list(pages.check(root)) == []
+    page.write_text('0.937<!--= run/open_vocab/base -->, 0.5<!--= other/ap -->, 0.44')
+    wrong, absent, new = pages.check(root)
+    assert '0.937 stands where run/open_vocab/base is 0.938' in wrong
+    assert 'other.json' in absent and '0.44 has no file' in new
+    (root / 'docs/results/not_on_file.json').write_text(
+        '{"README.md": ["0.44", "0.45"]}'
+    )
+    assert '0.45 is not in README.md any more' in list(pages.check(root))[-1]
+    assert pages.write_list(root) == 1
+    assert len(list(pages.check(root))) == 2
+    page.write_text('0.66, 0.44')  # what is new does not come onto the list
+    assert pages.write_list(root) == 1
+    assert [line[:15] for line in pages.check(root)] == ['README.md: 0.66']
+
+
+def test_figures_are_no_versions_settings_or_links():
+    text = (
+        'Python 3.11, 1.13.12, torch==2.13.0, 2510.10921, `0.05`, [a](x0.25.png), v1.25'
+    )
+    assert pages.figures_without_file(text) == []
+    assert pages.figures_without_file('0.938, 0.92 ± 0.01 | 12.50%') == [
+        '0.938',
+        '0.92',
+        '0.01',
+        '12.50',
+    ]
+
+
+def test_an_edited_output_is_refused(root):
+    path = root / 'docs/results/run.json'
+    path.write_text(path.read_text().replace('0.93804', '0.99'))
+    with pytest.raises(ResultError, match='another digest'):
+        records.read_record('run', path.parent)
+
+
+def test_a_result_is_recorded(root, monkeypatch):
+    monkeypatch.setattr(records, '_changed_files', lambda: [])
+    code = 'import json, sys; json.dump({"ap": 0.5}, open(sys.argv[1], "w"))'
+    command = (
+        f"python -c '{code.replace('{', '{{').replace('}', '}}')}' {{work}}/a.json"
+    )
+    recipe = Recipe((command,), {'one': '{work}/a.json'}, ('README.md',), 1)
+    folder = root / 'docs/results'
+    record = records.make('new', recipe, folder)
+    assert records.read_record('new', folder) == record
+    assert record['output'] == {'one': {'ap': 0.5}} and record['machine']['cores'] >= 1
+    assert len(record['inputs']['README.md']) == 64
+    with pytest.raises(ResultError, match='exit status 3'):
+        records.make('bad', Recipe(("python -c 'raise SystemExit(3)'",), ''), folder)
+    monkeypatch.setattr(records, '_changed_files', lambda: ['a.py'])
+    with pytest.raises(ResultError, match=r'a\.py: 1 files differ'):
+        records.make('new', recipe, folder)
+
+
+def test_the_command(capsys):
+    assert make_results.main(['--check']) == 0
+    assert 'every number is that of its file' in capsys.readouterr().out
+    assert make_results.main(['--record', 'absent']) == 2
+    assert "no result 'absent'" in capsys.readouterr().err
+    assert make_results.main(['--list']) == 0
+    assert 'tools/train.py configs/ovd_fgclip2.py' in capsys.readouterr().out
