@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import fgclip2_det.registration  # noqa: F401, fills in what mmcv lacks
+import fgclip2_det.registration  # fills in what mmcv lacks
 from benchmarks.plain_alignment import NUM_TEXTS, plain_losses
 from pretrain.data import AlignmentBatch, AlignmentCollate, Sample
 from pretrain.losses import sigmoid_loss

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-import fgclip2_det.registration  # noqa: F401, registers the detectors
+import fgclip2_det.registration  # registers the detectors
 from benchmarks.detector import ROOT, SIZE, sample
 from fgclip2_det.vocabulary import load_list
 from fgclip2_det.vocabulary.competitors import CompetitorOptions, Competitors

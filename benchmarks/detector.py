@@ -21,13 +21,15 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import fgclip2_det.registration  # noqa: F401, registers the detectors
+import fgclip2_det.registration  # registers the detectors
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, CHUNK = 640, 40
@@ -45,8 +47,8 @@ def sample():
     )
 
 
-def open_vocab(image: Tensor) -> dict[int, Callable]:
-    """Names -> a run of the detector on the image."""
+def base_detector() -> Any:
+    """The two-stage detector at base size, random weights."""
     from mmdet.registry import MODELS
     from mmengine.config import Config
 
@@ -54,25 +56,36 @@ def open_vocab(image: Tensor) -> dict[int, Callable]:
     cfg = Config.fromfile(path).model
     cfg.backbone.encoder = dict(size='base', seed=0)
     torch.manual_seed(0)
-    model = MODELS.build(cfg).eval()
-    classifier = model.roi_head.bbox_head.fc_cls
-    known = torch.tensor([0.0]), torch.tensor([0.0])  # released scale and bias: 1, 0
-    runs = {}
-    for names in NAMES:
-        generator = torch.Generator().manual_seed(names)
-        embeds = F.normalize(torch.randn(names + 1, 768, generator=generator), dim=-1)
-        is_base = torch.arange(names) < names * 3 // 4
+    return MODELS.build(cfg).eval()
 
-        def run(embeds: Tensor = embeds, is_base: Tensor = is_base) -> int:
-            encoder = argparse.Namespace(logit_scale=known[0], logit_bias=known[1])
-            classifier.set_embeds(embeds, is_base, encoder)
-            model.vocabulary = list(range(len(is_base)))
-            model.check_vocabulary = lambda *_: None  # no texts behind these embeddings
-            data = dict(inputs=[image], data_samples=[sample()])
-            return len(model.test_step(data)[0].pred_instances)
 
-        runs[names] = run
-    return runs
+def set_names(model: Any, num_names: int) -> None:
+    """Random unit vectors as the embeddings of names."""
+    generator = torch.Generator().manual_seed(num_names)
+    embeds = F.normalize(torch.randn(num_names + 1, 768, generator=generator), dim=-1)
+    is_base = torch.arange(num_names) < num_names * 3 // 4
+    # released scale and bias: 1, 0
+    known = argparse.Namespace(logit_parameters=lambda: torch.zeros(2, 1).unbind())
+    model.roi_head.bbox_head.fc_cls.set_embeds(embeds, is_base, known)
+    model.vocabulary = list(range(num_names))
+    model.check_vocabulary = lambda *_: None  # no texts behind these embeddings
+
+
+def detect(model: Any, image: Tensor) -> int:
+    """Boxes in a (3, 640, 640) image."""
+    data = dict(inputs=[image], data_samples=[sample()])
+    return len(model.test_step(data)[0].pred_instances)
+
+
+def open_vocab(image: Tensor) -> dict[int, Callable]:
+    """Names -> a run of the detector on the image."""
+    model = base_detector()
+
+    def run(names: int) -> int:
+        set_names(model, names)
+        return detect(model, image)
+
+    return {names: partial(run, names) for names in NAMES}
 
 
 def closed_set(image: Tensor) -> dict[int, Callable]:

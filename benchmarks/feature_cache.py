@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-import fgclip2_det.registration  # noqa: F401, registers the detectors
+import fgclip2_det.registration  # registers the detectors
 from fgclip2_det.datasets.feature_cache import (
     FeatureCache,
     FeatureWriter,

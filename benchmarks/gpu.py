@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fgclip2_det.compat import mm  # noqa: F401, before mmdet
+from fgclip2_det.compat import mm  # before mmdet
 
 # isort: split
 from mmdet.registry import MODELS

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import fgclip2_det.registration  # noqa: F401  isort: skip  (before mmdet: it brings the ops)
+import fgclip2_det.registration  # isort: skip  (before mmdet: it brings the ops)
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks

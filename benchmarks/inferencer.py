@@ -10,6 +10,9 @@ slows both alike.
   names; base size, random weights, OV-COCO's config; two names each;
 - batches: 64 images of 256 x 256 in batches of 8 against one by one, embedded
   detector, nothing kept; 96 x 96 tells what a small image gains;
+- prompt_free: an image named from RAM's 4,585 tags against one that is asked for
+  COCO's 80 names; OV-COCO's detector at base size with random weights, the embedded
+  detector, and a re-scored one; nothing kept between images;
 - memory: peak MB after 50 and after 300 images, other names for each of them.
 
     python -m benchmarks.inferencer --rounds 5 --threads 2
@@ -25,15 +28,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.import_time import ROOT, compare, show
 
-PARTS = 'start', 'names', 'batches', 'memory'
+PARTS = 'start', 'names', 'batches', 'prompt_free', 'memory'
 COLORS = 'red', 'blue', 'green', 'yellow', 'purple', 'orange', 'black', 'white'
 SHAPES = 'circle', 'square', 'star', 'triangle', 'heart', 'cross', 'arrow', 'ring'
 CONFIG = ROOT / 'configs/ov_coco/fgclip2-det_b16_sfpn_640_8xb8-3e_ov-coco.py'
@@ -98,7 +103,7 @@ def base_inferencer(folder: Path):
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
 
-    import fgclip2_det.registration  # noqa: F401  isort: skip  (before mmdet)
+    import fgclip2_det.registration  # isort: skip  (before mmdet)
     from mmdet.registry import MODELS
 
     from fgclip2_det import OpenVocabInferencer
@@ -147,6 +152,49 @@ def batches(rounds: int) -> dict:
     return results
 
 
+def random_texts(vocabulary, *args, **options):
+    """Random embeddings instead of a base text tower's, which takes minutes."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(len(vocabulary), 768, generator=generator)
+    return torch.nn.functional.normalize(rows, dim=-1)
+
+
+def prompt_free(rounds: int, folder: Path) -> dict:
+    from benchmarks.random_detectors import rt_detr
+    from fgclip2_det import OpenVocabInferencer, Vocabulary
+
+    encoder = dict(size='base', seed=0)
+    builders = {
+        'embedded': lambda: OpenVocabInferencer(),
+        'base size': lambda: base_inferencer(folder),
+        're-scored RT-DETR': lambda: OpenVocabInferencer(
+            detector=rt_detr(folder / 'rt_detr'), encoder=encoder
+        ),
+    }
+    results = {}
+    for name, build in builders.items():
+        image = drawn(0, (640, 480) if name != 'embedded' else (256, 256))
+        asked, free = build(), build()
+        with (
+            mock.patch.object(Vocabulary, 'embed', random_texts)
+            if (name != 'embedded')
+            else nullcontext()
+        ):
+            asked(image, Vocabulary.from_list_name('coco'))
+            free.set_prompt_free('ram')
+            free(image)
+            pairs = []
+            for _ in range(rounds):
+                for each in (asked, free):
+                    each.forget()
+                pairs.append((seconds(lambda f=free, i=image: f(i)),
+                              seconds(lambda a=asked, i=image: a(i))))  # fmt: skip
+        results[name] = ratio(pairs)
+    return results
+
+
 def memory() -> dict:
     from fgclip2_det import OpenVocabInferencer
 
@@ -174,6 +222,8 @@ def main(args: argparse.Namespace) -> None:
             content['memory'] = memory()
         if 'batches' in args.parts:
             content['batches'] = batches(args.rounds)
+        if 'prompt_free' in args.parts:
+            content['prompt_free'] = prompt_free(args.rounds, folder)
         if 'names' in args.parts:
             content['names'] = changed_names(args.rounds, folder)
     print(json.dumps(content, indent=1, ensure_ascii=False))

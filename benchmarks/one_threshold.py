@@ -1,4 +1,4 @@
-"""What score 0.3 means at 1, 5, 80 and 1,203 names: precision, recall, drift.
+"""What score 0.3 means at 1 to 1,203 names: precision, recall, drift.
 
 Every image is asked for k of its names, half of them absent; asks that are larger than
 the annotated names are filled up with names of LVIS, of which an image has none that
@@ -9,8 +9,8 @@ counts. Two systems:
   the competitors that `FGCLIP2Rescorer` gives to a detector of unknown training. In an
   ask a detector gives its boxes of the names asked for.
 
-Precision and recall are at score 0.3 and IoU 0.5 over all asks of one k; drift is by
-how much the score of an object's box differs from that at one name.
+Precision and recall are at score 0.3 (--score-thr) and IoU 0.5 over all asks of one k;
+drift is by how much the score of an object's box differs from that at one name.
 
 Example:
     python -m benchmarks.one_threshold --predictions results.bbox.json \\
@@ -43,7 +43,7 @@ from fgclip2_det.vocabulary import load_list, normalize_name
 from fgclip2_det.vocabulary.competitors import split_words
 from fgclip2_det.vocabulary.synonyms import other_names
 
-KS = (1, 5, 80, 1203)
+KS = (1, 5, 10, 80, 1203)
 Detect = Callable[[Ask], ImageBoxes]
 
 
@@ -68,17 +68,19 @@ def with_fillers(truths: Truths, total: int) -> Truths:
     return truths.with_classes(place, categories)
 
 
-def measure(truths: Truths, detect: Detect, seed: int) -> dict[int, dict[str, float]]:
+def measure(
+    truths: Truths, detect: Detect, seed: int, ks: Sequence[int], score_thr: float
+) -> dict[int, dict[str, float]]:
     """k -> figures; k is smaller where LVIS has not enough names."""
     rows = {}
-    for wanted in KS:
+    for wanted in ks:
         own = truths
         if wanted > len(truths.categories):
             own = with_fillers(truths, wanted)
         k = min(wanted, len(own.categories))
         asks = draw_asks(own, (k,), seed)
         boxes = [detect(a) for a in tqdm(asks, desc=f'k={k}', disable=None)]
-        figures = score_asks(own, asks, boxes)
+        figures = score_asks(own, asks, boxes, score_thr)
         names = ('precision', 'recall', 'false_per_100', 'AP50')
         rows[k] = {name: figures[f'k{k}/all/{name}'] for name in names}
     return rows
@@ -204,6 +206,30 @@ def show(name: str, rows: dict, drifts: dict[int, float]) -> None:
         print(f'{k:>6}{shown}{moved:>7}')
 
 
+def plot(results: dict[str, dict], path: Path) -> None:
+    """Precision and recall over the number of names, a panel a system."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((4.5 * len(results), 3.2), layout='constrained')
+    panels = figure.subplots(1, len(results), squeeze=False)[0]
+    titles = {
+        'detector': 'embedded detector, OVShapes',
+        'rescored': 're-scored boxes, photographs',
+    }
+    for panel, (name, result) in zip(panels, results.items(), strict=True):
+        ks = list(result['figures'])
+        for key, color in (('precision', '#1f77b4'), ('recall', '#ff7f0e')):
+            values = [result['figures'][k][key] for k in ks]
+            panel.plot(ks, values, 'o-', label=key, color=color)
+        panel.set(xscale='log', ylim=(0, 1), xlabel='names', title=titles[name])
+        panel.set_xticks(ks, [f'{k:,}' for k in ks])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel('at the threshold')
+    panels[0].legend(loc='lower left')
+    figure.savefig(path, dpi=110)
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -221,8 +247,11 @@ def parser() -> argparse.ArgumentParser:
     add('--temperature', type=float, default=0.01)
     add('--shift', type=float, default=0.0, help='calibration of re-scored boxes')
     add('--seed', type=int, default=0, help='of the draw')
+    add('--ks', type=int, nargs='+', default=KS, metavar='K', help='numbers of names')
+    add('--score-thr', type=float, default=0.3, help='default: 0.3')
     add('--drift-images', type=int, default=50)
     add('--out', type=Path)
+    add('--plot', type=Path, help='image of the curves')
     return parser
 
 
@@ -233,12 +262,14 @@ def main(args: argparse.Namespace) -> None:
     results = {}
     for name, build in systems.items():
         truths, detect = build(args)
-        rows = measure(truths, detect, args.seed)
+        rows = measure(truths, detect, args.seed, args.ks, args.score_thr)
         drifts = drift(truths, detect, list(rows)[1:], args.drift_images)
         show(name, rows, drifts)
         results[name] = {'figures': rows, 'drift': drifts}
     if args.out:
         args.out.write_text(json.dumps(results, indent=1) + '\n')
+    if args.plot:
+        plot(results, args.plot)
 
 
 if __name__ == '__main__':

@@ -111,19 +111,22 @@ def launch_runs(args: argparse.Namespace, words: list[str]) -> dict[int, list[di
         for world in (1, args.processes):
             command = [sys.executable]
             if world > 1:
-                port = 29_500 + os.getpid() % 1000
-                command += ['-m', 'torch.distributed.run', '--master-port', str(port)]
+                command += ['-m', 'torch.distributed.run', '--standalone']
+                command += ['--local-addr', '127.0.0.1']
                 command += ['--nproc-per-node', str(world)]
             command += ['-m', 'benchmarks.processes', *words, '--worker', folder]
             threads = args.threads or max(1, os.cpu_count() // world)
             command += ['--threads', str(threads)]
             environment = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
             subprocess.run(command, check=True, env=environment)
-            records_of[world] = [
-                json.loads(Path(folder, f'{world}_{rank}.json').read_text())
-                for rank in range(world)
-            ]
+            records_of[world] = records_in(folder, world)
     return records_of
+
+
+def records_in(folder: str, world: int) -> list[dict]:
+    """What the workers of a run wrote into their folder."""
+    paths = [Path(folder, f'{world}_{rank}.json') for rank in range(world)]
+    return [json.loads(path.read_text()) for path in paths]
 
 
 def compare(records_of: dict[int, list[dict]]) -> dict:
@@ -148,7 +151,7 @@ def compare(records_of: dict[int, list[dict]]) -> dict:
     return result
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -162,9 +165,14 @@ def main() -> None:
     add('--cfg-options', nargs='+', action=KeyValue, default={}, metavar='KEY=VALUE')
     add('--out', type=Path, help='JSON file for the figures')
     add('--worker', help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    own = parser()
+    args = own.parse_args()
     if args.batch % args.processes:
-        parser.error(f'--batch must be a multiple of {args.processes}')
+        own.error(f'--batch must be a multiple of {args.processes}')
     if args.worker:
         worker(args)
         return

@@ -3,8 +3,10 @@
 Everything runs in turn, round after round, in one process, so that a machine whose
 speed drifts slows all of it alike; ratios are medians of per-round ratios. Base size,
 random weights, 640 x 480. Peak memory is measured in processes of their own.
+`--detectors` measures it against the time of detectors of transformers instead.
 
     python -m benchmarks.rescore --rounds 5 --out rescore.json
+    python -m benchmarks.rescore --detectors --rounds 3
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +32,7 @@ from fgclip2_det import FGCLIP2
 from fgclip2_det.fgclip2.roi import pool_regions
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+from fgclip2_det.vocabulary import load_list
 
 WIDTH, HEIGHT, DIMS = 640, 480, 768
 CROPS = 10  # of 100 boxes: their cost is linear
@@ -85,7 +90,7 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def in_turn(runs: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
+def in_turn(runs: dict[Any, Callable], rounds: int) -> dict[Any, list[float]]:
     """Seconds of every run, round by round, after a warm-up."""
     for run in runs.values():
         run()
@@ -145,6 +150,46 @@ def compare(rounds: int) -> dict[str, dict]:
 
 
 @torch.inference_mode()
+def beside_detectors(rounds: int) -> dict[str, dict]:
+    """What follows the encoder pass, against the detector's own pass: RT-DETR R50 with
+    80 names, and 40 names of MM Grounding DINO Swin-T, which reads 1,203 in 31 passes.
+    """
+    import fgclip2_det.registration  # isort: skip  (before mmdet)
+    from benchmarks.random_detectors import mm_grounding_dino, rt_detr
+    from fgclip2_det.models.detectors.huggingface_detector import HuggingFaceDetector
+
+    encoder, image = setting()
+    batch = encoder.preprocess([image])
+    dense = encoder.dense_features(batch)[0].permute(1, 2, 0).contiguous()
+    result: dict[str, dict] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        Image.fromarray(image).save(f'{folder}/image.png')
+        for build, names, mode, rows in (
+            (rt_detr, 80, 'keep', (300,)),
+            (mm_grounding_dino, CHUNK, 'joint', (300, 9300)),
+        ):  # fmt: skip
+            path = str(build(Path(folder) / build.__name__))
+            detector = HuggingFaceDetector(path, chunk_size=CHUNK).eval()
+            listed = load_list('coco' if mode == 'keep' else 'lvis')
+            detector.set_vocabulary(list(listed.names[:names]))
+            passes = 1 if mode == 'keep' else 1203 / CHUNK
+            asked = 80 if mode == 'keep' else 1203
+            cases = {n: Case(encoder, image, n, asked, mode) for n in rows}
+            runs = {n: lambda case=case: case.after(dense) for n, case in cases.items()}
+            own = {'detector': lambda d=detector: d.detect(f'{folder}/image.png')}
+            seconds = in_turn({**own, **runs}, rounds)
+            for n in rows:
+                pairs = zip(seconds[n], seconds['detector'], strict=True)
+                ratios = [a / (passes * b) for a, b in pairs]
+                result[f'{build.__name__}, {asked} names, {n} boxes, {mode}'] = dict(
+                    ratio=statistics.median(ratios), spread=[min(ratios), max(ratios)],
+                    detector=passes * statistics.median(seconds['detector']),
+                    after=statistics.median(seconds[n]),
+                )  # fmt: skip
+    return result
+
+
+@torch.inference_mode()
 def peak(n: int, mode: str) -> None:
     """Print the peak resident GB of a pass alone, and of the whole re-scoring."""
     encoder, image = setting()
@@ -172,11 +217,19 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    parser.add_argument('--detectors', action='store_true')
     parser.add_argument('--peak', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.peak:
         peak(int(args.peak[0]), args.peak[1])
+        return
+    if args.detectors:
+        for name, row in beside_detectors(args.rounds).items():
+            low, high = row['spread']
+            print(f'  {name}: detector {row["detector"]:.2f} s, after the encoder pass '
+                  f'{row["after"]:.4f} s, ratio {row["ratio"]:.4f} ({low:.4f} to '
+                  f'{high:.4f})')  # fmt: skip
         return
     result = compare(args.rounds)
     for mode in ('keep', 'joint'):

@@ -5,4 +5,6 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from fgclip2_det.cli import run  # noqa: F401
+from fgclip2_det.cli import run
+
+__all__ = ['run']

@@ -15,8 +15,11 @@ gives the same file.
 import argparse
 import io
 import json
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from sentencepiece import SentencePieceTrainer
 
@@ -137,20 +140,24 @@ def train(tags: list[tuple[str, str]]) -> bytes:
     return model.getvalue()
 
 
+def stop(message: str) -> NoReturn:
+    """End as every command does for an input that cannot be used."""
+    print(f'error: {message}', file=sys.stderr)
+    sys.exit(2)
+
+
 def read_tags(folder: Path) -> list[tuple[str, str]]:
     """(English, Chinese) tags, lower-cased."""
     names = ('ram_tag_list.txt', 'ram_tag_list_chinese.txt')
     columns = []
     for name in names:
         if not (folder / name).is_file():
-            raise SystemExit(
-                f'{folder / name} is missing; --help says where it is from'
-            )
+            stop(f'{folder / name} is missing; --help says where it is from')
         lines = (folder / name).read_text(encoding='utf-8').splitlines()
         columns.append([line.strip().lower() for line in lines])
     if len(columns[0]) != len(columns[1]):
         counts = ' and '.join(str(len(column)) for column in columns)
-        raise SystemExit(f'{folder}: expected as many tags per language, got {counts}')
+        stop(f'{folder}: expected as many tags per language, got {counts}')
     return list(zip(*columns, strict=True))
 
 
@@ -161,10 +168,12 @@ def main() -> None:
     parser.add_argument('--tags', type=Path, required=True, help="RAM's ram/data")
     parser.add_argument('--out', type=Path, required=True, help='folder to write to')
     args = parser.parse_args()
-    import _cli  # noqa: F401 - makes the package importable
+    import _cli  # makes the package importable
 
     from fgclip2_det.io.atomic import write_atomic
 
+    # SentencePiece does not return for Ctrl-C, and nothing is written until it does
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     model = train(read_tags(args.tags))
     write_atomic(args.out / 'tokenizer.model', model)
     config = json.dumps(CONFIG, indent=2) + '\n'

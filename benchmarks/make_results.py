@@ -1,0 +1,72 @@
+"""Record results, write them into README and docs, check that every number has a file.
+
+tools/make_results.py                     the numbers of all pages, from the files
+tools/make_results.py --record NAME ...   run the commands of results first
+tools/make_results.py --check             differences and numbers without a file; 1
+tools/make_results.py --list              results, their commands, commit and time
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from benchmarks.pages import check, read_list, write, write_list
+from benchmarks.records import RESULTS, ResultError, make, read_recipes, read_record
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--record', nargs='+', metavar='NAME', help='run and record')
+    group.add_argument('--check', action='store_true', help='change nothing')
+    group.add_argument('--list', action='store_true', help='what there is')
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, 1 if a check finds something, 2 if a result cannot be made."""
+    args = parser().parse_args(argv)
+    try:
+        if args.check:
+            return _check()
+        if args.list:
+            return _list()
+        return _write(args.record or [])
+    except ResultError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+
+
+def _check() -> int:
+    faults = list(check())
+    print('\n'.join(faults) or 'every number is that of its file', file=sys.stdout)
+    print(f'{sum(map(len, read_list().values()))} numbers have no file yet')
+    return bool(faults)
+
+
+def _list() -> int:
+    for name, recipe in read_recipes().items():
+        state = 'not recorded'
+        if (RESULTS / f'{name}.json').is_file():
+            record = read_record(name)
+            state = f'{record["commit"]:.7}, {record["date"]}, {record["seconds"]} s'
+        print(f'{name:<24} {state}')
+        for command in recipe.commands:
+            print(f'    {command}')
+    return 0
+
+
+def _write(names: list[str]) -> int:
+    recipes = read_recipes()
+    for name in names:
+        if name not in recipes:
+            raise ResultError(f'no result {name!r}; there are {", ".join(recipes)}')
+        record = make(name, recipes[name])
+        print(f'{name}: {record["seconds"]} s, docs/results/{name}.json')
+    for page in write():
+        print(f'written: {page}')
+    print(f'{write_list()} numbers have no file yet')
+    return 0

@@ -1,0 +1,135 @@
+"""Numbers of README and ``docs`` that come from the files in ``docs/results``.
+
+A comment behind a number names its place: ``0.938<!--= ovshapes/base_ap50 -->`` is the
+number at ``base_ap50`` of ``docs/results/ovshapes.json``, rounded to the digits that
+stand there. Numbers of results without such a comment are listed, by page, in
+``docs/results/not_on_file.json``: the list may only become shorter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import RESULTS, ROOT, ResultError, read_record, value_at
+
+NOT_ON_FILE = 'not_on_file.json'
+TAGGED = re.compile(r'(?P<number>\d[\d,]*(?:\.\d+)?)<!--= (?P<place>[^>]+?) -->')
+# Two digits after the point and more: settings with such a number stand in backticks.
+FIGURE = re.compile(r'(?<![\w.:/-])(?<!Python )\d[\d,]*\.\d{2,4}(?![\w.]*\w)(?!<!--=)')
+CODE = re.compile(r'^```.*?^```$|`[^`\n]*`|\]\([^)\n]*\)', re.MULTILINE | re.DOTALL)
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """README, in both languages, and every page of ``docs``."""
+    return [*sorted(root.glob('README*.md')), *sorted((root / 'docs').glob('*.md'))]
+
+
+class Numbers:
+    """Looks numbers up in the results' files; each is read once."""
+
+    def __init__(self, folder: Path = RESULTS) -> None:
+        self.folder = folder
+        self.records: dict[str, dict[str, Any]] = {}
+
+    def at(self, place: str, like: str) -> str:
+        """The number at NAME/PATH, written as ``like`` is.
+
+        Raises:
+            ResultError: there is no such file or number.
+        """
+        name, _, path = place.partition('/')
+        if name not in self.records:
+            self.records[name] = read_record(name, self.folder)
+        number = value_at(self.records[name]['output'], path)
+        digits = len(like.partition('.')[2])
+        return f'{number:,.{digits}f}' if ',' in like else f'{number:.{digits}f}'
+
+
+def filled(text: str, numbers: Numbers) -> str:
+    """A page with the numbers of the files."""
+
+    def replace(match: re.Match[str]) -> str:
+        number = numbers.at(match['place'], match['number'])
+        return number + match[0][len(match['number']) :]
+
+    return TAGGED.sub(replace, text)
+
+
+def figures_without_file(text: str) -> list[str]:
+    """Numbers with two to four digits after the point, outside of code and links, and
+    without a place behind them, in order."""
+    return FIGURE.findall(CODE.sub('', text))
+
+
+def write(root: Path = ROOT) -> list[Path]:
+    """Write the numbers of all pages; returns the pages that changed."""
+    numbers, changed = Numbers(root / 'docs/results'), []
+    for page in pages(root):
+        text = page.read_text(encoding='utf-8')
+        if (new := filled(text, numbers)) != text:
+            page.write_text(new, encoding='utf-8')
+            changed.append(page)
+    return changed
+
+
+def check(root: Path = ROOT) -> Iterator[str]:
+    """What is wrong, a sentence each: numbers that differ from their file, and numbers
+    of results that have none and are not listed."""
+    numbers = Numbers(root / 'docs/results')
+    listed = read_list(root)
+    for page in pages(root):
+        name, text = page.relative_to(root).as_posix(), page.read_text(encoding='utf-8')
+        for match in TAGGED.finditer(text):
+            place, own = match['place'], match['number']
+            try:
+                number = numbers.at(place, own)
+            except ResultError as error:
+                yield f'{name}: {own} ({place}): {error}'
+                continue
+            if number != own:
+                yield f'{name}: {own} stands where {place} is {number}'
+        here, known = Counter(figures_without_file(text)), Counter(listed.get(name, []))
+        for figure in here - known:
+            yield (
+                f'{name}: {figure} has no file; record its command in docs/results, or '
+                f'put it into backticks if it is a setting'
+            )
+        for figure in known - here:
+            yield f'{NOT_ON_FILE}: {figure} is not in {name} any more; remove it'
+
+
+def read_list(root: Path = ROOT) -> dict[str, list[str]]:
+    """Page -> its numbers that have no file yet."""
+    path = root / 'docs/results' / NOT_ON_FILE
+    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+
+
+def write_list(root: Path = ROOT) -> int:
+    """Take what the pages do not have any more off the list; returns how many are
+    left. Without a list, all that the pages have are written."""
+    path = root / 'docs/results' / NOT_ON_FILE
+    old, listed = read_list(root), {}
+    for page in pages(root):
+        name = page.relative_to(root).as_posix()
+        figures = figures_without_file(page.read_text(encoding='utf-8'))
+        if path.is_file():
+            figures = _common(figures, old.get(name, []))
+        if figures:
+            listed[name] = figures
+    rows = (f' {json.dumps(p)}: {json.dumps(figures)}' for p, figures in listed.items())
+    path.write_text('{\n' + ',\n'.join(rows) + '\n}\n', encoding='utf-8')
+    return sum(map(len, listed.values()))
+
+
+def _common(figures: list[str], known: list[str]) -> list[str]:
+    left, kept = Counter(known), []
+    for figure in figures:
+        if left[figure]:
+            left[figure] -= 1
+            kept.append(figure)
+    return kept
