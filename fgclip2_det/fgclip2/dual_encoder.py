@@ -87,6 +87,11 @@ class DualEncoder(nn.Module):
         not normalised; None for what is not asked for."""
 
     @abstractmethod
+    def image_tokens(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """States of the vision tower (B, N + 1, W), the one of the whole image first,
+        and (B, N + 1) bool, False for padding."""
+
+    @abstractmethod
     def project_text(self, pooled: Tensor, mode: str) -> Tensor:
         """Text embeddings (T, D) from the text tower's output (T, W)."""
 
@@ -313,6 +318,21 @@ class DualEncoder(nn.Module):
         ids = texts if isinstance(texts, Tensor) else self.tokenize(texts, mode)
         pooled = self.text_model(ids.to(self.logit_scale.device), mode)
         return maybe_normalize(self.project_text(pooled, mode), normalize)
+
+    def text_tokens(
+        self, texts: str | Sequence[str] | Tensor, mode: str = 'box'
+    ) -> tuple[Tensor, Tensor]:
+        """States of the text tower's tokens, see the towers' ``tokens``.
+
+        Args:
+            texts, mode: as in :meth:`encode_text`.
+
+        Returns:
+            (T, n, W), the pooled state first, and (T, n) bool, False for padding.
+        """
+        mode = check_mode(mode)
+        ids = texts if isinstance(texts, Tensor) else self.tokenize(texts, mode)
+        return self.text_model.tokens(ids.to(self.logit_scale.device), mode)
 
     def forward(
         self, batch: ImageBatch, texts: Sequence[str] | Tensor, mode: str = 'short'
