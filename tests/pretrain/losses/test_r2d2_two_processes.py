@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgclip2_det.ranker import MatchLogits
-from pretrain.feature_queue import FeatureQueue
+from pretrain.r2d2.feature_queue import FeatureQueue
 from pretrain.losses import (
     draw_negatives,
     feature_guided_loss,
