@@ -31,10 +31,11 @@ def freeze_unused(model: R2D2Alignment, freeze_text: bool) -> None:
     for name, parameter in encoder.named_parameters():
         if name.startswith('logit_'):  # temperatures of other losses
             parameter.requires_grad_(False)
-    similar = options.pre_ranking or options.target_guided
+    similar = bool(options.pre_ranking or options.target_guided)
     if not similar:
         model.temperature.requires_grad_(False)
         _freeze_embeddings(encoder, options.feature_guided > 0)
+    model.freeze_vision |= not (similar or options.has_ranker)  # nothing reads images
     if model.freeze_vision:
         encoder.vision_model.requires_grad_(False)
     if freeze_text:
