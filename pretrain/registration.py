@@ -1,6 +1,6 @@
 """Registers the classes of the alignment training; configs import this module."""
 
-from pretrain import averaging, data, hooks, model, optim
+from pretrain import averaging, data, hooks, model, optim, schedules
 from pretrain.data import ovshapes, sampler
 from pretrain.r2d2 import alignment
 
@@ -13,4 +13,5 @@ __all__ = [
     'optim',
     'ovshapes',
     'sampler',
+    'schedules',
 ]

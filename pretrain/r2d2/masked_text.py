@@ -91,8 +91,9 @@ class MaskedTextHead(nn.Module):
         self.dense = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
-        length = table.detach().float().square().sum(1).mean().sqrt()
-        nn.init.constant_(self.norm.weight, 1 / max(length.item(), 1e-6))
+        length = table.detach().float().square().sum(1).mean().sqrt().clamp(min=1e-6)
+        with torch.no_grad():
+            self.norm.weight.div_(length)
 
     def forward(self, states: Tensor, table: Tensor) -> Tensor:
         """(M, W) states and (V, W) table -> (M, V) logits."""

@@ -281,6 +281,14 @@ def test_teacher_follows_and_alpha_grows(make_model, make_batch):
     assert model._alpha() == pytest.approx(0.4)
 
 
+def test_tokens_of_a_batch(make_model, make_batch):
+    """Four images of twelve patches, and a caption of 64 or 196 positions each."""
+    batch = make_batch()
+    assert batch.images.pixel_values.shape[:2] == (4, 12)
+    assert make_model().num_tokens(batch) == 4 * 12 + 4 * 64
+    assert make_model(dict(captions='long')).num_tokens(batch) == 4 * 12 + 4 * 196
+
+
 def test_temperature_is_clamped(make_model, make_batch):
     model = make_model()
     with torch.no_grad():
