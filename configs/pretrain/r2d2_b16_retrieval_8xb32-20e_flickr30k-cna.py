@@ -9,7 +9,11 @@ model = dict(freeze_vision=True)
 train_cfg = dict(max_iters=max_iters)
 train_dataloader = dict(
     batch_size=32,
-    dataset=dict(ann=f'{data_root}/jsonfiles', image_root=f'{data_root}/images'),
+    dataset=dict(
+        ann=f'{data_root}/jsonfiles',
+        image_root=f'{data_root}/images',
+        augment=dict(crop=(0.5, 1.0), flip=True, rand_augment=(2, 5)),
+    ),
 )
 param_scheduler = [  # end and T_max of the cosine follow train_cfg.max_iters
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=500),

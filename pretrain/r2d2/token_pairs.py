@@ -128,8 +128,10 @@ def logits_with_negatives(
             all_tokens, places = tokens, places - layout.offset
         else:
             all_tokens = tokens.of_all(count)
-        others = all_tokens.rows(places.clamp(min=0)) if count else tokens
-        chosen.append(others)
+        if not count:  # all processes go backward through what was gathered
+            places = places.new_zeros(1)
+            all_tokens = all_tokens if len(all_tokens) else tokens
+        chosen.append(all_tokens.rows(places.clamp(min=0)))
     other_images, other_texts = chosen
     length = max(texts.states.shape[1], other_texts.states.shape[1])
     own, others = texts.padded(length), other_texts.padded(length)
