@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/datasets/ovshapes_alignment.py',
     '../_base_/align_runtime.py',
 ]
-max_iters, warm_up = 400, 40
+max_iters, warm_up = 500, 40
 model = dict(
     type='R2D2Alignment',
     encoder=dict(pretrained='fgclip2_tiny'),
@@ -23,7 +23,8 @@ train_dataloader = dict(
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='AlignmentOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05),
+    optimizer=dict(type='MuonAdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05),
+    paramwise_cfg=dict(muon=True, muon_lr_mult=2.0),
     clip_grad=dict(max_norm=2.0),
 )
 param_scheduler = [
