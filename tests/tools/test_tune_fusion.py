@@ -141,10 +141,10 @@ def test_what_is_wrong_is_one_sentence(tune, run_tool, files, source):
 
 
 def test_tool_and_package_offer_the_same_rules(run_tool):
-    from fgclip2_det.rescoring.tuning import FUSION_RULES
+    from fgclip2_det.rescoring.rules import TUNED_RULES
 
     _, text, _ = run_tool('tune_fusion', '--help')
-    assert f'--fusion {{{",".join(FUSION_RULES)}}}' in text
+    assert f'--fusion {{{",".join(TUNED_RULES)}}}' in text
 
 
 def test_few_names_choose_a_calibration_that_rescoring_takes(
