@@ -78,15 +78,15 @@ class JointLayer(nn.Module):
         context_mask: Tensor | None,
     ) -> Tensor:
         """See :class:`JointEncoder`."""
-        num_contexts, per_context, length, _ = x.shape
+        num_contexts, per_context, length, width = x.shape
         own = None if mask is None else mask.flatten(0, 1)
         x = x.flatten(0, 1)  # (K * k, L, W): each sequence sees itself
         x = self.self_attention(x, x, own)
-        x = x.reshape(num_contexts, per_context * length, -1)
+        x = x.reshape(num_contexts, per_context * length, width)
         x = self.cross_attention(x, context, context_mask)
         out = self.fc2(F.gelu(self.fc1(x)))
         x = self.norm(x + F.dropout(out, self.dropout, self.training))
-        return x.unflatten(1, (per_context, length))
+        return x.reshape(num_contexts, per_context, length, width)
 
 
 class JointEncoder(nn.Module):

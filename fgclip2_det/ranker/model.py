@@ -207,7 +207,8 @@ class Ranker(nn.Module):
         context_mask = None if text_mask is None else text_mask.flatten(0, 1)
         context = text_tokens.flatten(0, 1)
         states = self.image_joint(queries[:, None], context, mask, context_mask)
-        return self.image_head(states[:, 0, 0]).unflatten(0, (-1, num_texts))
+        shape = len(image_tokens), num_texts, 2
+        return self.image_head(states[:, 0, 0]).reshape(shape)
 
     def regions(
         self, dense_map: Tensor, image_size: tuple[int, int], bboxes: Tensor
