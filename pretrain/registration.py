@@ -2,5 +2,15 @@
 
 from pretrain import averaging, data, hooks, model, optim
 from pretrain.data import ovshapes, sampler
+from pretrain.r2d2 import alignment
 
-__all__ = ['averaging', 'data', 'hooks', 'model', 'optim', 'ovshapes', 'sampler']
+__all__ = [
+    'alignment',
+    'averaging',
+    'data',
+    'hooks',
+    'model',
+    'optim',
+    'ovshapes',
+    'sampler',
+]

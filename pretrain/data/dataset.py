@@ -80,14 +80,20 @@ class SampleMaker:
         )
 
     def __call__(
-        self, record: dict, image: Image.Image, rng: np.random.Generator, name: str
+        self,
+        record: dict,
+        image: Image.Image,
+        rng: np.random.Generator,
+        name: str,
+        folder: str = '',
     ) -> list[Sample]:
-        """Samples of a record; ValueError naming it if it is not usable."""
+        """Samples of a record of ``folder``; ValueError naming it if it is not
+        usable."""
         if self.view == 'image' and self.image_size is not None:
             height, width = self.sizes
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.BILINEAR)
-        sample = to_sample(record, image, rng, name=name, **self.options)
+        sample = to_sample(record, image, rng, name=name, folder=folder, **self.options)
         if self.view == 'image':
             return [sample]
         assert self.image_size is not None
@@ -235,7 +241,7 @@ class AlignmentDataset(Dataset):
             image = load_image(path)
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from error
-        return self.make(record, image, rng, name)
+        return self.make(record, image, rng, name, str(root))
 
 
 def item_rng(index: int) -> np.random.Generator:
