@@ -107,6 +107,7 @@ def main(args: argparse.Namespace) -> None:
     options = few_names_options(args)
     few = None if options is None else FewNames(**options)
     check_ranking_options(args, RANKING in args.fusion)
+    dump = ScoreDump(args.dump)
     grid = make_grid(
         args.fusion,
         args.alpha,
@@ -116,8 +117,8 @@ def main(args: argparse.Namespace) -> None:
         args.nms,
         args.num_ranked,
         args.ranking_weight,
+        dump.header.num_ranked,
     )
-    dump = ScoreDump(args.dump)
     novel = 'use' if args.with_novel else 'drop' if args.base_only else 'refuse'
     truths = tuning_truths(args.ann, dump, novel, with_absent=few is not None)
     settings = [DETECTOR, *(setting for setting in grid if setting != DETECTOR)]

@@ -92,13 +92,15 @@ class NameRanker:
         self._follow(dense_map.device)
         count = min(self.num_ranked, cosines.shape[1])
         names = cosines.topk(count, 1).indices.cpu()  # (n, k)
+        if not len(names):
+            return Ranking(names, cosines.new_zeros(0, count).cpu())
         regions = self.ranker.regions(dense_map.float(), image_size, bboxes)
         size = max(PAIRS // max(count, 1), 1)
         odds = [
             self._read(some, chosen)
             for some, chosen in zip(regions.split(size), names.split(size), strict=True)
         ]
-        return Ranking(names, torch.cat(odds) if odds else cosines.new_zeros(0, count))
+        return Ranking(names, torch.cat(odds))
 
     def _follow(self, device: torch.device) -> None:
         """Move to where the maps are: a re-scorer's encoder goes to its detector."""

@@ -144,11 +144,15 @@ class JointEncoder(nn.Module):
         return sequences
 
 
-def init_bert(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """BERT's initial weights: matrices N(0, 0.02), biases 0, norms 1."""
+def init_bert(
+    module: nn.Module, width: int = 768, generator: torch.Generator | None = None
+) -> None:
+    """BERT's initial weights: matrices N(0, 0.02) at its width of 768, in proportion to
+    1 / sqrt(width) at others; biases 0, norms 1."""
+    std = 0.02 * (768 / width) ** 0.5
     for part in module.modules():
         if isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, std=0.02, generator=generator)
+            nn.init.normal_(part.weight, std=std, generator=generator)
             nn.init.zeros_(part.bias)
         elif isinstance(part, nn.LayerNorm):
             nn.init.ones_(part.weight)

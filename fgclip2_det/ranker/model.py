@@ -75,7 +75,7 @@ class Ranker(nn.Module):
         """Random weights (BERT's) that fit an encoder; see
         :meth:`RankerConfig.for_encoder`."""
         ranker = cls(RankerConfig.for_encoder(encoder, **changes))
-        init_bert(ranker, generator)
+        init_bert(ranker, ranker.config.text_width, generator)
         if hasattr(ranker, 'positions'):
             nn.init.normal_(ranker.positions, std=0.02, generator=generator)
         return ranker

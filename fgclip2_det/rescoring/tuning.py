@@ -100,6 +100,7 @@ def make_grid(
     nms: Sequence[float | None] = (None,),
     num_ranked: Sequence[int] | None = None,
     ranking_weights: Sequence[float] | None = None,
+    max_ranked: int | None = None,
 ) -> list[Setting]:
     """All combinations, and each rule's defaults in each mode.
 
@@ -109,6 +110,7 @@ def make_grid(
         modes: of :class:`PredictionRescorer`.
         nms: IoUs, None for no NMS; 'keep' is taken once, without.
         num_ranked, ranking_weights: of the rule 'ranking'; None: its own.
+        max_ranked: limit of the rule's own number of names, which a dump sets.
 
     Raises:
         ValueError: for an unknown rule or mode, and numbers outside their range.
@@ -116,8 +118,10 @@ def make_grid(
     grid: dict[Setting, None] = {}
     for rule, mode, iou in product(rules, modes, nms):
         own = untuned(rule, mode, None if mode == 'keep' else iou)
-        grid[own] = None
         ranked = rule == RANKING
+        if own.num_ranked and max_ranked:
+            own = replace(own, num_ranked=min(own.num_ranked, max_ranked))
+        grid[own] = None
         for alpha, beta, temperature, k, weight in product(
             alphas,
             betas or [own.beta],
@@ -182,8 +186,8 @@ def tune_fusion(
 def check_ranked(dump: ScoreDump, settings: Sequence[Setting]) -> None:
     """ValueError if settings rank more names than a dump has log-odds of."""
     most = max((setting.num_ranked or 0 for setting in settings), default=0)
-    if most > dump.header.num_ranked:
-        held = dump.header.num_ranked
+    held = dump.header.num_ranked
+    if most > held and not 0 < dump.header.columns_ranked == len(dump.header.classes):
         raise ValueError(
             f"{dump.folder} has a ranker's log-odds of {held} names of each box, the "
             f'rule {RANKING!r} needs {most}; dump again with tools/dump_scores.py '

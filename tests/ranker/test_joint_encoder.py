@@ -13,7 +13,7 @@ def encoder(**options) -> JointEncoder:
     joint = JointEncoder(**(dict(
         width=12, context_width=8, num_layers=2, num_heads=3, hidden=20
     ) | options))  # fmt: skip
-    init_bert(joint, torch.Generator().manual_seed(0))
+    init_bert(joint)
     for parameter in joint.parameters():  # norms and biases count, too
         nn.init.normal_(
             parameter,

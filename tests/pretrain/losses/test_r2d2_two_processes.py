@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgclip2_det.ranker import MatchLogits
-from pretrain.r2d2.feature_queue import FeatureQueue
 from pretrain.losses import (
     draw_negatives,
     feature_guided_loss,
@@ -25,6 +24,7 @@ from pretrain.losses import (
     pre_ranking_loss,
     target_guided_loss,
 )
+from pretrain.r2d2.feature_queue import FeatureQueue
 from tests.processes import fork_two
 
 SPLITS = (3, 1, 8, 0)  # pairs of the first process, of 8
