@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # package itself, whose names stand for those of other folders
 LAYERS = (
     ('version', 'lazy', 'compat', 'io', 'fgclip2', 'fgclip1', 'visualization'),
-    ('vocabulary', 'coco'),
+    ('vocabulary', 'coco', 'ranker'),
     ('evaluation', 'models', 'datasets', 'prepare'),
     ('rescoring', 'zeroshot', 'engine'),
     ('apis', 'pretrain', 'reproduce'),
@@ -35,6 +35,7 @@ WITHOUT_MM = (
     'evaluation',
     'zeroshot',
     'prepare',
+    'ranker',
 )
 MM = {'mmengine', 'mmcv', 'mmdet'}
 # a training's command line, kept where docs and scripts look for it

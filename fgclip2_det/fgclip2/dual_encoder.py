@@ -119,6 +119,11 @@ class DualEncoder(nn.Module):
         tokenizer = None if self.tokenizer is None else self.tokenizer.digest
         return dict(config=asdict(self.config), tokenizer=tokenizer)
 
+    @classmethod
+    def other_prefixes(cls, tower: str) -> tuple[str, ...]:
+        """What the names of tensors begin with that are no part of a tower."""
+        return cls._left_out[tower]
+
     # ------------------------------------------------------------ construction
     @classmethod
     def from_size(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fgclip2_det.fgclip2.config import MAX_LAYERS, check_size
@@ -33,7 +33,7 @@ class RankerConfig:
         sides: 'both' joint encoders, or only that of 'text' or 'image' tokens.
         region_grid: S; a region is S x S tokens of its surroundings.
         region_context: sides of the surroundings, as a multiple of the box's.
-        encoder: digest of the dual encoder's weights that it was trained on.
+        encoder: digests of the towers that it was trained on: 'vision' and 'text'.
 
     Reference: R2D2 (arXiv:2205.03860), section 4.1, and its code (spec G).
     """
@@ -49,7 +49,7 @@ class RankerConfig:
     sides: str = 'both'
     region_grid: int = 6
     region_context: float = 1.5
-    encoder: str = ''
+    encoder: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in (
@@ -66,6 +66,15 @@ class RankerConfig:
                 raise InputError(
                     f'{name} must be one of {known}, got {getattr(self, name)!r}'
                 )
+        digests = self.encoder
+        if not isinstance(digests, Mapping) or not (
+            set(digests) <= {'vision', 'text'}
+            and all(isinstance(digest, str) for digest in digests.values())
+        ):
+            raise InputError(
+                "encoder must have the digests of 'vision' and 'text', got "
+                f'{str(digests)[:100]}'
+            )
         if self.text_width % self.num_attention_heads:
             raise InputError(
                 f'text_width {self.text_width} is not divisible by '
@@ -109,8 +118,6 @@ class RankerConfig:
             raise InputError(
                 f'unknown keys {unknown[:5]}; a ranker has {sorted(known)}'
             )
-        if not isinstance(given.get('encoder', ''), str):
-            raise InputError(f'encoder must be a digest, got {given["encoder"]!r}')
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:

@@ -78,15 +78,15 @@ class JointLayer(nn.Module):
         context_mask: Tensor | None,
     ) -> Tensor:
         """See :class:`JointEncoder`."""
-        num_contexts, per_context, length, _ = x.shape
+        num_contexts, per_context, length, width = x.shape
         own = None if mask is None else mask.flatten(0, 1)
         x = x.flatten(0, 1)  # (K * k, L, W): each sequence sees itself
         x = self.self_attention(x, x, own)
-        x = x.reshape(num_contexts, per_context * length, -1)
+        x = x.reshape(num_contexts, per_context * length, width)
         x = self.cross_attention(x, context, context_mask)
         out = self.fc2(F.gelu(self.fc1(x)))
         x = self.norm(x + F.dropout(out, self.dropout, self.training))
-        return x.unflatten(1, (per_context, length))
+        return x.reshape(num_contexts, per_context, length, width)
 
 
 class JointEncoder(nn.Module):
@@ -144,11 +144,15 @@ class JointEncoder(nn.Module):
         return sequences
 
 
-def init_bert(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """BERT's initial weights: matrices N(0, 0.02), biases 0, norms 1."""
+def init_bert(
+    module: nn.Module, width: int = 768, generator: torch.Generator | None = None
+) -> None:
+    """BERT's initial weights: matrices N(0, 0.02) at its width of 768, in proportion to
+    1 / sqrt(width) at others; biases 0, norms 1."""
+    std = 0.02 * (768 / width) ** 0.5
     for part in module.modules():
         if isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, std=0.02, generator=generator)
+            nn.init.normal_(part.weight, std=std, generator=generator)
             nn.init.zeros_(part.bias)
         elif isinstance(part, nn.LayerNorm):
             nn.init.ones_(part.weight)

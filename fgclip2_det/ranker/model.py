@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Ranker(nn.Module):
         """Random weights (BERT's) that fit an encoder; see
         :meth:`RankerConfig.for_encoder`."""
         ranker = cls(RankerConfig.for_encoder(encoder, **changes))
-        init_bert(ranker, generator)
+        init_bert(ranker, ranker.config.text_width, generator)
         if hasattr(ranker, 'positions'):
             nn.init.normal_(ranker.positions, std=0.02, generator=generator)
         return ranker
@@ -120,7 +120,7 @@ class Ranker(nn.Module):
         """
         config = self.config
         if encoder is not None:
-            config = replace(config, encoder=tokens_digest(encoder))
+            config = replace(config, encoder=tower_digests(encoder))
         with temporary_folder(folder, CONFIG) as partial:
             save_folder(partial, config.to_dict(), self.state_dict(), None)
         return Path(folder)
@@ -136,12 +136,20 @@ class Ranker(nn.Module):
                 f'the ranker {name} reads text and image tokens of widths {found}, the '
                 f'encoder has {expected}; give the encoder that it was trained on'
             )
-        if config.encoder and config.encoder != tokens_digest(encoder):
+        types = {p.dtype for p in encoder.parameters()}
+        if config.encoder and types != {torch.float32}:
             raise InputError(
-                f'the ranker {name} was trained on the tokens of another encoder '
-                f'(digest {config.encoder[:12]}, this one has '
-                f'{tokens_digest(encoder)[:12]}); give that one'
+                f'the ranker {name} reads tokens in float32, the encoder has '
+                f'{", ".join(sorted(str(t).removeprefix("torch.") for t in types))}'
             )
+        for tower, digest in tower_digests(encoder).items():
+            trained = config.encoder.get(tower, digest)
+            if digest != trained:
+                raise InputError(
+                    f'the ranker {name} was trained on the tokens of another encoder '
+                    f'({tower} tower {trained[:12]}, this one has {digest[:12]}); give '
+                    'that one'
+                )
 
     # ----------------------------------------------------------------- forward
     def forward(
@@ -199,7 +207,8 @@ class Ranker(nn.Module):
         context_mask = None if text_mask is None else text_mask.flatten(0, 1)
         context = text_tokens.flatten(0, 1)
         states = self.image_joint(queries[:, None], context, mask, context_mask)
-        return self.image_head(states[:, 0, 0]).unflatten(0, (-1, num_texts))
+        shape = len(image_tokens), num_texts, 2
+        return self.image_head(states[:, 0, 0]).reshape(shape)
 
     def regions(
         self, dense_map: Tensor, image_size: tuple[int, int], bboxes: Tensor
@@ -213,6 +222,16 @@ class Ranker(nn.Module):
         )
 
 
-def tokens_digest(encoder: DualEncoder) -> str:
-    """Digest of the weights and settings that an encoder's tokens depend on."""
-    return encoder_digest(encoder, encoder.settings())
+def tower_digests(encoder: DualEncoder) -> dict[str, str]:
+    """Tower -> digest of the weights and sizes that its tokens depend on; of those that
+    the encoder has."""
+    settings = asdict(encoder.config)
+    state = encoder.state_dict(keep_vars=True)
+    own = {k: v for k, v in state.items() if '.' in k}  # without scales
+    towers = {}
+    for tower in ('vision', 'text'):
+        if hasattr(encoder, f'{tower}_model'):
+            others = encoder.other_prefixes(tower)
+            part = {k: v for k, v in own.items() if not k.startswith(others)}
+            towers[tower] = encoder_digest(part, settings)
+    return towers
