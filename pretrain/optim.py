@@ -13,7 +13,7 @@ from torch import nn
 
 _NEW_HEADS = ('dense_feature_head', 'boxtext_head', 'longtext_head')
 _MATRICES = re.compile(
-    r'(encoder\.layers\.|dense_feature_head\.|vision_model\.head\.).*weight$'
+    r'(encoder\.layers\.|_joint\.layers\.|dense_feature_head\.|vision_model\.head\.).*weight$'
 )
 
 
