@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -71,15 +72,52 @@ def evaluate_retrieval(
     return report.to_dict()
 
 
+@dataclass(frozen=True)
+class CaptionPairs:
+    """Which captions belong to which images.
+
+    Captions are equal if they are so but for case, which the tokenizer drops.
+
+    Attributes:
+        texts: T distinct captions.
+        images, rows: (P,) int64; image ``images[p]`` has the caption ``rows[p]``. No
+            pair twice.
+        text_of: (Q,) rows of the captions as they were given, with repeats.
+    """
+
+    texts: list[str]
+    images: Tensor
+    rows: Tensor
+    text_of: Tensor
+
+    @classmethod
+    def of(cls, captions: Sequence[Sequence[str]]) -> CaptionPairs:
+        """Pairs of B lists of at least one caption."""
+        rows: dict[str, int] = {}
+        pairs = [
+            (i, rows.setdefault(caption.lower(), len(rows)))
+            for i, group in enumerate(captions)
+            for caption in group
+        ]
+        text_of = torch.tensor([text for _, text in pairs])
+        images, texts = torch.tensor(list(dict.fromkeys(pairs))).unbind(1)
+        return cls(list(rows), images, texts, text_of)
+
+    @property
+    def num_shared(self) -> int:
+        """Captions of several images."""
+        return int((torch.bincount(self.rows) > 1).sum())
+
+
 def add_retrieval(
     report: Report,
     prefix: str,
     embedder: Embedder,
     image_embeds: Tensor,
-    captions: Sequence[Sequence[str]],
+    captions: Sequence[Sequence[str]] | CaptionPairs,
     mode: str,
     ks: Sequence[int] = (1,),
-) -> None:
+) -> Tensor:
     """Add i2t and t2i recalls to a report.
 
     - i2t: a query per image; the gallery is every distinct caption once; right if
@@ -87,33 +125,49 @@ def add_retrieval(
     - t2i: a query per caption (equal ones of two images are two queries); right if
       an image with that very caption comes before all without it.
 
-    Captions are equal if they are so but for case, which the tokenizer drops. How
-    many belong to several images is counted as ``PREFIX/shared_captions``.
+    How many captions belong to several images is counted as
+    ``PREFIX/shared_captions``.
 
     Args:
         report: gets ``PREFIX/{i2t,t2i}``, and ``...@k`` for other k than 1.
         prefix: of the names.
         embedder: for the captions.
         image_embeds: (B, D), L2-normalised.
-        captions: B lists of at least one caption.
+        captions: B lists of at least one caption, or what :class:`CaptionPairs` makes
+            of them.
         mode: of the texts.
         ks: R@k for each k.
+
+    Returns:
+        (T, D) embeddings of the distinct captions.
     """
-    rows: dict[str, int] = {}
-    pairs = [
-        (i, rows.setdefault(caption.lower(), len(rows)))
-        for i, group in enumerate(captions)
-        for caption in group
-    ]
-    text_of = torch.tensor([text for _, text in pairs])  # (P,) with repeats
-    distinct = torch.tensor(list(dict.fromkeys(pairs)))  # (P', 2)
-    images, texts = distinct.unbind(1)
-    text_embeds = embedder.texts(list(rows), mode)
-    i2t = match_ranks(image_embeds, text_embeds, images, texts)
-    t2i = match_ranks(text_embeds, image_embeds, texts, images)[text_of]
+    own = captions if isinstance(captions, CaptionPairs) else CaptionPairs.of(captions)
+    text_embeds = embedder.texts(own.texts, mode)
+    i2t = match_ranks(image_embeds, text_embeds, own.images, own.rows)
+    t2i = match_ranks(text_embeds, image_embeds, own.rows, own.images)
+    add_recalls(report, prefix, i2t, t2i[own.text_of], ks)
+    report.counts[f'{prefix}/shared_captions'] = own.num_shared
+    return text_embeds
+
+
+def add_recalls(
+    report: Report, prefix: str, i2t: Tensor, t2i: Tensor, ks: Sequence[int]
+) -> None:
+    """Add ``PREFIX/{i2t,t2i}`` of the ranks of images and of captions, ``...@k``."""
     for direction, ranks in (('i2t', i2t), ('t2i', t2i)):
         for k in ks:
-            suffix = '' if k == 1 else f'@{k}'
-            report.add(f'{prefix}/{direction}{suffix}', ranks, k)
-    shared = torch.bincount(texts) > 1
-    report.counts[f'{prefix}/shared_captions'] = int(shared.sum())
+            report.add(_name(prefix, direction, k), ranks, k)
+
+
+def add_mean_recall(report: Report, prefix: str, ks: Sequence[int]) -> None:
+    """Add ``PREFIX/mean_recall``, the mean of the recalls of both directions; its
+    denominator is the number of all queries."""
+    names = [_name(prefix, direction, k) for direction in ('i2t', 't2i') for k in ks]
+    recalls = [report.metrics[name] for name in names]
+    shares = {name.partition('@')[0]: report.denominators[name] for name in names}
+    report.metrics[f'{prefix}/mean_recall'] = sum(recalls) / len(recalls)
+    report.denominators[f'{prefix}/mean_recall'] = sum(shares.values())
+
+
+def _name(prefix: str, direction: str, k: int) -> str:
+    return f'{prefix}/{direction}' + ('' if k == 1 else f'@{k}')
