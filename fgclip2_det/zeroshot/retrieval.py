@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import DualEncoder
+from fgclip2_det.ranker import Ranker
 
 from .caption_files import read_captions
+from .caption_pairs import KS, CaptionPairs, add_mean_recall, add_recalls
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
 from .metrics import match_ranks
+from .pair_scores import PairScorer, RankerScorer
+from .ranked_retrieval import RANKED, add_ranked_retrieval
 from .report import Report
 
 MODES = ('short', 'long')
@@ -29,11 +31,15 @@ def evaluate_retrieval(
     num_images: int | None = None,
     max_num_patches: int | str = 'auto',
     progress: bool = True,
+    ranker: Ranker | None = None,
+    ranker_k: int = RANKED,
 ) -> dict[str, dict]:
     """R@1, R@5 and R@10 of images and captions, in percent.
 
-    Keys are ``retrieval/MODE/{i2t,t2i}``, and ``.../{i2t,t2i}@5`` and ``@10``. See
-    :func:`add_retrieval` for what is right.
+    Keys are ``retrieval/MODE/{i2t,t2i}``, ``.../{i2t,t2i}@5`` and ``@10``, and
+    ``.../mean_recall``; with a ranker also ``retrieval_ranked/MODE/...``. See
+    :func:`add_retrieval` for what is right, and :func:`.add_ranked_retrieval` for what
+    is ranked.
 
     Args:
         encoder: with both towers and a tokenizer, or an embedder around one (its
@@ -44,6 +50,8 @@ def evaluate_retrieval(
         num_images: the first n images alone; None takes all.
         max_num_patches: patches per image; 'auto' as in training.
         progress: show bars on a terminal.
+        ranker: of whole images, trained on the encoder.
+        ranker_k: candidates that it ranks for a query; all where there are fewer.
 
     Returns:
         ``{'metrics': ..., 'denominators': ..., 'counts': ...}``; see :class:`Report`.
@@ -59,54 +67,46 @@ def evaluate_retrieval(
     image_root = Path(image_root)
     captions = read_captions(ann_file)
     chosen = take_first(list(captions), num_images)
-    items = [ImageItem(image_root / name) for name in chosen]
+    items = [ImageItem(image_root / name, captions=captions[name]) for name in chosen]
     check_images_exist(items, image_root)
     embedder = Embedder.of(encoder, max_num_patches, progress)
-    image_embeds, _ = embedder.images(items, regions=False)
+    scorer = embedder.pair_scorer if ranker is None else RankerScorer(ranker)
     report = Report()
     report.counts['images'] = len(items)
-    texts = [captions[name] for name in chosen]
-    prefix = f'retrieval/{mode}'
-    add_retrieval(report, prefix, embedder, image_embeds, texts, mode, ks=(1, 5, 10))
+    measure_retrieval(report, embedder, items, mode, scorer, ranker_k)
     report.counts[f'truncated_texts/{mode}'] = embedder.num_truncated[mode]
     return report.to_dict()
 
 
-@dataclass(frozen=True)
-class CaptionPairs:
-    """Which captions belong to which images.
+def measure_retrieval(
+    report: Report,
+    embedder: Embedder,
+    items: Sequence[ImageItem],
+    mode: str,
+    scorer: PairScorer | None,
+    k: int,
+) -> None:
+    """Add the recalls of the cosines, and with a scorer those of the ranking.
 
-    Captions are equal if they are so but for case, which the tokenizer drops.
-
-    Attributes:
-        texts: T distinct captions.
-        images, rows: (P,) int64; image ``images[p]`` has the caption ``rows[p]``. No
-            pair twice.
-        text_of: (Q,) rows of the captions as they were given, with repeats.
+    Args:
+        report: gets ``retrieval/MODE/...`` and ``retrieval_ranked/MODE/...``.
+        embedder: of the images and their captions.
+        items: images with their captions.
+        mode: of the texts.
+        scorer: of the candidates; None: nothing is ranked.
+        k: candidates of a query.
     """
-
-    texts: list[str]
-    images: Tensor
-    rows: Tensor
-    text_of: Tensor
-
-    @classmethod
-    def of(cls, captions: Sequence[Sequence[str]]) -> CaptionPairs:
-        """Pairs of B lists of at least one caption."""
-        rows: dict[str, int] = {}
-        pairs = [
-            (i, rows.setdefault(caption.lower(), len(rows)))
-            for i, group in enumerate(captions)
-            for caption in group
-        ]
-        text_of = torch.tensor([text for _, text in pairs])
-        images, texts = torch.tensor(list(dict.fromkeys(pairs))).unbind(1)
-        return cls(list(rows), images, texts, text_of)
-
-    @property
-    def num_shared(self) -> int:
-        """Captions of several images."""
-        return int((torch.bincount(self.rows) > 1).sum())
+    image_embeds, _ = embedder.images(items, regions=False)
+    own = CaptionPairs.of([item.captions for item in items])
+    prefix = f'retrieval/{mode}'
+    text_embeds = add_retrieval(report, prefix, embedder, image_embeds, own, mode, KS)
+    add_mean_recall(report, prefix, KS)
+    if scorer is not None:
+        embeds, prefix = (image_embeds, text_embeds), f'retrieval_ranked/{mode}'
+        add_ranked_retrieval(
+            report, prefix, embedder, scorer, items, own, *embeds, mode, k, KS
+        )
+        add_mean_recall(report, prefix, KS)
 
 
 def add_retrieval(
@@ -148,26 +148,3 @@ def add_retrieval(
     add_recalls(report, prefix, i2t, t2i[own.text_of], ks)
     report.counts[f'{prefix}/shared_captions'] = own.num_shared
     return text_embeds
-
-
-def add_recalls(
-    report: Report, prefix: str, i2t: Tensor, t2i: Tensor, ks: Sequence[int]
-) -> None:
-    """Add ``PREFIX/{i2t,t2i}`` of the ranks of images and of captions, ``...@k``."""
-    for direction, ranks in (('i2t', i2t), ('t2i', t2i)):
-        for k in ks:
-            report.add(_name(prefix, direction, k), ranks, k)
-
-
-def add_mean_recall(report: Report, prefix: str, ks: Sequence[int]) -> None:
-    """Add ``PREFIX/mean_recall``, the mean of the recalls of both directions; its
-    denominator is the number of all queries."""
-    names = [_name(prefix, direction, k) for direction in ('i2t', 't2i') for k in ks]
-    recalls = [report.metrics[name] for name in names]
-    shares = {name.partition('@')[0]: report.denominators[name] for name in names}
-    report.metrics[f'{prefix}/mean_recall'] = sum(recalls) / len(recalls)
-    report.denominators[f'{prefix}/mean_recall'] = sum(shares.values())
-
-
-def _name(prefix: str, direction: str, k: int) -> str:
-    return f'{prefix}/{direction}' + ('' if k == 1 else f'@{k}')

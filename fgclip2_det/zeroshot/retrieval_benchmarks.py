@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +19,10 @@ from .caption_files import (
 )
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
-from .ranked_retrieval import add_ranked_retrieval
+from .ranked_retrieval import RANKED
 from .report import Report
-from .retrieval import CaptionPairs, add_mean_recall, add_retrieval
+from .retrieval import measure_retrieval
 
-KS = (1, 5, 10)
-_RANKED = 128  # candidates in R2D2's configuration of Flickr30k-CNA
 _EN = 'FG-CLIP 2 (arXiv:2510.10921), Table 4'
 _ZH = 'FG-CLIP 2 (arXiv:2510.10921), Table 5'
 _COCO = 'https://cocodataset.org/#download'
@@ -62,28 +60,11 @@ def read_retrieval(
 
     def run(embedder: Embedder) -> Report:
         report = Report(counts=dict(counts))
-        _evaluate(report, embedder, items, mode, options.ranker_k or k)
+        scorer, num_ranked = embedder.pair_scorer, options.ranker_k or k
+        measure_retrieval(report, embedder, items, mode, scorer, num_ranked)
         return report
 
     return Task(counts, run)
-
-
-def _evaluate(
-    report: Report, embedder: Embedder, items: Sequence[ImageItem], mode: str, k: int
-) -> None:
-    """Recalls of the cosines, and with a scorer those of the ranking."""
-    image_embeds, _ = embedder.images(items, regions=False)
-    own = CaptionPairs.of([item.captions for item in items])
-    prefix = f'retrieval/{mode}'
-    text_embeds = add_retrieval(report, prefix, embedder, image_embeds, own, mode, KS)
-    add_mean_recall(report, prefix, KS)
-    if embedder.pair_scorer is not None:
-        embeds = image_embeds, text_embeds
-        prefix, scorer = f'retrieval_ranked/{mode}', embedder.pair_scorer
-        add_ranked_retrieval(
-            report, prefix, embedder, scorer, items, own, *embeds, mode, k, KS
-        )
-        add_mean_recall(report, prefix, KS)
 
 
 def _retrieval(
@@ -103,11 +84,11 @@ def _retrieval(
         title=f'{title}, {mode} captions',
         files={'captions': captions, 'images': images},
         expected=expected,
-        read=partial(read_retrieval, reader=reader, mode=mode, k=_RANKED),
+        read=partial(read_retrieval, reader=reader, mode=mode, k=RANKED),
         source=source,
         paper={f'retrieval/{mode}/i2t': i2t, f'retrieval/{mode}/t2i': t2i},
         takes_ranker=True,
-        ranker_k=_RANKED,
+        ranker_k=RANKED,
     )
 
 
