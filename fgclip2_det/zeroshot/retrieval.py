@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from fgclip2_det.fgclip2 import DualEncoder
-from fgclip2_det.ranker import Ranker
 
 from .caption_files import read_captions
 from .caption_pairs import KS, CaptionPairs, add_mean_recall, add_recalls
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
 from .metrics import match_ranks
-from .pair_scores import PairScorer, RankerScorer
+from .pair_scores import PairScorer
 from .ranked_retrieval import RANKED, add_ranked_retrieval
 from .report import Report
+
+if TYPE_CHECKING:
+    from fgclip2_det.ranker import Ranker
 
 MODES = ('short', 'long')
 
@@ -70,7 +73,11 @@ def evaluate_retrieval(
     items = [ImageItem(image_root / name, captions=captions[name]) for name in chosen]
     check_images_exist(items, image_root)
     embedder = Embedder.of(encoder, max_num_patches, progress)
-    scorer = embedder.pair_scorer if ranker is None else RankerScorer(ranker)
+    scorer = embedder.pair_scorer
+    if ranker is not None:
+        from .ranker_scores import RankerScorer  # who ranks nothing needs no ranker
+
+        scorer = RankerScorer(ranker)
     report = Report()
     report.counts['images'] = len(items)
     measure_retrieval(report, embedder, items, mode, scorer, ranker_k)

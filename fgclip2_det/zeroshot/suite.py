@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fgclip2_det.evaluation.fingerprint import commit, versions
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import FGCLIP2, DualEncoder
 from fgclip2_det.io.digests import file_digest, json_digest
 
 from . import (
@@ -26,7 +26,7 @@ from . import (
 from .benchmark import Benchmark, ReadOptions, Task
 from .controls import KINDS, ControlEmbedder
 from .embedder import Embedder
-from .pair_scores import make_scorer
+from .pair_scores import PairScorer
 
 _RANDOM = 'random-'
 _DEFAULTS = ReadOptions()  # it is frozen
@@ -83,7 +83,7 @@ def make_embedder(
     """
     if name in KINDS:
         embedder: Embedder = ControlEmbedder(name, seed)
-        embedder.pair_scorer = make_scorer(ranker, None, seed) if ranker else None
+        embedder.pair_scorer = _scorer(ranker, None, seed)
         return embedder
     if name.startswith(_RANDOM):
         generator = torch.Generator().manual_seed(seed)
@@ -92,7 +92,9 @@ def make_embedder(
         from fgclip2_det.fgclip1 import load_encoder
 
         encoder = load_encoder(name)
-    scorer = make_scorer(ranker, encoder, seed) if ranker else None
+    if ranker and dtype not in (None, torch.float32):
+        raise ValueError(f'a ranker reads tokens in float32, got {dtype}; leave it out')
+    scorer = _scorer(ranker, encoder, seed)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     floats = None if dtype is torch.int8 else dtype
     try:
@@ -106,6 +108,16 @@ def make_embedder(
     embedder = Embedder(encoder, max_num_patches)
     embedder.pair_scorer = scorer
     return embedder
+
+
+def _scorer(
+    ranker: str | None, encoder: DualEncoder | None, seed: int
+) -> PairScorer | None:
+    if ranker is None:
+        return None
+    from .ranker_scores import make_scorer  # who ranks nothing needs no ranker
+
+    return make_scorer(ranker, encoder, seed)
 
 
 def read_benchmark(

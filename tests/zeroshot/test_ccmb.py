@@ -15,7 +15,8 @@ from fgclip2_det.zeroshot.ccmb_files import (
     split_files,
 )
 from fgclip2_det.zeroshot.controls import ControlEmbedder
-from fgclip2_det.zeroshot.pair_scores import ControlScorer, RankerScorer
+from fgclip2_det.zeroshot.pair_scores import ControlScorer
+from fgclip2_det.zeroshot.ranker_scores import RankerScorer
 from fgclip2_det.zeroshot.suite import BENCHMARKS, read_benchmark, run_benchmark
 from tests.ccmb_folders import SETS, TEXTS, row, write_lines, write_set
 from tests.random_rankers import vivid_ranker

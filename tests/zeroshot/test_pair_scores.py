@@ -7,7 +7,8 @@ from fgclip2_det.fgclip1 import FGCLIP1
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.zeroshot import Embedder, ImageItem
 from fgclip2_det.zeroshot.controls import ControlEmbedder
-from fgclip2_det.zeroshot.pair_scores import ControlScorer, RankerScorer, make_scorer
+from fgclip2_det.zeroshot.pair_scores import ControlScorer
+from fgclip2_det.zeroshot.ranker_scores import RankerScorer, make_scorer
 from fgclip2_det.zeroshot.tokens import image_tokens, text_bytes, text_tokens
 from tests.ccmb_folders import write_images
 from tests.random_rankers import slow_scores, vivid_ranker

@@ -9,8 +9,8 @@ from fgclip2_det.zeroshot import Embedder, ImageItem, evaluate_retrieval
 from fgclip2_det.zeroshot.benchmark import ReadOptions
 from fgclip2_det.zeroshot.caption_pairs import add_mean_recall
 from fgclip2_det.zeroshot.metrics import TIE, match_ranks
-from fgclip2_det.zeroshot.pair_scores import RankerScorer
 from fgclip2_det.zeroshot.ranked_retrieval import best_candidates, ranked_ranks
+from fgclip2_det.zeroshot.ranker_scores import RankerScorer
 from fgclip2_det.zeroshot.report import Report
 from fgclip2_det.zeroshot.suite import BENCHMARKS
 from tests.ccmb_folders import TEXTS, write_set
