@@ -67,6 +67,27 @@ def test_an_image_is_encoded_once_and_texts_are_kept_where_they_fit(items, monke
     assert counts == dict(images=4, texts=4 * 4)
 
 
+def test_memory_is_bounded(items, monkeypatch):
+    encoder = FGCLIP2.from_size('tiny', generator=torch.Generator().manual_seed(1))
+    embedder = Embedder(encoder.eval(), progress=False)
+    budget = 3 * text_bytes(embedder, 'short')
+    scorer = RankerScorer(vivid_ranker(encoder), budget)
+    of_batches, held = scorer._batches, []
+
+    def watch(block, tokens, *rest):
+        sizes = [sum(t.nbytes for t in group.values()) for group in (block, tokens)]
+        held.append((*sizes, len(block), len(tokens)))
+        return of_batches(block, tokens, *rest)
+
+    monkeypatch.setattr(scorer, '_batches', watch)
+    pairs = torch.cartesian_prod(torch.arange(6), torch.arange(5))
+    scorer.scores(embedder, items, TEXTS, 'short', pairs)
+    largest = max(tokens.nbytes for tokens in image_tokens(embedder, items))
+    of_images, of_texts, num_images, num_texts = zip(*held, strict=True)
+    assert max(of_images) < budget + largest and max(of_texts) <= budget
+    assert max(num_texts) == 3 and 1 < max(num_images) < 6
+
+
 def test_tokens_are_those_of_single_images_and_texts(encoder, items):
     embedder = Embedder(encoder.eval(), progress=False, image_batch=4)
     for item, tokens in zip(items, image_tokens(embedder, items), strict=True):
