@@ -13,12 +13,8 @@ from torch import nn
 
 _NEW_HEADS = ('dense_feature_head', 'boxtext_head', 'longtext_head')
 _MATRICES = re.compile(
-<<<<<<< HEAD
     r'(encoder\.layers\.|_joint\.layers\.|dense_feature_head\.|vision_model\.head\.)'
     r'.*weight$'
-=======
-    r'(encoder\.layers\.|_joint\.layers\.|dense_feature_head\.|vision_model\.head\.).*weight$'
->>>>>>> main
 )
 
 
