@@ -2,7 +2,7 @@
 
 from pretrain import averaging, data, hooks, model, optim, schedules
 from pretrain.data import ovshapes, sampler
-from pretrain.r2d2 import alignment
+from pretrain.r2d2 import alignment, region_ranker
 
 __all__ = [
     'alignment',
@@ -12,6 +12,7 @@ __all__ = [
     'model',
     'optim',
     'ovshapes',
+    'region_ranker',
     'sampler',
     'schedules',
 ]

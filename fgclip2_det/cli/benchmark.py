@@ -18,6 +18,7 @@ EXAMPLE = """examples:
       --data-root data --out-dir work_dirs/benchmarks
   python tools/benchmark.py coco-box --encoder oracle --data-root data --out-dir O
   python tools/benchmark.py refcoco-val --encoder F --boxes detections.json --out-dir O
+  python tools/benchmark.py icr icm --encoder F --ranker R --data-root data --out-dir O
   python tools/benchmark.py --page docs/benchmarks.md --results work_dirs/benchmarks"""
 
 
@@ -37,6 +38,10 @@ def parser() -> argparse.ArgumentParser:
     add('--num-images', type=int, help='only the first n images')
     add('--boxes', type=Path, help='COCO result list with the boxes to choose from; '
         'default: the annotated boxes')  # fmt: skip
+    add('--ranker', help='folder of a ranker of the encoder, oracle or noise: retrieval'
+        ' and matching are measured without and with it')  # fmt: skip
+    add('--ranker-k', type=int, help='candidates that it ranks for a query; default: '
+        "the benchmark's reference's")  # fmt: skip
     add('--subset', action='store_true', help='the files are a subset of the published')
     add('--max-num-patches', type=int, help='per image; default: as in training')
     add('--device', help='default: cuda where there is one, else cpu')
@@ -130,7 +135,14 @@ def measure(args: argparse.Namespace) -> None:
     ):
         if not value:
             raise ValueError(f'{option} is needed')
-    options = ReadOptions(args.num_images, args.boxes, few_names_options(args))
+    check_ranker(args)
+    options = ReadOptions(
+        args.num_images,
+        args.boxes,
+        few_names_options(args),
+        args.ranker,
+        args.ranker_k,
+    )
     chosen = find_benchmarks(args.names)
     tasks = [  # checks all files before the first benchmark runs for hours
         read_benchmark(benchmark, args.data_root, options, args.subset)
@@ -142,10 +154,13 @@ def measure(args: argparse.Namespace) -> None:
         args.device,
         getattr(torch, args.dtype),
         args.seed,
+        args.ranker,
     )
     for benchmark, task in zip(chosen, tasks, strict=True):
         result = run_benchmark(benchmark, task, embedder, args.data_root, options)
         result['protocol']['encoder_name'] = args.encoder
+        if args.ranker:
+            result['protocol']['ranker_name'] = args.ranker
         print(f'{benchmark.title}, {args.encoder}')
         if benchmark.takes_few_names:
             print(figures_table(result['metrics']))
@@ -156,6 +171,14 @@ def measure(args: argparse.Namespace) -> None:
         text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomic(path, f'{text}\n'.encode())
         print(f'{result["seconds"]:.1f} s -> {path}\n')
+
+
+def check_ranker(args: argparse.Namespace) -> None:
+    """ValueError for options that do not fit together."""
+    if args.ranker_k is not None and args.ranker is None:
+        raise ValueError('--ranker-k is of a ranker; give --ranker, too')
+    if args.ranker_k is not None and args.ranker_k < 1:
+        raise ValueError(f'--ranker-k must be at least 1, got {args.ranker_k}')
 
 
 def show_paper(benchmark) -> None:

@@ -330,7 +330,8 @@ class DualEncoder(nn.Module):
         """States of the text tower's tokens, see the towers' ``tokens``.
 
         Args:
-            texts, mode: as in :meth:`encode_text`.
+            texts: as in :meth:`encode_text`.
+            mode: as in :meth:`encode_text`.
 
         Returns:
             (T, n, W), the pooled state first, and (T, n) bool, False for padding.

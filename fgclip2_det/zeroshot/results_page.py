@@ -9,6 +9,7 @@ from pathlib import Path
 from fgclip2_det.io.text import read_json
 
 from .benchmark import SIZES, Benchmark
+from .ranking_page import ranking_section
 from .suite import BENCHMARKS
 
 _HEAD = """# Benchmarks
@@ -161,6 +162,7 @@ def results_page(results: Mapping[str, dict]) -> str:
         lines += [_PARTS]
         lines += _rows(('benchmark', 'encoder', 'counts', 'percent'))
         lines += [_part_row(result) for result in parts.values()]
+    lines += ranking_section()
     lines += [_DETECTORS]
     lines += _rows(('what', 'published', 'options of `tools/evaluate.py`', 'ours'))
     for title, published, command, needs in _DETECTOR_ROWS:

@@ -19,6 +19,7 @@ from pretrain.data.collate import AlignmentBatch
 from pretrain.initialise import build_for_training
 from pretrain.losses import matching_loss
 from pretrain.losses.gather import rank_share
+from pretrain.r2d2.kept_texts import KeptTexts
 from pretrain.r2d2.region_texts import RegionTexts, draw_candidates
 
 
@@ -80,6 +81,7 @@ class FGCLIP2RegionRanker(BaseModel):
         generator = torch.Generator().manual_seed(seed)
         options: dict[str, Any] = dict(ranker or {}) | dict(reads='region')
         self.ranker = Ranker.for_encoder(self.encoder, generator, **options)
+        self._texts = KeptTexts()
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
 
     @property
@@ -104,23 +106,22 @@ class FGCLIP2RegionRanker(BaseModel):
             return self._losses(batch)
 
     def _losses(self, batch: AlignmentBatch) -> dict[str, Tensor]:
-        texts = RegionTexts.of(batch)
+        texts, kept = RegionTexts.of(batch), self._texts
         with torch.no_grad():
             regions, embeds = self._read_regions(batch)
-            states, mask, text_embeds = self._read_texts(texts.ids)
+            rows = kept(self.encoder, texts.ids, texts.keys)
         columns, valid = draw_candidates(
-            embeds @ text_embeds.T, texts, self.num_negatives, self.temperature,
+            embeds @ kept.embeds[rows].T, texts, self.num_negatives, self.temperature,
             self.own_share, seed=(self.seed << 40) + int(self.step),
         )  # fmt: skip
         if self.training:
             self.step += 1
-        if len(texts.ids):
-            logits = self.ranker(regions, states[columns], mask[columns])
+        if len(rows):
+            rows = rows[columns]
+            logits = self.ranker(regions, kept.states[rows], kept.mask[rows])
         else:  # a step without texts still reaches every weight
-            nothing = states.new_zeros(
-                len(columns), columns.shape[1], 1, states.shape[-1]
-            )
-            logits = self.ranker(regions, nothing)
+            width = self.ranker.config.text_width
+            logits = self.ranker(regions, regions.new_zeros(*columns.shape, 1, width))
         targets = torch.zeros_like(valid)
         targets[:, 0] = True
         counted = valid & valid[:, :1]
@@ -155,13 +156,6 @@ class FGCLIP2RegionRanker(BaseModel):
         ]
         pooled = torch.cat(pool_regions(maps, sizes, batch.bboxes))
         return torch.cat(tokens), F.normalize(pooled, dim=-1)
-
-    def _read_texts(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens (T, L, W), their mask (T, L), embeddings (T, D), normalised."""
-        encoder = self.encoder
-        states, mask = encoder.text_tokens(ids, 'box')
-        embeds = encoder.project_text(states[:, 0], 'box').float()
-        return states.float(), mask, F.normalize(embeds, dim=-1)
 
 
 def _choice(odds: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
