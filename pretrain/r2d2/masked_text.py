@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -116,7 +117,7 @@ def hidden_states(states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return states[:, 1 : 1 + targets.shape[1]][chosen], targets[chosen]
 
 
-def _id_of(engine: object, name: str) -> int | None:
+def _id_of(engine: Any, name: str) -> int | None:
     """Id of a piece, None if the vocabulary has no such piece."""
     if isinstance(engine, Tokenizer):
         return engine.token_to_id(name)

@@ -14,6 +14,7 @@ from fgclip2_det.ranker import MatchLogits, Ranker
 from pretrain import losses
 from pretrain.data.collate import AlignmentCollate
 from pretrain.r2d2.alignment import R2D2Alignment
+from tests.pretrain.conftest import make_sample
 from tests.pretrain.model_steps import gradients, step, without_gradient
 
 ALL = dict(preset='pre_training', pre_ranking=0.5, queue_size=6, mask_rate=0.5)
@@ -336,3 +337,16 @@ def test_wrong_options(make_model, make_batch):
     with pytest.raises(ValueError, match="mode must be 'loss'"):
         make_model()(make_batch(), mode='predict')
     assert isinstance(make_model().ranker, Ranker)
+
+
+def test_starts_from_clip(clip_tiny):
+    """A folder of CLIP, which becomes FG-CLIP 1 with a ranker."""
+    model = R2D2Alignment(dict(clip=clip_tiny), ranker=dict(num_hidden_layers=1))
+    vision = model.encoder.config.vision
+    samples = [make_sample(number, 2, 0) for number in range(3)]
+    collate = AlignmentCollate(
+        version=1, tokenizer=clip_tiny, grid_side=vision.grid_side,
+        patch_size=vision.patch_size,
+    )  # fmt: skip
+    step(model.train(), collate(samples))
+    assert without_gradient(model) == []
