@@ -6,8 +6,15 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from mmengine.optim.optimizer import amp_optimizer_wrapper
+from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from fgclip2_det import FGCLIP2
+from fgclip2_det.engine.config import load_config
+from fgclip2_det.engine.runner import build_runner
+from fgclip2_det.engine.start import prepare_training
+from fgclip2_det.models.name_ranker import NameRanker
 from fgclip2_det.ranker import Ranker
 from pretrain.data import AlignmentCollate
 from pretrain.r2d2.kept_texts import KeptTexts
@@ -17,6 +24,7 @@ from tests.pretrain.conftest import make_sample
 from tests.pretrain.model_steps import gradients, step
 from tests.processes import fork_two
 
+ROOT = Path(__file__).resolve().parents[3]
 SPLITS = (2, 5)  # samples of the first process, of 6
 
 
@@ -247,3 +255,36 @@ def test_it_only_trains(small_encoder):
     with pytest.raises(ValueError, match="mode must be 'loss'"):
         model_of(small_encoder)(batch_of(), 'predict')
     assert isinstance(model_of(small_encoder).ranker, Ranker)
+
+
+def test_two_steps_of_the_config_and_what_reads_the_result(tmp_path, monkeypatch):
+    """The folder that a run leaves ranks names in re-scoring."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    init_default_scope('mmdet')
+    threads = torch.get_num_threads()
+    cfg = load_config(
+        ROOT / 'configs/pretrain/ranker_tiny_ovshapes.py',
+        work_dir=str(tmp_path / 'run'),
+    )
+    cfg.merge_from_dict({
+        'train_cfg.max_iters': 2, 'param_scheduler': [],
+        'train_dataloader.batch_size': 2,
+        'train_dataloader.dataset.num_images': 8,
+        'train_dataloader.dataset.data_root': str(tmp_path / 'data'),
+        'default_hooks.logger.interval': 1, 'default_hooks.checkpoint.interval': 2,
+    })  # fmt: skip
+    prepare_training(cfg)
+    runner = build_runner(cfg)
+    runner.train()
+    groups = runner.optim_wrapper.param_groups
+    torch.set_num_threads(threads)
+    # two layers of eight matrices of attention and two of the MLP
+    assert sum(len(g['params']) for g in groups if g['muon']) == 2 * 10
+    assert runner.iter == 2
+    saved = torch.load(tmp_path / 'run' / 'iter_2.pth')['state_dict']
+    assert saved['step'] == 2
+    assert all(name.startswith(('ranker.', 'step')) for name in saved)
+    encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+    names = ['red circle', '蓝色星形']
+    reader = NameRanker.load(tmp_path / 'run' / 'ranker', encoder, encoder, names, 5)
+    assert reader.ranker.config.sides == 'text' and reader.states.shape[0] == 2
