@@ -25,8 +25,8 @@ def parser() -> argparse.ArgumentParser:
     add('out', type=Path, help='folder to write')
     add('--weights', help='checkpoint of the detector; default: the embedded one')
     add('--config', help='config file; default: the one in the weights')
-    add('--encoder', help='folder or hub id of an FG-CLIP 2, exported instead of a '
-        'detector')  # fmt: skip
+    add('--encoder', help='folder or hub id of an FG-CLIP 2, FG-CLIP 1 or CLIP, '
+        'exported instead of a detector')  # fmt: skip
     add('--opset', type=int, default=20, help='of ONNX, 18 or later; default: 20')
     add('--names', help='names that are baked into the detector, as in '
         'tools/detect.py; default: names stay exchangeable')  # fmt: skip
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     add('--no-text', action='store_true', help='leave the text tower out')
     add('--max-side', type=int, metavar='PATCHES',
         help="of an image's side; default: the detector's patch budget, 1024 for an "
-             'encoder')  # fmt: skip
+             'encoder, 32 for FG-CLIP 1')  # fmt: skip
     add('--pt2', action='store_true', help='with files of torch.export as well')
     add('--check', nargs='+', metavar='IMAGE',
         help='compare the export with PyTorch on pictures, files or '
@@ -91,15 +91,15 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _export_encoder(args: argparse.Namespace) -> None:
-    from fgclip2_det.fgclip2 import FGCLIP2
+    from fgclip2_det.fgclip1 import load_encoder
     from fgclip2_det.onnx.comparing import compare_encoders
-    from fgclip2_det.onnx.exporting import MAX_SIDE, export_encoder
+    from fgclip2_det.onnx.exporting import export_encoder
     from fgclip2_det.onnx.quantizing import quantize_folder
 
-    encoder = FGCLIP2.from_pretrained(args.encoder)
+    encoder = load_encoder(args.encoder)
     export_encoder(
         encoder, args.out, args.opset, not args.no_text, args.rescore,
-        args.max_side or MAX_SIDE, args.pt2,
+        args.max_side, args.pt2,
     )  # fmt: skip
     if args.int8 is not None:
         images = _images(args.calibrate)

@@ -12,12 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.fgclip1.config import FGCLIP1Config
-from fgclip2_det.fgclip1.preprocess import (
-    CLIP_MEAN,
-    CLIP_STD,
-    preprocess_square,
-    side_of_budget,
-)
+from fgclip2_det.fgclip1.preprocess import preprocess_square
+from fgclip2_det.fgclip1.squares import CLIP_MEAN, CLIP_STD, side_of_budget
 from fgclip2_det.fgclip1.text import CLIPTextTower
 from fgclip2_det.fgclip1.tokenizer import FGCLIP1Tokenizer, files_of
 from fgclip2_det.fgclip1.vision import CLIPVisionTower

@@ -6,21 +6,16 @@ values -> patches.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from fgclip2_det.fgclip1.squares import CLIP_MEAN, CLIP_STD, squash
 from fgclip2_det.fgclip2.image import ImageLike, load_image
 from fgclip2_det.fgclip2.preprocess import ImageBatch, patchify
-from fgclip2_det.io import InputError
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of RGB in 0 to 1, github.com/openai/
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)  # CLIP, clip/clip.py
 
 
 def preprocess_square(
@@ -48,10 +43,7 @@ def preprocess_square(
     if not loaded:
         raise ValueError('preprocess needs at least one image, got an empty list')
     side = grid_side * patch_size
-    squashed = [
-        np.array(image.resize((side, side), Image.Resampling.BICUBIC))
-        for image in loaded
-    ]
+    squashed = [squash(image, side) for image in loaded]
     pixels = torch.from_numpy(np.stack(squashed)).permute(0, 3, 1, 2)  # (B, 3, H, W)
     patches = patchify(clip_normalize(pixels.float() / 255), patch_size)
     return ImageBatch(
@@ -69,19 +61,3 @@ def clip_normalize(pixels: Tensor) -> Tensor:
         for v in (CLIP_MEAN, CLIP_STD)
     )
     return (pixels - mean) / std
-
-
-def side_of_budget(max_num_patches: int | str, grid_side: int) -> int:
-    """Patches per side: the model's own for 'auto', else the most of a budget.
-
-    Raises:
-        InputError: if the budget is neither 'auto' nor a positive integer.
-    """
-    if max_num_patches == 'auto':
-        return grid_side
-    if type(max_num_patches) is not int or max_num_patches < 1:
-        raise InputError(
-            "max_num_patches must be a positive integer or 'auto', got "
-            f'{max_num_patches!r}'
-        )
-    return math.isqrt(max_num_patches)

@@ -131,7 +131,7 @@ def compare_detectors(
 def compare_encoders(
     encoder: Any, folder: str | os.PathLike, images: Sequence[Path]
 ) -> str:
-    """Least cosines between the embeddings of an :class:`.FGCLIP2` and of its export:
+    """Least cosines between the embeddings of an encoder and of its export:
     images, nine regions of each, and texts of every mode."""
     import torch
 

@@ -12,13 +12,13 @@ from fgclip2_det.fgclip2.grids import box_fault
 from fgclip2_det.fgclip2.image import ImageLike, load_image
 from fgclip2_det.io import InputError
 from fgclip2_det.onnx.folder import REGIONS, VISION, ModelFolder
-from fgclip2_det.onnx.pictures import to_input
+from fgclip2_det.onnx.pictures import encoder_input
 from fgclip2_det.onnx.sessions import CPU, Session
 from fgclip2_det.onnx.text_encoder import TextEncoder, normalized
 
 
 class Encoder:
-    """An exported FG-CLIP 2, with the methods of :class:`.FGCLIP2` on images.
+    """An exported FG-CLIP 2, FG-CLIP 1 or CLIP, with the encoders' methods on images.
 
     Args:
         folder: that ``fgclip2-det export`` wrote.
@@ -52,7 +52,7 @@ class Encoder:
     def preprocess(
         self, image: ImageLike, max_num_patches: int | str = 'auto'
     ) -> np.ndarray:
-        """(3, H, W) float32 of an image, as ``FGCLIP2.preprocess`` resizes it."""
+        """(3, H, W) float32 of an image, as the encoder's ``preprocess`` has it."""
         return self._loaded(image, max_num_patches)[0]
 
     def encode_image(
@@ -106,12 +106,7 @@ class Encoder:
         self, image: ImageLike, max_num_patches: int | str
     ) -> tuple[np.ndarray, tuple[int, int]]:
         loaded = load_image(image)
-        pixels = to_input(
-            loaded,
-            max_num_patches,
-            self.folder['patch_size'],
-            self.folder['max_side'],
-        )
+        pixels = encoder_input(loaded, max_num_patches, self.folder)
         return pixels, (loaded.height, loaded.width)
 
     def _encoded(

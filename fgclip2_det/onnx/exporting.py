@@ -12,12 +12,14 @@ import torch
 from tokenizers import Tokenizer
 from torch.export import Dim
 
-from fgclip2_det.fgclip2 import FGCLIP2, FGCLIP2Tokenizer
+from fgclip2_det.fgclip1 import FGCLIP1
+from fgclip2_det.fgclip2 import DualEncoder, FGCLIP2Tokenizer
 from fgclip2_det.fgclip2.text import MODES
 from fgclip2_det.fgclip2.tokenizer import JSON_FILE
 from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import temporary_folder
 from fgclip2_det.onnx import folder as files
+from fgclip2_det.onnx.clip_graphs import ExportedCLIPText, ExportedCLIPVision
 from fgclip2_det.onnx.encoder_graphs import (
     ExportedRegions,
     ExportedText,
@@ -35,27 +37,31 @@ from fgclip2_det.vocabulary import fingerprint
 from fgclip2_det.vocabulary.embedding import checked_tokenizer
 
 MAX_SIDE = 1024  # patches of a side: the largest budget in one row
+MAX_SQUARE = 32  # the same budget as a square, which FG-CLIP 1 has
+PIXELS = 'RGB, (x - 127.5) / 127.5, Pillow bilinear to whole patches'
+PIXELS_CLIP = 'RGB, (x / 255 - mean) / std of CLIP, Pillow bicubic to a square'
 DYNAMIC = Dim.DYNAMIC
 
 
 def export_encoder(
-    encoder: FGCLIP2,
+    encoder: DualEncoder,
     out: str | os.PathLike,
     opset: int = DEFAULT_OPSET,
     text: bool = True,
     rules: Sequence[str] = (),
-    max_side: int = MAX_SIDE,
+    max_side: int | None = None,
     pt2: bool = False,
 ) -> Path:
     """Write an encoder as a folder of ONNX graphs.
 
     Args:
-        encoder: with both towers and a tokenizer.
+        encoder: FG-CLIP 2, FG-CLIP 1 or CLIP, with both towers and a tokenizer.
         out: folder to write; one that exists is replaced file by file.
         opset: of ONNX.
         text: with the text tower.
         rules: fusion rules, as in ``tools/rescore.py``, to write re-scoring heads of.
-        max_side: patches of an image's side, at most.
+        max_side: patches of an image's side, at most; None: 1024, and 32 of the squares
+            of FG-CLIP 1.
         pt2: with ``torch.export`` files of the same.
 
     Returns:
@@ -67,6 +73,7 @@ def export_encoder(
             onnxscript.
     """
     check_opset(opset)
+    max_side = side_limit(encoder, max_side)
     with temporary_folder(out, files.DESCRIPTION) as folder:
         for name, graph in encoder_graphs(encoder, max_side).items():
             write_graph(graph, folder / name, opset, pt2)
@@ -74,15 +81,38 @@ def export_encoder(
             write_graph(graph, folder / name, opset, pt2)
         sections = add_text(folder, encoder, opset, pt2) if text else {}
         content = describe(encoder, fingerprint(encoder), opset, max_side)
+        if isinstance(encoder, FGCLIP1):
+            content |= dict(
+                grid_side=encoder.config.vision.grid_side, pixels=PIXELS_CLIP
+            )
         files.write_description(folder, content | sections)
     return Path(out)
 
 
-def encoder_graphs(encoder: FGCLIP2, max_side: int = MAX_SIDE) -> dict[str, Graph]:
+def side_limit(encoder: DualEncoder, max_side: int | None) -> int:
+    """Patches of a side that an encoder's graph is exported for.
+
+    Raises:
+        InputError: fewer than the only grid that FG-CLIP 1 was trained on.
+    """
+    if not isinstance(encoder, FGCLIP1):
+        return MAX_SIDE if max_side is None else max_side
+    own = encoder.config.vision.grid_side
+    if max_side is None:
+        return max(MAX_SQUARE, own)
+    if max_side < own:
+        raise InputError(
+            f'max_side must be {own} or more, the side of the grid of this model, got '
+            f'{max_side}'
+        )
+    return max_side
+
+
+def encoder_graphs(encoder: DualEncoder, max_side: int = MAX_SIDE) -> dict[str, Graph]:
     """File name -> graph, of the vision tower and of region pooling."""
-    vision = encoder.config.vision
-    size, dims = vision.patch_size, vision.hidden_size
-    images, axes = image_input(size, max_side)
+    dims = encoder.embed_dims
+    images, axes = image_input(encoder.config.vision.patch_size, max_side)
+    first = isinstance(encoder, FGCLIP1)
     boxes = torch.tensor([[0.0, 0, 1, 1], [1, 1, 3, 4], [2, 2, 5, 5]])
     pooled = dict(
         dense=torch.zeros(2, dims, 6, 10), boxes=boxes,
@@ -95,7 +125,7 @@ def encoder_graphs(encoder: FGCLIP2, max_side: int = MAX_SIDE) -> dict[str, Grap
     )
     return {
         files.VISION: Graph(
-            ExportedVision(encoder),
+            ExportedCLIPVision(encoder) if first else ExportedVision(encoder),
             {'images': images},
             {'images': axes},
             ['image_embeds', 'dense'],
@@ -104,24 +134,38 @@ def encoder_graphs(encoder: FGCLIP2, max_side: int = MAX_SIDE) -> dict[str, Grap
     }
 
 
-def text_graph(encoder: FGCLIP2) -> Graph:
+def text_graph(encoder: DualEncoder) -> Graph:
     """The text tower in all modes."""
     length = encoder.text_model.embeddings.length('box')
     ids = torch.ones(2, length, dtype=torch.int64)
     inputs = dict(ids=ids, mode=torch.tensor(MODES.index('box')))
     dynamic = {'ids': {0: DYNAMIC, 1: DYNAMIC}}
-    return Graph(ExportedText(encoder), inputs, dynamic, ['embeds'])
+    first = isinstance(encoder, FGCLIP1)
+    module = ExportedCLIPText(encoder) if first else ExportedText(encoder)
+    return Graph(module, inputs, dynamic, ['embeds'])
 
 
 def add_text(
-    folder: Path, encoder: FGCLIP2, opset: int, pt2: bool = False
+    folder: Path, encoder: DualEncoder, opset: int, pt2: bool = False
 ) -> dict[str, Any]:
     """Write the text tower and its tokenizer; returns the description's section."""
     tokenizer = checked_tokenizer(encoder.tokenizer)
+    if isinstance(encoder, FGCLIP1):
+        _check_eos(encoder, tokenizer)
     _save_tokenizer(tokenizer, folder)
     write_graph(text_graph(encoder), folder / files.TEXT, opset, pt2)
     table = encoder.text_model.embeddings
     return dict(text=dict(lengths={mode: table.length(mode) for mode in MODES}))
+
+
+def _check_eos(encoder: FGCLIP1, tokenizer: FGCLIP2Tokenizer) -> None:
+    """A graph cannot say that it found no EOS."""
+    last = encoder.config.text.vocab_size - 1
+    if tokenizer.eos_id != last:
+        raise InputError(
+            f'the tokenizer ends texts with the id {tokenizer.eos_id}, the text tower '
+            f'is read at {last}; the tokenizer belongs to another model'
+        )
 
 
 def _save_tokenizer(tokenizer: FGCLIP2Tokenizer, folder: Path) -> None:
@@ -136,33 +180,33 @@ def _save_tokenizer(tokenizer: FGCLIP2Tokenizer, folder: Path) -> None:
 
 
 def describe(
-    encoder: FGCLIP2, digest: str, opset: int, max_side: int
+    encoder: DualEncoder, digest: str, opset: int, max_side: int
 ) -> dict[str, Any]:
     """What every description holds."""
     import onnx  # pyright: ignore[reportMissingImports]
 
-    vision = encoder.config.vision
     return dict(
+        version=1 if isinstance(encoder, FGCLIP1) else 2,
         versions=dict(
             fgclip2_det=__version__,
             torch=torch.__version__,
             onnx=onnx.__version__,
         ),
         opset=opset,
-        embed_dims=vision.hidden_size,
-        patch_size=vision.patch_size,
+        embed_dims=encoder.embed_dims,
+        patch_size=encoder.config.vision.patch_size,
         max_side=max_side,
         encoder=digest,
-        pixels='RGB, (x - 127.5) / 127.5, Pillow bilinear to whole patches',
+        pixels=PIXELS,
     )
 
 
-def _rescoring_graphs(rules: Sequence[str], encoder: FGCLIP2) -> dict[str, Graph]:
+def _rescoring_graphs(rules: Sequence[str], encoder: DualEncoder) -> dict[str, Graph]:
     if not rules:
         return {}
     from fgclip2_det.onnx.rescoring_files import rescoring_graphs  # needs MMDetection
 
-    return rescoring_graphs(rules, encoder.config.vision.hidden_size)
+    return rescoring_graphs(rules, encoder.embed_dims)
 
 
 def save_candidates(path: Path, texts: Sequence[str], embeds: np.ndarray) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fgclip2_det.fgclip1.tokenizer import FGCLIP1Tokenizer
+from fgclip2_det.fgclip2.tokenizer import FGCLIP2Tokenizer
 from fgclip2_det.io import InputError
 from fgclip2_det.io.digests import file_digest
 from fgclip2_det.io.text import check_regular, parse_json, read_text
@@ -70,6 +72,16 @@ class ModelFolder:
                 f'that in {DESCRIPTION}; {_AGAIN}'
             )
 
+    @property
+    def version(self) -> int:
+        """Of the encoder: 2, or 1 for FG-CLIP 1 and CLIP."""
+        return self.description.get('version', 2)
+
+    def tokenizer(self) -> FGCLIP2Tokenizer:
+        """The tokenizer of the text tower, of its version."""
+        kind = FGCLIP1Tokenizer if self.version == 1 else FGCLIP2Tokenizer
+        return kind.from_folder(self.path)
+
     def __contains__(self, name: str) -> bool:
         return name in self.description['files']
 
@@ -108,6 +120,7 @@ def _read(folder: Path) -> dict[str, Any]:
             f'{path}: expected the layout {KIND!r}, got {kind!r:.80}; {_AGAIN} of this '
             'version'
         )
+    _check_version(path, description)
     for section, keys in _SECTIONS.items():
         content = description.get(section) if section else description
         if content is not None:
@@ -118,6 +131,19 @@ def _read(folder: Path) -> dict[str, Any]:
                 f'{path} names {file} but has no section {section}; {_AGAIN}'
             )
     return description
+
+
+def _check_version(path: Path, description: Mapping[str, Any]) -> None:
+    """The version, and the grid of an encoder of version 1."""
+    version = description.get('version', 2)
+    if type(version) is not int or version not in (1, 2):
+        raise InputError(
+            f'{path}: version is {version!r:.60}, expected 2, or 1 for FG-CLIP 1 and '
+            f'CLIP; {_AGAIN}'
+        )
+    files = description.get('files')
+    if version == 1 and isinstance(files, dict) and VISION in files:
+        _check_section(path, '', description, {'grid_side': int})
 
 
 def _check_section(path: Path, section: str, content: Any, keys: Mapping) -> None:

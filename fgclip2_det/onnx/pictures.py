@@ -7,8 +7,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fgclip2_det.fgclip1.squares import CLIP_MEAN, CLIP_STD, side_of_budget, squash
 from fgclip2_det.fgclip2.grids import patch_budget, target_grid
 from fgclip2_det.io import InputError
+from fgclip2_det.onnx.folder import ModelFolder
+
+
+def encoder_input(
+    image: Image.Image, max_num_patches: int | str, folder: ModelFolder
+) -> np.ndarray:
+    """(3, H, W) float32 of an upright RGB image for ``vision.onnx`` of a folder.
+
+    Raises:
+        InputError: a grid beyond what was exported.
+    """
+    sizes = folder['patch_size'], folder['max_side']
+    if folder.version == 1:
+        return to_square(image, max_num_patches, *sizes, folder['grid_side'])
+    return to_input(image, max_num_patches, *sizes)
 
 
 def to_input(
@@ -40,3 +56,35 @@ def to_input(
     resized = image.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(resized, np.float32)
     return np.ascontiguousarray(((pixels - 127.5) / 127.5).transpose(2, 0, 1))
+
+
+def to_square(
+    image: Image.Image,
+    max_num_patches: int | str,
+    patch_size: int,
+    max_side: int,
+    grid_side: int,
+) -> np.ndarray:
+    """(3, side, side) float32 of an upright RGB image, as ``FGCLIP1.preprocess``.
+
+    Args:
+        image: as ``load_image`` gives it.
+        max_num_patches: the budget of a square, or 'auto' for the model's own grid.
+        patch_size: pixels per patch side.
+        max_side: patches of a side that the graph was exported for.
+        grid_side: of the model's own grid.
+
+    Raises:
+        InputError: a grid beyond that.
+    """
+    side = side_of_budget(max_num_patches, grid_side)
+    if side > max_side:
+        raise InputError(
+            f'max_num_patches={max_num_patches} is a square of {side} x {side} '
+            f'patches, but the model was exported for at most {max_side} a side; give '
+            f"{max_side**2} or less, 'auto' for its own grid ({grid_side} x "
+            f'{grid_side}), or export it with --max-side {side}'
+        )
+    pixels = squash(image, side * patch_size).astype(np.float32) / np.float32(255)
+    mean, std = np.array(CLIP_MEAN, np.float32), np.array(CLIP_STD, np.float32)
+    return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))

@@ -43,7 +43,7 @@ class TextEncoder:
         """Text embeddings (T, D) float32.
 
         Args:
-            texts: T strings, in English or Chinese; or one.
+            texts: T strings, in English or Chinese (FG-CLIP 1: English); or one.
             mode: 'short' (global captions), 'box' (regions) or 'long'.
             normalize: L2-normalise.
             truncation: cut texts beyond the mode's length; False raises.
@@ -60,6 +60,8 @@ class TextEncoder:
         length = int(self.folder['text']['lengths'][mode])
         several = [texts] if isinstance(texts, str) else list(texts)
         ids = tokenizer.ids(several, length, truncation)
+        if self.folder.version == 1 and len(ids):  # looks only backwards from an EOS
+            ids = ids[:, : int((ids == tokenizer.eos_id).argmax(1).max()) + 1]
         index = np.array(MODES.index(mode), np.int64)
         parts = [
             session(dict(ids=ids[start : start + batch_size], mode=index))[0]
@@ -81,7 +83,7 @@ class TextEncoder:
     def _load(self) -> tuple[Session, FGCLIP2Tokenizer]:
         if self._session is None or self._tokenizer is None:
             path = self.folder.need(TEXT, 'the text tower')
-            self._tokenizer = FGCLIP2Tokenizer.from_folder(self.folder.path)
+            self._tokenizer = self.folder.tokenizer()
             self._session = Session(path, *self._options)
         return self._session, self._tokenizer
 
