@@ -35,17 +35,17 @@ def cubic_weights(size: int, source: int) -> Tensor:
 
 
 def antialiased_cubic_weights(cells: int, size: int, source: int) -> Tensor:
-    """(cells * size, cells * source) weights that make an axis smaller, each row
-    divided by its sum, as ``F.interpolate(mode='bicubic', antialias=True)``.
+    """(cells * size, cells * source) weights that resize every cell of an axis, each
+    row divided by its sum, as ``F.interpolate(mode='bicubic', antialias=True)``.
 
     Args:
         cells: known when the graph runs.
-        size, source: of a cell, size < source.
+        size, source: of a cell in pixels.
     """
     scale = source / size
     rows = torch.arange(cells * size, dtype=torch.float32)
     columns = torch.arange(cells * source, dtype=torch.float32)
     centers = (rows + 0.5) * scale
-    distances = (columns + 0.5 - centers[:, None]).abs() / scale
+    distances = (columns + 0.5 - centers[:, None]).abs() / max(scale, 1)
     weights = cubic(distances, ANTIALIASED)
     return weights / weights.sum(1, keepdim=True)

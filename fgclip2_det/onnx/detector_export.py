@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.apis.systems import System
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import temporary_folder
-from fgclip2_det.models.backbones import FGCLIP2ViT
+from fgclip2_det.models.backbones import FGCLIP1ViT, FGCLIP2ViT
 from fgclip2_det.models.detectors import OpenVocabTwoStageDetector
 from fgclip2_det.models.detectors.open_vocab_mixin import Names
 from fgclip2_det.models.encoders import build_encoder
@@ -77,7 +77,6 @@ def export_detector(
     budget = _budget(system)
     side = max_side or (MAX_SIDE if budget == 'auto' else int(budget))
     tower = build_encoder(detector.text_encoder, towers='text')
-    assert isinstance(tower, FGCLIP2)  # as its backbone is
     digest = fingerprint(tower)
     with temporary_folder(out, files.DESCRIPTION) as folder, torch.no_grad():
         own = _set_names(system, tower, names)
@@ -93,6 +92,7 @@ def export_detector(
             _save_candidates(folder, detector, tower)
         sections['detector'] = _section(detector, budget, nms)
         content = describe(tower, digest, opset, side)
+        content['patch_size'] = detector.backbone.patch_size
         files.write_description(folder, content | sections)
     return Path(out)
 
@@ -109,7 +109,7 @@ def detector_graph(
         return Graph(BakedDetector(module, baked), images, axes, outputs)
     from fgclip2_det.onnx.rescoring_files import example_names
 
-    inputs = images | example_names(detector.backbone.embed_dims)
+    inputs = images | example_names(detector.classifier.text_embeds.shape[1])
     return Graph(module, inputs, axes | NAME_AXES, outputs)
 
 
@@ -155,7 +155,7 @@ def name_embeds(
 
 
 def _set_names(
-    system: System, tower: FGCLIP2, names: Names | None
+    system: System, tower: DualEncoder, names: Names | None
 ) -> Vocabulary | None:
     """The names that are baked in, or the default; None where there is none."""
     detector = system.detector
@@ -166,7 +166,7 @@ def _set_names(
     return detector.set_vocabulary(given, tower)
 
 
-def _save_candidates(folder: Path, detector: Any, tower: FGCLIP2) -> None:
+def _save_candidates(folder: Path, detector: Any, tower: DualEncoder) -> None:
     finder = detector.competitors
     texts = [] if finder is None else finder.options.candidates(
         detector.trained_classes
@@ -213,10 +213,10 @@ def _checked(system: System) -> Any:
             'an OpenVocabTwoStageDetector (for another detector, export its encoder '
             'with --rescore)'
         )
-    if type(detector.backbone) is not FGCLIP2ViT:
+    if type(detector.backbone) not in (FGCLIP1ViT, FGCLIP2ViT):
         raise InputError(
             f'a detector with a {type(detector.backbone).__name__} cannot be exported; '
-            'expected the backbone FGCLIP2ViT'
+            'expected the backbone FGCLIP2ViT or FGCLIP1ViT'
         )
     for what, present in _unknown_parts(detector).items():
         if present:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.models.open_softmax import open_softmax
-from fgclip2_det.onnx.encoder_graphs import ExportedTower, to_map
+from fgclip2_det.onnx.backbone_graphs import exported_backbone
 from fgclip2_det.onnx.fusion_graph import ExportedFusion
 from fgclip2_det.onnx.ops import kept_by_nms, roi_align
 
@@ -35,11 +35,8 @@ class ExportedDetector(nn.Module):
 
     def __init__(self, detector: Any, nms: bool = False) -> None:
         super().__init__()
-        backbone, self.neck = detector.backbone, detector.neck
-        self.out_indices = tuple(backbone.out_indices)
-        self.patch_size = backbone.patch_size
-        self.tower = ExportedTower(backbone.vision_model, self.patch_size)
-        self.dense_feature_head = backbone.dense_feature_head
+        self.backbone = exported_backbone(detector.backbone)
+        self.neck = detector.neck
         self.proposals = ExportedProposals(detector.rpn_head)
         self.regions = ExportedRoIs(detector.roi_head)
         self.scores = ExportedScores(detector.roi_head)
@@ -69,14 +66,11 @@ class ExportedDetector(nn.Module):
             boxes (B, K, 4), scores (B, K), descending, and labels (B, K); rows without
             a detection have the score 0 and the label -1.
         """
-        tokens, outs = self.tower(images, self.out_indices)
-        dense = self.dense_feature_head.dense(tokens)
-        last = outs[-1] if outs else tokens
-        maps = [to_map(x, images, self.patch_size) for x in (last, dense)]
-        levels = self.neck((maps[0],))
+        features, dense = self.backbone(images)
+        levels = self.neck((features,))
         height, width = images.shape[2], images.shape[3]
         proposals, found = self.proposals(levels, height, width)
-        boxes, *embeds = self.regions(levels, maps[1], proposals, height, width)
+        boxes, *embeds = self.regions(levels, dense, proposals, height, width)
         scores = self.scores(*embeds, names, is_base, competitors, apart, shift)
         count, num_names = proposals.shape[1], names.shape[0]
         boxes = boxes.reshape(-1, count, 4)
