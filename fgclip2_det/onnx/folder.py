@@ -120,11 +120,11 @@ def _read(folder: Path) -> dict[str, Any]:
             f'{path}: expected the layout {KIND!r}, got {kind!r:.80}; {_AGAIN} of this '
             'version'
         )
-    _check_version(path, description)
     for section, keys in _SECTIONS.items():
         content = description.get(section) if section else description
         if content is not None:
             _check_section(path, section, content, keys)
+    _check_version(path, description)
     for file, section in ((TEXT, 'text'), (DETECTOR, 'detector')):
         if file in description['files'] and description.get(section) is None:
             raise InputError(
@@ -141,9 +141,13 @@ def _check_version(path: Path, description: Mapping[str, Any]) -> None:
             f'{path}: version is {version!r:.60}, expected 2, or 1 for FG-CLIP 1 and '
             f'CLIP; {_AGAIN}'
         )
-    files = description.get('files')
-    if version == 1 and isinstance(files, dict) and VISION in files:
+    if version == 1 and VISION in description['files']:
         _check_section(path, '', description, {'grid_side': int})
+        side, most = description['grid_side'], description['max_side']
+        if not 1 <= side <= most:
+            raise InputError(
+                f'{path}: grid_side is {side}, expected 1 to max_side, {most}; {_AGAIN}'
+            )
 
 
 def _check_section(path: Path, section: str, content: Any, keys: Mapping) -> None:

@@ -17,7 +17,7 @@ from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import temporary_folder
 from fgclip2_det.onnx import folder as files
 from fgclip2_det.onnx.folder import ModelFolder
-from fgclip2_det.onnx.pictures import to_input
+from fgclip2_det.onnx.pictures import encoder_input, to_input
 from fgclip2_det.onnx.sessions import import_onnxruntime
 from fgclip2_det.onnx.text_encoder import MODES
 
@@ -184,15 +184,17 @@ def _feeds(
         return
     from fgclip2_det.onnx.name_embeds import NameEmbeds
 
-    detector = source.description.get('detector')
-    budget = 'auto' if detector is None else detector['max_num_patches']
+    sizes = source['patch_size'], source['max_side']
     names: dict[str, np.ndarray] = {}
     if 'names' in _inputs(source.path / name):
         names = NameEmbeds.load(source.need('names.npz', 'a list of names')).inputs()
     for image in images:
-        pixels = to_input(
-            load_image(image), budget, source['patch_size'], source['max_side']
-        )
+        loaded = load_image(image)
+        if name == files.VISION:
+            pixels = encoder_input(loaded, 'auto', source)
+        else:
+            budget = source['detector']['max_num_patches']
+            pixels = to_input(loaded, budget, *sizes)
         yield dict(images=pixels[None], **names)
 
 
@@ -205,14 +207,14 @@ def _inputs(path: Path) -> list[str]:
 
 
 def _text_feeds(source: ModelFolder) -> Iterator[dict[str, np.ndarray]]:
-    from fgclip2_det.fgclip2.tokenizer import FGCLIP2Tokenizer
     from fgclip2_det.vocabulary.name_lists import load_list
 
     trained = source.description.get('detector', {}).get('trained_classes')
     listed = load_list('coco')
     chinese = [name for name in listed.chinese if name is not None]
     texts = trained or [*listed.names[: MAX_TEXTS // 2], *chinese]
-    tokenizer = FGCLIP2Tokenizer.from_folder(source.path)
-    ids = tokenizer.ids(list(texts)[:MAX_TEXTS], source['text']['lengths']['box'])
+    ids = source.tokenizer().ids(
+        list(texts)[:MAX_TEXTS], source['text']['lengths']['box']
+    )
     for row in ids:
         yield dict(ids=row[None], mode=np.array(MODES.index('box'), np.int64))

@@ -22,6 +22,8 @@ from fgclip2_det.onnx import Detector, Encoder
 from fgclip2_det.onnx.backbone_graphs import exported_backbone
 from fgclip2_det.onnx.comparing import Agreement
 from fgclip2_det.onnx.detector import Found
+from fgclip2_det.onnx.sessions import Session
+from fgclip2_det.onnx.tracing import Graph, image_input, write_graph
 from tests.fgclip1.patches import with_patches
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,4 +121,19 @@ def test_backbones(fgclip1_tiny, tmp_path, size, out_indices):
     wanted = backbone(images)
     torch.testing.assert_close(features, wanted[-2], rtol=0, atol=2e-5)
     torch.testing.assert_close(dense, wanted[-1], rtol=0, atol=2e-5)
-    assert np.isfinite(dense.numpy()).all()
+
+
+@torch.no_grad()
+def test_patches_of_14_pixels_in_onnx(packages, fgclip1_tiny, tmp_path):
+    """As of ViT-L/14, on a grid that is not the example's."""
+    folder = with_patches(fgclip1_tiny, tmp_path / 'model', 14)
+    backbone = FGCLIP1ViT(dict(pretrained=str(folder)), output='both').eval()
+    example, axes = image_input(16, 30)
+    graph = Graph(
+        exported_backbone(backbone), dict(images=example), dict(images=axes), ['f', 'd']
+    )
+    write_graph(graph, tmp_path / 'backbone.onnx', 18)
+    images = torch.rand(1, 3, 80, 400, generator=torch.Generator().manual_seed(0))
+    actual = Session(tmp_path / 'backbone.onnx')(dict(images=images.numpy()))
+    for own, exact in zip(actual, backbone(images), strict=True):
+        np.testing.assert_allclose(own, exact.numpy(), rtol=0, atol=2e-5)
