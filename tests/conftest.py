@@ -22,6 +22,7 @@ LONG = (
     'tools/test_train_stages', 'compat/test_stack', 'tools/test_resume',
     'pretrain/test_configs', 'tools/test_train_test', 'pretrain/test_training',
     'models/test_scale', 'onnx/test_encoder', 'tools/test_rescore_coco',
+    'onnx/test_detector_fgclip1', 'onnx/test_encoder_fgclip1',
 )  # fmt: skip
 
 HAS_MM = prepare()  # fills in missing ops before mmdet is imported

@@ -265,8 +265,8 @@ def checked_tokenizer(tokenizer: FGCLIP2Tokenizer | None) -> FGCLIP2Tokenizer:
     """Return the tokenizer; ValueError for an encoder without one."""
     if tokenizer is None:
         raise ValueError(
-            f'the encoder has no tokenizer; load it from a folder with {JSON_FILE} or '
-            f'{MODEL_FILE}'
+            f'the encoder has no tokenizer; load it from a folder with {JSON_FILE}, or '
+            f'{MODEL_FILE} (FG-CLIP 2), or vocab.json and merges.txt (FG-CLIP 1)'
         )
     return tokenizer
 
