@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fgclip2_det.evaluation.label_maps import segmentation_rates
+from fgclip2_det.fgclip2.score_maps import stretch
+
 from .metrics import BLOCK_ELEMENTS, TIE
 from .report import Report
 
@@ -64,30 +67,6 @@ def _predict(scores: Tensor, truths: Tensor) -> Tensor:
     return torch.where(own > rival + TIE, truths[0], best)  # NaN is never above
 
 
-def stretch(values: Tensor, dim: int, size: int, start: int, stop: int) -> Tensor:
-    """Part of a linear interpolation along one side.
-
-    Args:
-        values: a map of any shape.
-        dim: the side.
-        size: its length after the whole interpolation.
-        start, stop: which places of these to return.
-
-    Returns:
-        As ``values``, with stop - start places along ``dim``. The same as
-        ``F.interpolate(..., align_corners=False)``.
-    """
-    length = values.shape[dim]
-    centers = torch.arange(start, stop, dtype=torch.float64, device='cpu') + 0.5
-    places = (centers * (length / size) - 0.5).clamp(0, length - 1)
-    low = places.floor().long()
-    shape = [-1 if d == dim % values.ndim else 1 for d in range(values.ndim)]
-    weight = (places - low).to(values).reshape(shape)
-    low = low.to(values.device)
-    high = (low + 1).clamp(max=length - 1)
-    return values.index_select(dim, low).lerp(values.index_select(dim, high), weight)
-
-
 def add_segmentation(report: Report, counts: Tensor) -> None:
     """Rates of a confusion matrix, in percent.
 
@@ -105,19 +84,13 @@ def add_segmentation(report: Report, counts: Tensor) -> None:
     Raises:
         ValueError: if there is no pixel at all.
     """
-    counts = counts.cpu().double()
-    right, pixels = counts.diag(), counts.sum(1)
-    present = pixels > 0
-    if not present.any():
-        raise ValueError('no pixel has a class, so the rates are not defined')
-    union = pixels + counts.sum(0) - right
-    num_present, num_pixels = int(present.sum()), int(pixels.sum())
-    for name, percent, number in (
-        ('miou', (right / union)[present].mean(), num_present),
-        ('mean_accuracy', (right / pixels)[present].mean(), num_present),
-        ('pixel_accuracy', right.sum() / num_pixels, num_pixels),
+    rates = segmentation_rates(counts)
+    for name, share, number in (
+        ('miou', rates.miou, rates.num_classes),
+        ('mean_accuracy', rates.mean_accuracy, rates.num_classes),
+        ('pixel_accuracy', rates.pixel_accuracy, rates.num_pixels),
     ):
-        report.metrics[name] = 100 * float(percent)
+        report.metrics[name] = 100 * share
         report.denominators[name] = number
     report.counts['classes'] = len(counts)
-    report.counts['classes_without_pixels'] = len(counts) - num_present
+    report.counts['classes_without_pixels'] = len(counts) - rates.num_classes
