@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
-from fgclip2_det.fgclip2.dual_encoder import DualEncoder
-from fgclip2_det.fgclip2.preprocess import ImageBatch
+if TYPE_CHECKING:
+    from fgclip2_det.fgclip2.dual_encoder import DualEncoder
+    from fgclip2_det.fgclip2.preprocess import ImageBatch
 
 
 def llm_tokens(

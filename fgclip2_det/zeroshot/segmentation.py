@@ -21,7 +21,6 @@ from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary import load_list
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
-from .confusion import add_segmentation, confusion
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
 from .report import Report
@@ -115,6 +114,8 @@ def read_segmentation(
     ]
 
     def run(embedder: Embedder) -> Report:
+        from .confusion import add_segmentation, confusion
+
         text_embeds = embed_prompts(embedder, prompts, 'box')
         rows = torch.tensor(class_of)
         num_classes = len(scheme.names)
