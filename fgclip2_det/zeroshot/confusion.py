@@ -19,27 +19,45 @@ def confusion(
     labels: Tensor,
     block_elements: int = BLOCK_ELEMENTS,
 ) -> Tensor:
+    """Pixels of one image by true and predicted class, from its dense map.
+
+    Args:
+        dense: (D, h, w), L2-normalised over D.
+        text_embeds: (T, D), L2-normalised.
+        class_of, labels, block_elements: as of :func:`score_confusion`.
+
+    Returns:
+        (C, C) int64 on the device of ``dense``: row = true, column = predicted.
+    """
+    scores = torch.einsum('td,dhw->thw', text_embeds, dense)
+    return score_confusion(scores, class_of, labels, block_elements)
+
+
+def score_confusion(
+    scores: Tensor,
+    class_of: Tensor,
+    labels: Tensor,
+    block_elements: int = BLOCK_ELEMENTS,
+) -> Tensor:
     """Pixels of one image by true and predicted class.
 
-    Cosines of places and names are stretched to the label map's size, bilinearly and
+    Scores of places and names are stretched to the label map's size, bilinearly and
     with pixel centres in place, and the best class wins. Scores are stretched rather
     than features: a mean of features would need a norm at every pixel. A tie goes to
     a wrong class. Rows of pixels are done in blocks, with the same result.
 
     Args:
-        dense: (D, h, w), L2-normalised over D.
-        text_embeds: (T, D), L2-normalised.
+        scores: (T, h, w), cosines or logits of every name.
         class_of: (T,) int64, the class of each name, 0 to C - 1, none left out.
         labels: (H, W) int64, true classes; -1 counts for nothing.
         block_elements: scores held at once.
 
     Returns:
-        (C, C) int64 on the device of ``dense``: row = true, column = predicted.
+        (C, C) int64 on the device of ``scores``: row = true, column = predicted.
     """
     num_classes = int(class_of.max()) + 1
-    class_of, labels = class_of.to(dense.device), labels.to(dense.device)
+    class_of, labels = class_of.to(scores.device), labels.to(scores.device)
     height, width = labels.shape
-    scores = torch.einsum('td,dhw->thw', text_embeds, dense)
     scores = stretch(scores, 2, width, 0, width)  # (T, h, W)
     counts = labels.new_zeros(num_classes**2)
     size = max(1, block_elements // (len(scores) * width))

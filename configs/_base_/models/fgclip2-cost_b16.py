@@ -1,6 +1,7 @@
 # Cat-Seg's decoder (arXiv:2303.11797) on FG-CLIP 2 base; sizes of FG-CLIP 2's table B.
 model = dict(
     type='OpenVocabSegmentor',
+    templates='imagenet80',
     data_preprocessor=dict(type='FGCLIP2DetDataPreprocessor', pad_seg=True),
     backbone=dict(
         type='FGCLIP2ViT',

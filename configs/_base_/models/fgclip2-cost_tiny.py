@@ -1,6 +1,7 @@
 # The same around the tiny encoder: 128 channels, 4 blocks, for a CPU. It stays frozen.
 _base_ = './fgclip2-cost_b16.py'
 model = dict(
+    templates='raw',
     backbone=dict(
         encoder=dict(pretrained='fgclip2_tiny'), out_indices=(0, 1), frozen_stages=4
     ),

@@ -177,10 +177,14 @@ class OpenVocabSegmentor(BaseModel):
             a patch, of cosines, without a head or with ``zero_shot``.
         """
         self._check_names()
+        return self.score_maps(batch_inputs, self.text_embeds)
+
+    def score_maps(self, batch_inputs: Tensor, text_embeds: Tensor) -> list[Tensor]:
+        """Like :meth:`logits`, of names whose (T, D) unit embeddings are given."""
         return [
             x
             for part in self._parts(batch_inputs)
-            for x in self._score(*part, self.text_embeds)
+            for x in self._score(*part, text_embeds)
         ]
 
     def _check_names(self) -> None:
