@@ -129,13 +129,15 @@ def measure(args: argparse.Namespace) -> None:
     ):
         if not value:
             raise ValueError(f'{option} is needed')
+    if args.segmentor is not None:
+        check_segmentor(args)
     options = ReadOptions(args.num_images, args.boxes, few_names_options(args))
     chosen = find_benchmarks(args.names)
     tasks = [  # checks all files before the first benchmark runs for hours
         read_benchmark(benchmark, args.data_root, options, args.subset)
         for benchmark in chosen
     ]
-    embedder, name = make_any_embedder(args, [each.name for each in chosen])
+    embedder, name = make_any_embedder(args)
     for benchmark, task in zip(chosen, tasks, strict=True):
         result = run_benchmark(benchmark, task, embedder, args.data_root, options)
         result['protocol']['encoder_name'] = name
@@ -151,7 +153,26 @@ def measure(args: argparse.Namespace) -> None:
         print(f'{result["seconds"]:.1f} s -> {path}\n')
 
 
-def make_any_embedder(args: argparse.Namespace, benchmarks: list[str]) -> tuple:
+def check_segmentor(args: argparse.Namespace) -> None:
+    """Refuse what does not go with ``--segmentor``."""
+    from fgclip2_det.zeroshot.segmentation import BENCHMARKS
+
+    for given, option in (
+        (args.encoder, '--encoder'),
+        (args.max_num_patches, '--max-num-patches'),
+        (args.dtype != 'float32', '--dtype'),
+    ):
+        if given:
+            raise ValueError(f'{option} does not go with --segmentor; leave it out')
+    others = [name for name in args.names if name not in BENCHMARKS]
+    if others:
+        raise ValueError(
+            f'--segmentor is for segmentation, {others[0]} is not; choose among '
+            f'{", ".join(BENCHMARKS)}'
+        )
+
+
+def make_any_embedder(args: argparse.Namespace) -> tuple:
     """What answers, and its name."""
     import torch
 
@@ -163,21 +184,6 @@ def make_any_embedder(args: argparse.Namespace, benchmarks: list[str]) -> tuple:
         embedder = make_embedder(args.encoder, budget, args.device, dtype, args.seed)
         return embedder, args.encoder
 
-    from fgclip2_det.zeroshot.segmentation import BENCHMARKS
-
-    for given, option in (
-        (args.encoder, '--encoder'),
-        (args.max_num_patches, '--max-num-patches'),
-        (args.dtype != 'float32', '--dtype'),
-    ):
-        if given:
-            raise ValueError(f'{option} does not go with --segmentor; leave it out')
-    others = [name for name in benchmarks if name not in BENCHMARKS]
-    if others:
-        raise ValueError(
-            f'--segmentor is for segmentation, {others[0]} is not; choose among '
-            f'{", ".join(BENCHMARKS)}'
-        )
     from fgclip2_det.engine.segmentor_embedder import SegmentorEmbedder
 
     config, checkpoint = args.segmentor

@@ -25,7 +25,8 @@ class OpenVocabSegMetric(BaseMetric):
 
     Pixels whose number is no class count for nothing. With ``background_label`` there
     is also ``background_miou``: the same as ``all_miou``, with the background as a
-    further class, which a pixel gets if no name's score reaches ``score_thr``.
+    further class, which a pixel gets if no name's score reaches ``score_thr``. It needs
+    the scores of a trained decoder; cosines have no such threshold.
 
     Args:
         ignored: numbers in label maps that count for nothing.
@@ -78,11 +79,12 @@ class OpenVocabSegMetric(BaseMetric):
             labels = self._labels(raw, num_classes, path)
             predicted = sample['pred_sem_seg']['sem_seg'][0].cpu()
             counts = count_pixels(predicted, labels, num_classes)
-            if self.background_label is None:
+            scores = sample['pred_sem_seg'].get('scores')
+            if self.background_label is None or scores is None:
                 self.results.append((path, counts, None))
                 continue
             labels = labels.masked_fill(raw == self.background_label, num_classes)
-            low = sample['pred_sem_seg']['scores'][0].cpu() < self.score_thr
+            low = scores[0].cpu() < self.score_thr
             predicted = predicted.masked_fill(low, num_classes)
             whole = count_pixels(predicted, labels, num_classes + 1)
             self.results.append((path, counts, whole))
@@ -115,7 +117,7 @@ class OpenVocabSegMetric(BaseMetric):
             'all_accuracy': rates.mean_accuracy,
             'pixel_accuracy': rates.pixel_accuracy,
         }
-        if self.background_label is not None:
+        if all(table is not None for table in tables[1]):
             whole = torch.stack(tables[1]).sum(0)
             metrics['background_miou'] = segmentation_rates(whole).miou
         if self.classwise:

@@ -106,6 +106,11 @@ class OpenVocabSegmentor(BaseModel):
             self.set_vocabulary(Vocabulary(**vocabulary))
         self.configured_vocabulary = self.vocabulary
 
+    @property
+    def uses_head(self) -> bool:
+        """Whether maps are the head's logits, not cosines."""
+        return self.decode_head is not None and not self.zero_shot
+
     def _check_parts(self) -> None:
         if getattr(self.backbone, 'output', None) != 'both':
             raise ValueError("backbone must be an FGCLIP2ViT with output='both'")
@@ -208,7 +213,7 @@ class OpenVocabSegmentor(BaseModel):
 
     def _score(self, dense: Tensor, maps: list[Tensor], text_embeds: Tensor) -> Tensor:
         """(B, T, h, w)."""
-        if self.decode_head is not None and not self.zero_shot:
+        if self.uses_head:
             return self.decode_head(dense, maps, text_embeds)
         unit = F.normalize(dense.float(), dim=1)
         return torch.einsum('bdhw,td->bthw', unit, text_embeds.to(unit))
@@ -220,8 +225,8 @@ class OpenVocabSegmentor(BaseModel):
         """The best name of every pixel of the original images.
 
         Returns:
-            The samples with ``pred_sem_seg``: ``sem_seg`` (1, H, W) int64, and
-            ``scores`` (1, H, W): sigmoid of the best name's logit, or its cosine.
+            The samples with ``pred_sem_seg``: ``sem_seg`` (1, H, W) int64, and from a
+            head ``scores`` (1, H, W), the sigmoid of the best name's logit.
         """
         maps = self.logits(batch_inputs)
         for scores, sample in zip(maps, batch_data_samples, strict=True):
@@ -235,9 +240,9 @@ class OpenVocabSegmentor(BaseModel):
             ]
             size = sample.metainfo.get('ori_shape', shape)[:2]
             labels, best = best_names(scores, size, (extent[0], extent[1]))
-            if self.decode_head is not None and not self.zero_shot:
-                best = best.sigmoid()
-            sample.pred_sem_seg = PixelData(sem_seg=labels[None], scores=best[None])
+            sample.pred_sem_seg = PixelData(sem_seg=labels[None])
+            if self.uses_head:
+                sample.pred_sem_seg.scores = best.sigmoid()[None]
         return batch_data_samples
 
     # ---------------------------------------------------------------- training
