@@ -70,10 +70,9 @@ def test_train_test_and_benchmark(trained, run_tool, tmp_path):
     assert result['counts']['images'] == 2 and 0 <= result['metrics']['miou'] <= 100
     assert result['protocol']['encoder_name'] == 'fgclip2-cost_tiny_ovshapes (trained)'
 
-    done = run_tool(
-        'benchmark', 'coco-box', '--segmentor', CONFIG, checkpoint, *options
-    )
-    expect_error(done, 'coco')  # files first
+    given = '--segmentor', CONFIG, checkpoint, *options
+    done = run_tool('benchmark', 'coco-box', *given)
+    expect_error(done, '--segmentor is for segmentation, coco-box is not; choose among')
     done = run_tool(
         'benchmark', 'pc-59', '--segmentor', CONFIG, checkpoint, *options,
         '--encoder', 'noise',
