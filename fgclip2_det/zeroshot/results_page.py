@@ -33,7 +33,7 @@ _ENCODERS = """
 base / large / so400m. For segmentation the paper trains Cat-Seg on COCO-Stuff; ours is
 zero-shot, from the dense map alone, and not comparable with that, unless a trained
 decoder is given: `--segmentor CONFIG CHECKPOINT` instead of `--encoder`
-(segmentation.md).
+([Segmentation](segmentation.md)).
 """
 _SETS = """
 ## The paper's tasks and sets
