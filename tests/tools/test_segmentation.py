@@ -59,6 +59,10 @@ def test_train_test_and_benchmark(trained, run_tool, tmp_path):
     assert zero[f'{prefix}all_miou'] != metrics[f'{prefix}all_miou']
     assert f'{prefix}background_miou' not in zero
 
+    for option in ('--few-names', '--tta'):
+        done = run_tool('test', CONFIG, checkpoint, option, *options)
+        expect_error(done, 'a segmentor predicts label maps; test it without ' + option)
+
     root = tmp_path / 'data'
     write_context(root)
     options = ['--data-root', root, '--out-dir', tmp_path / 'out', '--subset']
