@@ -115,7 +115,5 @@ def test_bad_label_maps():
         evaluate(data)
     data = samples(1)
     data[0]['pred_sem_seg']['sem_seg'] = torch.zeros(1, 2, 2, dtype=torch.long)
-    with pytest.raises(
-        ValueError, match=r'map of \(2, 2\) pixels was predicted for'
-    ):
+    with pytest.raises(ValueError, match=r'map of \(2, 2\) pixels was predicted for'):
         evaluate(data)

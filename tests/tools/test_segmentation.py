@@ -63,6 +63,14 @@ def test_train_test_and_benchmark(trained, run_tool, tmp_path):
         done = run_tool('test', CONFIG, checkpoint, option, *options)
         expect_error(done, 'a segmentor predicts label maps; test it without ' + option)
 
+    for words in (
+        ['--detector', CONFIG, '--weights', checkpoint],
+        ['--weights', checkpoint],
+    ):
+        picture = trained / 'detections.png'
+        done = run_tool('detect', picture, '--names', 'red circle', *words)
+        expect_error(done, 'is of a segmentor, which gives label maps and no boxes')
+
     root = tmp_path / 'data'
     write_context(root)
     options = ['--data-root', root, '--out-dir', tmp_path / 'out', '--subset']
