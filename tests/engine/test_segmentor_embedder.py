@@ -1,5 +1,7 @@
 """A trained segmentor behind the benchmarks: its maps, of resized images."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,8 @@ from fgclip2_det.engine.segmentor_embedder import SegmentorEmbedder
 from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.zeroshot import ImageItem
 
-CONFIG = 'configs/segmentation/fgclip2-cost_tiny_ovshapes.py'
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs/segmentation/fgclip2-cost_tiny_ovshapes.py'
 
 
 @pytest.fixture(scope='module')
