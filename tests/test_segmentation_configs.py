@@ -1,6 +1,7 @@
 """Every segmentation config loads and builds, with the published settings."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ LARGE = 'fgclip2-cost_b16_4xb2-80k_coco-stuff.py'
 def build(name: str):
     init_default_scope('mmdet')
     cfg = Config.fromfile(FOLDER / name)
-    size = 'tiny' if 'tiny' in cfg.model.backbone.encoder.pretrained else 'base'
+    size = re.split('[-_]', cfg.model.backbone.encoder.pretrained)[-1]
     cfg.model.backbone.encoder = dict(size=size)
     with torch.device('meta'):
         return cfg, MODELS.build(cfg.model)
