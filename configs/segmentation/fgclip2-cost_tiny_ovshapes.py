@@ -11,7 +11,7 @@ model = dict(background_label={{_base_.background_label}})
 max_epochs = 1  # 500 steps
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3, weight_decay=1e-4), paramwise_cfg=dict(_delete_=True)
+    optimizer=dict(lr=2e-3, weight_decay=1e-4), paramwise_cfg=dict(_delete_=True)
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
