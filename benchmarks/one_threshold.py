@@ -35,7 +35,7 @@ from fgclip2_det.coco.predictions import read_predictions
 from fgclip2_det.evaluation.few_names import Ask, draw_asks, score_asks
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
 from fgclip2_det.models.competing_texts import CompetingTexts
-from fgclip2_det.models.detectors.fgclip2_rescorer import BROAD_NAMES
+from fgclip2_det.models.detectors.wrapped_detector import BROAD_NAMES
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer, clip_boxes
 from fgclip2_det.models.score_calibration import ScoreCalibration

@@ -124,6 +124,15 @@ class FGCLIP2Alignment(BaseModel):
         all_reduce_dict(terms, 'mean')
         return total, terms
 
+    def num_tokens(self, batch: AlignmentBatch) -> int:
+        """Patches and text positions that a step with these losses encodes."""
+        count = batch.images.pixel_values.shape[:2].numel()
+        for mode in ('short', 'long'):
+            if getattr(self.preset, mode):
+                num_texts = len(getattr(batch, f'{mode}_keys').unique())
+                count += num_texts * getattr(batch, f'{mode}_ids').shape[1]
+        return count + (batch.box_ids.numel() if self.preset.regions else 0)
+
     # ---------------------------------------------------------------- embeddings
     def _embed_images(self, images: ImageBatch) -> tuple[Tensor, list[Tensor] | None]:
         """Global embeddings (B, D), normalised, and dense maps (h, w, D)."""

@@ -13,7 +13,8 @@ from torch import nn
 
 _NEW_HEADS = ('dense_feature_head', 'boxtext_head', 'longtext_head')
 _MATRICES = re.compile(
-    r'(encoder\.layers\.|dense_feature_head\.|vision_model\.head\.).*weight$'
+    r'(encoder\.layers\.|_joint\.layers\.|dense_feature_head\.|vision_model\.head\.)'
+    r'.*weight$'
 )
 
 
@@ -104,7 +105,8 @@ class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
       ``text_model_lr``);
     * ``muon``: mark the matrices of blocks and pooling heads for
       :class:`MuonAdamW`;
-    * ``muon_lr_mult``: their learning rate over the others'.
+    * ``muon_lr_mult``: their learning rate over the others';
+    * ``bias_lr_mult``: of everything with 'bias' in its name (R2D2's script: 2).
 
     Example:
         >>> optim_wrapper = dict(
@@ -117,7 +119,7 @@ class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         cfg = dict(self.paramwise_cfg or {})
         muon = cfg.pop('muon', False)
         mults = {name: cfg.pop(name, 1.0) for name in
-                 ('new_head_lr_mult', 'muon_lr_mult')}  # fmt: skip
+                 ('new_head_lr_mult', 'muon_lr_mult', 'bias_lr_mult')}  # fmt: skip
         if cfg:
             raise ValueError(f'paramwise_cfg: unknown {sorted(cfg)}')
         optimizer = dict(self.optimizer_cfg)
@@ -133,10 +135,11 @@ class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             decays = name not in norms and 'bias' not in name
             is_muon = muon and parameter.ndim == 2 and bool(_MATRICES.search(name))
             new = any(part in name for part in _NEW_HEADS)
-            groups.setdefault((decays, is_muon, new), []).append(parameter)
+            bias = 'bias' in name and mults['bias_lr_mult'] != 1
+            groups.setdefault((decays, is_muon, new, bias), []).append(parameter)
         optimizer['params'] = [
-            _group(parameters, decays, is_muon, new, optimizer, mults, muon)
-            for (decays, is_muon, new), parameters in groups.items()
+            _group(parameters, *marks, optimizer, mults, muon)
+            for marks, parameters in groups.items()
         ]
         built = OPTIMIZERS.build(optimizer)
         if muon and not isinstance(built, MuonAdamW):
@@ -154,6 +157,7 @@ def _group(
     decays: bool,
     is_muon: bool,
     new: bool,
+    bias: bool,
     optimizer: dict,
     mults: dict,
     muon: bool,
@@ -161,6 +165,7 @@ def _group(
     lr = optimizer['lr']
     lr *= mults['new_head_lr_mult'] if new else 1.0
     lr *= mults['muon_lr_mult'] if is_muon else 1.0
+    lr *= mults['bias_lr_mult'] if bias else 1.0
     group: dict[str, Any] = dict(params=parameters, lr=lr)
     if not decays:
         group['weight_decay'] = 0.0

@@ -18,6 +18,7 @@ EXAMPLE = """examples:
       --data-root data --out-dir work_dirs/benchmarks
   python tools/benchmark.py coco-box --encoder oracle --data-root data --out-dir O
   python tools/benchmark.py refcoco-val --encoder F --boxes detections.json --out-dir O
+  python tools/benchmark.py icr icm --encoder F --ranker R --data-root data --out-dir O
   python tools/benchmark.py --page docs/benchmarks.md --results work_dirs/benchmarks"""
 
 
@@ -39,6 +40,10 @@ def parser() -> argparse.ArgumentParser:
     add('--num-images', type=int, help='only the first n images')
     add('--boxes', type=Path, help='COCO result list with the boxes to choose from; '
         'default: the annotated boxes')  # fmt: skip
+    add('--ranker', help='folder of a ranker of the encoder, oracle or noise: retrieval'
+        ' and matching are measured without and with it')  # fmt: skip
+    add('--ranker-k', type=int, help='candidates that it ranks for a query; default: '
+        "the benchmark's reference's")  # fmt: skip
     add('--subset', action='store_true', help='the files are a subset of the published')
     add('--max-num-patches', type=int, help='per image; default: as in training')
     add('--device', help='default: cuda where there is one, else cpu')
@@ -131,7 +136,14 @@ def measure(args: argparse.Namespace) -> None:
             raise ValueError(f'{option} is needed')
     if args.segmentor is not None:
         check_segmentor(args)
-    options = ReadOptions(args.num_images, args.boxes, few_names_options(args))
+    check_ranker(args)
+    options = ReadOptions(
+        args.num_images,
+        args.boxes,
+        few_names_options(args),
+        args.ranker,
+        args.ranker_k,
+    )
     chosen = find_benchmarks(args.names)
     tasks = [  # checks all files before the first benchmark runs for hours
         read_benchmark(benchmark, args.data_root, options, args.subset)
@@ -141,6 +153,8 @@ def measure(args: argparse.Namespace) -> None:
     for benchmark, task in zip(chosen, tasks, strict=True):
         result = run_benchmark(benchmark, task, embedder, args.data_root, options)
         result['protocol']['encoder_name'] = name
+        if args.ranker:
+            result['protocol']['ranker_name'] = args.ranker
         print(f'{benchmark.title}, {name}')
         if benchmark.takes_few_names:
             print(figures_table(result['metrics']))
@@ -161,6 +175,7 @@ def check_segmentor(args: argparse.Namespace) -> None:
         (args.encoder, '--encoder'),
         (args.max_num_patches, '--max-num-patches'),
         (args.dtype != 'float32', '--dtype'),
+        (args.ranker, '--ranker'),
     ):
         if given:
             raise ValueError(f'{option} does not go with --segmentor; leave it out')
@@ -181,7 +196,9 @@ def make_any_embedder(args: argparse.Namespace) -> tuple:
 
         budget = args.max_num_patches or 'auto'
         dtype = getattr(torch, args.dtype)
-        embedder = make_embedder(args.encoder, budget, args.device, dtype, args.seed)
+        embedder = make_embedder(
+            args.encoder, budget, args.device, dtype, args.seed, args.ranker
+        )
         return embedder, args.encoder
 
     from fgclip2_det.engine.segmentor_embedder import SegmentorEmbedder
@@ -189,6 +206,14 @@ def make_any_embedder(args: argparse.Namespace) -> tuple:
     config, checkpoint = args.segmentor
     embedder = SegmentorEmbedder.load(config, checkpoint, args.device)
     return embedder, f'{Path(config).stem} (trained)'
+
+
+def check_ranker(args: argparse.Namespace) -> None:
+    """ValueError for options that do not fit together."""
+    if args.ranker_k is not None and args.ranker is None:
+        raise ValueError('--ranker-k is of a ranker; give --ranker, too')
+    if args.ranker_k is not None and args.ranker_k < 1:
+        raise ValueError(f'--ranker-k must be at least 1, got {args.ranker_k}')
 
 
 def show_paper(benchmark) -> None:

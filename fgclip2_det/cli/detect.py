@@ -120,6 +120,7 @@ def add_system_options(parser: argparse.ArgumentParser, saved: bool = True) -> N
     add('--weights', help='checkpoint of the detector, or one of tools/train.py')
     add('--encoder', help='folder or hub id of the encoder that re-scores --detector')
     add('--fusion', choices=ALL_RULES, help='default: geometric')
+    add('--ranker', help='folder of a ranker of regions, for --fusion ranking')
     add('--chunk-size', type=_count, metavar='N',
         help='names a pass of a detector that reads names; default: 40, or the '
              "config's")  # fmt: skip
@@ -297,6 +298,8 @@ def build(args: argparse.Namespace) -> 'OpenVocabInferencer':
     if args.competitors is not None:
         none = args.competitors == ['none']
         options['competitors'] = not none and competitor_options(args.competitors)
+    if args.ranker is not None:
+        options['ranker'] = args.ranker
     return OpenVocabInferencer(
         args.weights,
         **options,

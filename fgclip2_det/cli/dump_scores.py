@@ -28,6 +28,9 @@ def parser() -> argparse.ArgumentParser:
     add('--language', choices=['en', 'zh'], default='en', help='of the class names')
     add('--novel', nargs='+', help="novel classes; default: the categories' split")
     add('--max-num-patches', default='auto', help='patches per image; default auto')
+    add('--ranker', help='folder of a ranker of regions, for the rule ranking')
+    add('--num-ranked', type=int, default=10,
+        help='names of each box that the ranker reads; default 10')  # fmt: skip
     add('--cache-dir', help='folder for cached text embeddings')
     add('--device', default='cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
@@ -54,6 +57,8 @@ def main(args: argparse.Namespace) -> None:
         label_order=args.label_order,
         ids=args.ids,
         categories=args.categories,
+        ranker=args.ranker,
+        num_ranked=args.num_ranked,
     )
     print(f'{header.num_images} images, {len(header.classes)} names, '
           f'{len(header.novel_classes)} of them novel: {args.out}')  # fmt: skip

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fgclip2_det.rescoring.rules import ALL_RULES
+from fgclip2_det.rescoring.rules import EXPORTED_RULES
 
 if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
@@ -39,9 +39,9 @@ def parser() -> argparse.ArgumentParser:
     add('--keep-float', nargs='+', default=[], metavar='PART',
         help='layers whose name contains PART stay in float with --int8, besides '
              'those that always do')  # fmt: skip
-    add('--rescore', nargs='+', default=[], choices=ALL_RULES, metavar='RULE',
+    add('--rescore', nargs='+', default=[], choices=EXPORTED_RULES, metavar='RULE',
         help='with --encoder: re-scoring heads of fusion rules: '
-             f'{", ".join(ALL_RULES)}')  # fmt: skip
+             f'{", ".join(EXPORTED_RULES)}')  # fmt: skip
     add('--no-text', action='store_true', help='leave the text tower out')
     add('--max-side', type=int, metavar='PATCHES',
         help="of an image's side; default: the detector's patch budget, 1024 for an "

@@ -52,6 +52,15 @@ def number_of_names(word: str) -> int | str:
     return word if word == 'all' else int(word)
 
 
+def check_ranking_options(args: argparse.Namespace, ranks: bool) -> None:
+    """ValueError for options of the rule 'ranking' without it."""
+    for name in ('num_ranked', 'ranking_weight'):
+        if not ranks and getattr(args, name) is not None:
+            raise ValueError(
+                f'--{name.replace("_", "-")} is for --fusion ranking; give that too'
+            )
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of train.py and test.py, as MMDetection spells them."""
     parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')

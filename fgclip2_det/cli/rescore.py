@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
-from fgclip2_det.cli.parsing import add_result_list
-from fgclip2_det.rescoring.rules import ALL_RULES
+from fgclip2_det.cli.parsing import add_result_list, check_ranking_options
+from fgclip2_det.rescoring.rules import ALL_RULES, RANKING
+
+FUSION_OPTIONS = ('alpha', 'beta', 'temperature', 'num_ranked', 'ranking_weight')
 
 EXAMPLE = """example:
   python tools/rescore.py --predictions results.bbox.json --images data/coco/val2017 \\
@@ -48,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     add('--calibration', nargs=2, type=float, metavar=('BASE', 'NOVEL'),
         help='shifts of the fused scores of base and novel names on the logit scale, '
              'as tune_fusion.py --few-names finds them')  # fmt: skip
+    add('--ranker', help='folder of a ranker of regions, for the rule ranking')
+    add('--num-ranked', type=int,
+        help='names of each box that the ranker reads; default: 5')  # fmt: skip
+    add('--ranking-weight', type=float,
+        help="weight of the ranker's log-odds; default: 1")  # fmt: skip
     add('--cache-dir', help='folder for cached text embeddings')
     add('--device', default='cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
@@ -80,15 +87,22 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.coco.result_writer import write_results
     from fgclip2_det.datasets.config_labels import label_order_of
     from fgclip2_det.models.competing_texts import CompetingTexts
+    from fgclip2_det.models.name_ranker import name_ranker
     from fgclip2_det.models.prediction_rescorer import PredictionRescorer
     from fgclip2_det.models.score_calibration import ScoreCalibration
     from fgclip2_det.rescoring.predictions import rescore_predictions
 
     options = {
         name: getattr(args, name)
-        for name in ('alpha', 'beta', 'temperature')
+        for name in FUSION_OPTIONS
         if getattr(args, name) is not None
     }
+    check_ranking_options(args, args.fusion == RANKING)
+    if (args.fusion == RANKING) != (args.ranker is not None):
+        raise ValueError(
+            f'--fusion {RANKING} and --ranker FOLDER belong together, got --fusion '
+            f'{args.fusion} with{"" if args.ranker else "out"} a ranker'
+        )
     if args.fusion == 'detrefiner' and args.beta is not None:
         raise ValueError('detrefiner has one weight for all names; leave --beta out')
     fusion = MODELS.build(dict(type=ALL_RULES[args.fusion], **options))
@@ -132,6 +146,7 @@ def main(args: argparse.Namespace) -> None:
         int(patches) if patches.isdecimal() else patches,
         competitors,
         None if args.calibration is None else ScoreCalibration(*args.calibration),
+        name_ranker(args.ranker, encoder, vocabulary, competitors, fusion),
     )
     rows = rescore_predictions(predictions, args.images, rescorer)
     write_results(args.out, rows)

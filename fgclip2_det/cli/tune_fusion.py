@@ -13,8 +13,8 @@ the best one has the calibration that moves its threshold to --score-thr.
 import argparse
 from pathlib import Path
 
-from fgclip2_det.cli.parsing import number_of_names
-from fgclip2_det.rescoring.rules import FUSION_RULES
+from fgclip2_det.cli.parsing import check_ranking_options, number_of_names
+from fgclip2_det.rescoring.rules import RANKING, TUNED_RULES
 
 EXAMPLE = """example:
   python tools/tune_fusion.py --dump work_dirs/dump \\
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     add('--ann', required=True, help='COCO annotation file of the same images')
     add('--out', type=Path, required=True,
         help='folder for tune.json, curves.png and best.py')  # fmt: skip
-    add('--fusion', nargs='+', choices=FUSION_RULES, default=['geometric'],
+    add('--fusion', nargs='+', choices=TUNED_RULES, default=['geometric'],
         help='default: geometric')  # fmt: skip
     add('--alpha', nargs='+', type=float, default=[0.1, 0.2, 0.35, 0.5, 0.65, 0.8],
         help='weights of FG-CLIP 2; default: 0.1 0.2 0.35 0.5 0.65 0.8')  # fmt: skip
@@ -50,6 +50,10 @@ def parser() -> argparse.ArgumentParser:
         help='default: keep')  # fmt: skip
     add('--nms', nargs='+', type=number_or_none, default=[None],
         help="NMS IoUs for box and joint, or 'none' (default)")  # fmt: skip
+    add('--num-ranked', nargs='+', type=int,
+        help='ranking: names of each box that the ranker reads; 5')  # fmt: skip
+    add('--ranking-weight', nargs='+', type=float,
+        help="ranking: weights of the ranker's log-odds; default: 1")  # fmt: skip
     add('--max-per-image', type=int, default=300,
         help='rows kept in box and joint; default 300')  # fmt: skip
     add('--metric', choices=['ap', 'ap50'], default='ap50', help='default: ap50')
@@ -102,10 +106,19 @@ def main(args: argparse.Namespace) -> None:
 
     options = few_names_options(args)
     few = None if options is None else FewNames(**options)
-    grid = make_grid(
-        args.fusion, args.alpha, args.beta, args.temperature, args.mode, args.nms
-    )
+    check_ranking_options(args, RANKING in args.fusion)
     dump = ScoreDump(args.dump)
+    grid = make_grid(
+        args.fusion,
+        args.alpha,
+        args.beta,
+        args.temperature,
+        args.mode,
+        args.nms,
+        args.num_ranked,
+        args.ranking_weight,
+        dump.header.num_ranked,
+    )
     novel = 'use' if args.with_novel else 'drop' if args.base_only else 'refuse'
     truths = tuning_truths(args.ann, dump, novel, with_absent=few is not None)
     settings = [DETECTOR, *(setting for setting in grid if setting != DETECTOR)]

@@ -22,7 +22,7 @@ EXAMPLE = """examples:
   python tools/zeroshot.py --checkpoint F --data fgovd --ann h.jsonl --images coco \\
       --out m.json
   python tools/zeroshot.py --checkpoint F --data retrieval --ann c.tsv --images D \\
-      --mode long --out m.json
+      --mode long --ranker R --out m.json
   python tools/zeroshot.py --checkpoint F --data few-names --ann val.json --images D \\
       --score sigmoid --out m.json"""
 # Options of each kind of data; for real data, the first two are required
@@ -30,7 +30,7 @@ _OPTIONS = {
     'ovshapes': ('seed', 'data_root'),
     'coco': ('ann', 'images', 'language', 'vocabulary', 'novel', 'templates'),
     'fgovd': ('ann', 'images'),
-    'retrieval': ('ann', 'images', 'mode'),
+    'retrieval': ('ann', 'images', 'mode', 'ranker', 'ranker_k'),
     'few-names': ('ann', 'images', 'language', 'templates', 'asks', 'score'),
 }
 _NUM_OVSHAPES = 300  # images
@@ -72,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
         help='few-names: over the names asked (default), or each on its own',
     )
     add('--mode', choices=['short', 'long'], help='retrieval: default short')
+    add('--ranker', help='retrieval: folder of a ranker of the checkpoint')
+    add('--ranker-k', type=int,
+        help='retrieval: candidates that it ranks; default 128')  # fmt: skip
     return parser
 
 
@@ -129,7 +132,9 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError('--asks says what is asked; leave out --language')
     if args.vocabulary and args.language:
         raise ValueError('give --vocabulary or --language, not both')
-    for name in ('num_images', 'max_num_patches'):
+    if args.ranker_k is not None and args.ranker is None:
+        raise ValueError('--ranker-k is of a ranker; give --ranker, too')
+    for name in ('num_images', 'max_num_patches', 'ranker_k'):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f'--{name.replace("_", "-")} must be positive: {value}')
@@ -173,10 +178,7 @@ def _evaluate(encoder: DualEncoder, args: argparse.Namespace) -> dict[str, dict]
         if args.data == 'fgovd':
             return zeroshot.evaluate_fgovd(encoder, args.ann, args.images, **common)
         if args.data == 'retrieval':
-            mode = args.mode or 'short'
-            return zeroshot.evaluate_retrieval(
-                encoder, args.ann[0], args.images, mode, **common
-            )
+            return _retrieval(encoder, args, common)
         if args.data == 'few-names':
             return _few_names(encoder, args, common)
         novel = args.novel
@@ -192,6 +194,20 @@ def _evaluate(encoder: DualEncoder, args: argparse.Namespace) -> dict[str, dict]
             args.templates or 'raw',
             **common,
         )
+
+
+def _retrieval(
+    encoder: DualEncoder, args: argparse.Namespace, common: dict
+) -> dict[str, dict]:
+    from fgclip2_det.ranker import Ranker
+    from fgclip2_det.zeroshot import evaluate_retrieval
+
+    if args.ranker is not None:
+        common['ranker'] = Ranker.from_pretrained(args.ranker, encoder)
+        if args.ranker_k is not None:
+            common['ranker_k'] = args.ranker_k
+    mode = args.mode or 'short'
+    return evaluate_retrieval(encoder, args.ann[0], args.images, mode, **common)
 
 
 def _few_names(

@@ -87,7 +87,7 @@ class SegmentorEmbedder(Embedder):
         self, items: Sequence[ImageItem], text_embeds: Tensor
     ) -> Iterator[Tensor]:
         """(T, h, w) logits of each item in turn, see :meth:`.Embedder.name_maps`."""
-        with self._bar('images', len(items)) as bar:
+        with self.bar('images', len(items)) as bar:
             for item in items:
                 pixels = self._pixels(load_item(item)).to(self.device)
                 yield self.model.score_maps(pixels, text_embeds)[0]

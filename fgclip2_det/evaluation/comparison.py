@@ -27,6 +27,8 @@ _BARRIERS = {
 _SETTINGS = {
     'encoder': 'other weights',
     'control': 'a control is not a model',
+    'ranker': 'another ranker, or none',
+    'ranker_k': 'another number of candidates is ranked',
     'max_num_patches': 'another number of patches an image',
     'score': 'cosines became scores in another way',
     'templates': 'names were put into other sentences',

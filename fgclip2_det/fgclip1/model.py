@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.fgclip1.config import FGCLIP1Config
@@ -183,6 +184,15 @@ class FGCLIP1(DualEncoder):
         grids = batch.grid_sizes.tolist()
         args = batch.pixel_values, grids, key_mask(batch)
         return self.vision_model.hidden(*args, num_blocks)
+
+    def image_tokens(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """States (B, N + 1, W), the class token's first, and (B, N + 1) bool."""
+        batch = batch.to(self.logit_scale.device)
+        tower, mask = self.vision_model, key_mask(batch)
+        x, padded = tower.embed(batch.pixel_values, batch.grid_sizes.tolist(), mask)
+        x, _ = tower.encoder(x, padded)
+        states = tower.post_layernorm(x).roll(1, 1)
+        return states, F.pad(batch.patch_mask, (1, 0), value=True)
 
     # ------------------------------------------------------------------- texts
     def project_text(self, pooled: Tensor, mode: str) -> Tensor:

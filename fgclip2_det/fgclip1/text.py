@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.fgclip1.config import FGCLIP1TextConfig
@@ -37,6 +38,25 @@ class CLIPTextTower(nn.Module):
             ValueError: if L is not the mode's length, an id is out of range, or a text
                 has no EOS.
         """
+        x, ends = self._states(ids, mode)
+        return self.final_layer_norm(x[torch.arange(len(ids)), ends])
+
+    def tokens(self, ids: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+        """States of a text's tokens, the one at the EOS first.
+
+        Returns:
+            States (T, n, W), n the length of the longest text with BOS and EOS, the
+            first of them :meth:`forward`'s; and (T, n) bool, False for padding.
+        """
+        x, ends = self._states(ids, mode)
+        places = torch.arange(x.shape[1], device=x.device)
+        before = places < ends[:, None]  # (T, n), the EOS itself comes first
+        end = x[torch.arange(len(ids)), ends][:, None]
+        states = self.final_layer_norm(torch.cat([end, x[:, :-1]], 1))
+        return states, F.pad(before[:, :-1], (1, 0), value=True)
+
+    def _states(self, ids: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+        """(T, n, W) up to the longest text's EOS, and the places of the EOS (T,)."""
         self.embeddings.check(ids, mode)
         eos = self.embeddings.token_embedding.num_embeddings - 1
         found = ids == eos
@@ -51,4 +71,4 @@ class CLIPTextTower(nn.Module):
         x = self.embeddings(ids[:, :length], mode)
         causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
         x, _ = self.encoder(x, causal[None, None])
-        return self.final_layer_norm(x[torch.arange(len(ids)), ends])
+        return x, ends

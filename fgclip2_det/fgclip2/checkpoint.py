@@ -293,13 +293,16 @@ def save_folder(
     folder: Path,
     config: Mapping[str, Any],
     state: Mapping[str, Tensor],
-    preprocessor: Mapping[str, Any] = PREPROCESSOR,
+    preprocessor: Mapping[str, Any] | None = PREPROCESSOR,
 ) -> None:
-    """Write ``model.safetensors``, ``config.json`` and ``preprocessor_config.json``
-    into a folder that nobody reads yet."""
+    """Write ``model.safetensors``, ``config.json`` and, unless it is None,
+    ``preprocessor_config.json`` into a folder that nobody reads yet."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     save_file(tensors, folder / WEIGHTS, metadata={'format': 'pt'})
-    for name, content in ((CONFIG, config), (PROCESSOR, preprocessor)):
+    files = {CONFIG: config, PROCESSOR: preprocessor}
+    for name, content in files.items():
+        if content is None:
+            continue
         text = json.dumps(content, indent=2)
         (folder / name).write_text(f'{text}\n', encoding='utf-8')
 

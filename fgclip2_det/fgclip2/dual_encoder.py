@@ -91,6 +91,10 @@ class DualEncoder(nn.Module):
         """Patches (B, N, D) after the first blocks of the vision tower, before any
         norm, padding included; no other block runs."""
 
+    def image_tokens(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """States of the vision tower (B, N + 1, W), the one of the whole image first,
+        and (B, N + 1) bool, False for padding."""
+
     @abstractmethod
     def project_text(self, pooled: Tensor, mode: str) -> Tensor:
         """Text embeddings (T, D) from the text tower's output (T, W)."""
@@ -118,6 +122,11 @@ class DualEncoder(nn.Module):
         """Settings that outputs depend on besides the weights, as JSON values."""
         tokenizer = None if self.tokenizer is None else self.tokenizer.digest
         return dict(config=asdict(self.config), tokenizer=tokenizer)
+
+    @classmethod
+    def other_prefixes(cls, tower: str) -> tuple[str, ...]:
+        """What the names of tensors begin with that are no part of a tower."""
+        return cls._left_out[tower]
 
     # ------------------------------------------------------------ construction
     @classmethod
@@ -326,6 +335,22 @@ class DualEncoder(nn.Module):
         ids = texts if isinstance(texts, Tensor) else self.tokenize(texts, mode)
         pooled = self.text_model(ids.to(self.logit_scale.device), mode)
         return maybe_normalize(self.project_text(pooled, mode), normalize)
+
+    def text_tokens(
+        self, texts: str | Sequence[str] | Tensor, mode: str = 'box'
+    ) -> tuple[Tensor, Tensor]:
+        """States of the text tower's tokens, see the towers' ``tokens``.
+
+        Args:
+            texts: as in :meth:`encode_text`.
+            mode: as in :meth:`encode_text`.
+
+        Returns:
+            (T, n, W), the pooled state first, and (T, n) bool, False for padding.
+        """
+        mode = check_mode(mode)
+        ids = texts if isinstance(texts, Tensor) else self.tokenize(texts, mode)
+        return self.text_model.tokens(ids.to(self.logit_scale.device), mode)
 
     def forward(
         self, batch: ImageBatch, texts: Sequence[str] | Tensor, mode: str = 'short'

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.fgclip2.checkpoint import (
@@ -184,6 +185,13 @@ class FGCLIP2(DualEncoder):
         windows = None if batch.windows is None else batch.windows.tolist()
         args = batch.pixel_values, grids, key_mask(batch), windows
         return self.vision_model.hidden(*args, num_blocks)
+
+    def image_tokens(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """States (B, N + 1, D), the MAP head's first, and (B, N + 1) bool."""
+        tokens, mask = self.encode_tokens(batch)
+        whole = self.vision_model.head.pool(tokens, mask)[:, None]
+        is_patch = batch.patch_mask.to(tokens.device)
+        return torch.cat([whole, tokens], 1), F.pad(is_patch, (1, 0), value=True)
 
     # ------------------------------------------------------------------- texts
     def project_text(self, pooled: Tensor, mode: str) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.fgclip2.config import TextConfig
 from fgclip2_det.fgclip2.layers import Encoder
 
 MODES = ('short', 'box', 'long')
+PAD = 0  # id of the padding
 
 
 def check_mode(mode: str) -> str:
@@ -95,3 +97,22 @@ class TextTower(nn.Module):
         self.embeddings.check(ids, mode)
         x, _ = self.encoder(self.embeddings(ids, mode), only_last=True)
         return self.final_layer_norm(x[:, -1])
+
+    def tokens(self, ids: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+        """States of a text's tokens, the pooled one first.
+
+        Args:
+            ids: (T, L); padding is 0.
+            mode: as in :meth:`forward`.
+
+        Returns:
+            States (T, n + 1, D), n the most tokens that a text has before its padding,
+            the first of them :meth:`forward`'s; and (T, n + 1) bool, False for padding.
+        """
+        self.embeddings.check(ids, mode)
+        x, _ = self.encoder(self.embeddings(ids, mode))
+        is_text = ids != PAD
+        length = int(is_text.sum(1).max()) if len(ids) else 0
+        states = torch.cat([x[:, -1:], x[:, :length]], 1)
+        is_text = F.pad(is_text[:, :length], (1, 0), value=True)
+        return self.final_layer_norm(states), is_text

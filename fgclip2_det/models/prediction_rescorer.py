@@ -15,7 +15,9 @@ from fgclip2_det.fgclip2.preprocess import ImageBatch
 from fgclip2_det.models.fusion import ScoreFusion
 from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.models.label_nms import nms_by_label
+from fgclip2_det.models.name_ranker import NameRanker
 from fgclip2_det.models.score_calibration import ScoreCalibration
+from fgclip2_det.ranker import Ranking
 from fgclip2_det.vocabulary.competitors import Competitors
 
 MODES = ('keep', 'box', 'joint')
@@ -80,6 +82,7 @@ class PredictionRescorer:
             each other; None: nothing. Without them few names are a forced choice, and
             the similarity of a single name is 1 for every box.
         calibration: of the fused scores; None: as they are.
+        ranker: of the names and the competitors, for a rule that ``needs_ranking``.
 
     Raises:
         ValueError: for invalid options.
@@ -110,6 +113,7 @@ class PredictionRescorer:
         max_num_patches: int | str = 'auto',
         competitors: Competitors | None = None,
         calibration: ScoreCalibration | None = None,
+        ranker: NameRanker | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
@@ -136,6 +140,13 @@ class PredictionRescorer:
         self.floor, self.nms_iou, self.merge_iou = floor, nms_iou, merge_iou
         self.max_per_image, self.max_num_patches = max_per_image, max_num_patches
         self.competitors, self.calibration = competitors, calibration
+        if encoder is not None and fusion.needs_ranking != (ranker is not None):
+            raise ValueError(
+                'OpenVocabRankingFusion (--fusion ranking) and a ranker belong '
+                f'together, got {type(fusion).__name__} with'
+                f'{"" if ranker else "out"} a ranker'
+            )
+        self.ranker = ranker
 
     @torch.no_grad()
     def __call__(
@@ -171,8 +182,8 @@ class PredictionRescorer:
             raise ValueError('a rescorer without an encoder can only fuse')
         batch, known = self._encoded(image, memory)
         regions = clip_boxes(boxes, batch.image_sizes[0])
+        height, width = batch.image_sizes[0].tolist()
         if self.fusion.needs_image:  # as one more box
-            height, width = batch.image_sizes[0].tolist()
             whole = regions.new_tensor([[0, 0, width, height]])
             regions = torch.cat([regions, whole])
         (embeds,) = self.encoder.region_features(batch, [regions], True, **known)
@@ -181,13 +192,16 @@ class PredictionRescorer:
         if self.competitors is not None:
             texts = torch.cat([texts, self.competitors.embeds.to(texts)])
         cosines = (embeds @ texts.T.to(embeds)).cpu()
+        ranking = None
+        if self.ranker is not None:
+            (dense_map,) = known['grids']
+            ranking = self.ranker(dense_map, (height, width), regions, cosines)
         num_names = len(self.class_embeds)
         cosines, others = cosines.split([num_names, len(texts) - num_names], 1)
         whole = cosines[-1] if self.fusion.needs_image else None
         count = len(boxes)
-        return self.fuse(
-            cosines[:count], boxes, box_of, scores, labels, whole, others[:count]
-        )
+        given = cosines[:count], boxes, box_of, scores, labels, whole, others[:count]
+        return self.fuse(*given, ranking)
 
     def _encoded(
         self, image, memory: ImageMemory | None
@@ -195,8 +209,9 @@ class PredictionRescorer:
         """The image's batch and, if there is a memory, the encoder's maps as options of
         ``region_features``."""
         assert self.encoder is not None
-        if memory is None:
+        if memory is None and self.ranker is None:
             return self.encoder.preprocess([image], self.max_num_patches), {}
+        memory = {} if memory is None else memory
         if 'encoded' not in memory:
             batch = self.encoder.preprocess([image], self.max_num_patches)
             memory['encoded'] = batch, dict(grids=self.encoder.dense_grids(batch))
@@ -211,6 +226,7 @@ class PredictionRescorer:
         labels: Tensor,
         image_cosines: Tensor | None = None,
         others: Tensor | None = None,
+        ranking: Ranking | None = None,
     ) -> Rescored:
         """Fuse one image's n rows, given the cosines of its boxes.
 
@@ -221,18 +237,21 @@ class PredictionRescorer:
             scores, labels: (n,) of the detector.
             image_cosines: (C,) of the whole image, for a rule that ``needs_image``.
             others: (k, S) of the distinct boxes with the competitors; None: none.
+            ranking: of the distinct boxes, for a rule that ``needs_ranking``.
         """
         rows = torch.arange(len(labels))
         if others is None:
             others = cosines[:, :0]
         if self.mode == 'keep':
-            fused = self._fused(
-                scores[:, None], cosines[box_of], others[box_of], image_cosines
-            )
+            if ranking is not None:
+                ranking = ranking.of(box_of)
+            given = cosines[box_of], others[box_of], image_cosines, ranking
+            fused = self._fused(scores[:, None], *given)
             return Rescored(rows, labels, fused[rows, labels], scores)
         if self.merge_iou is not None:
             chosen, box_of = _merge(boxes, box_of, scores, self.merge_iou)
             boxes, cosines, others = boxes[chosen], cosines[chosen], others[chosen]
+            ranking = None if ranking is None else ranking.of(chosen)
         source = _best_row(scores, box_of)
         if self.mode == 'box':
             det = scores[source][:, None].expand_as(cosines)
@@ -241,7 +260,7 @@ class PredictionRescorer:
             cell = box_of * cosines.shape[1] + labels
             det.scatter_reduce_(0, cell, scores, 'amax')  # at least the floor
             det = det.view_as(cosines)
-        fused = self._fused(det, cosines, others, image_cosines)
+        fused = self._fused(det, cosines, others, image_cosines, ranking)
         best, names = fused.topk(self.labels_per_box, dim=1)
         box_index = torch.arange(len(boxes))[:, None].expand_as(names).flatten()
         best, names = best.flatten(), names.flatten()
@@ -250,10 +269,17 @@ class PredictionRescorer:
         return Rescored(source[box_index], names, best[keep], det[box_index, names])
 
     def _fused(
-        self, det: Tensor, cosines: Tensor, others: Tensor, whole: Tensor | None
+        self,
+        det: Tensor,
+        cosines: Tensor,
+        others: Tensor,
+        whole: Tensor | None,
+        ranking: Ranking | None,
     ) -> Tensor:
         """(n, C) scores of the rule, calibrated."""
-        options = {} if whole is None else dict(image_cosines=whole)
+        options: dict = {} if whole is None else dict(image_cosines=whole)
+        if self.fusion.needs_ranking:
+            options |= dict(ranking=ranking)
         if self.competitors is not None:
             options |= dict(competitors=others, apart=self.competitors.apart.cpu())
         fused = self.fusion(det, cosines, self.is_base, **options)

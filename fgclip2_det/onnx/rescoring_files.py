@@ -14,7 +14,7 @@ import fgclip2_det.compat.mm  # before mmdet
 from fgclip2_det.io import InputError
 from fgclip2_det.onnx.rescore_graph import ExportedRescoring
 from fgclip2_det.onnx.tracing import Graph
-from fgclip2_det.rescoring.rules import ALL_RULES
+from fgclip2_det.rescoring.rules import EXPORTED_RULES
 
 D = Dim.DYNAMIC
 NAME_AXES = dict(
@@ -38,16 +38,16 @@ def rescoring_graphs(rules: Sequence[str], embed_dims: int) -> dict[str, Graph]:
     """``rescore-RULE.onnx`` -> graph.
 
     Args:
-        rules: names of :data:`.ALL_RULES`, with their defaults.
+        rules: names of :data:`.EXPORTED_RULES`, with their defaults.
         embed_dims: of the encoder.
 
     Raises:
         InputError: another rule.
     """
-    unknown = [rule for rule in rules if rule not in ALL_RULES]
+    unknown = [rule for rule in rules if rule not in EXPORTED_RULES]
     if unknown:
         raise InputError(
-            f'expected rules among {", ".join(ALL_RULES)}, got {unknown[0]!r}'
+            f'expected rules among {", ".join(EXPORTED_RULES)}, got {unknown[0]!r}'
         )
     names = example_names(embed_dims)
     boxes = torch.tensor([[0.0, 0, 20, 30], [9, 9, 60, 50], [5, 5, 9, 80]])
@@ -61,6 +61,6 @@ def rescoring_graphs(rules: Sequence[str], embed_dims: int) -> dict[str, Graph]:
     axes = dict(boxes={0: D}, dense={2: D, 3: D}, det_scores={0: D, 1: D}, **NAME_AXES)
     graphs = {}
     for rule in rules:
-        module = ExportedRescoring(MODELS.build(dict(type=ALL_RULES[rule])))
+        module = ExportedRescoring(MODELS.build(dict(type=EXPORTED_RULES[rule])))
         graphs[f'rescore-{rule}.onnx'] = Graph(module, inputs, axes, ['scores'])
     return graphs

@@ -54,6 +54,9 @@ def check_header(path: Path, content: Mapping[str, Any]) -> None:
         'max_num_patches': patches == 'auto' or _is_count(patches, 1),
         'num_images': _is_count(content['num_images']),
         'images_per_shard': _is_count(content['images_per_shard'], 1),
+        'ranker': isinstance(content['ranker'], str),
+        'num_ranked': _is_count(content['num_ranked'])
+        and bool(content['num_ranked']) == bool(content['ranker']),
     }
     for name, right in known.items():
         if not right:
@@ -124,6 +127,7 @@ def check_columns(
     num_boxes: int,
     num_rows: int,
     num_classes: int,
+    num_ranked: int = 0,
 ) -> None:
     """Raise InputError naming the first array of a shard that is of another type or
     size, before it is read.
@@ -133,8 +137,12 @@ def check_columns(
         shapes: array -> its type and shape, as the file's header has them.
         num_boxes, num_rows: of all images of the shard.
         num_classes: of the dump.
+        num_ranked: names that a ranker read with each box; 0: there was none.
     """
     wanted = {'cosines': ('F16', [num_boxes, num_classes])}
+    if num_ranked:
+        ranked = [num_boxes, num_ranked]
+        wanted |= {'ranked': ('I32', ranked), 'odds': ('F32', ranked)}
     for name, (kind, columns) in _KINDS.items():
         count = num_boxes if name == 'boxes' else num_rows
         wanted[name] = (kind, [count, *columns])
@@ -152,7 +160,8 @@ def check_values(file: Path, arrays: Mapping[str, Tensor], num_classes: int) -> 
 
     Args:
         file: of the shard, for messages.
-        arrays: 'boxes' (K, 4) xyxy, 'scores' and 'labels' (N,), 'bboxes' (N, 4) xywh.
+        arrays: 'boxes' (K, 4) xyxy, 'scores' and 'labels' (N,), 'bboxes' (N, 4) xywh;
+            'ranked' and 'odds' (K, k) where there was a ranker.
         num_classes: of the dump.
     """
     boxes, bboxes = arrays['boxes'], arrays['bboxes']
@@ -163,6 +172,11 @@ def check_values(file: Path, arrays: Mapping[str, Tensor], num_classes: int) -> 
         'scores': ((scores >= 0) & (scores <= 1 + 2**-10)).all(),
         'labels': ((labels >= 0) & (labels < num_classes)).all(),
     }
+    if 'ranked' in arrays:
+        ranked = arrays['ranked'].long().sort(1).values
+        apart = (ranked[:, 1:] > ranked[:, :-1]).all()
+        right['ranked'] = apart and ((ranked >= 0) & (ranked < num_classes)).all()
+        right['odds'] = arrays['odds'].isfinite().all()
     for name, fine in right.items():
         if not fine:
             raise InputError(f'{file}: {name} hold values that cannot be; {_REMEDY}')

@@ -21,6 +21,7 @@ from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.io.digests import file_digest
 from fgclip2_det.io.model_digests import encoder_digest
+from fgclip2_det.models.name_ranker import NameRanker, names_of
 from fgclip2_det.models.prediction_rescorer import clip_boxes
 from fgclip2_det.rescoring.result_images import find_images
 from fgclip2_det.rescoring.score_dump import (
@@ -53,6 +54,8 @@ def dump_scores(
     label_order: str | Sequence[str] | None = None,
     ids: str = 'id',
     categories: str = 'id',
+    ranker: str | os.PathLike | None = None,
+    num_ranked: int = 10,
 ) -> DumpHeader:
     """Compare all boxes of a COCO result list with all names, and keep the cosines.
 
@@ -69,12 +72,16 @@ def dump_scores(
         cache_dir: keeps text embeddings.
         images_per_shard: 64 images x 300 boxes x 1203 names are 46 MB.
         progress: show a bar on a terminal.
+        ranker: folder of a ranker of regions, whose log-odds are kept too.
+        num_ranked: names of each box that it reads, the most that tuning can compare.
 
     Raises:
         ValueError: for what :func:`read_predictions` refuses, no results at all,
             images that are missing or of another size, a ``folder`` with another dump
             (naming the first field that differs) or with a damaged shard.
     """
+    if num_ranked < 1:
+        raise ValueError(f'num_ranked must be at least 1, got {num_ranked}')
     if images_per_shard < 1:
         raise ValueError(f'images_per_shard must be at least 1, got {images_per_shard}')
     predictions = read_predictions(
@@ -94,6 +101,10 @@ def dump_scores(
     paths = find_images(predictions, image_root, progress)
     split, folder = predictions.split, Path(folder)
     vocabulary = Vocabulary(split.classes, templates, novel_classes=split.novel_classes)
+    reader = None
+    if ranker is not None:
+        names = names_of(vocabulary, None)
+        reader = NameRanker.load(ranker, encoder, encoder, names, num_ranked)
     header = DumpHeader(
         format=1,
         encoder=encoder_digest(encoder, encoder.settings()),
@@ -107,6 +118,8 @@ def dump_scores(
         ann_sha256=file_digest(ann_file),
         num_images=len(paths),
         images_per_shard=images_per_shard,
+        ranker='' if reader is None else reader.digest,
+        num_ranked=0 if reader is None else num_ranked,
     )
     if (folder / HEADER).exists():
         _check_same(read_dump_header(folder), header, folder)
@@ -123,12 +136,12 @@ def dump_scores(
             image_ids = list(paths)[start : start + images_per_shard]
             file = shard_file(folder, number)
             if file.exists():
-                Shard(file, len(header.classes)).expect(image_ids)
+                Shard(file, header).expect(image_ids)
                 bar.update(len(image_ids))
                 continue
             images = []
             for image_id in image_ids:
-                args = encoder, paths[image_id], max_num_patches
+                args = encoder, paths[image_id], max_num_patches, reader
                 images.append(_score_image(predictions, image_id, embeds, *args))
                 bar.update()
             write_shard(file, images)
@@ -143,6 +156,7 @@ def _score_image(
     encoder: DualEncoder,
     path: Path,
     max_num_patches: int | str,
+    ranker: NameRanker | None,
 ) -> ImageScores:
     rows, ids = predictions.rows[image_id], predictions.split.category_ids
     label = {category_id: i for i, category_id in enumerate(ids)}
@@ -153,17 +167,23 @@ def _score_image(
     try:
         batch = encoder.preprocess([path], max_num_patches)
         regions = clip_boxes(boxes, batch.image_sizes[0])
-        embeds = encoder.region_features(batch, [regions], True)[0].float()
+        grids = encoder.dense_grids(batch)
+        embeds = encoder.region_features(batch, [regions], True, grids)[0].float()
     except ValueError as error:
         raise ValueError(f'image {image_id} ({path}): {error}') from error
+    cosines, ranking = (embeds @ class_embeds.T).cpu(), None
+    if ranker is not None:
+        height, width = batch.image_sizes[0].tolist()
+        ranking = ranker(grids[0], (height, width), regions, cosines)
     return ImageScores(
         image_id,
-        (embeds @ class_embeds.T).cpu(),
+        cosines,
         boxes,
         box_of,
         torch.tensor([row_score(row) for row in rows], dtype=torch.float32),
         torch.tensor([label[row['category_id']] for row in rows]),
         bboxes,
+        ranking,
     )
 
 

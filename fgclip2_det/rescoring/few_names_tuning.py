@@ -23,7 +23,13 @@ from fgclip2_det.evaluation.few_names.scores import SCORE_THR, match_pairs
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.rescoring.score_dump import DumpHeader, ImageScores, ScoreDump
-from fgclip2_det.rescoring.tuning import Setting, SettingFigures, build_rescorer
+from fgclip2_det.rescoring.tuning import (
+    Setting,
+    SettingFigures,
+    build_rescorer,
+    check_ranked,
+    with_odds,
+)
 from fgclip2_det.rescoring.tuning_truths import TuningTruths
 from fgclip2_det.vocabulary.competitors import (
     Competitors,
@@ -90,6 +96,7 @@ def tune_few_names(
     """
     if max_per_image < 1:
         raise ValueError(f'max_per_image must be at least 1, got {max_per_image}')
+    check_ranked(dump, settings)
     asked = _asked_classes(truths)
     places = {c: i for i, c in enumerate(dump.header.category_ids)}
     rows = [places[category['id']] for category in asked.categories]
@@ -155,6 +162,7 @@ class _Answers:
     def __call__(self, n: int, image: ImageScores, ask: Ask) -> ImageBoxes:
         """What the n-th setting finds."""
         own, others, rescorers = self._asked(ask.category_ids)
+        image = with_odds(image, self.settings[n])
         place = torch.full((len(self.header.classes),), -1)
         place[own] = torch.arange(len(own))
         rows = (place[image.labels] >= 0).nonzero()[:, 0]

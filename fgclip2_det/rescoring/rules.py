@@ -11,5 +11,10 @@ FUSION_RULES = {
     'confidence': 'OpenVocabConfidenceFusion',
     'novelty': 'OpenVocabNoveltyFusion',
 }
+RANKING = 'ranking'  # needs a ranker's log-odds beside the cosines
+# what a score dump serves; ranking, if it was made with a ranker
+TUNED_RULES = {**FUSION_RULES, RANKING: 'OpenVocabRankingFusion'}
 # DetRefiner's takes the whole image's cosines too
-ALL_RULES = {**FUSION_RULES, 'detrefiner': 'OpenVocabDetRefinerFusion'}
+ALL_RULES = {**TUNED_RULES, 'detrefiner': 'OpenVocabDetRefinerFusion'}
+# a graph has no ranker
+EXPORTED_RULES = {k: v for k, v in ALL_RULES.items() if k != RANKING}

@@ -9,7 +9,9 @@ for all images of a shard one after another
   results; ``box_of`` (N,) int32, the box of each, counted within its image,
 - ``box_offsets``, ``row_offsets`` (images + 1,) int64: where an image begins,
 
-and ``image_ids`` as JSON in the metadata. Images without results are not in it.
+with a ranker also ``ranked`` (K, k) int32, the names that it read, the best by cosine
+first, and ``odds`` (K, k) float32, its log-odds; and ``image_ids`` as JSON in the
+metadata. Images without results are not in it.
 ``names.safetensors`` has ``embeds`` (C, D) float32, the names' text embeddings.
 """
 
@@ -30,6 +32,7 @@ from torch import Tensor
 from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.io.text import check_regular, parse_json, read_json
+from fgclip2_det.ranker import Ranking
 
 from .dump_checks import (
     check_columns,
@@ -61,6 +64,8 @@ class DumpHeader:
         predictions_sha256, ann_sha256: of the files.
         num_images: with results.
         images_per_shard: the last shard may have fewer.
+        ranker: digest of the ranker's weights; '' without one.
+        num_ranked: names that it read with each box, at most; 0 without one.
     """
 
     format: int
@@ -75,6 +80,13 @@ class DumpHeader:
     ann_sha256: str
     num_images: int
     images_per_shard: int
+    ranker: str = ''
+    num_ranked: int = 0
+
+    @property
+    def columns_ranked(self) -> int:
+        """k: names that were ranked for each box."""
+        return min(self.num_ranked, len(self.classes))
 
     @property
     def num_shards(self) -> int:
@@ -98,6 +110,7 @@ class ImageScores:
         box_of: (n,) int64, the box of each row.
         scores, labels: (n,) float32 and int64, of the detector.
         bboxes: (n, 4) float64 xywh in pixels, as in the result list.
+        ranking: of the distinct boxes; None without a ranker.
     """
 
     image_id: int | str
@@ -107,6 +120,7 @@ class ImageScores:
     scores: Tensor
     labels: Tensor
     bboxes: Tensor
+    ranking: Ranking | None = None
 
 
 class ScoreDump:
@@ -140,7 +154,7 @@ class ScoreDump:
                 f'{first} the first; run tools/dump_scores.py again to continue it'
             )
         files = [shard_file(self.folder, i) for i in range(number)]
-        self._shards = [Shard(file, len(self.header.classes)) for file in files]
+        self._shards = [Shard(file, self.header) for file in files]
         named = self.header.classes, self.header.category_ids, self.header.novel_classes
         check_names(self.folder / HEADER, *named)
         self.image_ids = [i for shard in self._shards for i in shard.image_ids]
@@ -194,6 +208,8 @@ def read_dump_header(folder: Path) -> DumpHeader:
             f'{folder} is not a dump of tools/dump_scores.py: {error}'
         ) from error
     names = {field.name for field in fields(DumpHeader)}
+    if isinstance(content, dict):  # a dump without a ranker may lack these
+        content = dict(ranker='', num_ranked=0) | content
     if not isinstance(content, dict) or set(content) != names or content['format'] != 1:
         raise InputError(
             f'{path} must hold {sorted(names)} of format 1, got {short_repr(content)}; '
@@ -208,11 +224,14 @@ class Shard:
 
     Raises:
         ValueError: naming the file if it is damaged or of another number of names.
+
+    Args:
+        file: of the dump.
+        header: of the dump.
     """
 
-    def __init__(self, file: Path, num_classes: int) -> None:
-        self.file = file
-        self._num_classes = num_classes
+    def __init__(self, file: Path, header: DumpHeader) -> None:
+        self.file, self._header = file, header
         try:
             check_regular(file)
             with safe_open(file, framework='pt') as handle:
@@ -230,7 +249,8 @@ class Shard:
                 'run tools/dump_scores.py again'
             ) from error
         self._boxes, self._rows = check_places(file, self.image_ids, *offsets)
-        check_columns(file, shapes, self._boxes[-1], self._rows[-1], num_classes)
+        sizes = self._boxes[-1], self._rows[-1], len(header.classes)
+        check_columns(file, shapes, *sizes, header.columns_ranked)
 
     def expect(self, image_ids: list) -> None:
         """ValueError if the shard is of other images."""
@@ -241,11 +261,13 @@ class Shard:
             )
 
     def __iter__(self) -> Iterator[ImageScores]:
-        names = ('boxes', 'box_of', 'scores', 'labels', 'bboxes')
+        names = ['boxes', 'box_of', 'scores', 'labels', 'bboxes']
+        if self._header.num_ranked:
+            names += ['ranked', 'odds']
         with safe_open(self.file, framework='pt') as handle:
             given = {name: handle.get_tensor(name) for name in names}
             cosines = handle.get_slice('cosines')
-            check_values(self.file, given, self._num_classes)
+            check_values(self.file, given, len(self._header.classes))
             for i, image_id in enumerate(self.image_ids):
                 boxes = slice(self._boxes[i], self._boxes[i + 1])
                 rows = slice(self._rows[i], self._rows[i + 1])
@@ -259,7 +281,13 @@ class Shard:
                     given['scores'][rows],
                     given['labels'][rows].long(),
                     given['bboxes'][rows],
+                    self._ranking(given, boxes),
                 )
+
+    def _ranking(self, given: dict[str, Tensor], boxes: slice) -> Ranking | None:
+        if not self._header.num_ranked:
+            return None
+        return Ranking(given['ranked'][boxes].long(), given['odds'][boxes])
 
 
 def shard_file(folder: Path, number: int) -> Path:
@@ -282,6 +310,10 @@ def write_shard(file: Path, images: list[ImageScores]) -> None:
         name: torch.cat([getattr(image, name).to(kind) for image in images])
         for name, kind in kinds.items()
     }
+    rankings = [image.ranking for image in images if image.ranking is not None]
+    if rankings:
+        tensors['ranked'] = torch.cat([r.names.int() for r in rankings])
+        tensors['odds'] = torch.cat([r.odds.float() for r in rankings])
     for name, column in dict(box='boxes', row='labels').items():
         sizes = [0, *(len(getattr(image, column)) for image in images)]
         tensors[f'{name}_offsets'] = torch.tensor(sizes).cumsum(0)

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from fgclip2_det.coco.results import Results, join_results, no_results
 from fgclip2_det.evaluation.coco_ap import PER_IMAGE_AND_CLASS, coco_figures
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
-from fgclip2_det.rescoring.rules import FUSION_RULES
+from fgclip2_det.ranker import ranked_cosines
+from fgclip2_det.rescoring.rules import RANKING, TUNED_RULES
 from fgclip2_det.rescoring.score_dump import ImageScores, ScoreDump
 from fgclip2_det.rescoring.tuning_truths import TuningTruths
 from fgclip2_det.vocabulary.competitors import Competitors
@@ -33,10 +34,11 @@ class Setting:
     """One way to fuse; see :class:`PredictionRescorer` and the fusion rules.
 
     Attributes:
-        rule: of ``FUSION_RULES``.
+        rule: of ``TUNED_RULES``.
         alpha, beta, temperature: of the rule; ``beta`` None: alpha on all classes.
         mode: 'keep', 'box' or 'joint'.
         nms: IoU of class-wise NMS, or None.
+        num_ranked, ranking_weight: of the rule 'ranking'; None for others.
     """
 
     rule: str
@@ -45,15 +47,22 @@ class Setting:
     temperature: float
     mode: str
     nms: float | None = None
+    num_ranked: int | None = None
+    ranking_weight: float | None = None
 
     def fusion(self) -> dict:
         """Config of the rule."""
-        return dict(
-            type=FUSION_RULES[self.rule],
+        config = dict(
+            type=TUNED_RULES[self.rule],
             alpha=self.alpha,
             beta=self.beta,
             temperature=self.temperature,
         )
+        if self.rule == RANKING:
+            config |= dict(
+                num_ranked=self.num_ranked, ranking_weight=self.ranking_weight
+            )
+        return config
 
 
 # FG-CLIP 2 has no part in it
@@ -71,10 +80,15 @@ class SettingFigures:
 
 def untuned(rule: str, mode: str = 'keep', nms: float | None = None) -> Setting:
     """A rule with its own defaults."""
-    if rule not in FUSION_RULES:
-        raise ValueError(f'fusion must be one of {sorted(FUSION_RULES)}, got {rule!r}')
-    own = MODELS.build(dict(type=FUSION_RULES[rule]))
-    return Setting(rule, own.alpha, own.beta, own.temperature, mode, nms)
+    if rule not in TUNED_RULES:
+        raise ValueError(f'fusion must be one of {sorted(TUNED_RULES)}, got {rule!r}')
+    own = MODELS.build(dict(type=TUNED_RULES[rule]))
+    setting = Setting(rule, own.alpha, own.beta, own.temperature, mode, nms)
+    if rule != RANKING:
+        return setting
+    return replace(
+        setting, num_ranked=own.num_ranked, ranking_weight=own.ranking_weight
+    )
 
 
 def make_grid(
@@ -84,14 +98,19 @@ def make_grid(
     temperatures: Sequence[float] | None = None,
     modes: Sequence[str] = ('keep',),
     nms: Sequence[float | None] = (None,),
+    num_ranked: Sequence[int] | None = None,
+    ranking_weights: Sequence[float] | None = None,
+    max_ranked: int | None = None,
 ) -> list[Setting]:
     """All combinations, and each rule's defaults in each mode.
 
     Args:
-        rules: of ``FUSION_RULES``.
+        rules: of ``TUNED_RULES``.
         alphas, betas, temperatures: None: the rule's own.
         modes: of :class:`PredictionRescorer`.
         nms: IoUs, None for no NMS; 'keep' is taken once, without.
+        num_ranked, ranking_weights: of the rule 'ranking'; None: its own.
+        max_ranked: limit of the rule's own number of names, which a dump sets.
 
     Raises:
         ValueError: for an unknown rule or mode, and numbers outside their range.
@@ -99,11 +118,19 @@ def make_grid(
     grid: dict[Setting, None] = {}
     for rule, mode, iou in product(rules, modes, nms):
         own = untuned(rule, mode, None if mode == 'keep' else iou)
+        ranked = rule == RANKING
+        if own.num_ranked and max_ranked:
+            own = replace(own, num_ranked=min(own.num_ranked, max_ranked))
         grid[own] = None
-        for alpha, beta, temperature in product(
-            alphas, betas or [own.beta], temperatures or [own.temperature]
+        for alpha, beta, temperature, k, weight in product(
+            alphas,
+            betas or [own.beta],
+            temperatures or [own.temperature],
+            (num_ranked if ranked else None) or [own.num_ranked],
+            (ranking_weights if ranked else None) or [own.ranking_weight],
         ):
-            grid[replace(own, alpha=alpha, beta=beta, temperature=temperature)] = None
+            setting = replace(own, alpha=alpha, beta=beta, temperature=temperature)
+            grid[replace(setting, num_ranked=k, ranking_weight=weight)] = None
     settings = sorted(grid, key=lambda setting: setting.temperature)
     for setting in settings:
         build_rescorer(setting, torch.ones(1, dtype=torch.bool), 1)
@@ -138,6 +165,7 @@ def tune_fusion(
     """
     if max_per_image < 1:
         raise ValueError(f'max_per_image must be at least 1, got {max_per_image}')
+    check_ranked(dump, settings)
     total = len(settings) * len(dump)
     bar = tqdm(total=total, unit='image', disable=None if progress else True)
     figures = []
@@ -153,6 +181,18 @@ def tune_fusion(
                 seconds = fusing + time.perf_counter() - began
                 figures.append(SettingFigures(setting, values, round(seconds, 3)))
     return figures
+
+
+def check_ranked(dump: ScoreDump, settings: Sequence[Setting]) -> None:
+    """ValueError if settings rank more names than a dump has log-odds of."""
+    most = max((setting.num_ranked or 0 for setting in settings), default=0)
+    held = dump.header.num_ranked
+    if most > held and not 0 < dump.header.columns_ranked == len(dump.header.classes):
+        raise ValueError(
+            f"{dump.folder} has a ranker's log-odds of {held} names of each box, the "
+            f'rule {RANKING!r} needs {most}; dump again with tools/dump_scores.py '
+            f'--ranker FOLDER --num-ranked {most}'
+        )
 
 
 def build_rescorer(
@@ -171,6 +211,8 @@ def build_rescorer(
         embeds: (C, D) text embeddings, for a rule that weighs names by them.
         competitors: of the names.
     """
+    if setting.rule == RANKING:  # the log-odds are in the cosines, see with_odds
+        setting = replace(setting, rule='geometric')
     return PredictionRescorer(
         None,
         torch.zeros(len(is_base), 1) if embeds is None else embeds,
@@ -220,8 +262,10 @@ def _fuse(
     In mode 'keep' a rule sees two names, a row's own and all others as one of the same
     share of the softmax: a hundredth of the work. F-VLM's sum needs every name, and
     novelty has a weight for each.
-    ``others`` keeps their cosines for the next setting of the same temperature.
+    ``others`` keeps their cosines for the next setting of the same temperature and
+    ranking.
     """
+    image = with_odds(image, setting)
     if setting.mode != 'keep' or setting.rule in ('fvlm', 'novelty'):
         given = image.cosines, image.boxes, image.box_of, image.scores, image.labels
         result = rescorer.fuse(*given)
@@ -229,18 +273,33 @@ def _fuse(
     if rescorer.is_base is None:
         raise ValueError('the rescorer must know base and novel classes (is_base)')
     own = image.cosines[image.box_of, image.labels]
-    if setting.temperature not in others:
+    key = setting.temperature, setting.num_ranked, setting.ranking_weight
+    if key not in others:
         scaled = image.cosines / setting.temperature
         total = scaled.logsumexp(1)[image.box_of]
         share = (own / setting.temperature - total).exp().clamp(max=1)
-        others[setting.temperature] = (total + (-share).log1p()) * setting.temperature
-    pairs = torch.stack([own, others[setting.temperature]], 1)
+        others[key] = (total + (-share).log1p()) * setting.temperature
+    pairs = torch.stack([own, others[key]], 1)
     base, novel = (
         rescorer.fusion(image.scores[:, None], pairs, torch.tensor([flag, flag]))[:, 0]
         for flag in (True, False)
     )
     scores = torch.where(rescorer.is_base[image.labels], base, novel)
     return torch.arange(len(scores)), image.labels, scores
+
+
+def with_odds(image: ImageScores, setting: Setting) -> ImageScores:
+    """The image with a ranker's log-odds added to its cosines, where the rule says so:
+    what :class:`.OpenVocabRankingFusion` does before its geometric mean."""
+    k, weight = setting.num_ranked, setting.ranking_weight
+    if setting.rule != RANKING or k is None or weight is None:
+        return image
+    if image.ranking is None:
+        raise ValueError(f'the dump has no log-odds of a ranker for {image.image_id!r}')
+    weight *= setting.temperature
+    return replace(
+        image, cosines=ranked_cosines(image.cosines, image.ranking, k, weight)
+    )
 
 
 def _evaluate(truths: TuningTruths, bboxes: dict, fused: dict) -> dict[str, float]:

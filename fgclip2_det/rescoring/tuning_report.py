@@ -107,7 +107,9 @@ def describe_tuning(
 def format_table(figures: Sequence[SettingFigures], metric: str) -> str:
     """Settings, best first, with the rules' defaults and the detector marked."""
     columns = list(figures[0].values)
-    header = ['fusion', 'alpha', 'beta', 'temperature', 'mode', 'NMS', *columns, '']
+    ranks = ['names', 'weight'] if any(f.setting.num_ranked for f in figures) else []
+    header = ['fusion', 'alpha', 'beta', 'temperature', *ranks, 'mode', 'NMS']
+    header += [*columns, '']
     rows = [[f'[{name}]' if name == metric else name for name in header]]
     best = best_of(figures, metric)
     for row in ranked(figures, metric):
@@ -120,7 +122,9 @@ def format_table(figures: Sequence[SettingFigures], metric: str) -> str:
             note = 'untuned'
         if row is best:
             note = f'best {note}'.strip()
-        cells = [*map(_cell, (*named, setting.mode, setting.nms)), *values, note]
+        ranking = (setting.num_ranked, setting.ranking_weight)[: len(ranks)]
+        shown = (*named, *ranking, setting.mode, setting.nms)
+        cells = [*map(_cell, shown), *values, note]
         rows.append(cells)
     return AsciiTable(rows).table
 

@@ -36,11 +36,15 @@ class ReadOptions:
             for boxes; None takes the annotated ones.
         few_names: options of :class:`.few_names.FewNamesOptions`; None where there are
             none.
+        ranker: name of the ranker, where there is one.
+        ranker_k: candidates that it ranks; None: as many as the benchmark's reference.
     """
 
     num_images: int | None = None
     boxes: Path | None = None
     few_names: Mapping[str, Any] | None = None
+    ranker: str | None = None
+    ranker_k: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,9 @@ class Benchmark:
         source: paper that defines the benchmark, and the table of the numbers.
         takes_boxes: whether ``ReadOptions.boxes`` may be given.
         takes_few_names: whether ``ReadOptions.few_names`` may be given.
+        totals: published counts over all splits, where those of a split are not.
+        takes_ranker: whether ``ReadOptions.ranker`` may be given.
+        ranker_k: candidates that are ranked by default; None: it has no candidates.
     """
 
     name: str
@@ -83,6 +90,9 @@ class Benchmark:
     paper: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     takes_boxes: bool = False
     takes_few_names: bool = False
+    totals: Mapping[str, int] = field(default_factory=dict)
+    takes_ranker: bool = False
+    ranker_k: int | None = None
 
     def locate(self, data_root: Path) -> dict[str, Path]:
         """Paths of the files, all of which are there.
@@ -109,3 +119,19 @@ class Benchmark:
             for what, expected in self.expected.items()
             if counts.get(what, 0) != expected
         }
+
+    def excesses(self, counts: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        """Counts over all splits that are larger than the published ones: {what:
+        (published, actual)}. Smaller ones say that a split is not there."""
+        return {
+            what: (total, counts[what])
+            for what, total in self.totals.items()
+            if counts.get(what, 0) > total
+        }
+
+    def is_complete(self, counts: Mapping[str, int]) -> bool:
+        """Whether counts are published, and these are all of them."""
+        published = {**self.expected, **self.totals}
+        return bool(published) and all(
+            counts.get(what) == number for what, number in published.items()
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,9 @@ from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.embedding import text_batch
 
 from .images import ImageItem
+
+if TYPE_CHECKING:
+    from .pair_scores import PairScorer
 
 
 class Embedder:
@@ -36,6 +39,10 @@ class Embedder:
         image_batch: images at once.
         text_batch: texts at once; None: what suits the device.
         progress: show bars on a terminal.
+
+    Attributes:
+        pair_scorer: ranks what the cosines find best, where a benchmark has a ranking;
+            None: there is none.
 
     Example:
         >>> embedder = Embedder(FGCLIP2.from_size('tiny'))
@@ -54,6 +61,7 @@ class Embedder:
         self._encoder, self.max_num_patches = encoder, max_num_patches
         self.image_batch, self.text_batch = image_batch, text_batch
         self.progress = progress
+        self.pair_scorer: PairScorer | None = None
         self.num_truncated: Counter[str] = Counter()  # texts that were cut, by mode
 
     @classmethod
@@ -111,7 +119,7 @@ class Embedder:
         unique = list(rows)
         embeds = []
         size = self.text_batch or text_batch(self.device)
-        with self._bar(f'{mode} texts', len(unique)) as bar:
+        with self.bar(f'{mode} texts', len(unique)) as bar:
             for start in range(0, len(unique), size):
                 part = unique[start : start + size]
                 embeds.append(self._encode_texts(part, mode))
@@ -200,8 +208,8 @@ class Embedder:
                 with an embedding that is not finite.
         """
         parts: tuple[list[Tensor], list[Tensor]] = ([], [])
-        with self._bar('images', len(items)) as bar:
-            for group, images, budget in self._batches(items):
+        with self.bar('images', len(items)) as bar:
+            for group, images, budget in self.batches(items):
                 batch = self.encoder.preprocess(images, budget)
                 encoded = self._encode_images(group, batch, whole, regions)
                 for part, embeds in zip(parts, encoded, strict=True):
@@ -222,8 +230,8 @@ class Embedder:
         Raises:
             ValueError: as :meth:`images`.
         """
-        with self._bar('images', len(items)) as bar:
-            for group, images, budget in self._batches(items):
+        with self.bar('images', len(items)) as bar:
+            for group, images, budget in self.batches(items):
                 batch = self.encoder.preprocess(images, budget)
                 dense = self.encoder.dense_features(batch)
                 for item, features in zip(group, dense, strict=True):
@@ -251,10 +259,11 @@ class Embedder:
         for dense in self.dense_maps(items):
             yield torch.einsum('td,dhw->thw', text_embeds.to(dense), dense)
 
-    def _batches(
+    def batches(
         self, items: Sequence[ImageItem]
     ) -> Iterator[tuple[list[ImageItem], list[Image.Image], int | str]]:
-        """Neighbours of equal budget, at most ``image_batch`` of them."""
+        """Neighbours of equal budget, at most ``image_batch`` of them, with the images
+        and their budget."""
         group, images = [], []
         current: int | str = self.max_num_patches
         for item in items:
@@ -290,8 +299,9 @@ class Embedder:
                 pooled.append(_pool(item, features, size))
         return globals_, pooled
 
-    def _bar(self, title: str, total: int) -> tqdm:
-        hidden = None if self.progress else True  # None: shown on a terminal alone
+    def bar(self, title: str, total: int) -> tqdm:
+        """A progress bar, shown on a terminal alone."""
+        hidden = None if self.progress else True  # None: on a terminal
         return tqdm(desc=title, total=total, disable=hidden, leave=False)
 
 

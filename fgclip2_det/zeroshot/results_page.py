@@ -10,6 +10,7 @@ from fgclip2_det.io.text import read_json
 
 from .benchmark import SIZES, Benchmark
 from .published_sets import sets_table
+from .ranking_page import ranking_section
 from .suite import BENCHMARKS
 
 _HEAD = """# Benchmarks
@@ -170,7 +171,9 @@ def results_page(results: Mapping[str, dict]) -> str:
         lines += [_PARTS]
         lines += _rows(('benchmark', 'encoder', 'counts', 'percent'))
         lines += [_part_row(result) for result in parts.values()]
-    lines += [_SETS, *sets_table(), _DETECTORS]
+    lines += [_SETS, *sets_table()]
+    lines += ranking_section()
+    lines += [_DETECTORS]
     lines += _rows(('what', 'published', 'options of `tools/evaluate.py`', 'ours'))
     for title, published, command, needs in _DETECTOR_ROWS:
         command = f'`{command}`' if command.startswith('--') else command

@@ -19,8 +19,9 @@ from .caption_files import (
 )
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
+from .ranked_retrieval import RANKED
 from .report import Report
-from .retrieval import add_retrieval
+from .retrieval import measure_retrieval
 
 _EN = 'FG-CLIP 2 (arXiv:2510.10921), Table 4'
 _ZH = 'FG-CLIP 2 (arXiv:2510.10921), Table 5'
@@ -31,12 +32,22 @@ _CCMB = 'https://github.com/yuxie11/R2D2'
 _HUB = 'https://huggingface.co/datasets/qihoo360'
 
 
-def _read(
+def read_retrieval(
     files: Mapping[str, Path],
     options: ReadOptions,
     reader: Callable[[Path], Captions],
     mode: str,
+    k: int,
 ) -> Task:
+    """Task of the files 'captions' and 'images'.
+
+    Args:
+        files, options: of a benchmark.
+        reader: of the captions.
+        mode: of the texts.
+        k: candidates that are ranked where there is a ranker and the options say
+            nothing.
+    """
     captions = reader(files['captions'])
     chosen = take_first(list(captions), options.num_images)
     root = files['images']
@@ -49,12 +60,8 @@ def _read(
 
     def run(embedder: Embedder) -> Report:
         report = Report(counts=dict(counts))
-        image_embeds, _ = embedder.images(items, regions=False)
-        texts = [item.captions for item in items]
-        prefix = f'retrieval/{mode}'
-        add_retrieval(
-            report, prefix, embedder, image_embeds, texts, mode, ks=(1, 5, 10)
-        )
+        scorer, num_ranked = embedder.pair_scorer, options.ranker_k or k
+        measure_retrieval(report, embedder, items, mode, scorer, num_ranked)
         return report
 
     return Task(counts, run)
@@ -77,9 +84,11 @@ def _retrieval(
         title=f'{title}, {mode} captions',
         files={'captions': captions, 'images': images},
         expected=expected,
-        read=partial(_read, reader=reader, mode=mode),
+        read=partial(read_retrieval, reader=reader, mode=mode, k=RANKED),
         source=source,
         paper={f'retrieval/{mode}/i2t': i2t, f'retrieval/{mode}/t2i': t2i},
+        takes_ranker=True,
+        ranker_k=RANKED,
     )
 
 

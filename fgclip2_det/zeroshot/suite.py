@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from fgclip2_det.evaluation.fingerprint import commit, versions
-from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2 import FGCLIP2, DualEncoder
 from fgclip2_det.io.digests import file_digest, json_digest
 
 from . import (
     box_benchmarks,
+    ccmb_benchmarks,
     description_benchmarks,
     few_names_benchmark,
     grounding,
@@ -25,6 +26,7 @@ from . import (
 from .benchmark import Benchmark, ReadOptions, Task
 from .controls import KINDS, ControlEmbedder
 from .embedder import Embedder
+from .pair_scores import PairScorer
 
 _RANDOM = 'random-'
 _DEFAULTS = ReadOptions()  # it is frozen
@@ -33,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     **grounding.BENCHMARKS,
     **description_benchmarks.BENCHMARKS,
     **retrieval_benchmarks.BENCHMARKS,
+    **ccmb_benchmarks.BENCHMARKS,
     **zeroshot.BENCHMARKS,
     **segmentation.BENCHMARKS,
     **few_names_benchmark.BENCHMARKS,
@@ -60,6 +63,7 @@ def make_embedder(
     device: str | None = None,
     dtype: torch.dtype | None = None,
     seed: int = 0,
+    ranker: str | None = None,
 ) -> Embedder:
     """The embedder of an encoder, or a control.
 
@@ -70,12 +74,17 @@ def make_embedder(
         device: default: cuda where there is one, else cpu.
         dtype: of the weights; float32 when None; int8: see :func:`.quantize_int8`.
         seed: of random weights and of the noise.
+        ranker: folder of a ranker that was trained on the encoder, or a control, of
+            pairs of images and texts; None: there is none.
 
     Raises:
-        ValueError: if the encoder cannot be loaded or the device cannot be used.
+        ValueError: if the encoder or the ranker cannot be loaded, the ranker belongs to
+            another encoder, or the device cannot be used.
     """
     if name in KINDS:
-        return ControlEmbedder(name, seed)
+        embedder: Embedder = ControlEmbedder(name, seed)
+        embedder.pair_scorer = _scorer(ranker, None, seed)
+        return embedder
     if name.startswith(_RANDOM):
         generator = torch.Generator().manual_seed(seed)
         encoder = FGCLIP2.from_size(name.removeprefix(_RANDOM), generator=generator)
@@ -83,6 +92,9 @@ def make_embedder(
         from fgclip2_det.fgclip1 import load_encoder
 
         encoder = load_encoder(name)
+    if ranker and dtype not in (None, torch.float32):
+        raise ValueError(f'a ranker reads tokens in float32, got {dtype}; leave it out')
+    scorer = _scorer(ranker, encoder, seed)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     floats = None if dtype is torch.int8 else dtype
     try:
@@ -93,7 +105,19 @@ def make_embedder(
         from fgclip2_det.fgclip2.low_precision import quantize_int8
 
         encoder = quantize_int8(encoder)
-    return Embedder(encoder, max_num_patches)
+    embedder = Embedder(encoder, max_num_patches)
+    embedder.pair_scorer = scorer
+    return embedder
+
+
+def _scorer(
+    ranker: str | None, encoder: DualEncoder | None, seed: int
+) -> PairScorer | None:
+    if ranker is None:
+        return None
+    from .ranker_scores import make_scorer  # who ranks nothing needs no ranker
+
+    return make_scorer(ranker, encoder, seed)
 
 
 def read_benchmark(
@@ -113,9 +137,17 @@ def read_benchmark(
     Raises:
         FileNotFoundError: naming missing files and where they are published.
         ValueError: what the files' readers refuse; counts that are not the published
-            ones, unless ``subset`` or ``options.num_images`` is given; boxes for a
-            benchmark that takes none.
+            ones, unless ``subset`` or ``options.num_images`` is given; more entries
+            over all splits than are published; boxes or a ranker for a benchmark that
+            takes none.
     """
+    _check_options(benchmark, options)
+    task = benchmark.read(benchmark.locate(data_root), options)
+    _check_counts(benchmark, task, subset or options.num_images is not None)
+    return task
+
+
+def _check_options(benchmark: Benchmark, options: ReadOptions) -> None:
     if options.boxes is not None and not benchmark.takes_boxes:
         raise ValueError(f'{benchmark.name} takes no boxes; leave them out')
     if options.few_names and not benchmark.takes_few_names:
@@ -123,9 +155,17 @@ def read_benchmark(
             f'{benchmark.name} asks for all names; leave out '
             f'{next(iter(options.few_names))}'
         )
-    task = benchmark.read(benchmark.locate(data_root), options)
+    if options.ranker is not None and not benchmark.takes_ranker:
+        raise ValueError(f'{benchmark.name} has nothing to rank; leave out --ranker')
+    if options.ranker_k is not None and benchmark.ranker_k is None:
+        raise ValueError(
+            f'{benchmark.name} has no candidates to choose; leave out --ranker-k'
+        )
+
+
+def _check_counts(benchmark: Benchmark, task: Task, is_part: bool) -> None:
     differences = benchmark.differences(task.counts)
-    if differences and not subset and options.num_images is None:
+    if differences and not is_part:
         changes = ', '.join(
             f'{actual:,} {what} instead of {expected:,}'
             for what, (expected, actual) in differences.items()
@@ -134,7 +174,11 @@ def read_benchmark(
             f'{benchmark.name} has {changes}: the files are not the published ones, or '
             'not all; say --subset if a part is meant'
         )
-    return task
+    for what, (total, actual) in benchmark.excesses(task.counts).items():
+        raise ValueError(
+            f'{benchmark.name} has {actual:,} {what}, {total:,} are published; get the '
+            'files again'
+        )
 
 
 def run_benchmark(
@@ -165,8 +209,7 @@ def run_benchmark(
     for mode, count in embedder.num_truncated.items():
         report.counts.setdefault(f'truncated_texts/{mode}', count)
     paths = benchmark.locate(data_root)
-    complete = options.num_images is None and not benchmark.differences(task.counts)
-    complete = complete and bool(benchmark.expected)
+    complete = options.num_images is None and benchmark.is_complete(task.counts)
     count = task.counts.get('images')
     about = describe(benchmark, embedder, paths, options, count, complete)
     about |= task.about
@@ -196,8 +239,23 @@ def describe(
         'data': {**about, 'count': num_images, 'sha256': json_digest(about)},
         'encoder': embedder.encoder_digest(),
         'control': getattr(embedder, 'kind', None),
+        **_describe_ranking(benchmark, embedder, options),
         'max_num_patches': embedder.max_num_patches,
         'device': str(embedder.device),
         'versions': versions(),
         'commit': commit(),
     }
+
+
+def _describe_ranking(
+    benchmark: Benchmark, embedder: Embedder, options: ReadOptions
+) -> dict[str, object]:
+    """Digest or control of the ranker, and its candidates; nothing without one."""
+    scorer = embedder.pair_scorer
+    if scorer is None:
+        return {}
+    about = {
+        'ranker': scorer.kind or scorer.digest(),
+        'ranker_k': options.ranker_k or benchmark.ranker_k,
+    }
+    return about if scorer.kind is None else {**about, 'control': scorer.kind}

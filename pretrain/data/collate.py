@@ -57,6 +57,8 @@ class AlignmentBatch:
         original_images: all of them, flat uint8 (their sizes are in ``images``),
             or None where they are not needed.
         scenes: B of ``Sample.window``, what ``images.windows`` are made from.
+        image_keys: (B,) int64; equal keys are equal images, in every process. -1 where
+            it is not known.
     """
 
     images: ImageBatch
@@ -77,6 +79,7 @@ class AlignmentBatch:
     budget: int = BUDGETS[-1]
     original_images: Tensor | None = None
     scenes: list[tuple[int, float, float] | None] | None = None
+    image_keys: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.short_ids)
@@ -201,6 +204,7 @@ class AlignmentCollate:
             budget=budget,
             original_images=_pack(samples) if self._keeps_images(budget) else None,
             scenes=scenes,
+            image_keys=_keys(sample.image_id for sample in samples),
         )
 
     def _images(self, samples: list[Sample], budget: int, scenes: list) -> ImageBatch:

@@ -67,6 +67,7 @@ def object_samples(
                 hard_negatives=[sample.hard_negatives[number]],
                 true_texts=[truths],
                 window=position_grid and (position_grid, *rng.random(2).tolist()),
+                image_id=sample.image_id and f'{sample.image_id}#{number}',
             )
         )
     return views

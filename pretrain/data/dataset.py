@@ -12,6 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from fgclip2_det.fgclip2.preprocess import load_image
+from pretrain.data.augment import Augment
 from pretrain.data.crops import object_samples
 from pretrain.data.record_files import Paths, one_or_several, read_records
 from pretrain.data.records import Sample, check_options, image_file, to_sample
@@ -34,6 +35,8 @@ class SampleMaker:
             pixels; None leaves it as it is. With 'objects' it is the longer side of
             a view.
         context, jitter, position_grid: of 'objects'.
+        augment: options of :class:`~pretrain.data.augment.Augment`, of 'image' without
+            boxes (``max_anns=0``), which would lie elsewhere; None: images as they are.
 
     Raises:
         ValueError: for an option that is not one of these.
@@ -50,6 +53,7 @@ class SampleMaker:
         context: float | Sequence[float] = 1.25,
         jitter: float = 0.1,
         position_grid: int | None = None,
+        augment: dict | None = None,
     ) -> None:
         self.options = check_options(expr, max_anns, ann_choice, short_prefix)
         if view not in VIEWS:
@@ -73,6 +77,12 @@ class SampleMaker:
                 'context must be 1 or more, or a range, and jitter in [0, 1), got '
                 f'{context} and {jitter}'
             )
+        if augment is not None and (view != 'image' or max_anns != 0):
+            raise ValueError(
+                "augment is for whole images without boxes; set view='image' and "
+                f'max_anns=0, got {view!r} and {max_anns!r}'
+            )
+        self.augment = None if augment is None else Augment(**augment)
         self.view, self.sizes = view, sizes
         self.image_size: Any = image_size  # of the kind that the view asks for
         self.crop: dict[str, Any] = dict(
@@ -80,14 +90,23 @@ class SampleMaker:
         )
 
     def __call__(
-        self, record: dict, image: Image.Image, rng: np.random.Generator, name: str
+        self,
+        record: dict,
+        image: Image.Image,
+        rng: np.random.Generator,
+        name: str,
+        folder: str = '',
     ) -> list[Sample]:
-        """Samples of a record; ValueError naming it if it is not usable."""
-        if self.view == 'image' and self.image_size is not None:
+        """Samples of a record of ``folder``; ValueError naming it if it is not
+        usable."""
+        if self.augment is not None:
+            size = None if self.image_size is None else tuple(self.sizes[::-1])
+            image = self.augment(image, rng, size)
+        elif self.view == 'image' and self.image_size is not None:
             height, width = self.sizes
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.BILINEAR)
-        sample = to_sample(record, image, rng, name=name, **self.options)
+        sample = to_sample(record, image, rng, name=name, folder=folder, **self.options)
         if self.view == 'image':
             return [sample]
         assert self.image_size is not None
@@ -156,7 +175,7 @@ class AlignmentDataset(Dataset):
             an absolute path or a link.
         **options: of :class:`SampleMaker`: ``expr``, ``max_anns``, ``ann_choice``,
             ``short_prefix``, ``view``, ``image_size``, ``context``, ``jitter``,
-            ``position_grid``.
+            ``position_grid``, ``augment``.
 
     Raises:
         ValueError: for a wrong option, or record files that cannot be read.
@@ -235,7 +254,7 @@ class AlignmentDataset(Dataset):
             image = load_image(path)
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from error
-        return self.make(record, image, rng, name)
+        return self.make(record, image, rng, name, str(root))
 
 
 def item_rng(index: int) -> np.random.Generator:

@@ -46,6 +46,8 @@ class Sample:
         window: (side, u, v): the image counts as a part of a side x side grid of
             patches, u of the free rows and v of the free columns from its top left
             corner, both in [0, 1); None: it is the whole grid.
+        image_id: equal for samples of the same image, or of the same box of it; None:
+            it is like no other.
     """
 
     image: Image.Image
@@ -59,6 +61,7 @@ class Sample:
     true_texts: list[tuple[str | None, str | None]]
     num_bad: int = 0
     window: tuple[int, float, float] | None = None
+    image_id: str | None = None
 
 
 @dataclass
@@ -81,6 +84,7 @@ def to_sample(
     ann_choice: str = 'random',
     short_prefix: str = '',
     name: str = 'record',
+    folder: str = '',
 ) -> Sample:
     """Sample of a record, with a phrase drawn for each box.
 
@@ -95,6 +99,7 @@ def to_sample(
         short_prefix: put before English short captions; the released code has
             'a photo of '.
         name: of the record, for messages.
+        folder: of the record's images, part of the sample's ``image_id``.
 
     Raises:
         ValueError: naming record and entry if it is not of this form, or a box has
@@ -127,6 +132,7 @@ def to_sample(
         hard_positives=[positive for positive, _ in hard],
         hard_negatives=[negatives for _, negatives in hard],
         true_texts=[(ann.short, ann.long) for ann in anns],
+        image_id=f'{folder}/{path}' if (path := record.get('f_path')) else None,
     )
 
 

@@ -241,7 +241,8 @@ class ShardDataset(IterableDataset):
             image = _decode(data)
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from error
-        return self.make(record, image, rng, name)
+        folder = str(self.shards[shard].parent)
+        return self.make(record, image, rng, name, folder)
 
     @property
     def num_per_language(self) -> dict[str, int]:

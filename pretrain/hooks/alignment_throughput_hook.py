@@ -11,8 +11,6 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from pretrain.data.collate import AlignmentBatch
-from pretrain.presets import LossPreset
 from pretrain.runs import encoder_of, model_of
 
 
@@ -45,7 +43,7 @@ class AlignmentThroughputHook(Hook):
         outputs: Any = None,
     ) -> None:
         """Count this step; log at every logging interval."""
-        counts = [len(data_batch), _num_tokens(data_batch, model_of(runner).preset)]
+        counts = [len(data_batch), model_of(runner).num_tokens(data_batch)]
         self.counts += torch.tensor(counts, dtype=torch.float64)
         if self.every_n_train_iters(runner, self.interval):
             counts = self.counts.clone().to(encoder_of(runner).logit_scale.device)
@@ -66,13 +64,3 @@ class AlignmentThroughputHook(Hook):
     def _restart(self) -> None:
         self.counts = torch.zeros(2, dtype=torch.float64)
         self.start = time.perf_counter()
-
-
-def _num_tokens(batch: AlignmentBatch, preset: LossPreset) -> int:
-    """Patches and text positions that a step with these losses encodes."""
-    count = batch.images.pixel_values.shape[:2].numel()
-    for mode in ('short', 'long'):
-        if getattr(preset, mode):
-            num_texts = len(getattr(batch, f'{mode}_keys').unique())
-            count += num_texts * getattr(batch, f'{mode}_ids').shape[1]
-    return count + (batch.box_ids.numel() if preset.regions else 0)

@@ -43,7 +43,8 @@ def wait_for(is_true: Callable[[], object]) -> None:
 
 
 DRAW = """
-import argparse, sys
+import argparse, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
 from fgclip2_det.cli.parsing import parse_and_run
 from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 
@@ -92,6 +93,7 @@ def test_the_second_one_ends_at_once(tmp_path):
 
 
 def test_handlers_of_others_stay():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for handler in (signal.SIG_IGN, lambda *_: None):
         before = signal.signal(signal.SIGINT, handler)
         with second_interrupt_ends():

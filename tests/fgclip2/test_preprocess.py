@@ -263,7 +263,8 @@ def test_a_library_that_lifts_pillows_limit_does_not_lift_ours(tmp_path, monkeyp
     monkeypatch.setattr(image_module, 'MAX_PIXELS', 2500)
     assert load_image(tmp_path / 'image.png').size == (50, 50)
     monkeypatch.setattr(image_module, 'MAX_PIXELS', 2499)
-    with pytest.raises(ValueError, match=r'too large: 50 x 50 pixels are more than 2,4'):
+    message = r'too large: 50 x 50 pixels are more than 2,4'
+    with pytest.raises(ValueError, match=message):
         load_image(tmp_path / 'image.png')
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 2500)  # the user's own
     assert load_image(tmp_path / 'image.png').size == (50, 50)

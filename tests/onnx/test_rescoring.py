@@ -14,7 +14,7 @@ from fgclip2_det.onnx.rescore_graph import ExportedRescoring
 from fgclip2_det.onnx.rescoring_files import rescoring_graphs
 from fgclip2_det.onnx.sessions import Session
 from fgclip2_det.onnx.tracing import write_graph
-from fgclip2_det.rescoring.rules import ALL_RULES
+from fgclip2_det.rescoring.rules import EXPORTED_RULES
 
 HEIGHT, WIDTH, DIMS, NAMES, RIVALS = 90, 150, 16, 5, 3
 
@@ -59,9 +59,9 @@ def expected(fusion, given) -> torch.Tensor:
     )
 
 
-@pytest.mark.parametrize('rule', ALL_RULES)
+@pytest.mark.parametrize('rule', EXPORTED_RULES)
 def test_every_rule(rule):
-    given, fusion = inputs(), MODELS.build(dict(type=ALL_RULES[rule]))
+    given, fusion = inputs(), MODELS.build(dict(type=EXPORTED_RULES[rule]))
     fusion.set_names(given['names'], given['is_base'])
     scores = ExportedRescoring(fusion)(**given)
     torch.testing.assert_close(scores, expected(fusion, given), rtol=1e-4, atol=1e-6)

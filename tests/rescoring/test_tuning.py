@@ -13,6 +13,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 from fgclip2_det.evaluation.coco_ap import box_ap
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
 from fgclip2_det.rescoring import tuning
+from fgclip2_det.rescoring.rules import FUSION_RULES, TUNED_RULES
 from fgclip2_det.rescoring.score_dump import (
     DumpHeader,
     ImageScores,
@@ -23,7 +24,6 @@ from fgclip2_det.rescoring.score_dump import (
 )
 from fgclip2_det.rescoring.tuning import (
     DETECTOR,
-    FUSION_RULES,
     Setting,
     make_grid,
     tune_fusion,
@@ -340,7 +340,7 @@ def test_grid_has_each_rules_defaults_and_nothing_twice():
     assert len(grid) == len(set(grid)) == 2 * 2 + 2 * 3  # geometric's default is 0.5
     assert untuned('vild', 'box') == Setting('vild', 1 / 3, 2 / 3, 0.01, 'box')
     assert untuned('vild') in grid and untuned('geometric') in grid
-    for rule, type_name in FUSION_RULES.items():
+    for rule, type_name in TUNED_RULES.items():
         assert untuned(rule).fusion()['type'] == type_name
 
 

@@ -8,10 +8,13 @@ from PIL import Image
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
+import torch
 from mmengine.config import Config
 
+from fgclip2_det import FGCLIP2
 from fgclip2_det.evaluation.coco_ap import box_ap
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
+from fgclip2_det.ranker import Ranker
 
 NAMES = ['red star', 'blue ring', 'green cross']
 IDS = [4, 2, 9]
@@ -141,10 +144,10 @@ def test_what_is_wrong_is_one_sentence(tune, run_tool, files, source):
 
 
 def test_tool_and_package_offer_the_same_rules(run_tool):
-    from fgclip2_det.rescoring.tuning import FUSION_RULES
+    from fgclip2_det.rescoring.rules import TUNED_RULES
 
     _, text, _ = run_tool('tune_fusion', '--help')
-    assert f'--fusion {{{",".join(FUSION_RULES)}}}' in text
+    assert f'--fusion {{{",".join(TUNED_RULES)}}}' in text
 
 
 def test_few_names_choose_a_calibration_that_rescoring_takes(
@@ -187,3 +190,70 @@ def test_options_of_few_names_need_few_names(tune):
     assert code == 2 and 'precision must lie in (0, 1], got 1.5' in err
     code, _, err = tune('--base-only', '--few-names', '--absent', 'hard', '--ks', 2)
     assert code == 0, err
+
+
+@pytest.fixture
+def ranker(tmp_path):
+    """Folder of a random ranker for the embedded encoder."""
+    encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+    ranker = Ranker.for_encoder(
+        encoder, torch.Generator().manual_seed(0), reads='region', num_hidden_layers=1
+    )
+    torch.nn.init.normal_(
+        ranker.text_head.weight, generator=torch.Generator().manual_seed(1)
+    )
+    return ranker.save_pretrained(tmp_path / 'ranker', encoder)
+
+
+def test_a_ranker_is_tuned_as_it_re_scores(run_tool, files, source, ranker):
+    words = ['--ranker', ranker, '--num-ranked', 3, '--out', files / 'dump']
+    code, _, err = run_tool('dump_scores', *source, *words)
+    assert code == 0, err
+    code, text, err = run_tool(
+        'tune_fusion', '--dump', files / 'dump', '--ann', files / 'ann.json', '--out',
+        files / 'out', '--base-only', '--fusion', 'ranking', 'geometric', '--alpha',
+        0.6, '--temperature', 0.05, '--mode', 'keep', 'box', '--num-ranked', 1, 2, 3,
+        '--ranking-weight', 0.5, 2.0,
+    )  # fmt: skip
+    assert code == 0, err
+    assert 'names' in text and 'weight' in text
+    tuned = json.loads((files / 'out' / 'tune.json').read_text())
+    ranked = [row for row in tuned['settings'] if row['rule'] == 'ranking']
+    assert len(ranked) == 2 * (1 + 3 * 2)  # its own five names are the dump's three
+    assert {row['num_ranked'] for row in ranked} == {1, 2, 3}
+    for row in ranked[:3] + ranked[-3:]:
+        code, _, err = run_tool(
+            'rescore', *source, '--fusion', 'ranking', '--ranker', ranker,
+            '--alpha', row['alpha'], '--temperature', row['temperature'],
+            '--mode', row['mode'], '--num-ranked', row['num_ranked'],
+            '--ranking-weight', row['ranking_weight'], '--out', files / 'new.json',
+        )  # fmt: skip
+        assert code == 0, err
+        rows = json.loads((files / 'new.json').read_text())
+        assert row['base_ap50'] == pytest.approx(base_ap50(files, rows), abs=1e-6)
+
+
+def test_few_names_with_a_ranker(run_tool, files, source, ranker):
+    words = ['--ranker', ranker, '--num-ranked', 3, '--out', files / 'dump']
+    assert run_tool('dump_scores', *source, *words)[0] == 0
+    code, _, err = run_tool(
+        'tune_fusion', '--dump', files / 'dump', '--ann', files / 'ann.json', '--out',
+        files / 'out', '--with-novel', '--fusion', 'ranking', '--alpha', 0.6,
+        '--num-ranked', 3, '--few-names', '--ks', 1, 2,
+    )  # fmt: skip
+    assert code == 0, err
+    assert 'calibration' in (files / 'out' / 'best.py').read_text()
+
+
+def test_a_ranker_where_there_is_none(run_tool, files, source, ranker, tune):
+    code, _, err = tune('--base-only', '--fusion', 'ranking')
+    assert code == 2 and "log-odds of 0 names of each box, the rule 'ranking'" in err
+    code, _, err = tune('--base-only', '--num-ranked', 3)
+    assert code == 2 and '--num-ranked is for --fusion ranking' in err
+    out = ['--out', files / 'new.json']
+    for words in (['--fusion', 'ranking'], ['--ranker', ranker]):
+        code, _, err = run_tool('rescore', *source, *words, *out)
+        assert code == 2 and 'belong together' in err
+    words = ['--ranker', ranker, '--out', files / 'dump']
+    code, _, err = run_tool('dump_scores', *source, *words)
+    assert code == 2 and "differs in ranker: ''" in err

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmengine.config import Config
 from mmengine.runner import load_state_dict
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -34,15 +32,14 @@ from fgclip2_det.models.detectors.open_vocab_mixin import (
     text_source,
     with_negatives,
 )
+from fgclip2_det.models.detectors.wrapped_detector import competitors_of, model_config
 from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.models.image_memory import inputs_of, memory_of, without
+from fgclip2_det.models.name_ranker import NameRanker, names_of
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.models.score_calibration import ScoreCalibration
 from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.negatives import NegativeTexts
-
-# an outside world for detectors that do not say what they were trained on
-BROAD_NAMES = dict(lists=['coco', 'objects365'])
 
 
 @MODELS.register_module()
@@ -87,6 +84,7 @@ class FGCLIP2Rescorer(BaseDetector):
             Objects365.
         calibration: options of :class:`.ScoreCalibration`, for the same names.
         cache_dir: folder for text embeddings on disk; None keeps no cache.
+        ranker: folder of a ranker of regions, for ``OpenVocabRankingFusion``.
 
     Attributes:
         detector: the wrapped detector.
@@ -121,9 +119,10 @@ class FGCLIP2Rescorer(BaseDetector):
         data_preprocessor: dict | None = None,
         competitors: dict | bool | None = None,
         calibration: dict | None = None,
+        ranker: str | os.PathLike | None = None,
     ) -> None:
         super().__init__()
-        self.detector = MODELS.build(_model_config(detector))
+        self.detector = MODELS.build(model_config(detector))
         if data_preprocessor is not None:
             raise ValueError("data_preprocessor belongs in the detector's config")
         self.data_preprocessor = self.detector.data_preprocessor
@@ -137,9 +136,9 @@ class FGCLIP2Rescorer(BaseDetector):
             max_num_patches=max_num_patches,
         )  # fmt: skip
         if competitors is None:
-            competitors = _competitors_of(self.detector)
+            competitors = competitors_of(self.detector)
         self.competitors = CompetingTexts.build(competitors)
-        self.calibration = calibration or {}
+        self.calibration, self.ranker = calibration or {}, ranker
         self._rescorer: PredictionRescorer | None = None
         self.templates, self.cache_dir = templates, cache_dir
         self.vocabulary: Vocabulary | None = None
@@ -226,8 +225,9 @@ class FGCLIP2Rescorer(BaseDetector):
     ) -> PredictionRescorer:
         """A re-scorer of these names, with competitors where they are a user's."""
 
+        kept = self._text_encoder if self.keep_text_encoder else None
+
         def embed(texts: Vocabulary) -> Tensor:
-            kept = self._text_encoder if self.keep_text_encoder else None
             source = text_source(self.encoder_config, self.cache_dir, kept)
             return texts.embed(source, self.cache_dir)
 
@@ -242,6 +242,12 @@ class FGCLIP2Rescorer(BaseDetector):
         if found is not None and self.competitors is not None:
             is_base = vocabulary.known_split() | found.known
             options['calibration'] = ScoreCalibration(**self.calibration)
+        if self.ranker is not None:
+            texts = text_source(self.encoder_config, None, kept)
+            options['ranker'] = NameRanker.load(
+                self.ranker, self.encoder, texts, names_of(vocabulary, found),
+                getattr(options['fusion'], 'num_ranked', 1),
+            )  # fmt: skip
         return PredictionRescorer(self.encoder, embeds, is_base=is_base, **options)
 
     def refresh_vocabulary(self) -> None:
@@ -380,19 +386,3 @@ class FGCLIP2Rescorer(BaseDetector):
         check_weights(self.detector, own, 'the checkpoint')
         self._loaded = self.vocabulary is not None
         state_dict.update({f'{prefix}detector.{k}': v for k, v in own.items()})
-
-
-def _competitors_of(detector: BaseDetector) -> dict | bool:
-    """Options that a detector of this package has, or :data:`BROAD_NAMES`."""
-    if not hasattr(detector, 'competitors'):
-        return BROAD_NAMES
-    own: Any = detector.competitors
-    return False if own is None else asdict(own.options)
-
-
-def _model_config(detector: dict | str | os.PathLike) -> dict:
-    if isinstance(detector, dict):
-        return detector
-    if not Path(detector).is_file():
-        raise FileNotFoundError(f'there is no config {detector} of a detector')
-    return Config.fromfile(detector).model

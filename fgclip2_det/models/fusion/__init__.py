@@ -16,6 +16,7 @@ from fgclip2_det.models.fusion.geometric import (
     OpenVocabLaMIFusion,
     OpenVocabViLDFusion,
 )
+from fgclip2_det.models.fusion.ranking import OpenVocabRankingFusion
 from fgclip2_det.models.fusion.score_fusion import ScoreFusion
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     'OpenVocabLaMIFusion',
     'OpenVocabLogitFusion',
     'OpenVocabNoveltyFusion',
+    'OpenVocabRankingFusion',
     'OpenVocabViLDFusion',
     'ScoreFusion',
 ]

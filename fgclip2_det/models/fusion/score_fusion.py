@@ -32,6 +32,7 @@ class ScoreFusion(nn.Module):
     """
 
     needs_image = False  # whether forward takes image_cosines
+    needs_ranking = False  # whether forward takes a ranking
 
     def __init__(
         self,

@@ -99,6 +99,15 @@ def test_keys_are_the_same_everywhere():
     assert 0 <= text_key('白色杯子') < 2**63
 
 
+def test_equal_images_have_equal_keys():
+    """Two captions of an image are two samples; an unknown image is like no other."""
+    samples = [make_sample() for _ in range(4)]
+    for sample, name in zip(samples, ('a/1.jpg', 'a/2.jpg', 'a/1.jpg'), strict=False):
+        sample.image_id = name
+    keys = AlignmentCollate()(samples).image_keys.tolist()
+    assert keys == [text_key('a/1.jpg'), text_key('a/2.jpg'), keys[0], -1]
+
+
 def test_remembered_texts_stay_right(monkeypatch):
     monkeypatch.setattr('pretrain.data.collate._CACHED_IDS', 64 * 4)
     collate = AlignmentCollate()

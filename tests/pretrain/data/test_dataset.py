@@ -70,6 +70,40 @@ def test_several_files_with_their_own_image_folders(
         AlignmentDataset(files, [tmp_path] * 3)
 
 
+def test_captions_of_an_image_share_its_id(write_data, tmp_path, record, write):
+    """Two records of one image; views of its boxes are images of their own."""
+    folder = write_data('ee')
+    write(tmp_path / 'records.json', [record(0), record(1), record(0, 'zh')])
+    data = AlignmentDataset(folder / 'records.json', folder)
+    names = [data[number][0].image_id for number in range(3)]
+    assert names[0] == names[2] == f'{folder}/images/0.jpg' != names[1]
+    views = AlignmentDataset(
+        folder / 'records.json', folder, view='objects', image_size=32
+    )
+    assert [view.image_id for view in views[2]] == [f'{names[0]}#0', f'{names[0]}#1']
+
+
+def test_augmented_images(write_data):
+    """Each draw has its view, of the size asked for; boxes are refused."""
+    folder = write_data('e')
+    plain = AlignmentDataset(folder, folder, max_anns=0)
+    options = dict(max_anns=0, augment=dict(crop=(0.5, 0.6), rand_augment=None))
+    data = AlignmentDataset(folder, folder, **options)
+    [before], [view], [same], [other] = (
+        each[seeded(0, draw)]
+        for each, draw in ((plain, 1), (data, 1), (data, 1), (data, 2))
+    )
+    assert np.array_equal(np.asarray(view.image), np.asarray(same.image))
+    assert view.image.size != other.image.size
+    area = view.image.width * view.image.height / (64 * 48)
+    assert 0.45 < area < 0.65 and before.image.size == (64, 48)
+    square = AlignmentDataset(folder, folder, image_size=32, **options)
+    assert square[seeded(0, 1)][0].image.size == (32, 32)
+    for changes in (dict(max_anns=4), dict(view='objects', image_size=32)):
+        with pytest.raises(ValueError, match='augment is for whole images'):
+            AlignmentDataset(folder, folder, **(options | changes))
+
+
 def test_the_draw_decides_an_item_with_and_without_the_hook(write_data):
     """SeededDataset takes the numbers away and seeds the global generators."""
     folder = write_data('ee', num_boxes=6)

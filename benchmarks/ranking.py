@@ -1,0 +1,318 @@
+"""Names ranked by a cross-encoder: errors and time against the dual encoder alone.
+
+- hard11: boxes of OVShapes' objects, the true phrase among ten that differ in one
+  attribute, novel and base boxes, English and Chinese; and what the errors are of.
+- names: the best of all 80 names.
+- time: an image with 100 boxes and 80 names re-scored, with and without the ranker, in
+  turn in one process; the ratio is the median over rounds.
+
+The weight of the log-odds is chosen on base boxes of other images (--tune-seed), for
+each number of names k, and then used on novel boxes. One ranker or several seeds of it:
+
+    python tools/train.py configs/pretrain/ranker_tiny_ovshapes.py --work-dir R0
+    python -m benchmarks.ranking --rankers R0/ranker R1/ranker R2/ranker --out R.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fgclip2_det import load_encoder
+from fgclip2_det.datasets.ovshapes.captions import (
+    LANGUAGES,
+    hard_negatives,
+    region_phrases,
+)
+from fgclip2_det.datasets.ovshapes.classes import OVSHAPES_CLASSES
+from fgclip2_det.fgclip2 import DualEncoder
+from fgclip2_det.ranker import Ranker, Ranking, ranked_cosines
+from fgclip2_det.ranker.match import match_log_odds
+from fgclip2_det.ranker.texts import encode_tokens
+from fgclip2_det.zeroshot.ovshapes import MAX_NUM_PATCHES, load_ovshapes
+
+KS = 5, 10
+WEIGHTS = 0.25, 0.5, 1.0, 2.0, 4.0
+TEMPERATURE = 0.05  # of the cosines, beside which the log-odds are weighed
+PARTS = 'hard11', 'names'
+_NEGATIVES = 2  # stream of random numbers, as fgclip2_det.zeroshot.ovshapes has it
+
+
+@dataclass(frozen=True)
+class Questions:
+    """K boxes with the texts that each is asked for.
+
+    Attributes:
+        texts: T distinct ones.
+        asked: (K, n) int64 rows of ``texts``.
+        right: (K,) int64, which of the n is true.
+        novel: (K,) bool.
+    """
+
+    texts: list[str]
+    asked: Tensor
+    right: Tensor
+    novel: Tensor
+
+
+def ask(objects: Sequence[Sequence], part: str, language: str, seed: int) -> Questions:
+    """The questions of a part, as ``evaluate_ovshapes`` asks them."""
+    boxes = [shape for group in objects for shape in group]
+    novel = torch.tensor([shape.shape_class.split == 'novel' for shape in boxes])
+    if part == 'names':
+        texts = [c.name_zh if language == 'zh' else c.name for c in OVSHAPES_CLASSES]
+        rows = {c: row for row, c in enumerate(OVSHAPES_CLASSES)}
+        right = torch.tensor([rows[shape.shape_class] for shape in boxes])
+        asked = torch.arange(len(texts)).expand(len(boxes), -1)
+        return Questions(texts, asked, right, novel)
+    groups = []
+    for i, group in enumerate(objects):
+        for j, shape in enumerate(group):
+            rng = np.random.default_rng([seed, _NEGATIVES, i, j])
+            negatives = hard_negatives(shape, language, rng, allowed=None)
+            groups.append([region_phrases(shape, language)[1], *negatives])
+    rows = {}
+    asked = torch.tensor([[rows.setdefault(t, len(rows)) for t in g] for g in groups])
+    return Questions(list(rows), asked, torch.zeros(len(boxes)).long(), novel)
+
+
+class Scored:
+    """Cosines of questions, and a ranker's log-odds of each box's ten best texts."""
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        encoder: DualEncoder,
+        ranker: Ranker,
+        boxes: tuple[Tensor, Tensor],
+        questions: Questions,
+    ) -> None:
+        embeds, regions = boxes
+        texts = [
+            encoder.encode_text(questions.texts[n : n + 64], 'box', True)
+            for n in range(0, len(questions.texts), 64)
+        ]
+        every = embeds @ torch.cat(texts).T
+        self.cosines = every.gather(1, questions.asked)
+        self.questions = questions
+        states, mask = encode_tokens(encoder, questions.texts)
+        best = self.cosines.topk(min(max(KS), self.cosines.shape[1]), 1).indices
+        rows, odds = questions.asked.gather(1, best), []
+        for some, region in zip(rows.split(64), regions.split(64), strict=True):
+            logits = ranker(region, states[some], mask[some])
+            odds.append(match_log_odds(logits))
+        self.ranking = Ranking(best, torch.cat(odds))
+
+    def right(self, k: int | None, weight: float = 0.0) -> Tensor:
+        """(K,) bool: whether the true text is alone first; k None: by the cosines."""
+        scores = self.cosines
+        if k is not None:
+            unit = weight * TEMPERATURE
+            scores = ranked_cosines(scores, self.ranking, k, unit)
+        true = scores.gather(1, self.questions.right[:, None])
+        return (scores >= true).sum(1) == 1
+
+    def errors(self, k: int | None, weight: float = 0.0) -> Counter[str]:
+        """What the wrong answers to English phrases differ in."""
+        scores = self.cosines
+        if k is not None:
+            scores = ranked_cosines(scores, self.ranking, k, weight * TEMPERATURE)
+        wrong = (~self.right(k, weight)).nonzero()[:, 0].tolist()
+        asked, texts = self.questions.asked, self.questions.texts
+        kinds: Counter[str] = Counter()
+        for row in wrong:
+            order = scores[row].argsort(descending=True).tolist()
+            place = next(n for n in order if n != int(self.questions.right[row]))
+            true = texts[asked[row, self.questions.right[row]]].split()
+            given = texts[asked[row, place]].split()
+            if len(true) != len(given):
+                kinds['count'] += 1
+                continue
+            names = ('texture', 'colour', 'shape')
+            kinds[next(
+                name for name, a, b in zip(names, true, given, strict=True) if a != b
+            )] += 1  # fmt: skip
+        return kinds
+
+
+@torch.no_grad()
+def read_boxes(
+    encoder: DualEncoder, ranker: Ranker, items: Sequence
+) -> tuple[Tensor, Tensor]:
+    """Embeddings (K, D) and tokens (K, N, D) of all boxes."""
+    embeds, tokens = [], []
+    for item in tqdm(items, unit='image', disable=None):
+        batch = encoder.preprocess(str(item.path), MAX_NUM_PATCHES)
+        grids = encoder.dense_grids(batch)
+        boxes = torch.tensor(item.bboxes)
+        embeds += encoder.region_features(batch, [boxes], True, grids)
+        width, height = item.size
+        tokens.append(ranker.regions(grids[0], (height, width), boxes))
+    return torch.cat(embeds), torch.cat(tokens)
+
+
+def accuracy(scored: Sequence[Scored], novel: bool, *setting) -> float:
+    """Percent of the boxes of a split, mean over languages."""
+    rows = [s.right(*setting)[s.questions.novel == novel] for s in scored]
+    return 100 * float(torch.cat(rows).float().mean())
+
+
+def measure(
+    encoder: DualEncoder, ranker: Ranker, data_root: str, seeds: tuple[int, int]
+) -> dict[str, Any]:
+    """Figures of one ranker: chosen on the first seed's base boxes, tested on the
+    second's."""
+    scored: list[dict[str, list[Scored]]] = []
+    for seed in seeds:
+        items, objects = load_ovshapes(data_root, seed, 300)
+        boxes = read_boxes(encoder, ranker, items)
+        scored.append({
+            part: [
+                Scored(encoder, ranker, boxes, ask(objects, part, language, seed))
+                for language in LANGUAGES
+            ]
+            for part in PARTS
+        })  # fmt: skip
+    tuning, test = scored
+    figures: dict[str, Any] = {}
+    for part in PARTS:
+        rows = {'dual': (None, 0.0)}
+        for k in KS:
+            best = max(WEIGHTS, key=lambda w: accuracy(tuning[part], False, k, w))
+            rows[f'k={k}'] = k, best
+        figures[part] = {
+            name: dict(
+                weight=setting[1],
+                base=accuracy(test[part], False, *setting),
+                novel=accuracy(test[part], True, *setting),
+            )
+            for name, setting in rows.items()
+        }
+        if part == 'hard11':
+            english = test[part][LANGUAGES.index('en')]
+            for name, setting in rows.items():
+                figures[part][name]['errors'] = dict(english.errors(*setting))
+    return figures
+
+
+def time_images(
+    encoder: DualEncoder, folder: Path, items: Sequence, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of an image re-scored with k names ranked over those without, by k."""
+    import fgclip2_det.registration
+
+    assert fgclip2_det.registration  # makes mmdet importable
+
+    from fgclip2_det import Vocabulary
+    from fgclip2_det.models.fusion import (
+        OpenVocabGeometricFusion,
+        OpenVocabRankingFusion,
+    )
+    from fgclip2_det.models.name_ranker import NameRanker
+    from fgclip2_det.models.prediction_rescorer import PredictionRescorer
+
+    names = [c.name for c in OVSHAPES_CLASSES]
+    embeds = Vocabulary(names).embed(encoder)
+    systems = {0: PredictionRescorer(encoder, embeds, OpenVocabGeometricFusion(),
+                                     max_num_patches=MAX_NUM_PATCHES)}  # fmt: skip
+    for k in KS:
+        systems[k] = PredictionRescorer(
+            encoder, embeds, OpenVocabRankingFusion(num_ranked=k),
+            max_num_patches=MAX_NUM_PATCHES,
+            ranker=NameRanker.load(folder, encoder, encoder, names, k),
+        )  # fmt: skip
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.uniform(0, 255, (100, 2, 2)), 1)
+    boxes = torch.tensor(corners.reshape(-1, 4))
+    scores, labels = torch.rand(100), torch.from_numpy(rng.integers(0, 80, 100))
+    ratios: dict[str, list[float]] = {f'k={k}': [] for k in KS}
+    for _ in range(rounds):
+        seconds = {}
+        for k, system in systems.items():
+            start = time.process_time()
+            for item in items:
+                system(str(item.path), boxes, scores, labels)
+            seconds[k] = time.process_time() - start
+        for k in KS:
+            ratios[f'k={k}'].append(seconds[k] / seconds[0])
+    return ratios
+
+
+def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Lists over rankers in place of single numbers; errors added up."""
+    merged: dict[str, Any] = {}
+    for name, value in runs[0].items():
+        rows = [run[name] for run in runs]
+        if name == 'errors':
+            merged[name] = dict(sum((Counter(row) for row in rows), Counter()))
+        else:
+            merged[name] = summarise(rows) if isinstance(value, dict) else rows
+    return merged
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """Lines of mean ± standard deviation."""
+    lines = []
+    for part in PARTS:
+        for name, row in figures[part].items():
+            cells = [
+                f'{statistics.mean(row[c]):.2f} ± '
+                f'{statistics.stdev(row[c]) if len(row[c]) > 1 else 0:.2f}'
+                for c in ('base', 'novel')
+            ]
+            errors = ', '.join(f'{k} {n}' for k, n in row.get('errors', {}).items())
+            lines.append(
+                f'{part:7} {name:5} base {cells[0]}  novel {cells[1]}  weights '
+                f'{row["weight"]}  {errors}'
+            )
+    for k, ratios in figures['time'].items():
+        lines.append(
+            f'time    {k:5} {statistics.median(ratios):.2f} '
+            f'({min(ratios):.2f} to {max(ratios):.2f}) of the image without a ranker'
+        )
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('--rankers', nargs='+', type=Path, required=True, help='folders, one a seed')
+    add('--encoder', default='fgclip2_tiny', help='default: fgclip2_tiny')
+    add('--data-root', default='data/ovshapes', help='default: data/ovshapes')
+    add('--tune-seed', type=int, default=2000, help='default: 2000')
+    add('--seed', type=int, default=1000, help='of the test; default: 1000')
+    add('--rounds', type=int, default=5, help='of the timing; default: 5')
+    add('--threads', type=int, default=1, help='default: 1')
+    add('--out', type=Path, help='JSON')
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    encoder = load_encoder(args.encoder)
+    seeds = args.tune_seed, args.seed
+    runs = [
+        measure(encoder, Ranker.from_pretrained(folder, encoder), args.data_root, seeds)
+        for folder in args.rankers
+    ]
+    figures = summarise(runs)
+    items = load_ovshapes(args.data_root, args.seed, 300)[0][:10]
+    figures['time'] = time_images(encoder, args.rankers[0], items, args.rounds)
+    print('\n'.join(table(figures)))
+    if args.out is not None:
+        args.out.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,1 @@
+"""Training of R2D2's cross-encoder: pre-ranking, ranking, two distillations."""
