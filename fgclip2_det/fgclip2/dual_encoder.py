@@ -91,6 +91,7 @@ class DualEncoder(nn.Module):
         """Patches (B, N, D) after the first blocks of the vision tower, before any
         norm, padding included; no other block runs."""
 
+    @abstractmethod
     def image_tokens(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """States of the vision tower (B, N + 1, W), the one of the whole image first,
         and (B, N + 1) bool, False for padding."""

@@ -260,6 +260,7 @@ class OpenVocabSegmentor(BaseModel):
                 'a segmentor without decode_head has nothing to train; give it one'
             )
         self._check_names()
+        assert self.vocabulary is not None
         labels = self._labels(batch_data_samples or []).to(batch_inputs.device)
         rows = self.vocabulary.known_split().nonzero()[:, 0].tolist()
         names = choose_names(labels, rows, self.num_train_names)
