@@ -206,8 +206,8 @@ class PredictionRescorer:
     def _encoded(
         self, image, memory: ImageMemory | None
     ) -> tuple[ImageBatch, dict[str, list[Tensor]]]:
-        """The image's batch and, for a memory or a ranker, the encoder's maps: options of
-        ``region_features``."""
+        """The image's batch and, for a memory or a ranker, the maps of the encoder as
+        options of ``region_features``."""
         assert self.encoder is not None
         if memory is None and self.ranker is None:
             return self.encoder.preprocess([image], self.max_num_patches), {}
