@@ -4,7 +4,8 @@
   attribute, novel and base boxes, English and Chinese; and what the errors are of.
 - names: the best of all 80 names.
 - time: an image with 100 boxes and 80 names re-scored, with and without the ranker, in
-  turn in one process; the ratio is the median over rounds.
+  turn in one process; the ratio is the median over rounds. The same time may be spent
+  on finer patches instead (--finer): a row of its own in each table.
 
 The weight of the log-odds is chosen on base boxes of other images (--tune-seed), for
 each number of names k, and then used on novel boxes. One ranker or several seeds of it:
@@ -98,14 +99,16 @@ class Scored:
         ranker: Ranker,
         boxes: tuple[Tensor, Tensor],
         questions: Questions,
+        finer: Tensor,
     ) -> None:
         embeds, regions = boxes
         texts = [
             encoder.encode_text(questions.texts[n : n + 64], 'box', True)
             for n in range(0, len(questions.texts), 64)
         ]
-        every = embeds @ torch.cat(texts).T
-        self.cosines = every.gather(1, questions.asked)
+        table = torch.cat(texts).T
+        self.cosines = (embeds @ table).gather(1, questions.asked)
+        self.finer = (finer @ table).gather(1, questions.asked)
         self.questions = questions
         states, mask = encode_tokens(encoder, questions.texts)
         best = self.cosines.topk(min(max(KS), self.cosines.shape[1]), 1).indices
@@ -115,46 +118,48 @@ class Scored:
             odds.append(match_log_odds(logits))
         self.ranking = Ranking(best, torch.cat(odds))
 
-    def right(self, k: int | None, weight: float = 0.0) -> Tensor:
-        """(K,) bool: whether the true text is alone first; k None: by the cosines."""
-        scores = self.cosines
-        if k is not None:
-            unit = weight * TEMPERATURE
-            scores = ranked_cosines(scores, self.ranking, k, unit)
+    def scores(self, k: int | None, weight: float) -> Tensor:
+        """(K, n); k None: cosines of the usual patches, 0: of finer ones."""
+        if not k:
+            return self.cosines if k is None else self.finer
+        return ranked_cosines(self.cosines, self.ranking, k, weight * TEMPERATURE)
+
+    def right(self, k: int | None, weight: float) -> Tensor:
+        """(K,) bool: whether the true text is alone first."""
+        scores = self.scores(k, weight)
         true = scores.gather(1, self.questions.right[:, None])
         return (scores >= true).sum(1) == 1
 
-    def errors(self, k: int | None, weight: float = 0.0) -> Counter[str]:
+    def errors(self, k: int | None, weight: float) -> Counter[str]:
         """What the wrong answers to English phrases differ in."""
-        scores = self.cosines
-        if k is not None:
-            scores = ranked_cosines(scores, self.ranking, k, weight * TEMPERATURE)
-        wrong = (~self.right(k, weight)).nonzero()[:, 0].tolist()
-        asked, texts = self.questions.asked, self.questions.texts
+        scores, questions = self.scores(k, weight), self.questions
         kinds: Counter[str] = Counter()
-        for row in wrong:
+        for row in (~self.right(k, weight)).nonzero()[:, 0].tolist():
+            right = int(questions.right[row])
             order = scores[row].argsort(descending=True).tolist()
-            place = next(n for n in order if n != int(self.questions.right[row]))
-            true = texts[asked[row, self.questions.right[row]]].split()
-            given = texts[asked[row, place]].split()
-            if len(true) != len(given):
-                kinds['count'] += 1
-                continue
-            names = ('texture', 'colour', 'shape')
-            kinds[next(
-                name for name, a, b in zip(names, true, given, strict=True) if a != b
-            )] += 1  # fmt: skip
+            given = next(place for place in order if place != right)
+            texts = [questions.texts[questions.asked[row, n]] for n in (right, given)]
+            kinds[difference(*texts)] += 1
         return kinds
+
+
+def difference(one: str, other: str) -> str:
+    """In what attribute phrases like 'striped red circle' differ."""
+    words = [text.split() for text in (one, other)]
+    if len(words[0]) != len(words[1]):
+        return 'count'
+    names = zip(('texture', 'colour', 'shape'), *words, strict=True)
+    return next(name for name, a, b in names if a != b)
 
 
 @torch.no_grad()
 def read_boxes(
-    encoder: DualEncoder, ranker: Ranker, items: Sequence
+    encoder: DualEncoder, ranker: Ranker, items: Sequence, patches: int
 ) -> tuple[Tensor, Tensor]:
     """Embeddings (K, D) and tokens (K, N, D) of all boxes."""
     embeds, tokens = [], []
     for item in tqdm(items, unit='image', disable=None):
-        batch = encoder.preprocess(str(item.path), MAX_NUM_PATCHES)
+        batch = encoder.preprocess(str(item.path), patches)
         grids = encoder.dense_grids(batch)
         boxes = torch.tensor(item.bboxes)
         embeds += encoder.region_features(batch, [boxes], True, grids)
@@ -163,24 +168,31 @@ def read_boxes(
     return torch.cat(embeds), torch.cat(tokens)
 
 
-def accuracy(scored: Sequence[Scored], novel: bool, *setting) -> float:
+def accuracy(scored: Sequence[Scored], novel: bool, k: int | None, weight: float):
     """Percent of the boxes of a split, mean over languages."""
-    rows = [s.right(*setting)[s.questions.novel == novel] for s in scored]
+    rows = [s.right(k, weight)[s.questions.novel == novel] for s in scored]
     return 100 * float(torch.cat(rows).float().mean())
 
 
 def measure(
-    encoder: DualEncoder, ranker: Ranker, data_root: str, seeds: tuple[int, int]
+    encoder: DualEncoder,
+    ranker: Ranker,
+    data_root: str,
+    seeds: tuple[int, int],
+    finer: int,
 ) -> dict[str, Any]:
     """Figures of one ranker: chosen on the first seed's base boxes, tested on the
     second's."""
     scored: list[dict[str, list[Scored]]] = []
     for seed in seeds:
         items, objects = load_ovshapes(data_root, seed, 300)
-        boxes = read_boxes(encoder, ranker, items)
+        boxes = read_boxes(encoder, ranker, items, MAX_NUM_PATCHES)
+        more, _ = read_boxes(encoder, ranker, items, finer)
         scored.append({
             part: [
-                Scored(encoder, ranker, boxes, ask(objects, part, language, seed))
+                Scored(
+                    encoder, ranker, boxes, ask(objects, part, language, seed), more
+                )
                 for language in LANGUAGES
             ]
             for part in PARTS
@@ -188,7 +200,7 @@ def measure(
     tuning, test = scored
     figures: dict[str, Any] = {}
     for part in PARTS:
-        rows = {'dual': (None, 0.0)}
+        rows = {'dual': (None, 0.0), 'finer': (0, 0.0)}
         for k in KS:
             best = max(WEIGHTS, key=lambda w: accuracy(tuning[part], False, k, w))
             rows[f'k={k}'] = k, best
@@ -208,7 +220,7 @@ def measure(
 
 
 def time_images(
-    encoder: DualEncoder, folder: Path, items: Sequence, rounds: int
+    encoder: DualEncoder, folder: Path, items: Sequence, rounds: int, finer: int
 ) -> dict[str, list[float]]:
     """Seconds of an image re-scored with k names ranked over those without, by k."""
     import fgclip2_det.registration
@@ -225,10 +237,14 @@ def time_images(
 
     names = [c.name for c in OVSHAPES_CLASSES]
     embeds = Vocabulary(names).embed(encoder)
-    systems = {0: PredictionRescorer(encoder, embeds, OpenVocabGeometricFusion(),
-                                     max_num_patches=MAX_NUM_PATCHES)}  # fmt: skip
+    systems = {
+        name: PredictionRescorer(
+            encoder, embeds, OpenVocabGeometricFusion(), max_num_patches=patches
+        )
+        for name, patches in (('dual', MAX_NUM_PATCHES), ('finer', finer))
+    }
     for k in KS:
-        systems[k] = PredictionRescorer(
+        systems[f'k={k}'] = PredictionRescorer(
             encoder, embeds, OpenVocabRankingFusion(num_ranked=k),
             max_num_patches=MAX_NUM_PATCHES,
             ranker=NameRanker.load(folder, encoder, encoder, names, k),
@@ -237,16 +253,16 @@ def time_images(
     corners = np.sort(rng.uniform(0, 255, (100, 2, 2)), 1)
     boxes = torch.tensor(corners.reshape(-1, 4))
     scores, labels = torch.rand(100), torch.from_numpy(rng.integers(0, 80, 100))
-    ratios: dict[str, list[float]] = {f'k={k}': [] for k in KS}
+    ratios: dict[str, list[float]] = {name: [] for name in systems if name != 'dual'}
     for _ in range(rounds):
         seconds = {}
-        for k, system in systems.items():
+        for name, system in systems.items():
             start = time.process_time()
             for item in items:
                 system(str(item.path), boxes, scores, labels)
-            seconds[k] = time.process_time() - start
-        for k in KS:
-            ratios[f'k={k}'].append(seconds[k] / seconds[0])
+            seconds[name] = time.process_time() - start
+        for name, row in ratios.items():
+            row.append(seconds[name] / seconds['dual'])
     return ratios
 
 
@@ -277,9 +293,9 @@ def table(figures: dict[str, Any]) -> list[str]:
                 f'{part:7} {name:5} base {cells[0]}  novel {cells[1]}  weights '
                 f'{row["weight"]}  {errors}'
             )
-    for k, ratios in figures['time'].items():
+    for name, ratios in figures['time'].items():
         lines.append(
-            f'time    {k:5} {statistics.median(ratios):.2f} '
+            f'time    {name:5} {statistics.median(ratios):.2f} '
             f'({min(ratios):.2f} to {max(ratios):.2f}) of the image without a ranker'
         )
     return lines
@@ -295,6 +311,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add('--data-root', default='data/ovshapes', help='default: data/ovshapes')
     add('--tune-seed', type=int, default=2000, help='default: 2000')
     add('--seed', type=int, default=1000, help='of the test; default: 1000')
+    add('--finer', type=int, default=784, help='patches; default: 784')
     add('--rounds', type=int, default=5, help='of the timing; default: 5')
     add('--threads', type=int, default=1, help='default: 1')
     add('--out', type=Path, help='JSON')
@@ -303,12 +320,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     encoder = load_encoder(args.encoder)
     seeds = args.tune_seed, args.seed
     runs = [
-        measure(encoder, Ranker.from_pretrained(folder, encoder), args.data_root, seeds)
+        measure(
+            encoder,
+            Ranker.from_pretrained(folder, encoder),
+            args.data_root,
+            seeds,
+            args.finer,
+        )
         for folder in args.rankers
     ]
     figures = summarise(runs)
     items = load_ovshapes(args.data_root, args.seed, 300)[0][:10]
-    figures['time'] = time_images(encoder, args.rankers[0], items, args.rounds)
+    figures['time'] = time_images(
+        encoder, args.rankers[0], items, args.rounds, args.finer
+    )
     print('\n'.join(table(figures)))
     if args.out is not None:
         args.out.write_text(json.dumps(figures, indent=1))

@@ -138,7 +138,7 @@ class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             bias = 'bias' in name and mults['bias_lr_mult'] != 1
             groups.setdefault((decays, is_muon, new, bias), []).append(parameter)
         optimizer['params'] = [
-            _group(parameters, *marks, optimizer, mults, muon)
+            _group(parameters, marks, optimizer, mults, muon)
             for marks, parameters in groups.items()
         ]
         built = OPTIMIZERS.build(optimizer)
@@ -154,14 +154,12 @@ class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 def _group(
     parameters: list,
-    decays: bool,
-    is_muon: bool,
-    new: bool,
-    bias: bool,
+    marks: tuple[bool, bool, bool, bool],
     optimizer: dict,
     mults: dict,
     muon: bool,
 ) -> dict:
+    decays, is_muon, new, bias = marks
     lr = optimizer['lr']
     lr *= mults['new_head_lr_mult'] if new else 1.0
     lr *= mults['muon_lr_mult'] if is_muon else 1.0

@@ -16,10 +16,11 @@ import fgclip2_det.registration
 from fgclip2_det.models import RegionTextClassifier
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+ELSEWHERE = {'_base_', 'pretrain', 'rescore', 'segmentation', 'swap'}
 LEAVES = sorted(
     p.relative_to(CONFIGS).as_posix()
     for p in CONFIGS.rglob('*.py')
-    if not {'_base_', 'pretrain', 'rescore', 'swap'} & set(p.parts)  # tested elsewhere
+    if not ELSEWHERE & set(p.parts)  # tested elsewhere
 )
 SIZE = re.compile(
     r'(qihoo360/fg-clip(?P<version>2?)-|(work_dirs/)?fgclip2_)(?P<size>[a-z0-9]+)'

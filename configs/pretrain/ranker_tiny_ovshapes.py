@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/datasets/ovshapes_alignment.py',
     '../_base_/align_runtime.py',
 ]
-max_iters, warm_up, decay_from = 1500, 50, 750
+max_iters, warm_up, decay_from = 1000, 50, 500
 model = dict(
     type='FGCLIP2RegionRanker',
     encoder=dict(pretrained='fgclip2_tiny'),

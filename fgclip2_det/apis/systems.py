@@ -217,6 +217,7 @@ def trained_system(
 
 def _built(cfg: Config, weights: object, of_checkpoint: bool) -> BaseDetector:
     """The model of a config; a checkpoint's own that does not fit is a sentence."""
+    refuse_segmentor(cfg, weights)
     if not of_checkpoint:
         return MODELS.build(cfg.model)
     try:
@@ -226,6 +227,15 @@ def _built(cfg: Config, weights: object, of_checkpoint: bool) -> BaseDetector:
             f'{weights}: the model of its config cannot be built '
             f'({type(error).__name__}: {error}); pass config=FILE'
         ) from error
+
+
+def refuse_segmentor(cfg: Config, source: object) -> None:
+    """ValueError for the config of a segmentor, which finds no boxes."""
+    if cfg.get('model', {}).get('type') == 'OpenVocabSegmentor':
+        raise ValueError(
+            f'{source} is of a segmentor, which gives label maps and no boxes; give a '
+            'detector, or draw label maps with tools/test.py --show-dir'
+        )
 
 
 def config_of(

@@ -14,7 +14,7 @@ from mmengine.runner import load_state_dict
 
 from fgclip2_det.apis.inputs import InputImage
 from fgclip2_det.apis.pipelines import ImagePipeline
-from fgclip2_det.apis.systems import System, config_of, finish
+from fgclip2_det.apis.systems import System, config_of, finish, refuse_segmentor
 from fgclip2_det.engine.config import read_config
 from fgclip2_det.models.checkpoints import check_weights, read_checkpoint
 from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
@@ -145,6 +145,7 @@ def _config_system(
     wrapping: Wrapping,
     source: str,
 ) -> System:
+    refuse_segmentor(config, source)
     model = config.model
     weights = weights or config.get('load_from')
     whole = str(model.type).split('.')[-1] == 'FGCLIP2Rescorer'

@@ -33,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     add('--list', action='store_true', help='show all benchmarks and their files')
     add('--encoder', help='folder in the released layout, hub id, random-base (-large, '
         '-so400m, -tiny), oracle or noise')  # fmt: skip
+    add('--segmentor', nargs=2, metavar=('CONFIG', 'CHECKPOINT'),
+        help='instead of --encoder, for segmentation: a trained decoder')  # fmt: skip
     add('--data-root', type=Path, default=Path('data'), help='default: data')
     add('--out-dir', type=Path, help='folder for NAME.json of each benchmark')
     add('--num-images', type=int, help='only the first n images')
@@ -115,26 +117,25 @@ def write_page(path: Path, results: Path | None) -> None:
 
 
 def measure(args: argparse.Namespace) -> None:
-    import torch
-
     from fgclip2_det.evaluation.few_names.report import figures_table
     from fgclip2_det.io.atomic import write_atomic
     from fgclip2_det.zeroshot import format_table
     from fgclip2_det.zeroshot.benchmark import ReadOptions
     from fgclip2_det.zeroshot.suite import (
         find_benchmarks,
-        make_embedder,
         read_benchmark,
         run_benchmark,
     )
 
     for value, option in (
         (args.names, 'the name of a benchmark (--list shows them)'),
-        (args.encoder, '--encoder'),
+        (args.encoder or args.segmentor, '--encoder'),
         (args.out_dir, '--out-dir'),
     ):
         if not value:
             raise ValueError(f'{option} is needed')
+    if args.segmentor is not None:
+        check_segmentor(args)
     check_ranker(args)
     options = ReadOptions(
         args.num_images,
@@ -148,20 +149,13 @@ def measure(args: argparse.Namespace) -> None:
         read_benchmark(benchmark, args.data_root, options, args.subset)
         for benchmark in chosen
     ]
-    embedder = make_embedder(
-        args.encoder,
-        args.max_num_patches or 'auto',
-        args.device,
-        getattr(torch, args.dtype),
-        args.seed,
-        args.ranker,
-    )
+    embedder, name = make_any_embedder(args)
     for benchmark, task in zip(chosen, tasks, strict=True):
         result = run_benchmark(benchmark, task, embedder, args.data_root, options)
-        result['protocol']['encoder_name'] = args.encoder
+        result['protocol']['encoder_name'] = name
         if args.ranker:
             result['protocol']['ranker_name'] = args.ranker
-        print(f'{benchmark.title}, {args.encoder}')
+        print(f'{benchmark.title}, {name}')
         if benchmark.takes_few_names:
             print(figures_table(result['metrics']))
         else:
@@ -171,6 +165,47 @@ def measure(args: argparse.Namespace) -> None:
         text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomic(path, f'{text}\n'.encode())
         print(f'{result["seconds"]:.1f} s -> {path}\n')
+
+
+def check_segmentor(args: argparse.Namespace) -> None:
+    """Refuse what does not go with ``--segmentor``."""
+    from fgclip2_det.zeroshot.segmentation import BENCHMARKS
+
+    for given, option in (
+        (args.encoder, '--encoder'),
+        (args.max_num_patches, '--max-num-patches'),
+        (args.dtype != 'float32', '--dtype'),
+        (args.ranker, '--ranker'),
+    ):
+        if given:
+            raise ValueError(f'{option} does not go with --segmentor; leave it out')
+    others = [name for name in args.names if name not in BENCHMARKS]
+    if others:
+        raise ValueError(
+            f'--segmentor is for segmentation, {others[0]} is not; choose among '
+            f'{", ".join(BENCHMARKS)}'
+        )
+
+
+def make_any_embedder(args: argparse.Namespace) -> tuple:
+    """What answers, and its name."""
+    import torch
+
+    if args.segmentor is None:
+        from fgclip2_det.zeroshot.suite import make_embedder
+
+        budget = args.max_num_patches or 'auto'
+        dtype = getattr(torch, args.dtype)
+        embedder = make_embedder(
+            args.encoder, budget, args.device, dtype, args.seed, args.ranker
+        )
+        return embedder, args.encoder
+
+    from fgclip2_det.engine.segmentor_embedder import SegmentorEmbedder
+
+    config, checkpoint = args.segmentor
+    embedder = SegmentorEmbedder.load(config, checkpoint, args.device)
+    return embedder, f'{Path(config).stem} (trained)'
 
 
 def check_ranker(args: argparse.Namespace) -> None:

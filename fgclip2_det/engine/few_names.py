@@ -65,6 +65,11 @@ def check_few_names(cfg: Config, others: dict[str, object]) -> None:
     given = [name for name, value in others.items() if value]
     if given:
         raise ValueError(f'--few-names tests in its own way; leave out {given[0]}')
+    if cfg.model.type == 'OpenVocabSegmentor':
+        raise ValueError(
+            '--few-names asks for boxes, and a segmentor predicts label maps; test it '
+            'without --few-names'
+        )
     if cfg.get('launcher', 'none') != 'none':
         raise ValueError('--few-names asks from one process; leave out --launcher')
 

@@ -28,8 +28,13 @@ def use_tta(cfg: Config) -> None:
 
     Raises:
         ValueError: for a model that cannot be augmented: a re-scorer, which reads the
-            image file itself, or one that predicts masks.
+            image file itself, or one that predicts masks or label maps.
     """
+    if cfg.model.type == 'OpenVocabSegmentor':
+        raise ValueError(
+            '--tta merges boxes, and a segmentor predicts label maps; test it without '
+            '--tta'
+        )
     if cfg.model.type == 'FGCLIP2Rescorer':
         raise ValueError(
             '--tta is for detectors; a re-scorer reads the original image. Augment its '

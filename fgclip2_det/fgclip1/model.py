@@ -173,6 +173,14 @@ class FGCLIP1(DualEncoder):
             return embeds, None
         return embeds, to_grids(self.visual_projection(tower.dense(x)), grids)
 
+    def hidden_tokens(self, batch: ImageBatch, num_blocks: int) -> Tensor:
+        """Patches (B, N, D) after the first blocks, see
+        :meth:`CLIPVisionTower.hidden`."""
+        batch = batch.to(self.logit_scale.device)
+        grids = batch.grid_sizes.tolist()
+        args = batch.pixel_values, grids, key_mask(batch)
+        return self.vision_model.hidden(*args, num_blocks)
+
     def image_tokens(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """States (B, N + 1, W), the class token's first, and (B, N + 1) bool."""
         batch = batch.to(self.logit_scale.device)

@@ -142,3 +142,16 @@ class CLIPVisionTower(nn.Module):
         x, mask = self.embed(pixel_values, grid_sizes, mask)
         x, outs = self.encoder(x, mask, out_indices)
         return self.post_layernorm(x[:, :-1]), [out[:, :-1] for out in outs]
+
+    def hidden(
+        self,
+        pixel_values: Tensor,
+        grid_sizes: Sequence[Sequence[int]],
+        mask: Tensor | None,
+        num_blocks: int,
+    ) -> Tensor:
+        """Patches (B, N, D) after the first ``num_blocks`` blocks, before any norm; the
+        others do not run. Arguments as of :meth:`forward`."""
+        x, mask = self.embed(pixel_values, grid_sizes, mask)
+        x, _ = self.encoder(x, mask, stop=num_blocks)
+        return x[:, :-1]

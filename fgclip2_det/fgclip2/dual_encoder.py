@@ -87,6 +87,11 @@ class DualEncoder(nn.Module):
         not normalised; None for what is not asked for."""
 
     @abstractmethod
+    def hidden_tokens(self, batch: ImageBatch, num_blocks: int) -> Tensor:
+        """Patches (B, N, D) after the first blocks of the vision tower, before any
+        norm, padding included; no other block runs."""
+
+    @abstractmethod
     def image_tokens(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """States of the vision tower (B, N + 1, W), the one of the whole image first,
         and (B, N + 1) bool, False for padding."""
@@ -290,6 +295,14 @@ class DualEncoder(nn.Module):
         sizes = batch.image_sizes.tolist()
         pooled = pool_regions(maps, sizes, bboxes)
         return [maybe_normalize(embeds, normalize) for embeds in pooled]
+
+    def llm_tokens(
+        self, batch: ImageBatch, layer: int = -2
+    ) -> tuple[list[Tensor], list[tuple[int, int]]]:
+        """Tokens of each image for a language model; see :func:`.llm_tokens`."""
+        from fgclip2_det.fgclip2.llm_tokens import llm_tokens
+
+        return llm_tokens(self, batch, layer)
 
     # ------------------------------------------------------------------- texts
     def tokenize(self, texts: str | Sequence[str], mode: str = 'box') -> Tensor:

@@ -178,6 +178,14 @@ class FGCLIP2(DualEncoder):
         dense_tokens = self.dense_feature_head.dense(tokens, mask)
         return embeds, to_grids(dense_tokens, batch.grid_sizes)
 
+    def hidden_tokens(self, batch: ImageBatch, num_blocks: int) -> Tensor:
+        """(B, N, D) after the first blocks, see :meth:`VisionTower.hidden`."""
+        batch = batch.to(self.logit_scale.device)
+        grids = batch.grid_sizes.tolist()
+        windows = None if batch.windows is None else batch.windows.tolist()
+        args = batch.pixel_values, grids, key_mask(batch), windows
+        return self.vision_model.hidden(*args, num_blocks)
+
     def image_tokens(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """States (B, N + 1, D), the MAP head's first, and (B, N + 1) bool."""
         tokens, mask = self.encode_tokens(batch)

@@ -132,9 +132,27 @@ class VisionTower(nn.Module):
             Last hidden state (B, N, D) after ``post_layernorm``, and the
             outputs of ``out_indices`` (before any norm).
         """
+        x, outs = self._run(pixel_values, grid_sizes, mask, out_indices, windows)
+        return self.post_layernorm(x), outs
+
+    def hidden(
+        self,
+        pixel_values: Tensor,
+        grid_sizes: Sequence[Sequence[int]],
+        mask: Tensor | None,
+        windows: Sequence[Sequence[int]] | None,
+        num_blocks: int,
+    ) -> Tensor:
+        """(B, N, D) after the first ``num_blocks`` blocks, before any norm; the others
+        do not run. Arguments as of :meth:`forward`."""
+        x, _ = self._run(pixel_values, grid_sizes, mask, (), windows, num_blocks)
+        return x
+
+    def _run(
+        self, pixel_values, grid_sizes, mask, out_indices, windows, stop=None
+    ) -> tuple[Tensor, list[Tensor]]:
         x = self.embeddings(pixel_values, grid_sizes, windows)
         cut = None
         if self.window_size:
             cut = cut_windows(grid_sizes, self.window_size, x.shape[1], x.device)
-        x, outs = self.encoder(x, mask, out_indices, windows=cut)
-        return self.post_layernorm(x), outs
+        return self.encoder(x, mask, out_indices, windows=cut, stop=stop)

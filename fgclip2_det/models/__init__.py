@@ -1,4 +1,5 @@
-"""Modules in MMDetection's registry: backbones, necks, heads, detectors."""
+"""Modules in MMDetection's registry: backbones, necks, heads, detectors,
+segmentors."""
 
 from fgclip2_det.compat import mm
 from fgclip2_det.models.backbones import FGCLIP1ViT, FGCLIP2ViT
@@ -13,6 +14,7 @@ from fgclip2_det.models.roi_heads import (
     RegionTextClassifier,
 )
 from fgclip2_det.models.seeded_sampler import OpenVocabSeededSampler
+from fgclip2_det.models.segmentors import OpenVocabCostHead, OpenVocabSegmentor
 
 __all__ = [
     'FGCLIP1ViT',
@@ -20,11 +22,13 @@ __all__ = [
     'FGCLIP2SimpleFPN',
     'FGCLIP2ViT',
     'OpenVocabBBoxHead',
+    'OpenVocabCostHead',
     'OpenVocabCrossEntropyLoss',
     'OpenVocabFViTFusion',
     'OpenVocabFocalLoss',
     'OpenVocabRoIHead',
     'OpenVocabSeededSampler',
+    'OpenVocabSegmentor',
     'OpenVocabTwoStageDetector',
     'RegionTextClassifier',
 ]

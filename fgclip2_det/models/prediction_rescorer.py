@@ -206,16 +206,18 @@ class PredictionRescorer:
     def _encoded(
         self, image, memory: ImageMemory | None
     ) -> tuple[ImageBatch, dict[str, list[Tensor]]]:
-        """The image's batch and, if there is a memory, the encoder's maps as options of
-        ``region_features``."""
+        """The image's batch and, for a memory or a ranker, the maps of the encoder as
+        options of ``region_features``."""
         assert self.encoder is not None
         if memory is None and self.ranker is None:
             return self.encoder.preprocess([image], self.max_num_patches), {}
-        memory = {} if memory is None else memory
-        if 'encoded' not in memory:
-            batch = self.encoder.preprocess([image], self.max_num_patches)
-            memory['encoded'] = batch, dict(grids=self.encoder.dense_grids(batch))
-        return memory['encoded']
+        if memory is not None and 'encoded' in memory:
+            return memory['encoded']
+        batch = self.encoder.preprocess([image], self.max_num_patches)
+        encoded = batch, dict(grids=self.encoder.dense_grids(batch))
+        if memory is not None:
+            memory['encoded'] = encoded
+        return encoded
 
     def fuse(
         self,

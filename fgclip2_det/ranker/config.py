@@ -125,7 +125,7 @@ class RankerConfig:
         return dict(model_type=MODEL_TYPE, **asdict(self))
 
 
-def _check_range(name: str, value: object, low: float, high: float) -> None:
+def _check_range(name: str, value: Any, low: float, high: float) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not low <= value <= high:
         raise InputError(f'{name} must lie in [{low}, {high}], got {value!r}')

@@ -209,7 +209,7 @@ def read_dump_header(folder: Path) -> DumpHeader:
         ) from error
     names = {field.name for field in fields(DumpHeader)}
     if isinstance(content, dict):  # a dump without a ranker may lack these
-        content = dict(ranker='', num_ranked=0) | content
+        content = {'ranker': '', 'num_ranked': 0, **content}
     if not isinstance(content, dict) or set(content) != names or content['format'] != 1:
         raise InputError(
             f'{path} must hold {sorted(names)} of format 1, got {short_repr(content)}; '

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fgclip2_det.evaluation.label_maps import segmentation_rates
+from fgclip2_det.fgclip2.score_maps import stretch
+
 from .metrics import BLOCK_ELEMENTS, TIE
 from .report import Report
 
@@ -16,27 +19,45 @@ def confusion(
     labels: Tensor,
     block_elements: int = BLOCK_ELEMENTS,
 ) -> Tensor:
+    """Pixels of one image by true and predicted class, from its dense map.
+
+    Args:
+        dense: (D, h, w), L2-normalised over D.
+        text_embeds: (T, D), L2-normalised.
+        class_of, labels, block_elements: as of :func:`score_confusion`.
+
+    Returns:
+        (C, C) int64 on the device of ``dense``: row = true, column = predicted.
+    """
+    scores = torch.einsum('td,dhw->thw', text_embeds, dense)
+    return score_confusion(scores, class_of, labels, block_elements)
+
+
+def score_confusion(
+    scores: Tensor,
+    class_of: Tensor,
+    labels: Tensor,
+    block_elements: int = BLOCK_ELEMENTS,
+) -> Tensor:
     """Pixels of one image by true and predicted class.
 
-    Cosines of places and names are stretched to the label map's size, bilinearly and
+    Scores of places and names are stretched to the label map's size, bilinearly and
     with pixel centres in place, and the best class wins. Scores are stretched rather
     than features: a mean of features would need a norm at every pixel. A tie goes to
     a wrong class. Rows of pixels are done in blocks, with the same result.
 
     Args:
-        dense: (D, h, w), L2-normalised over D.
-        text_embeds: (T, D), L2-normalised.
+        scores: (T, h, w), cosines or logits of every name.
         class_of: (T,) int64, the class of each name, 0 to C - 1, none left out.
         labels: (H, W) int64, true classes; -1 counts for nothing.
         block_elements: scores held at once.
 
     Returns:
-        (C, C) int64 on the device of ``dense``: row = true, column = predicted.
+        (C, C) int64 on the device of ``scores``: row = true, column = predicted.
     """
     num_classes = int(class_of.max()) + 1
-    class_of, labels = class_of.to(dense.device), labels.to(dense.device)
+    class_of, labels = class_of.to(scores.device), labels.to(scores.device)
     height, width = labels.shape
-    scores = torch.einsum('td,dhw->thw', text_embeds, dense)
     scores = stretch(scores, 2, width, 0, width)  # (T, h, W)
     counts = labels.new_zeros(num_classes**2)
     size = max(1, block_elements // (len(scores) * width))
@@ -64,30 +85,6 @@ def _predict(scores: Tensor, truths: Tensor) -> Tensor:
     return torch.where(own > rival + TIE, truths[0], best)  # NaN is never above
 
 
-def stretch(values: Tensor, dim: int, size: int, start: int, stop: int) -> Tensor:
-    """Part of a linear interpolation along one side.
-
-    Args:
-        values: a map of any shape.
-        dim: the side.
-        size: its length after the whole interpolation.
-        start, stop: which places of these to return.
-
-    Returns:
-        As ``values``, with stop - start places along ``dim``. The same as
-        ``F.interpolate(..., align_corners=False)``.
-    """
-    length = values.shape[dim]
-    centers = torch.arange(start, stop, dtype=torch.float64, device='cpu') + 0.5
-    places = (centers * (length / size) - 0.5).clamp(0, length - 1)
-    low = places.floor().long()
-    shape = [-1 if d == dim % values.ndim else 1 for d in range(values.ndim)]
-    weight = (places - low).to(values).reshape(shape)
-    low = low.to(values.device)
-    high = (low + 1).clamp(max=length - 1)
-    return values.index_select(dim, low).lerp(values.index_select(dim, high), weight)
-
-
 def add_segmentation(report: Report, counts: Tensor) -> None:
     """Rates of a confusion matrix, in percent.
 
@@ -105,19 +102,13 @@ def add_segmentation(report: Report, counts: Tensor) -> None:
     Raises:
         ValueError: if there is no pixel at all.
     """
-    counts = counts.cpu().double()
-    right, pixels = counts.diag(), counts.sum(1)
-    present = pixels > 0
-    if not present.any():
-        raise ValueError('no pixel has a class, so the rates are not defined')
-    union = pixels + counts.sum(0) - right
-    num_present, num_pixels = int(present.sum()), int(pixels.sum())
-    for name, percent, number in (
-        ('miou', (right / union)[present].mean(), num_present),
-        ('mean_accuracy', (right / pixels)[present].mean(), num_present),
-        ('pixel_accuracy', right.sum() / num_pixels, num_pixels),
+    rates = segmentation_rates(counts)
+    for name, share, number in (
+        ('miou', rates.miou, rates.num_classes),
+        ('mean_accuracy', rates.mean_accuracy, rates.num_classes),
+        ('pixel_accuracy', rates.pixel_accuracy, rates.num_pixels),
     ):
-        report.metrics[name] = 100 * float(percent)
+        report.metrics[name] = 100 * share
         report.denominators[name] = number
     report.counts['classes'] = len(counts)
-    report.counts['classes_without_pixels'] = len(counts) - num_present
+    report.counts['classes_without_pixels'] = len(counts) - rates.num_classes

@@ -244,6 +244,21 @@ class Embedder:
                     yield unit
                 bar.update(len(group))
 
+    def name_maps(
+        self, items: Sequence[ImageItem], text_embeds: Tensor
+    ) -> Iterator[Tensor]:
+        """How well every place of an image fits every name, image by image.
+
+        Args:
+            items: B images.
+            text_embeds: (T, D), L2-normalised.
+
+        Yields:
+            (T, h, w) cosines of each item in turn.
+        """
+        for dense in self.dense_maps(items):
+            yield torch.einsum('td,dhw->thw', text_embeds.to(dense), dense)
+
     def batches(
         self, items: Sequence[ImageItem]
     ) -> Iterator[tuple[list[ImageItem], list[Image.Image], int | str]]:
@@ -252,7 +267,7 @@ class Embedder:
         group, images = [], []
         current: int | str = self.max_num_patches
         for item in items:
-            image = _load(item)
+            image = load_item(item)
             budget = self.max_num_patches
             if budget == 'auto':
                 budget = self.encoder.image_budget(*image.size)
@@ -290,7 +305,8 @@ class Embedder:
         return tqdm(desc=title, total=total, disable=hidden, leave=False)
 
 
-def _load(item: ImageItem) -> Image.Image:
+def load_item(item: ImageItem) -> Image.Image:
+    """The image; ValueError naming the file if it is unreadable or of another size."""
     image = load_image(item.path)
     if item.size is not None and image.size != tuple(item.size):
         raise ValueError(

@@ -77,5 +77,8 @@ class ControlScorer(PairScorer):
             return torch.rand(len(pairs), generator=self._noise)
         right = [{caption.lower() for caption in item.captions} for item in items]
         return torch.tensor(
-            [float(texts[row].lower() in right[image]) for image, row in pairs.tolist()]
+            [
+                float(texts[int(row)].lower() in right[image])
+                for image, row in pairs.tolist()
+            ]
         )

@@ -54,16 +54,16 @@ def add_ranked_retrieval(
 
     Reference: R2D2 (arXiv:2205.03860), section 4.2.
     """
-    rows = captions.images, captions.rows
-    i2t = best_candidates(image_embeds, text_embeds, *rows, k)
-    t2i = best_candidates(text_embeds, image_embeds, *reversed(rows), k)
+    images, rows = captions.images, captions.rows
+    i2t = best_candidates(image_embeds, text_embeds, images, rows, k)
+    t2i = best_candidates(text_embeds, image_embeds, rows, images, k)
     pairs, where = _pairs(i2t[0], t2i[0], len(captions.texts))
     found = scorer.scores(embedder, items, captions.texts, mode, pairs)
     i2t_found, t2i_found = found[where].split([i2t[0].numel(), t2i[0].numel()])
     ranks = []
     for (chosen, cosines), probabilities, matches, size in (
-        (i2t, i2t_found, rows, len(text_embeds)),
-        (t2i, t2i_found, tuple(reversed(rows)), len(image_embeds)),
+        (i2t, i2t_found, (images, rows), len(text_embeds)),
+        (t2i, t2i_found, (rows, images), len(image_embeds)),
     ):
         scores = probabilities.view_as(cosines) + cosines
         ranks.append(ranked_ranks(chosen, scores, *matches, size))

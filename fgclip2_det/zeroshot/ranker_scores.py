@@ -182,7 +182,7 @@ class _TextStore:
             if len(self.texts) > self.size:
                 self.kept = {}
             missing = [row for row in part.tolist() if row not in self.kept]
-            texts = [self.texts[row] for row in missing]
+            texts = [self.texts[int(row)] for row in missing]
             made = text_tokens(self.embedder, texts, self.mode)
             self.kept.update(zip(missing, made, strict=True))
             inside = (rows >= part[0]) & (rows <= part[-1])  # ``wanted`` is sorted

@@ -9,6 +9,7 @@ from pathlib import Path
 from fgclip2_det.io.text import read_json
 
 from .benchmark import SIZES, Benchmark
+from .published_sets import sets_table
 from .ranking_page import ranking_section
 from .suite import BENCHMARKS
 
@@ -31,7 +32,15 @@ _ENCODERS = """
 `python tools/benchmark.py NAME --encoder qihoo360/fg-clip2-base --data-root data
 --out-dir OUT`, with NAME from the first column. Percent; published numbers are those of
 base / large / so400m. For segmentation the paper trains Cat-Seg on COCO-Stuff; ours is
-zero-shot, from the dense map alone, and not comparable with that.
+zero-shot, from the dense map alone, and not comparable with that, unless a trained
+decoder is given: `--segmentor CONFIG CHECKPOINT` instead of `--encoder`
+([Segmentation](segmentation.md)).
+"""
+_SETS = """
+## The paper's tasks and sets
+
+Where each set of the paper is, and how its command was verified, as none has been run
+whole. The options are those of the sections above and below.
 """
 _PARTS = """
 ## Parts that were measured
@@ -162,6 +171,7 @@ def results_page(results: Mapping[str, dict]) -> str:
         lines += [_PARTS]
         lines += _rows(('benchmark', 'encoder', 'counts', 'percent'))
         lines += [_part_row(result) for result in parts.values()]
+    lines += [_SETS, *sets_table()]
     lines += ranking_section()
     lines += [_DETECTORS]
     lines += _rows(('what', 'published', 'options of `tools/evaluate.py`', 'ours'))

@@ -1,7 +1,9 @@
-"""Zero-shot segmentation from the dense map: each pixel gets a name.
+"""Segmentation: each pixel gets a name, from the dense map, zero-shot, or from a
+trained decoder.
 
 Nothing is trained here. The paper's Table 6 is of Cat-Seg, which was trained on
-COCO-Stuff with the encoder inside, so it says nothing about these numbers.
+COCO-Stuff with the encoder inside, so it says nothing about zero-shot numbers; what
+compares with it is an :class:`.Embedder` around such a decoder.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary import load_list
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
-from .confusion import add_segmentation, confusion
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
 from .report import Report
@@ -115,14 +116,17 @@ def read_segmentation(
     ]
 
     def run(embedder: Embedder) -> Report:
+        from .confusion import add_segmentation, score_confusion
+
         text_embeds = embed_prompts(embedder, prompts, 'box')
         rows = torch.tensor(class_of)
         num_classes = len(scheme.names)
         counts = torch.zeros(num_classes, num_classes, dtype=torch.long)
-        for path, dense in zip(maps, embedder.dense_maps(items), strict=True):
+        scored = embedder.name_maps(items, text_embeds)
+        for path, scores in zip(maps, scored, strict=True):
             labels = read_label_map(path, scheme)
-            counts = counts.to(dense.device)
-            counts += confusion(dense, text_embeds, rows, labels)
+            counts = counts.to(scores.device)
+            counts += score_confusion(scores, rows, labels)
         report = Report(counts={'images': len(items)})
         add_segmentation(report, counts)
         report.counts['truncated_texts/box'] = embedder.num_truncated['box']

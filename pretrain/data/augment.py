@@ -91,8 +91,9 @@ def _crop_box(
     """Whole pixels of a part of the image, anywhere in it."""
     width, height = size
     for _ in range(TRIES):
-        area = width * height * rng.uniform(*shares)
-        ratio = math.exp(rng.uniform(*np.log(RATIOS)))
+        area = width * height * rng.uniform(shares[0], shares[1])
+        low, high = np.log(RATIOS)
+        ratio = math.exp(rng.uniform(low, high))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             left, top = (int(rng.integers(n + 1)) for n in (width - w, height - h))

@@ -22,9 +22,16 @@ def freeze_unused(model: R2D2Alignment, freeze_text: bool) -> None:
         freeze_text: the text tower and its heads, too.
     """
     encoder, options = model.encoder, model.options
-    weights = dict.fromkeys(('fgv', 'fgt', 'itc', 'tic', 'cmr'), 0.0)
-    captions = {name: float(name == model.captions) for name in ('short', 'long')}
-    preset = LossPreset(**weights, **captions, global_form='softmax')
+    preset = LossPreset(
+        short=float(model.captions == 'short'),
+        long=float(model.captions == 'long'),
+        fgv=0.0,
+        fgt=0.0,
+        itc=0.0,
+        tic=0.0,
+        cmr=0.0,
+        global_form='softmax',
+    )
     for part, is_used in parts_in_use(encoder, preset):
         if not is_used:
             part.requires_grad_(False)

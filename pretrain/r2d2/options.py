@@ -154,7 +154,7 @@ def _check(values: Mapping[str, Any]) -> None:
             )
 
 
-def _check_number(name: str, value: object, low: float, high: float) -> None:
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not low <= value <= high or value == math.inf:
         raise ValueError(

@@ -42,7 +42,8 @@ class FGCLIP2RegionRanker(BaseModel):
         num_negatives: M.
         temperature, own_share: of the draw, see :func:`.draw_candidates`.
         class_weights: of no match and of a match, see :func:`.matching_loss`.
-        autocast: True computes encoder and ranker in bfloat16, losses in float32.
+        autocast: True computes the frozen encoder in bfloat16. The ranker stays in
+            float32, in which its short sequences are faster on a CPU.
         seed: of the ranker's weights and of the draws, the same however many processes
             there are.
         data_preprocessor: a config; moves batches to the device.
@@ -101,15 +102,15 @@ class FGCLIP2RegionRanker(BaseModel):
         """
         if mode != 'loss':
             raise ValueError(f"mode must be 'loss', got {mode!r}")
-        device = self.step.device.type
-        with torch.autocast(device, torch.bfloat16) if self.autocast else nullcontext():
-            return self._losses(batch)
-
-    def _losses(self, batch: AlignmentBatch) -> dict[str, Tensor]:
         texts, kept = RegionTexts.of(batch), self._texts
-        with torch.no_grad():
-            regions, embeds = self._read_regions(batch)
-            rows = kept(self.encoder, texts.ids, texts.keys)
+        device = self.step.device.type
+        with (
+            torch.no_grad(),
+            torch.autocast(device, torch.bfloat16) if self.autocast else nullcontext(),
+        ):
+            maps = [each.float() for each in self.encoder.dense_grids(batch.images)]
+        rows = kept(self.encoder, texts.ids, texts.keys)
+        regions, embeds = self._read_regions(batch, maps)
         columns, valid = draw_candidates(
             embeds @ kept.embeds[rows].T, texts, self.num_negatives, self.temperature,
             self.own_share, seed=(self.seed << 40) + int(self.step),
@@ -146,9 +147,10 @@ class FGCLIP2RegionRanker(BaseModel):
         return num_patches + batch.box_ids.numel()
 
     # --------------------------------------------------------------------- tokens
-    def _read_regions(self, batch: AlignmentBatch) -> tuple[Tensor, Tensor]:
+    def _read_regions(
+        self, batch: AlignmentBatch, maps: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Tokens (K, N, D) and embeddings (K, D), normalised, of all regions."""
-        maps = [each.float() for each in self.encoder.dense_grids(batch.images)]
         sizes = batch.images.image_sizes.tolist()
         tokens = [
             self.ranker.regions(dense, (size[0], size[1]), boxes)

@@ -11,9 +11,10 @@ from PIL import Image
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
 from fgclip2_det.fgclip2 import FGCLIP2
+from fgclip2_det.fgclip2.score_maps import stretch
 from fgclip2_det.zeroshot import Embedder, ImageItem, Report
 from fgclip2_det.zeroshot.benchmark import ReadOptions
-from fgclip2_det.zeroshot.confusion import add_segmentation, confusion, stretch
+from fgclip2_det.zeroshot.confusion import add_segmentation, confusion
 from fgclip2_det.zeroshot.controls import ControlEmbedder
 from fgclip2_det.zeroshot.segmentation import (
     BENCHMARKS,

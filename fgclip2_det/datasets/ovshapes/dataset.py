@@ -1,5 +1,7 @@
 """OVShapes: a procedural, bilingual data set, generated on first use."""
 
+import os
+
 from fgclip2_det.compat import mm  # before mmdet
 
 # isort: split
@@ -9,6 +11,7 @@ from mmengine.dist import barrier, get_rank
 from fgclip2_det.datasets.open_vocab_coco import OpenVocabCocoDataset
 
 from .generate import SPLITS, generate_ovshapes, ovshapes_folder
+from .label_maps import generate_label_maps, label_map_folder
 
 
 @DATASETS.register_module()
@@ -26,6 +29,8 @@ class OVShapesDataset(OpenVocabCocoDataset):
         num_val: number of images of the val split.
         image_size: side in pixels.
         seed: seed of the images.
+        with_seg: also give each image its label map, for ``LoadAnnotations`` with
+            ``with_seg=True``; see :func:`.generate_label_maps`.
         kwargs: as for :class:`OpenVocabCocoDataset`; ``indices=n`` takes the first n
             images; ``lazy_init=True`` generates nothing before :meth:`full_init`.
 
@@ -43,18 +48,24 @@ class OVShapesDataset(OpenVocabCocoDataset):
         num_val: int = 300,
         image_size: int = 256,
         seed: int = 0,
+        with_seg: bool = False,
         **kwargs,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f'split must be one of {list(SPLITS)}, got {split!r}')
         self._parameters = data_root, num_train, num_val, image_size, seed
+        self.with_seg = with_seg
         folder = ovshapes_folder(*self._parameters)
+        prefix = {'img': split}
+        if with_seg:
+            labels = label_map_folder(*self._parameters)
+            prefix['seg'] = os.path.abspath(labels / split)
         if not kwargs.get('lazy_init'):
             self._generate_once()
         super().__init__(
             ann_file=f'{split}.json',
             data_root=str(folder),
-            data_prefix={'img': split},
+            data_prefix=prefix,
             **kwargs,
         )
 
@@ -62,12 +73,17 @@ class OVShapesDataset(OpenVocabCocoDataset):
         """Generate the images in the first process, before the others read them."""
         if get_rank() > 0:
             barrier()
-        generate_ovshapes(*self._parameters)
+        self._generate()
         if get_rank() == 0:
             barrier()
 
     def full_init(self) -> None:
         """Generate the images if they do not exist, and load the annotations."""
         if not self._fully_initialized:
-            generate_ovshapes(*self._parameters)
+            self._generate()
             super().full_init()
+
+    def _generate(self) -> None:
+        generate_ovshapes(*self._parameters)
+        if self.with_seg:
+            generate_label_maps(*self._parameters)

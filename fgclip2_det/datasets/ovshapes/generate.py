@@ -78,7 +78,7 @@ def generate_ovshapes(
     if extra_colors:
         params['extra_colors'] = True
     if not os.path.exists(folder):  # also False if the parent may not be read
-        work = _make_work_folder(folder.parent)
+        work = make_work_folder(folder.parent)
         try:
             _write(work, params, num_workers or min(os.cpu_count() or 1, 8))
             _publish(work, folder)
@@ -115,7 +115,7 @@ def ovshapes_folder(
     return Path(root) / (f'{name}_extra' if extra_colors else name)
 
 
-def _make_work_folder(root: Path) -> Path:
+def make_work_folder(root: Path) -> Path:
     """Create a temporary folder in ``root``; removes old ones of killed runs."""
     from fgclip2_det.io.leftovers import remove_stale  # not for who finds the images
 

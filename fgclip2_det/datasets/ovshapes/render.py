@@ -78,6 +78,31 @@ def render_image(
     Returns:
         (image_size, image_size, 3) uint8 RGB and the objects, lowest first.
     """
+    canvas, _, objects = _draw_objects(rng, classes, image_size)
+    return _expose(rng, canvas), objects
+
+
+def render_owners(
+    rng: np.random.Generator, classes: Sequence[ShapeClass], image_size: int = 256
+) -> tuple[np.ndarray, list[ShapeObject]]:
+    """Whose pixel is whose, in the image that :func:`render_image` draws.
+
+    Args:
+        rng, classes, image_size: as of :func:`render_image`, the generator in the same
+            state.
+
+    Returns:
+        (image_size, image_size) int8, the object that is on top where more than half of
+        a pixel is its own, -1 for the background; and the objects.
+    """
+    _, owner, objects = _draw_objects(rng, classes, image_size)
+    return owner, objects
+
+
+def _draw_objects(
+    rng: np.random.Generator, classes: Sequence[ShapeClass], image_size: int
+) -> tuple[np.ndarray, np.ndarray, list[ShapeObject]]:
+    """Canvas (float), topmost object of each pixel, and the objects."""
     canvas = _background(rng, image_size)
     owner = np.full((image_size, image_size), -1, np.int8)  # topmost object per pixel
     objects: list[ShapeObject] = []
@@ -104,7 +129,7 @@ def render_image(
         objects.append(ShapeObject(shape_class, texture, bbox, angle))
     visible = (shown[: len(objects)] / areas[: len(objects)]).tolist()
     objects = [replace(o, visible=v) for o, v in zip(objects, visible, strict=True)]
-    return _expose(rng, canvas), objects
+    return canvas, owner, objects
 
 
 def _expose(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:

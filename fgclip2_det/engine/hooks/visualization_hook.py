@@ -16,13 +16,14 @@ from torch import Tensor
 from ...fgclip2.detector_image import detector_image
 from ...fgclip2.image import describe_sizes, read_header
 from ...io.atomic import open_atomic
-from ...visualization import contact_sheet, draw_detections
+from ...visualization import contact_sheet, draw_detections, draw_label_map
 from ..annotated_sizes import Size, annotated_sizes
 
 
 @HOOKS.register_module()
 class OpenVocabVisualizationHook(Hook):
-    """Draw the first evaluated images, ground truth beside predictions.
+    """Draw the first evaluated images, ground truth beside predictions: boxes, or the
+    label maps of a segmentor.
 
     ``vis/*.png`` are the images and ``detections.png`` is a contact sheet of them, both
     in the work dir and replaced by each evaluation. Images are drawn in the detector's
@@ -73,7 +74,8 @@ class OpenVocabVisualizationHook(Hook):
         dataset = _dataset_meta(runner)
         for inputs, sample in zip(_plain_views(data_batch), outputs, strict=True):
             wanted = self.num_images < 0 or self.count < self.num_images
-            if not (wanted and is_main_process() and 'pred_instances' in sample):
+            drawable = 'pred_instances' in sample or 'pred_sem_seg' in sample
+            if not (wanted and is_main_process() and drawable):
                 return
             self._draw(runner, inputs, sample, dataset)
 
@@ -102,6 +104,19 @@ class OpenVocabVisualizationHook(Hook):
     ) -> None:
         annotated = self.annotated.get(str(sample.get('img_path')))
         image = _load_image(runner, inputs, sample, annotated)
+        pixels = 'pred_sem_seg' in sample
+        panes = (_label_panes if pixels else self._box_panes)(image, sample, meta)
+        pair = contact_sheet(panes, columns=2, gap=4)
+        stem = Path(sample.metainfo.get('img_path') or f'image_{self.count}').stem
+        path = self._folder(runner) / 'vis' / f'{self.count:03d}_{stem}.png'
+        _save(pair, path)
+        if self.count < 16:  # more would be too small on the sheet
+            self.pairs.append(pair)
+        self.count += 1
+
+    def _box_panes(
+        self, image: Image.Image, sample: DetDataSample, meta: dict
+    ) -> list[Image.Image]:
         panes = []
         if 'labels' in sample.get('gt_instances', ()):
             truth = sample.gt_instances
@@ -123,13 +138,23 @@ class OpenVocabVisualizationHook(Hook):
                 title=f'prediction, score ≥ {self.score_thr:g}',
             )
         ]
-        pair = contact_sheet(panes, columns=2, gap=4)
-        stem = Path(sample.metainfo.get('img_path') or f'image_{self.count}').stem
-        path = self._folder(runner) / 'vis' / f'{self.count:03d}_{stem}.png'
-        _save(pair, path)
-        if self.count < 16:  # more would be too small on the sheet
-            self.pairs.append(pair)
-        self.count += 1
+        return panes
+
+
+def _label_panes(
+    image: Image.Image, sample: DetDataSample, meta: dict
+) -> list[Image.Image]:
+    """Truth, where there is one in the image's own pixels, and prediction."""
+    names = [str(name) for name in meta.get('classes', ())]
+    panes = []
+    for key, title in (('gt_sem_seg', 'ground truth'), ('pred_sem_seg', 'prediction')):
+        if key not in sample:
+            continue
+        labels = sample.get(key).sem_seg[0].cpu().numpy().astype(np.int64)
+        if labels.shape == image.size[::-1]:
+            own = draw_label_map(image, labels, names, min_size=480, title=title)
+            panes.append(own)
+    return panes
 
 
 def _save(image: Image.Image, path: Path) -> None:

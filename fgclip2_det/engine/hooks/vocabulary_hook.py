@@ -83,7 +83,8 @@ class OpenVocabVocabularyHook(Hook):
         base = list(meta.get('base_classes', names))  # a plain data set: all base
         if trained:
             model.trained_classes = base
-            federated = model.roi_head.bbox_head.federated
+            head = getattr(model, 'roi_head', None)  # a segmentor has none
+            federated = None if head is None else head.bbox_head.federated
             if federated is not None:
                 federated.set_image_counts(meta.get('image_counts'))
         entries, templates, parts = names, None, None  # the model's own

@@ -243,7 +243,7 @@ class FGCLIP2Rescorer(BaseDetector):
             is_base = vocabulary.known_split() | found.known
             options['calibration'] = ScoreCalibration(**self.calibration)
         if self.ranker is not None:
-            texts = text_source(self.encoder_config, None, kept)
+            texts = build_encoder(self.encoder_config, towers='text').eval()
             options['ranker'] = NameRanker.load(
                 self.ranker, self.encoder, texts, names_of(vocabulary, found),
                 getattr(options['fusion'], 'num_ranked', 1),

@@ -1,0 +1,86 @@
+"""A binary loss for every pixel and name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BACKGROUND, IGNORED = -1, -2  # of labels: no name is right; counts for nothing
+
+
+def name_map_loss(logits: Tensor, labels: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Sum and number of the binary cross entropies of pixels and names.
+
+    Logits are enlarged to the pixels of the labels, bilinearly, as Cat-Seg does.
+
+    Args:
+        logits: (B, T, h, w), which may go on over more than the labels at the right
+            and at the bottom.
+        labels: (B, H, W) int64, rows of names; ``BACKGROUND`` where no name is right,
+            ``IGNORED`` where nothing counts.
+        stride: pixels of the labels a cell of the logits.
+
+    Returns:
+        Two scalars, float32: the sum, and what to divide it by.
+
+    Reference: Cat-Seg (arXiv:2303.11797), section 4.1: a binary loss a class.
+    """
+    height, width = labels.shape[1:]
+    canvas = [cells * stride for cells in logits.shape[2:]]
+    logits = F.interpolate(logits.float(), canvas, mode='bilinear')
+    logits = logits[:, :, :height, :width]
+    known = labels != IGNORED
+    num_names = logits.shape[1]
+    targets = torch.zeros_like(logits)
+    targets.scatter_(1, labels.clamp(min=0)[:, None], (labels >= 0)[:, None].float())
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
+    total = (losses * known[:, None]).sum()
+    return total, known.sum() * num_names
+
+
+def choose_names(
+    labels: Tensor,
+    candidates: Sequence[int],
+    num_names: int | None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Names of a training step: those in its images, and others at random.
+
+    Args:
+        labels: int64, the rows of names that occur and numbers below 0.
+        candidates: rows of all names that may be used.
+        num_names: how many to use at least, fewer where there are fewer candidates;
+            None: all.
+        generator: of the choice; None: torch's own.
+
+    Returns:
+        (T,) int64, rows in increasing order.
+
+    Raises:
+        ValueError: naming a label that is not among the candidates.
+    """
+    present = labels.unique()
+    present = set(present[present >= 0].tolist())
+    if strange := present - set(candidates):
+        raise ValueError(
+            f'a training image has pixels of class {min(strange)}, which is not one of '
+            f'the {len(candidates)} base classes; train on images without novel ones'
+        )
+    others = [row for row in candidates if row not in present]
+    wanted = len(others) if num_names is None else max(0, num_names - len(present))
+    order = torch.randperm(len(others), generator=generator)[:wanted].tolist()
+    return torch.tensor(sorted(present | {others[i] for i in order}))
+
+
+def rows_of_names(labels: Tensor, names: Tensor) -> Tensor:
+    """Labels of all classes as rows of some of them; numbers below 0 stay.
+
+    Args:
+        labels: int64 of any shape.
+        names: (T,) int64, classes in increasing order, with all that occur.
+    """
+    rows = torch.searchsorted(names.to(labels.device), labels.clamp(min=0).contiguous())
+    return torch.where(labels < 0, labels, rows)
