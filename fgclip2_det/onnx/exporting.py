@@ -112,7 +112,11 @@ def encoder_graphs(encoder: DualEncoder, max_side: int = MAX_SIDE) -> dict[str, 
     """File name -> graph, of the vision tower and of region pooling."""
     dims = encoder.embed_dims
     images, axes = image_input(encoder.config.vision.patch_size, max_side)
-    first = isinstance(encoder, FGCLIP1)
+    if isinstance(encoder, FGCLIP1):
+        vision = ExportedCLIPVision(encoder)
+    else:
+        assert isinstance(encoder, FGCLIP2)
+        vision = ExportedVision(encoder)
     boxes = torch.tensor([[0.0, 0, 1, 1], [1, 1, 3, 4], [2, 2, 5, 5]])
     pooled = dict(
         dense=torch.zeros(2, dims, 6, 10), boxes=boxes,
@@ -125,7 +129,7 @@ def encoder_graphs(encoder: DualEncoder, max_side: int = MAX_SIDE) -> dict[str, 
     )
     return {
         files.VISION: Graph(
-            ExportedCLIPVision(encoder) if first else ExportedVision(encoder),
+            vision,
             {'images': images},
             {'images': axes},
             ['image_embeds', 'dense'],
@@ -140,8 +144,11 @@ def text_graph(encoder: DualEncoder) -> Graph:
     ids = torch.ones(2, length, dtype=torch.int64)
     inputs = dict(ids=ids, mode=torch.tensor(MODES.index('box')))
     dynamic = {'ids': {0: DYNAMIC, 1: DYNAMIC}}
-    first = isinstance(encoder, FGCLIP1)
-    module = ExportedCLIPText(encoder) if first else ExportedText(encoder)
+    if isinstance(encoder, FGCLIP1):
+        module = ExportedCLIPText(encoder)
+    else:
+        assert isinstance(encoder, FGCLIP2)
+        module = ExportedText(encoder)
     return Graph(module, inputs, dynamic, ['embeds'])
 
 
