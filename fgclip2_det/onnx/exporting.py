@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch.export import Dim
 
 from fgclip2_det.fgclip1 import FGCLIP1
-from fgclip2_det.fgclip2 import DualEncoder, FGCLIP2Tokenizer
+from fgclip2_det.fgclip2 import FGCLIP2, DualEncoder, FGCLIP2Tokenizer
 from fgclip2_det.fgclip2.text import MODES
 from fgclip2_det.fgclip2.tokenizer import JSON_FILE
 from fgclip2_det.io import InputError
