@@ -174,46 +174,69 @@ def accuracy(scored: Sequence[Scored], novel: bool, k: int | None, weight: float
     return 100 * float(torch.cat(rows).float().mean())
 
 
-def measure(
-    encoder: DualEncoder,
-    ranker: Ranker,
-    data_root: str,
-    seeds: tuple[int, int],
-    finer: int,
-) -> dict[str, Any]:
-    """Figures of one ranker: chosen on the first seed's base boxes, tested on the
-    second's."""
-    scored: list[dict[str, list[Scored]]] = []
-    for seed in seeds:
-        items, objects = load_ovshapes(data_root, seed, 300)
-        boxes = read_boxes(encoder, ranker, items, MAX_NUM_PATCHES)
+@dataclass(frozen=True)
+class Boxes:
+    """All boxes of 300 images, and what they are of; the same for every ranker with one
+    grid and context.
+
+    Attributes:
+        seed: of the images.
+        objects: per image.
+        embeds, tokens: (K, D) and (K, N, D), at the usual patches.
+        finer: (K, D) at finer ones.
+    """
+
+    seed: int
+    objects: Sequence[Sequence]
+    embeds: Tensor
+    tokens: Tensor
+    finer: Tensor
+
+    @classmethod
+    def of(
+        cls, encoder: DualEncoder, ranker: Ranker, root: str, seed: int, finer: int
+    ) -> Boxes:
+        """Encode them."""
+        items, objects = load_ovshapes(root, seed, 300)
+        usual = read_boxes(encoder, ranker, items, MAX_NUM_PATCHES)
         more, _ = read_boxes(encoder, ranker, items, finer)
-        scored.append({
-            part: [
-                Scored(
-                    encoder, ranker, boxes, ask(objects, part, language, seed), more
-                )
-                for language in LANGUAGES
-            ]
-            for part in PARTS
-        })  # fmt: skip
-    tuning, test = scored
+        return cls(seed, objects, *usual, more)
+
+    def scored(self, encoder: DualEncoder, ranker: Ranker, part: str) -> list[Scored]:
+        """A part's questions in both languages."""
+        return [
+            Scored(
+                encoder,
+                ranker,
+                (self.embeds, self.tokens),
+                ask(self.objects, part, language, self.seed),
+                self.finer,
+            )
+            for language in LANGUAGES
+        ]
+
+
+def measure(
+    encoder: DualEncoder, ranker: Ranker, tuning: Boxes, test: Boxes
+) -> dict[str, Any]:
+    """Figures of one ranker: weights chosen on base boxes, tested on other images."""
     figures: dict[str, Any] = {}
     for part in PARTS:
+        chosen, tested = (b.scored(encoder, ranker, part) for b in (tuning, test))
         rows = {'dual': (None, 0.0), 'finer': (0, 0.0)}
         for k in KS:
-            best = max(WEIGHTS, key=lambda w: accuracy(tuning[part], False, k, w))
+            best = max(WEIGHTS, key=lambda w: accuracy(chosen, False, k, w))
             rows[f'k={k}'] = k, best
         figures[part] = {
             name: dict(
                 weight=setting[1],
-                base=accuracy(test[part], False, *setting),
-                novel=accuracy(test[part], True, *setting),
+                base=accuracy(tested, False, *setting),
+                novel=accuracy(tested, True, *setting),
             )
             for name, setting in rows.items()
         }
         if part == 'hard11':
-            english = test[part][LANGUAGES.index('en')]
+            english = tested[LANGUAGES.index('en')]
             for name, setting in rows.items():
                 figures[part][name]['errors'] = dict(english.errors(*setting))
     return figures
@@ -318,17 +341,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     encoder = load_encoder(args.encoder)
-    seeds = args.tune_seed, args.seed
-    runs = [
-        measure(
-            encoder,
-            Ranker.from_pretrained(folder, encoder),
-            args.data_root,
-            seeds,
-            args.finer,
-        )
-        for folder in args.rankers
+    rankers = [Ranker.from_pretrained(folder, encoder) for folder in args.rankers]
+    if len({(r.config.region_grid, r.config.region_context) for r in rankers}) > 1:
+        parser.error('--rankers must read the same grid of cells')
+    boxes = [
+        Boxes.of(encoder, rankers[0], args.data_root, seed, args.finer)
+        for seed in (args.tune_seed, args.seed)
     ]
+    runs = [measure(encoder, ranker, *boxes) for ranker in rankers]
     figures = summarise(runs)
     items = load_ovshapes(args.data_root, args.seed, 300)[0][:10]
     figures['time'] = time_images(
