@@ -14,7 +14,9 @@ train_dataloader = dict(
     batch_size=64,
     dataset=dict(ann=f'{data_root}/jsonfiles', image_root=f'{data_root}/images'),
 )
-param_scheduler = [dict(type='TriangularLR', low=0.05, step_size_up=3125)]
+param_scheduler = [
+    dict(type='TriangularLR', low=0.05, step_size_up=3125, by_epoch=False, begin=0)
+]
 optim_wrapper = dict(
     optimizer=dict(
         _delete_=True, type='AdamW', lr=3e-6, betas=(0.9, 0.999), weight_decay=0.01
