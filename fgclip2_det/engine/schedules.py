@@ -10,13 +10,13 @@ from typing import Any
 LENGTHS = {'EpochBasedTrainLoop': 'max_epochs', 'IterBasedTrainLoop': 'max_iters'}
 # keys of schedulers that are a time in the training, or a duration
 PLACES = ('begin', 'end', 'milestones', 'total_steps', 'total_iters')
-SPANS = ('T_max', 'step_size', 'periods')
+SPANS = ('T_max', 'step_size', 'step_size_up', 'periods')
 HOOK_PLACES = (
     'switch_epoch', 'begin_epoch', 'begin_iter', 'save_begin', 'num_last_epochs',
 )  # fmt: skip
 _KNOWN = re.compile(
     '(Constant|CosineAnnealing|CosineRestart|Exponential|Linear|MultiStep|OneCycle|'
-    'Poly|QuadraticWarmup|ReduceOnPlateau|Step)(LR|Momentum|ParamScheduler)'
+    'Poly|QuadraticWarmup|ReduceOnPlateau|Step|Triangular)(LR|Momentum|ParamScheduler)'
 )
 _ENDLESS = 10**9  # MMEngine's INF
 
