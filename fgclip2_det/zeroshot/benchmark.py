@@ -46,6 +46,14 @@ class ReadOptions:
     ranker: str | None = None
     ranker_k: int | None = None
 
+    def candidates(self) -> dict[object, list[tuple]] | None:
+        """``boxes`` by image, see :func:`.read_candidates`; None without any."""
+        if self.boxes is None:
+            return None
+        from .candidate_boxes import read_candidates
+
+        return read_candidates(self.boxes)
+
 
 @dataclass(frozen=True)
 class Task:

@@ -11,6 +11,7 @@ from torch import Tensor
 from .report import Report
 
 KS = (1, 5, 10)  # recalls that are reported
+RANKED = 128  # candidates of R2D2's configuration of Flickr30k-CNA
 
 
 @dataclass(frozen=True)

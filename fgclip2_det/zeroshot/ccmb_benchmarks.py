@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
-from .ccmb_files import read_ccmb_captions, read_ccmb_pairs, split_files
 from .embedder import Embedder
-from .matching import MatchingPairs, evaluate_matching
 from .report import Report
 from .retrieval_benchmarks import read_retrieval
 
@@ -22,6 +20,8 @@ _ALL = 'of_all_splits'
 
 
 def _read_retrieval(files: Mapping[str, Path], options: ReadOptions) -> Task:
+    from .ccmb_files import read_ccmb_captions, read_ccmb_pairs, split_files
+
     task = read_retrieval(files, options, read_ccmb_captions, MODE, RANKED)
     others = split_files(files['captions']).values()
     total = sum(len(read_ccmb_pairs(path, labelled=False)) for path in others)
@@ -29,6 +29,9 @@ def _read_retrieval(files: Mapping[str, Path], options: ReadOptions) -> Task:
 
 
 def _read_matching(files: Mapping[str, Path], options: ReadOptions) -> Task:
+    from .ccmb_files import read_ccmb_pairs, split_files
+    from .matching import MatchingPairs, evaluate_matching
+
     splits = {
         split: read_ccmb_pairs(path, labelled=True)
         for split, path in split_files(files['pairs']).items()

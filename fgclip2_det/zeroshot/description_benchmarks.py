@@ -21,7 +21,6 @@ from fgclip2_det.evaluation.hard_vocabularies import (
 from fgclip2_det.io.text import read_json
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
-from .candidate_boxes import read_candidates
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
 from .metrics import TIE
@@ -113,10 +112,10 @@ def _boxes_of(
     ):
         own = meant[image].setdefault((x, y, x + w, y + h), {})
         own[truths.categories[category]['name']] = None
-    if options.boxes is None:
+    given = options.candidates()
+    if given is None:
         boxes = [list(group) for group in meant]
     else:
-        given = read_candidates(options.boxes)
         boxes = [list(given.get(entry['id'], ())) for entry in truths.images]
     right = [
         [list(own.get(box, _NOTHING)) for box in group]
@@ -156,7 +155,7 @@ def _read_fgovd(level: str, files: Mapping[str, Path], options: ReadOptions) -> 
         list(dict.fromkeys(one.image_id for one in objects)), options.num_images
     )
     objects = [one for one in objects if one.image_id in set(chosen)]
-    given = read_candidates(options.boxes) if options.boxes else None
+    given = options.candidates()
     boxes: dict = {image_id: {} for image_id in chosen}
     for one in objects:
         x, y, w, h = one.bbox

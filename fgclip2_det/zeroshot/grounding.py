@@ -19,7 +19,6 @@ from fgclip2_det.evaluation.phrase_grounding import (
 )
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
-from .candidate_boxes import read_candidates
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
 from .report import Report
@@ -55,7 +54,7 @@ def read_grounding(
     names = [_name(entry, files['ann']) for entry in truths.images]
     chosen = take_first(list(dict.fromkeys(names)), options.num_images)
     place = {name: number for number, name in enumerate(chosen)}
-    given = read_candidates(options.boxes) if options.boxes else None
+    given = options.candidates()
     stray = set(given or ()) - set(truths.image_index)
     if stray:
         raise ValueError(

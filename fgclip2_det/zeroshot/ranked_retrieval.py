@@ -14,7 +14,6 @@ from .metrics import TIE
 from .pair_scores import PairScorer
 from .report import Report
 
-RANKED = 128  # candidates of R2D2's configuration of Flickr30k-CNA
 BLOCK_ELEMENTS = 1 << 22  # cosines sorted at once
 
 

@@ -12,16 +12,16 @@ from torch import Tensor
 from fgclip2_det.fgclip2 import DualEncoder
 
 from .caption_files import read_captions
-from .caption_pairs import KS, CaptionPairs, add_mean_recall, add_recalls
+from .caption_pairs import KS, RANKED, CaptionPairs, add_mean_recall, add_recalls
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
 from .metrics import match_ranks
-from .pair_scores import PairScorer
-from .ranked_retrieval import RANKED, add_ranked_retrieval
 from .report import Report
 
 if TYPE_CHECKING:
     from fgclip2_det.ranker import Ranker
+
+    from .pair_scores import PairScorer
 
 MODES = ('short', 'long')
 
@@ -109,6 +109,8 @@ def measure_retrieval(
     text_embeds = add_retrieval(report, prefix, embedder, image_embeds, own, mode, KS)
     add_mean_recall(report, prefix, KS)
     if scorer is not None:
+        from .ranked_retrieval import add_ranked_retrieval
+
         embeds, prefix = (image_embeds, text_embeds), f'retrieval_ranked/{mode}'
         add_ranked_retrieval(
             report, prefix, embedder, scorer, items, own, *embeds, mode, k, KS

@@ -17,9 +17,9 @@ from .caption_files import (
     read_karpathy,
     read_sharegpt4v,
 )
+from .caption_pairs import RANKED
 from .embedder import Embedder
 from .images import ImageItem, check_images_exist, take_first
-from .ranked_retrieval import RANKED
 from .report import Report
 from .retrieval import measure_retrieval
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -26,7 +26,9 @@ from . import (
 from .benchmark import Benchmark, ReadOptions, Task
 from .controls import KINDS, ControlEmbedder
 from .embedder import Embedder
-from .pair_scores import PairScorer
+
+if TYPE_CHECKING:
+    from .pair_scores import PairScorer
 
 _RANDOM = 'random-'
 _DEFAULTS = ReadOptions()  # it is frozen
