@@ -19,6 +19,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import torch
+
 from tests.hostile.all_rows import all_rows
 from tests.hostile.rows import FINE, SECONDS, SENTENCE, Row, outcome
 
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=SECONDS, help='of a row')
     parser.add_argument('--kind', nargs='+', help='of the rows; default: all')
     args = parser.parse_args()
+    torch.set_num_threads(1)  # threads of OpenMP do not survive a fork
     counts: dict[str, Counter] = {}
     for row in all_rows():
         if args.kind and row.kind not in args.kind:
