@@ -1,5 +1,7 @@
 """Names ranked inside detection, against one box and one name at a time."""
 
+import json
+
 import pytest
 import torch
 from PIL import Image
@@ -7,7 +9,7 @@ from torch import Tensor
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
-from fgclip2_det import FGCLIP2, Vocabulary
+from fgclip2_det import FGCLIP2, OpenVocabInferencer, Vocabulary
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion, OpenVocabRankingFusion
 from fgclip2_det.models.name_ranker import NameRanker
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
@@ -162,3 +164,42 @@ def test_what_does_not_fit(encoder, ranker):
     ):
         with pytest.raises(ValueError, match=r'num_ranked|ranking_weight'):
             OpenVocabRankingFusion(**options)
+
+
+def test_the_inferencer_ranks_as_the_re_scorer(image, tmp_path):
+    """Saved boxes of two classes, with the competitors of a user's names left out."""
+    encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
+    options = dict(reads='region', num_hidden_layers=1, region_grid=3)
+    made = Ranker.for_encoder(encoder, torch.Generator().manual_seed(1), **options)
+    torch.nn.init.normal_(
+        made.text_head.weight, generator=torch.Generator().manual_seed(2)
+    )
+    folder = made.save_pretrained(tmp_path / 'ranker', encoder)
+    image.save(tmp_path / 'a.png')
+    names = ['red circle', 'ring']
+    content = dict(
+        images=[dict(id=1, file_name='a.png', width=96, height=64)],
+        categories=[dict(id=n, name=name) for n, name in enumerate(names, 1)],
+    )
+    rows = [
+        dict(image_id=1, category_id=1 + k, bbox=[4, 4, 36, 40], score=s)
+        for k, s in ((0, 0.8), (1, 0.4))
+    ]
+    for name, part in (('ann', content), ('rows', rows)):
+        (tmp_path / f'{name}.json').write_text(json.dumps(part))
+    given = dict(
+        detector=tmp_path / 'rows.json', ann_file=tmp_path / 'ann.json',
+        encoder='fgclip2_tiny', fusion='ranking', competitors=False, device='cpu',
+    )  # fmt: skip
+    inferencer = OpenVocabInferencer(**given, ranker=str(folder))
+    (found,) = inferencer(str(tmp_path / 'a.png'))
+    rescore = PredictionRescorer(
+        encoder, Vocabulary(names).embed(encoder), OpenVocabRankingFusion(),
+        ranker=NameRanker.load(folder, encoder, encoder, names, 5),
+    )  # fmt: skip
+    boxes = torch.tensor([[4.0, 4, 40, 44]] * 2)
+    wanted = rescore(image, boxes, torch.tensor([0.8, 0.4]), torch.tensor([0, 1]))
+    scores = dict(zip(found.labels.tolist(), found.scores.tolist(), strict=True))
+    assert scores == pytest.approx(dict(enumerate(wanted.scores.tolist())), abs=1e-4)
+    with pytest.raises(ValueError, match='a ranker belong together'):
+        OpenVocabInferencer(**given)(str(tmp_path / 'a.png'))
