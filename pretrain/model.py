@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from fgclip2_det.fgclip1 import FGCLIP1
 from fgclip2_det.fgclip2 import ImageBatch
 from fgclip2_det.fgclip2.roi import pool_regions
 from pretrain import losses
+from pretrain.autocasting import check_autocast, tower_precision
 from pretrain.data.collate import AlignmentBatch
 from pretrain.initialise import build_for_training
 from pretrain.presets import loss_preset
@@ -46,8 +46,8 @@ class FGCLIP2Alignment(BaseModel):
             once and its embedding is kept, up to 200,000 of them: where texts repeat,
             a step costs little more than its images.
         autocast: True computes the towers in bfloat16 and everything else in float32,
-            as MMEngine's AmpOptimWrapper does on a GPU; this works on a CPU, too, and
-            is faster there if it multiplies bfloat16 (avx512_bf16 or amx_bf16).
+            as MMEngine's AmpOptimWrapper does on a GPU; 'auto' does so wherever it is
+            faster, see :func:`.tower_precision`.
         gradient_checkpointing: recompute each block in backward.
         micro_batch_size: images, and texts, that are in the encoder at once. The
             contrastive batch stays whole: embeddings of all parts meet in one loss,
@@ -67,7 +67,7 @@ class FGCLIP2Alignment(BaseModel):
         region_logit_scale: float = 4.6052,  # ln 100, as released
         hard_logit_scale: float = 4.6052,
         freeze_text: bool = False,
-        autocast: bool = False,
+        autocast: bool | str = False,
         gradient_checkpointing: bool = False,
         micro_batch_size: int | None = None,
         data_preprocessor: dict | None = None,
@@ -79,7 +79,7 @@ class FGCLIP2Alignment(BaseModel):
             )
         self.preset = loss_preset(**(losses or {}))
         self.freeze_text = freeze_text
-        self.autocast = autocast
+        self.autocast = check_autocast(autocast)
         self._kept_texts: dict[tuple[str, int], Tensor] = {}
         self.micro_batch_size = micro_batch_size
         self.encoder = build_for_training(**encoder)
@@ -99,8 +99,7 @@ class FGCLIP2Alignment(BaseModel):
         """
         if mode != 'loss':
             raise ValueError(f"mode must be 'loss', got {mode!r}")
-        device = self.encoder.logit_scale.device.type
-        with torch.autocast(device, torch.bfloat16) if self.autocast else nullcontext():
+        with tower_precision(self.autocast, self.encoder.logit_scale.device):
             return self._losses(batch)
 
     def _losses(self, batch: AlignmentBatch) -> dict[str, Tensor]:

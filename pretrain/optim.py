@@ -12,7 +12,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 from torch import nn
 
 _NEW_HEADS = ('dense_feature_head', 'boxtext_head', 'longtext_head')
-_MATRICES = re.compile(
+MATRICES = re.compile(
     r'(encoder\.layers\.|_joint\.layers\.|dense_feature_head\.|vision_model\.head\.)'
     r'.*weight$'
 )
@@ -20,11 +20,11 @@ _MATRICES = re.compile(
 
 @OPTIMIZERS.register_module()
 class MuonAdamW(torch.optim.Optimizer):
-    """torch's Muon and AdamW side by side, on groups marked ``muon=True`` or not.
+    """Muon and AdamW side by side, on groups marked ``muon=True`` or not.
 
     One optimizer, one state: schedulers, clipping, checkpoints and resuming see
     nothing unusual. Muon's step is scaled to AdamW's RMS, so one learning rate can
-    serve both.
+    serve both. Muon is torch's, on a CPU :class:`.CPUMuon`.
 
     Args:
         params: groups; the mark is per group.
@@ -64,12 +64,7 @@ class MuonAdamW(torch.optim.Optimizer):
         adamw = [group for group in self.param_groups if not group['muon']]
         self.parts = []
         if muon:
-            part = torch.optim.Muon(
-                muon,
-                momentum=self.options['momentum'],
-                adjust_lr_fn='match_rms_adamw',
-            )
-            self.parts.append(part)
+            self.parts.append(_muon(muon, self.options['momentum']))
         if adamw:
             self.parts.append(torch.optim.AdamW(adamw, betas=betas, eps=eps))
         for part in self.parts:
@@ -90,6 +85,14 @@ class MuonAdamW(torch.optim.Optimizer):
         """As saved by ``state_dict``."""
         super().load_state_dict(state_dict)
         self._share()
+
+
+def _muon(groups: list[dict], momentum: float) -> torch.optim.Optimizer:
+    if all(p.device.type == 'cpu' for group in groups for p in group['params']):
+        from pretrain.muon import CPUMuon  # torch.optim.Muon is not in older releases
+
+        return CPUMuon(groups, momentum)
+    return torch.optim.Muon(groups, momentum=momentum, adjust_lr_fn='match_rms_adamw')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -133,7 +136,7 @@ class AlignmentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if not parameter.requires_grad:
                 continue
             decays = name not in norms and 'bias' not in name
-            is_muon = muon and parameter.ndim == 2 and bool(_MATRICES.search(name))
+            is_muon = muon and parameter.ndim == 2 and bool(MATRICES.search(name))
             new = any(part in name for part in _NEW_HEADS)
             bias = 'bias' in name and mults['bias_lr_mult'] != 1
             groups.setdefault((decays, is_muon, new, bias), []).append(parameter)

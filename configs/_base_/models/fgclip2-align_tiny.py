@@ -10,7 +10,7 @@ model = dict(
         logit_bias=-6.0,
     ),
     losses=dict(preset='default'),
-    autocast=True,  # False where lscpu shows neither avx512_bf16 nor amx_bf16
+    autocast='auto',  # bfloat16 where the CPU multiplies it
     region_logit_scale=2.6391,  # ln 14
     hard_logit_scale=2.6391,
     data_preprocessor=dict(type='AlignmentDataPreprocessor'),
