@@ -110,12 +110,11 @@ class Scored:
         self.cosines = (embeds @ table).gather(1, questions.asked)
         self.finer = (finer @ table).gather(1, questions.asked)
         self.questions = questions
-        states, mask = encode_tokens(encoder, questions.texts)
+        begun = ranker.begin_texts(*encode_tokens(encoder, questions.texts))
         best = self.cosines.topk(min(max(KS), self.cosines.shape[1]), 1).indices
         rows, odds = questions.asked.gather(1, best), []
         for some, region in zip(rows.split(64), regions.split(64), strict=True):
-            logits = ranker(region, states[some], mask[some])
-            odds.append(match_log_odds(logits))
+            odds.append(match_log_odds(ranker.read(region, begun.rows(some))))
         self.ranking = Ranking(best, torch.cat(odds))
 
     def scores(self, k: int | None, weight: float) -> Tensor:
@@ -160,11 +159,11 @@ def read_boxes(
     embeds, tokens = [], []
     for item in tqdm(items, unit='image', disable=None):
         batch = encoder.preprocess(str(item.path), patches)
-        grids = encoder.dense_grids(batch)
+        dense, states = encoder.encode_grids(batch)
         boxes = torch.tensor(item.bboxes)
-        embeds += encoder.region_features(batch, [boxes], True, grids)
+        embeds += encoder.region_features(batch, [boxes], True, dense)
         width, height = item.size
-        tokens.append(ranker.regions(grids[0], (height, width), boxes))
+        tokens.append(ranker.regions(states[0], (height, width), boxes))
     return torch.cat(embeds), torch.cat(tokens)
 
 

@@ -11,11 +11,12 @@ model = dict(
         size='tiny', version=1, seed=0, sincos_positions=True, logit_scale=2.3
     ),
     losses=dict(preset='fgclip1'),
-    autocast=True,  # False where lscpu shows neither avx512_bf16 nor amx_bf16
+    autocast='auto',  # bfloat16 where the CPU multiplies it
     region_logit_scale=2.6391,  # ln 14
     hard_logit_scale=2.6391,
     data_preprocessor=dict(type='AlignmentDataPreprocessor'),
 )
 train_dataloader = dict(
-    collate_fn=dict(_delete_=True, type='AlignmentCollate', version=1)
+    batch_size=16,
+    collate_fn=dict(_delete_=True, type='AlignmentCollate', version=1),
 )

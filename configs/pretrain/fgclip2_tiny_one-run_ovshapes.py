@@ -7,4 +7,4 @@ _base_ = [
     '../_base_/align_runtime.py',
 ]
 model = dict(losses=dict(preset='released'))
-train_dataloader = dict(collate_fn=dict(max_num_patches=196))
+train_dataloader = dict(batch_size=16, collate_fn=dict(max_num_patches=196))

@@ -13,13 +13,14 @@ model = dict(
     choice=1.0,
     num_negatives=4,
     temperature=0.3,  # easy texts, too: the encoder tells the others apart already
-    autocast=True,  # False where lscpu shows neither avx512_bf16 nor amx_bf16
+    own_share=0.0,
+    autocast='auto',  # bfloat16 where the CPU multiplies it
     data_preprocessor=dict(type='AlignmentDataPreprocessor'),
 )
 train_dataloader = dict(
     batch_size=16,  # some 64 regions
     collate_fn=dict(max_num_patches=576),
-    dataset=dict(num_images=6000),
+    dataset=dict(num_images=3000),
 )
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -197,9 +197,10 @@ class Explainer:
     def _region(self, index: int, row: int | None) -> Tensor:
         """(D,) embedding of a detection's box."""
         if self.rescored:
-            batch, known = self.memory['encoded']
+            batch, maps = self.memory['encoded']
             box = clip_boxes(self.found.bboxes[index : index + 1], batch.image_sizes[0])
-            return self.model.encoder.region_features(batch, [box], True, **known)[0][0]
+            encoder = self.model.encoder
+            return encoder.region_features(batch, [box], True, maps.dense)[0][0]
         regions = self.memory['regions'][0].regions
         if row is None:
             scale = regions.bboxes.new_tensor(self.meta['scale_factor']).repeat(2)
@@ -210,7 +211,7 @@ class Explainer:
     def _dense(self) -> Tensor:
         """(h, w, D) of the image."""
         if self.rescored:
-            return self.memory['encoded'][1]['grids'][0]
+            return self.memory['encoded'][1].dense[0]
         assert self.record.dense is not None
         return self.record.dense
 

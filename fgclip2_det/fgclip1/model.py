@@ -190,6 +190,18 @@ class FGCLIP1(DualEncoder):
         states = tower.post_layernorm(x).roll(1, 1)
         return states, F.pad(batch.patch_mask, (1, 0), value=True)
 
+    def encode_grids(self, batch: ImageBatch) -> tuple[list[Tensor], list[Tensor]]:
+        """Dense maps (h, w, D) and maps of the last block's output (h, w, W) after
+        ``post_layernorm``; the blocks before it run once."""
+        batch = batch.to(self.logit_scale.device)
+        tower, grids = self.vision_model, batch.grid_sizes
+        x, mask, _ = tower.before_last(
+            batch.pixel_values, grids.tolist(), key_mask(batch)
+        )
+        states = tower.post_layernorm(tower.last(x, mask)[:, :-1])
+        dense = self.visual_projection(tower.dense(x))
+        return to_grids(dense, grids), to_grids(states, grids)
+
     # ------------------------------------------------------------------- texts
     def project_text(self, pooled: Tensor, mode: str) -> Tensor:
         """Text embeddings (T, D): of 'long' texts by their own projection."""

@@ -97,6 +97,11 @@ class DualEncoder(nn.Module):
         and (B, N + 1) bool, False for padding."""
 
     @abstractmethod
+    def encode_grids(self, batch: ImageBatch) -> tuple[list[Tensor], list[Tensor]]:
+        """:meth:`dense_grids`, and the patches' part of :meth:`image_tokens` as maps
+        (h, w, W), of one pass of the tower."""
+
+    @abstractmethod
     def project_text(self, pooled: Tensor, mode: str) -> Tensor:
         """Text embeddings (T, D) from the text tower's output (T, W)."""
 

@@ -193,6 +193,12 @@ class FGCLIP2(DualEncoder):
         is_patch = batch.patch_mask.to(tokens.device)
         return torch.cat([whole, tokens], 1), F.pad(is_patch, (1, 0), value=True)
 
+    def encode_grids(self, batch: ImageBatch) -> tuple[list[Tensor], list[Tensor]]:
+        """Dense maps and maps of the last hidden state, both (h, w, D)."""
+        tokens, mask = self.encode_tokens(batch)
+        dense = self.dense_feature_head.dense(tokens, mask)
+        return to_grids(dense, batch.grid_sizes), to_grids(tokens, batch.grid_sizes)
+
     # ------------------------------------------------------------------- texts
     def project_text(self, pooled: Tensor, mode: str) -> Tensor:
         """Text embeddings (T, D) from the head of a mode."""

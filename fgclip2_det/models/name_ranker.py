@@ -13,7 +13,7 @@ from fgclip2_det.io.model_digests import encoder_digest
 from fgclip2_det.models.fusion import ScoreFusion
 from fgclip2_det.ranker import Ranker, Ranking
 from fgclip2_det.ranker.match import match_log_odds
-from fgclip2_det.ranker.texts import encode_tokens
+from fgclip2_det.ranker.texts import BegunTexts, encode_tokens
 from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.competitors import Competitors
 
@@ -53,7 +53,7 @@ class NameRanker:
         if not len(names):
             raise ValueError('a ranker needs names, got none')
         self.ranker, self.num_ranked = ranker, num_ranked
-        self.states, self.mask = encode_tokens(texts, names)
+        self.texts = self._begin(*encode_tokens(texts, names))
 
     @classmethod
     def load(
@@ -76,7 +76,7 @@ class NameRanker:
     @torch.no_grad()
     def __call__(
         self,
-        dense_map: Tensor,
+        states: Tensor,
         image_size: tuple[int, int],
         bboxes: Tensor,
         cosines: Tensor,
@@ -84,17 +84,17 @@ class NameRanker:
         """Log-odds of the best names.
 
         Args:
-            dense_map: (h, w, D) of the image.
+            states: (h, w, W) of the image, see :meth:`.DualEncoder.encode_grids`.
             image_size: (height, width) in the pixels of the boxes.
             bboxes: (n, 4) xyxy, n >= 0.
             cosines: (n, C + S) with names and competitors, which choose.
         """
-        self._follow(dense_map.device)
+        self._follow(states.device)
         count = min(self.num_ranked, cosines.shape[1])
         names = cosines.topk(count, 1).indices.cpu()  # (n, k)
         if not len(names):
             return Ranking(names, cosines.new_zeros(0, count).cpu())
-        regions = self.ranker.regions(dense_map.float(), image_size, bboxes)
+        regions = self.ranker.regions(states.float(), image_size, bboxes)
         size = max(PAIRS // max(count, 1), 1)
         odds = [
             self._read(some, chosen)
@@ -104,19 +104,19 @@ class NameRanker:
 
     def _follow(self, device: torch.device) -> None:
         """Move to where the maps are: a re-scorer's encoder goes to its detector."""
-        if self.states.device != device:
+        states, _, mask = self.texts
+        if states.device != device:
             self.ranker.to(device)
-            self.states, self.mask = self.states.to(device), self.mask.to(device)
+            self.texts = self._begin(states.to(device), mask.to(device))
+
+    @torch.no_grad()
+    def _begin(self, states: Tensor, mask: Tensor) -> BegunTexts:
+        return self.ranker.begin_texts(states, mask)
 
     def _read(self, regions: Tensor, names: Tensor) -> Tensor:
         """(n, N, D) regions and (n, k) names -> (n, k)."""
-        names = names.to(self.states.device)
-        mask = self.mask[names]
-        longest = int(mask.any(1).any(0).sum())  # padding is at the end
-        logits = self.ranker(
-            regions, self.states[names][:, :, :longest], mask[:, :, :longest]
-        )
-        return match_log_odds(logits).cpu()
+        texts = self.texts.rows(names.to(regions.device))
+        return match_log_odds(self.ranker.read(regions, texts)).cpu()
 
 
 def name_ranker(

@@ -41,6 +41,21 @@ class Rescored:
     det_scores: Tensor
 
 
+@dataclass(frozen=True)
+class EncodedMaps:
+    """What the encoder says of one image.
+
+    Attributes:
+        dense: its map (h, w, D) in a list, as ``region_features`` takes it; None: not
+            kept.
+        states: its map (h, w, W) of the vision tower's states, for a ranker; None
+            without one.
+    """
+
+    dense: list[Tensor] | None = None
+    states: list[Tensor] | None = None
+
+
 class PredictionRescorer:
     """Fuse any detector's scores with region-text similarities, without training.
 
@@ -180,13 +195,13 @@ class PredictionRescorer:
         boxes, box_of = bboxes.unique(dim=0, return_inverse=True)
         if self.encoder is None:
             raise ValueError('a rescorer without an encoder can only fuse')
-        batch, known = self._encoded(image, memory)
+        batch, maps = self._encoded(image, memory)
         regions = clip_boxes(boxes, batch.image_sizes[0])
         height, width = batch.image_sizes[0].tolist()
         if self.fusion.needs_image:  # as one more box
             whole = regions.new_tensor([[0, 0, width, height]])
             regions = torch.cat([regions, whole])
-        (embeds,) = self.encoder.region_features(batch, [regions], True, **known)
+        (embeds,) = self.encoder.region_features(batch, [regions], True, maps.dense)
         embeds = embeds.float()
         texts = self.class_embeds
         if self.competitors is not None:
@@ -194,8 +209,9 @@ class PredictionRescorer:
         cosines = (embeds @ texts.T.to(embeds)).cpu()
         ranking = None
         if self.ranker is not None:
-            (dense_map,) = known['grids']
-            ranking = self.ranker(dense_map, (height, width), regions, cosines)
+            assert maps.states is not None
+            (states,) = maps.states
+            ranking = self.ranker(states, (height, width), regions, cosines)
         num_names = len(self.class_embeds)
         cosines, others = cosines.split([num_names, len(texts) - num_names], 1)
         whole = cosines[-1] if self.fusion.needs_image else None
@@ -205,16 +221,20 @@ class PredictionRescorer:
 
     def _encoded(
         self, image, memory: ImageMemory | None
-    ) -> tuple[ImageBatch, dict[str, list[Tensor]]]:
-        """The image's batch and, for a memory or a ranker, the maps of the encoder as
-        options of ``region_features``."""
+    ) -> tuple[ImageBatch, EncodedMaps]:
+        """The image's batch and, for a memory or a ranker, the maps of the encoder."""
         assert self.encoder is not None
         if memory is None and self.ranker is None:
-            return self.encoder.preprocess([image], self.max_num_patches), {}
+            batch = self.encoder.preprocess([image], self.max_num_patches)
+            return batch, EncodedMaps()
         if memory is not None and 'encoded' in memory:
             return memory['encoded']
         batch = self.encoder.preprocess([image], self.max_num_patches)
-        encoded = batch, dict(grids=self.encoder.dense_grids(batch))
+        if self.ranker is None:
+            maps = EncodedMaps(self.encoder.dense_grids(batch))
+        else:
+            maps = EncodedMaps(*self.encoder.encode_grids(batch))
+        encoded = batch, maps
         if memory is not None:
             memory['encoded'] = encoded
         return encoded

@@ -22,8 +22,7 @@ class RankerConfig:
 
     Attributes:
         text_width: of the text tower's states, and of both joint encoders.
-        image_width: of the image tokens: the vision tower's width for 'image', the
-            dense map's channels for 'region'.
+        image_width: of the vision tower's states.
         num_hidden_layers: of each joint encoder; 6 in the paper.
         num_attention_heads: of each layer; 12 in the paper.
         intermediate_size: of each layer's MLP; 3,072 in the paper.
@@ -90,10 +89,9 @@ class RankerConfig:
             changes: other fields.
         """
         text, vision = encoder.config.text, encoder.config.vision
-        region = changes.get('reads', 'image') == 'region'
         sizes: dict[str, Any] = dict(
             text_width=text.hidden_size,
-            image_width=encoder.embed_dims if region else vision.hidden_size,
+            image_width=vision.hidden_size,
             num_attention_heads=text.num_attention_heads,
             intermediate_size=text.intermediate_size,
         )

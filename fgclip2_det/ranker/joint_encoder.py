@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,12 +78,18 @@ class JointLayer(nn.Module):
         context: Tensor,
         mask: Tensor | None,
         context_mask: Tensor | None,
+        only_first: bool = False,
     ) -> Tensor:
-        """See :class:`JointEncoder`."""
-        num_contexts, per_context, length, width = x.shape
+        """See :class:`JointEncoder`; with ``only_first`` (K, k, 1, W)."""
         own = None if mask is None else mask.flatten(0, 1)
-        x = x.flatten(0, 1)  # (K * k, L, W): each sequence sees itself
-        x = self.self_attention(x, x, own)
+        flat = x.flatten(0, 1)  # (K * k, L, W): each sequence sees itself
+        queries = flat[:, :1] if only_first else flat
+        seen = self.self_attention(queries, flat, own)
+        return self.read(seen.unflatten(0, x.shape[:2]), context, context_mask)
+
+    def read(self, x: Tensor, context: Tensor, context_mask: Tensor | None) -> Tensor:
+        """What comes after the self attention, (K, k, L, W) as before."""
+        num_contexts, per_context, length, width = x.shape
         x = x.reshape(num_contexts, per_context * length, width)
         x = self.cross_attention(x, context, context_mask)
         out = self.fc2(F.gelu(self.fc1(x)))
@@ -142,6 +150,33 @@ class JointEncoder(nn.Module):
         for layer in self.layers:
             sequences = layer(sequences, context, mask, context_mask)
         return sequences
+
+    def begin(self, sequences: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(M, L, W) sequences after the first self attention, which sees no context:
+        once for each, however many contexts it will read."""
+        return self._first.self_attention(sequences, sequences, mask)
+
+    def first_states(
+        self,
+        begun: Tensor,
+        context: Tensor,
+        mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
+    ) -> Tensor:
+        """(K, k, W): ``forward(...)[:, :, 0]``, of sequences that :meth:`begin` has
+        begun; the last layer runs for the first state alone."""
+        if len(self.layers) == 1:
+            return self._first.read(begun[:, :, :1], context, context_mask)[:, :, 0]
+        x = self._first.read(begun, context, context_mask)
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            if number:
+                x = layer(x, context, mask, context_mask, only_first=number == last)
+        return x[:, :, 0]
+
+    @property
+    def _first(self) -> JointLayer:
+        return cast(JointLayer, self.layers[0])
 
 
 def init_bert(

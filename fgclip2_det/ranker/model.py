@@ -25,6 +25,7 @@ from fgclip2_det.ranker.config import RankerConfig
 from fgclip2_det.ranker.joint_encoder import JointEncoder, init_bert
 from fgclip2_det.ranker.match import MatchLogits
 from fgclip2_det.ranker.regions import region_tokens
+from fgclip2_det.ranker.texts import BegunTexts
 
 
 class Ranker(nn.Module):
@@ -128,7 +129,7 @@ class Ranker(nn.Module):
     def check_encoder(self, encoder: DualEncoder, name: str | os.PathLike = '') -> None:
         """InputError if the ranker was trained on the tokens of another encoder."""
         config = self.config
-        widths = RankerConfig.for_encoder(encoder, reads=config.reads)
+        widths = RankerConfig.for_encoder(encoder)
         expected = widths.text_width, widths.image_width
         found = config.text_width, config.image_width
         if expected != found:
@@ -180,45 +181,61 @@ class Ranker(nn.Module):
                 f'(K, k, L, {config.text_width}), got {tuple(image_tokens.shape)} and '
                 f'{tuple(text_tokens.shape)}'
             )
-        if config.reads == 'region':
+        flat_mask = None if text_mask is None else text_mask.flatten(0, 1)
+        texts = self.begin_texts(text_tokens.flatten(0, 1), flat_mask)
+        texts = texts.reshape(*text_tokens.shape[:2])
+        return self.read(image_tokens, texts, image_mask)
+
+    def begin_texts(
+        self, text_tokens: Tensor, text_mask: Tensor | None = None
+    ) -> BegunTexts:
+        """What does not depend on the image, of texts (T, L, W) that many images or
+        regions will be read with."""
+        begun = None
+        if self.config.sides != 'image':
+            begun = self.text_joint.begin(text_tokens, text_mask)
+        return BegunTexts(text_tokens, begun, text_mask)
+
+    def read(
+        self, image_tokens: Tensor, texts: BegunTexts, image_mask: Tensor | None = None
+    ) -> MatchLogits:
+        """:meth:`forward` with texts (K, k, ...) of :meth:`begin_texts`."""
+        if self.config.reads == 'region':
             image_tokens = image_tokens + self.positions
         text = image = None
-        if config.sides != 'image':
-            states = self.text_joint(text_tokens, image_tokens, text_mask, image_mask)
-            text = self.text_head(states[..., 0, :])
-        if config.sides != 'text':
-            image = self._read_texts(image_tokens, text_tokens, text_mask, image_mask)
+        if texts.begun is not None:
+            given = texts.begun, image_tokens, texts.mask, image_mask
+            text = self.text_head(self.text_joint.first_states(*given))
+        if self.config.sides != 'text':
+            image = self._read_texts(image_tokens, texts, image_mask)
         return MatchLogits(text, image)
 
     def _read_texts(
-        self,
-        image_tokens: Tensor,
-        text_tokens: Tensor,
-        text_mask: Tensor | None,
-        image_mask: Tensor | None,
+        self, image_tokens: Tensor, texts: BegunTexts, image_mask: Tensor | None
     ) -> Tensor:
         """(K, k, 2) of the image's tokens as queries; each pair is a context here."""
-        num_texts = text_tokens.shape[1]
-        queries = self.image_proj(image_tokens)
-        queries = queries[:, None].expand(-1, num_texts, -1, -1).flatten(0, 1)
+        num_texts = texts.states.shape[1]
+        begun = self.image_joint.begin(self.image_proj(image_tokens), image_mask)
+        begun = begun[:, None].expand(-1, num_texts, -1, -1).flatten(0, 1)
         mask = image_mask
         if mask is not None:
             mask = mask[:, None].expand(-1, num_texts, -1).flatten(0, 1)[:, None]
-        context_mask = None if text_mask is None else text_mask.flatten(0, 1)
-        context = text_tokens.flatten(0, 1)
-        states = self.image_joint(queries[:, None], context, mask, context_mask)
-        shape = len(image_tokens), num_texts, 2
-        return self.image_head(states[:, 0, 0]).reshape(shape)
+        context_mask = None if texts.mask is None else texts.mask.flatten(0, 1)
+        states = self.image_joint.first_states(
+            begun[:, None], texts.states.flatten(0, 1), mask, context_mask
+        )
+        states = states.unflatten(0, (len(image_tokens), num_texts))
+        return self.image_head(states[:, :, 0])
 
     def regions(
-        self, dense_map: Tensor, image_size: tuple[int, int], bboxes: Tensor
+        self, states: Tensor, image_size: tuple[int, int], bboxes: Tensor
     ) -> Tensor:
         """:func:`region_tokens` with this ranker's grid and context."""
         config = self.config
         if config.reads != 'region':
             raise ValueError("this ranker reads whole images; expected reads='region'")
         return region_tokens(
-            dense_map, image_size, bboxes, config.region_grid, config.region_context
+            states, image_size, bboxes, config.region_grid, config.region_context
         )
 
 

@@ -9,7 +9,7 @@ from fgclip2_det.fgclip2.roi import check_bboxes, separable_roi_align
 
 
 def region_tokens(
-    dense_map: Tensor,
+    states: Tensor,
     image_size: tuple[int, int],
     bboxes: Tensor,
     grid: int,
@@ -21,39 +21,39 @@ def region_tokens(
     repeats its border. A cell is sampled at 2 x 2 points.
 
     Args:
-        dense_map: (h, w, D) of one image, as the dense head gives it.
+        states: (h, w, W) of one image, as :meth:`.DualEncoder.encode_grids` has them.
         image_size: (height, width) in the pixels of the boxes.
         bboxes: (n, 4) xyxy, n >= 0, as :meth:`.DualEncoder.region_features` takes them.
         grid: S.
         context: sides of the surroundings, as a multiple of the box's.
 
     Returns:
-        (n, 1 + S * S, D), not normalised: the box as ``region_features`` pools it, then
-        the cells row by row.
+        (n, 1 + S * S, W): the box as ``region_features`` pools its map, then the cells
+        row by row.
 
     Raises:
         ValueError: for boxes that cannot be pooled.
     """
-    boxes = check_bboxes(bboxes, image_size, 0).to(dense_map.device)
-    h, w, _ = dense_map.shape
+    boxes = check_bboxes(bboxes, image_size, 0).to(states.device)
+    h, w, _ = states.shape
     height, width = image_size
     cells = boxes * boxes.new_tensor([w / width, h / height] * 2)
-    whole = separable_roi_align(dense_map, cells)[:, 0]
+    whole = separable_roi_align(states, cells)[:, 0]
     centres = (cells[:, :2] + cells[:, 2:]) / 2
     halves = (cells[:, 2:] - cells[:, :2]) / 2 * context
     around = torch.cat([centres - halves, centres + halves], 1)
     # a border of copies instead of RoIAlign's zeros, whatever a box reaches beyond
-    tokens = _sample(dense_map, around, grid)
+    tokens = _sample(states, around, grid)
     return torch.cat([whole, tokens], 1)
 
 
-def _sample(dense_map: Tensor, boxes: Tensor, grid: int) -> Tensor:
-    """(n, S * S, D): means of 2 x 2 bilinear samples of each cell."""
-    h, w, dims = dense_map.shape
+def _sample(states: Tensor, boxes: Tensor, grid: int) -> Tensor:
+    """(n, S * S, W): means of 2 x 2 bilinear samples of each cell."""
+    h, w, dims = states.shape
     x1, y1, x2, y2 = boxes.float().unbind(-1)
-    columns = _weights(x1, x2, w, grid).to(dense_map.dtype)
-    rows = _weights(y1, y2, h, grid).to(dense_map.dtype)
-    lines = torch.einsum('nph,hwd->npwd', rows, dense_map)
+    columns = _weights(x1, x2, w, grid).to(states.dtype)
+    rows = _weights(y1, y2, h, grid).to(states.dtype)
+    lines = torch.einsum('nph,hwd->npwd', rows, states)
     return torch.einsum('nqw,npwd->npqd', columns, lines).reshape(-1, grid**2, dims)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,35 @@ from torch import Tensor
 from fgclip2_det.fgclip2.dual_encoder import DualEncoder
 
 BATCH = 64  # texts at once
+
+
+class BegunTexts(NamedTuple):
+    """Texts as far as they are read without an image.
+
+    Attributes:
+        states: (..., L, W) of the text tower, the pooled state first.
+        begun: (..., L, W) after the first self attention of the text's joint encoder,
+            None without that.
+        mask: (..., L) bool, False for padding, which is at the end; None: none is.
+    """
+
+    states: Tensor
+    begun: Tensor | None
+    mask: Tensor | None
+
+    def reshape(self, *shape: int) -> BegunTexts:
+        """Texts (T, ...) as (*shape, ...)."""
+        return BegunTexts(*(x if x is None else x.unflatten(0, shape) for x in self))
+
+    def rows(self, rows: Tensor) -> BegunTexts:
+        """Texts (T, ...) at rows (K, k), without padding that all of them have."""
+        states, begun, mask = (None if x is None else x[rows] for x in self)
+        assert states is not None
+        if mask is not None:
+            longest = max(int(mask.flatten(0, -2).any(0).sum()), 1)
+            mask, states = mask[..., :longest], states[..., :longest, :]
+            begun = None if begun is None else begun[..., :longest, :]
+        return BegunTexts(states, begun, mask)
 
 
 @torch.no_grad()

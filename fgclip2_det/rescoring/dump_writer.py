@@ -167,14 +167,17 @@ def _score_image(
     try:
         batch = encoder.preprocess([path], max_num_patches)
         regions = clip_boxes(boxes, batch.image_sizes[0])
-        grids = encoder.dense_grids(batch)
-        embeds = encoder.region_features(batch, [regions], True, grids)[0].float()
+        if ranker is None:
+            dense, states = None, []
+        else:
+            dense, states = encoder.encode_grids(batch)
+        embeds = encoder.region_features(batch, [regions], True, dense)[0].float()
     except ValueError as error:
         raise ValueError(f'image {image_id} ({path}): {error}') from error
     cosines, ranking = (embeds @ class_embeds.T).cpu(), None
     if ranker is not None:
         height, width = batch.image_sizes[0].tolist()
-        ranking = ranker(grids[0], (height, width), regions, cosines)
+        ranking = ranker(states[0], (height, width), regions, cosines)
     return ImageScores(
         image_id,
         cosines,

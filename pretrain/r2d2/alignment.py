@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce_dict
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 
 from fgclip2_det.ranker import Ranker
 from pretrain import losses
+from pretrain.autocasting import check_autocast, tower_precision
 from pretrain.data.collate import AlignmentBatch
 from pretrain.initialise import build_for_training
 from pretrain.r2d2.feature_queue import FeatureQueue
@@ -78,7 +77,7 @@ class R2D2Alignment(BaseModel):
         captions: str = 'short',
         freeze_vision: bool = False,
         freeze_text: bool = False,
-        autocast: bool = False,
+        autocast: bool | str = False,
         gradient_checkpointing: bool = False,
         seed: int = 0,
         data_preprocessor: dict | None = None,
@@ -87,7 +86,7 @@ class R2D2Alignment(BaseModel):
         if captions not in CAPTIONS:
             raise ValueError(f'captions must be one of {CAPTIONS}, got {captions!r}')
         self.options, self.captions = r2d2_losses(**(losses or {})), captions
-        self.autocast, self.seed = autocast, seed
+        self.autocast, self.seed = check_autocast(autocast), seed
         self.freeze_vision = freeze_vision
         self.encoder = build_for_training(**encoder)
         self.starts_random = encoder.get('size') is not None
@@ -142,8 +141,7 @@ class R2D2Alignment(BaseModel):
         """
         if mode != 'loss':
             raise ValueError(f"mode must be 'loss', got {mode!r}")
-        device = self.temperature.device.type
-        with torch.autocast(device, torch.bfloat16) if self.autocast else nullcontext():
+        with tower_precision(self.autocast, self.temperature.device):
             return self._losses(batch)
 
     def _losses(self, batch: AlignmentBatch) -> dict[str, Tensor]:

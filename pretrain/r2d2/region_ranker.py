@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,13 +12,16 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from fgclip2_det.fgclip2 import ImageBatch
 from fgclip2_det.fgclip2.roi import pool_regions
 from fgclip2_det.ranker import Ranker
 from fgclip2_det.ranker.match import match_log_odds
+from pretrain.autocasting import check_autocast, tower_precision
 from pretrain.data.collate import AlignmentBatch
 from pretrain.initialise import build_for_training
 from pretrain.losses import matching_loss
 from pretrain.losses.gather import rank_share
+from pretrain.r2d2.kept_regions import KeptRegions
 from pretrain.r2d2.kept_texts import KeptTexts
 from pretrain.r2d2.region_texts import RegionTexts, draw_candidates
 
@@ -31,8 +34,8 @@ class FGCLIP2RegionRanker(BaseModel):
     ones. L_FGR is R2D2's matching loss; L_choice is ours, the cross entropy of the true
     text among the candidates by their log-odds, which is how detection uses them.
 
-    The encoder is not changed, and no part of a checkpoint. ``ExportRankerHook`` writes
-    the ranker.
+    The encoder is not changed, reads an image once (:class:`.KeptRegions`), and is no
+    part of a checkpoint. ``ExportRankerHook`` writes the ranker.
 
     Args:
         encoder: see :func:`pretrain.initialise.build_for_training`; mostly
@@ -42,7 +45,8 @@ class FGCLIP2RegionRanker(BaseModel):
         num_negatives: M.
         temperature, own_share: of the draw, see :func:`.draw_candidates`.
         class_weights: of no match and of a match, see :func:`.matching_loss`.
-        autocast: True computes the frozen encoder in bfloat16. The ranker stays in
+        autocast: True computes the frozen encoder in bfloat16, 'auto' does so wherever
+            it is faster, see :func:`.tower_precision`. The ranker stays in
             float32, in which its short sequences are faster on a CPU.
         seed: of the ranker's weights and of the draws, the same however many processes
             there are.
@@ -68,7 +72,7 @@ class FGCLIP2RegionRanker(BaseModel):
         temperature: float = 0.1,
         own_share: float = 0.5,
         class_weights: tuple[float, float] = (1.0, 2.0),
-        autocast: bool = False,
+        autocast: bool | str = False,
         seed: int = 0,
         data_preprocessor: dict | None = None,
     ) -> None:
@@ -77,12 +81,12 @@ class FGCLIP2RegionRanker(BaseModel):
         self.matching, self.choice = matching, choice
         self.num_negatives, self.temperature = num_negatives, temperature
         self.own_share, self.class_weights = own_share, class_weights
-        self.autocast, self.seed = autocast, seed
+        self.autocast, self.seed = check_autocast(autocast), seed
         self._encoder = [build_for_training(**encoder).eval().requires_grad_(False)]
         generator = torch.Generator().manual_seed(seed)
         options: dict[str, Any] = dict(ranker or {}) | dict(reads='region')
         self.ranker = Ranker.for_encoder(self.encoder, generator, **options)
-        self._texts = KeptTexts()
+        self._texts, self._regions = KeptTexts(), KeptRegions()
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
 
     @property
@@ -102,24 +106,18 @@ class FGCLIP2RegionRanker(BaseModel):
         """
         if mode != 'loss':
             raise ValueError(f"mode must be 'loss', got {mode!r}")
-        texts, kept = RegionTexts.of(batch), self._texts
-        device = self.step.device.type
-        with (
-            torch.no_grad(),
-            torch.autocast(device, torch.bfloat16) if self.autocast else nullcontext(),
-        ):
-            maps = [each.float() for each in self.encoder.dense_grids(batch.images)]
-        rows = kept(self.encoder, texts.ids, texts.keys)
-        regions, embeds = self._read_regions(batch, maps)
+        names, kept = RegionTexts.of(batch), self._texts
+        rows = kept(self.encoder, names.ids, names.keys)
+        regions, embeds = self._regions(batch, self._read_regions)
         columns, valid = draw_candidates(
-            embeds @ kept.embeds[rows].T, texts, self.num_negatives, self.temperature,
+            embeds @ kept.embeds[rows].T, names, self.num_negatives, self.temperature,
             self.own_share, seed=(self.seed << 40) + int(self.step),
         )  # fmt: skip
         if self.training:
             self.step += 1
         if len(rows):
-            rows = rows[columns]
-            logits = self.ranker(regions, kept.states[rows], kept.mask[rows])
+            texts = self.ranker.begin_texts(kept.states[rows], kept.mask[rows])
+            logits = self.ranker.read(regions, texts.rows(columns))
         else:  # a step without texts still reaches every weight
             width = self.ranker.config.text_width
             logits = self.ranker(regions, regions.new_zeros(*columns.shape, 1, width))
@@ -147,17 +145,22 @@ class FGCLIP2RegionRanker(BaseModel):
         return num_patches + batch.box_ids.numel()
 
     # --------------------------------------------------------------------- tokens
+    @torch.no_grad()
     def _read_regions(
-        self, batch: AlignmentBatch, maps: list[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens (K, N, D) and embeddings (K, D), normalised, of all regions."""
-        sizes = batch.images.image_sizes.tolist()
+        self, images: ImageBatch, bboxes: Sequence[Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Tokens (n, N, W) and embeddings (n, D), normalised, of each image's boxes."""
+        with tower_precision(self.autocast, self.step.device):
+            maps = self.encoder.encode_grids(images)
+        dense, states = ([grid.float() for grid in grids] for grids in maps)
+        sizes = images.image_sizes.tolist()
         tokens = [
-            self.ranker.regions(dense, (size[0], size[1]), boxes)
-            for dense, size, boxes in zip(maps, sizes, batch.bboxes, strict=True)
+            self.ranker.regions(grid, (size[0], size[1]), boxes)
+            for grid, size, boxes in zip(states, sizes, bboxes, strict=True)
         ]
-        pooled = torch.cat(pool_regions(maps, sizes, batch.bboxes))
-        return torch.cat(tokens), F.normalize(pooled, dim=-1)
+        pooled = pool_regions(dense, sizes, bboxes)
+        embeds = [F.normalize(each, dim=-1) for each in pooled]
+        return list(zip(tokens, embeds, strict=True))
 
 
 def _choice(odds: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,7 @@ class Pairs:
         image_keys = batch.image_keys
         if image_keys is None:
             image_keys = torch.full_like(keys, -1)
-        images = batch.images if len(kept) == len(keys) else _rows(batch.images, kept)
+        images = batch.images if len(kept) == len(keys) else image_rows(batch.images, kept)
         return cls(images, ids[kept], image_keys[rows], keys[rows], count)
 
 
@@ -154,7 +154,8 @@ def logits_with_negatives(
     return MatchLogits(*parts), valid
 
 
-def _rows(images: ImageBatch, rows: Tensor) -> ImageBatch:
+def image_rows(images: ImageBatch, rows: Tensor) -> ImageBatch:
+    """Some images of a batch."""
     windows = images.windows
     return replace(
         images,

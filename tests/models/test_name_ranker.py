@@ -43,9 +43,9 @@ def image() -> Image.Image:
 
 def odds_of(encoder, ranker, image, box: Tensor, name: str) -> float:
     with torch.no_grad():
-        dense = encoder.dense_grids(encoder.preprocess(image))[0]
+        _, (states,) = encoder.encode_grids(encoder.preprocess(image))
         tokens, _ = encoder.text_tokens([name])
-        logits = ranker(ranker.regions(dense, (64, 96), box[None]), tokens[None])
+        logits = ranker(ranker.regions(states, (64, 96), box[None]), tokens[None])
     return float(match_log_odds(logits))
 
 
@@ -124,11 +124,12 @@ def test_an_unranked_name_does_not_gain():
 def test_no_boxes_one_name_many_boxes(encoder, ranker, image, monkeypatch):
     monkeypatch.setattr('fgclip2_det.models.name_ranker.PAIRS', 4)
     reader = NameRanker(ranker, encoder, encoder, NAMES[:1], 5)
-    dense = encoder.dense_grids(encoder.preprocess(image))[0].detach()
-    none = reader(dense, (64, 96), torch.zeros(0, 4), torch.zeros(0, 1))
+    with torch.no_grad():
+        _, (states,) = encoder.encode_grids(encoder.preprocess(image))
+    none = reader(states, (64, 96), torch.zeros(0, 4), torch.zeros(0, 1))
     assert none.names.shape == none.odds.shape == (0, 1)
     boxes = BOXES.repeat(5, 1)
-    many = reader(dense, (64, 96), boxes, torch.zeros(15, 1))
+    many = reader(states, (64, 96), boxes, torch.zeros(15, 1))
     torch.testing.assert_close(many.odds[:3], many.odds[12:])
     wanted = [odds_of(encoder, ranker, image, box, NAMES[0]) for box in BOXES]
     torch.testing.assert_close(

@@ -78,6 +78,26 @@ def test_gradients_are_those_of_the_loop():
         torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-7)
 
 
+@pytest.mark.parametrize('num_layers', [1, 2, 3])
+def test_the_first_states_alone_and_begun_once(num_layers):
+    """Texts 2, 0 and 2 of three for each context, with gradients."""
+    joint, rows = encoder(num_layers=num_layers), torch.tensor([[2, 0], [0, 2]])
+    texts, contexts = normal(3, 4, 12).requires_grad_(), normal(2, 5, 8, seed=1)
+    mask = torch.arange(4) < torch.tensor([4, 1, 3])[:, None]
+    context_mask = torch.arange(5) < torch.tensor([5, 3])[:, None]
+    begun = joint.begin(texts, mask)
+    fast = joint.first_states(begun[rows], contexts, mask[rows], context_mask)
+    slow = joint(texts[rows], contexts, mask[rows], context_mask)[:, :, 0]
+    torch.testing.assert_close(fast, slow)
+    inputs = [texts, *joint.parameters()]
+    for one, other in zip(
+        torch.autograd.grad(fast.square().sum(), inputs),
+        torch.autograd.grad(slow.square().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-7)
+
+
 @pytest.mark.parametrize('shape', [(0, 2, 3), (2, 1, 1), (2, 0, 3)])
 def test_none_and_one(shape):
     contexts, per_context, length = shape

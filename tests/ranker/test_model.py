@@ -34,7 +34,7 @@ def test_regions_and_texts_together_as_one_by_one(encoder, sides):
     ranker = ranker_of(encoder, sides=sides).eval()
     batch = encoder.preprocess(Image.effect_noise((64, 48), 90).convert('RGB'))
     boxes = torch.tensor([[0.0, 0, 20, 20], [5, 5, 64, 40]])
-    regions = ranker.regions(encoder.dense_grids(batch)[0], (48, 64), boxes)
+    regions = ranker.regions(encoder.encode_grids(batch)[1][0], (48, 64), boxes)
     states, mask = encode_tokens(encoder, TEXTS)
     every = range(len(boxes))
     found = ranker(
@@ -87,6 +87,20 @@ def test_the_first_tokens_are_the_pooled_ones(encoder):
     torch.testing.assert_close(whole, encoder.encode_image(batch), atol=1e-5, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_maps_of_one_pass_are_those_of_two(encoder):
+    images = [
+        Image.effect_noise(size, 90).convert('RGB') for size in ((64, 48), (96,) * 2)
+    ]
+    batch = encoder.preprocess(images, 49)
+    dense, states = encoder.encode_grids(batch)
+    for one, other in zip(dense, encoder.dense_grids(batch), strict=True):
+        torch.testing.assert_close(one, other)
+    tokens, mask = encoder.image_tokens(batch)
+    for one, own, real in zip(states, tokens, mask, strict=True):
+        torch.testing.assert_close(one.flatten(0, 1), own[real][1:])
+
+
 def test_padding_of_texts_does_not_count(encoder):
     with torch.no_grad():
         alone, _ = encoder.text_tokens(TEXTS[:1])
@@ -126,7 +140,7 @@ def test_one_version_does_not_read_the_other(tmp_path):
     two = FGCLIP2.from_size('tiny', generator=generator)
     folder = ranker_of(one).save_pretrained(tmp_path / 'ranker', one)
     with pytest.raises(
-        InputError, match=r'widths \(64, 80\), the encoder has \(128, 128'
+        InputError, match=r'widths \(64, 96\), the encoder has \(128, 128'
     ):
         Ranker.from_pretrained(folder, two)
 

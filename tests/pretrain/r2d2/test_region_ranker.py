@@ -1,5 +1,6 @@
 """Training of a region ranker: candidates, losses, what stays frozen, two processes."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from fgclip2_det.engine.start import prepare_training
 from fgclip2_det.models.name_ranker import NameRanker
 from fgclip2_det.ranker import Ranker
 from pretrain.data import AlignmentCollate
+from pretrain.r2d2.kept_regions import KeptRegions
 from pretrain.r2d2.kept_texts import KeptTexts
 from pretrain.r2d2.region_ranker import FGCLIP2RegionRanker
 from pretrain.r2d2.region_texts import RegionTexts, draw_candidates
@@ -113,7 +115,7 @@ def losses_by_hand(model: FGCLIP2RegionRanker, batch) -> tuple[Tensor, Tensor]:
     """Region by region, one candidate at a time."""
     encoder, texts = model.encoder, RegionTexts.of(batch)
     with torch.no_grad():
-        maps = encoder.dense_grids(batch.images)
+        _, maps = encoder.encode_grids(batch.images)
         pooled = encoder.region_features(batch.images, batch.bboxes, True)
         embeds = encoder.encode_text(texts.ids, 'box', True)
         columns, valid = draw_candidates(
@@ -206,6 +208,38 @@ def test_texts_are_read_once(small_encoder):
     assert len(small.states) == 3
 
 
+def regions_anew(model: FGCLIP2RegionRanker, batch) -> tuple[Tensor, Tensor]:
+    parts = model._read_regions(batch.images, batch.bboxes)
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+
+def test_images_are_read_once(small_encoder):
+    """Kept, new, of other boxes and of other pixels in one batch; then without room."""
+    model, first, both = model_of(small_encoder), batch_of(0, 3), batch_of(0, 5)
+    read: list[int] = []
+
+    def counted(images, bboxes):
+        read.append(len(bboxes))
+        return model._read_regions(images, bboxes)
+
+    for kept, counts in (
+        (KeptRegions(), [3, 2, 1, 1]),
+        (KeptRegions(max_values=0), [3, 5, 4, 4]),  # one has no boxes
+    ):
+        read.clear()
+        kept(first, counted)
+        moved = dataclasses.replace(both, bboxes=[*both.bboxes])
+        moved.bboxes[1] = both.bboxes[1] * 0.9
+        pixels = both.images.pixel_values.clone()
+        pixels[2, 0] += 0.1
+        images = dataclasses.replace(both.images, pixel_values=pixels)
+        turned = dataclasses.replace(both, images=images)
+        for batch in (both, moved, turned):
+            found, wanted = kept(batch, counted), regions_anew(model, batch)
+            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+        assert read == counts
+
+
 # ------------------------------------------------------------------- two processes
 def numbers(encoder: Path, first: int, last: int) -> dict:
     model = model_of(encoder)
@@ -287,4 +321,4 @@ def test_two_steps_of_the_config_and_what_reads_the_result(tmp_path, monkeypatch
     encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
     names = ['red circle', '蓝色星形']
     reader = NameRanker.load(tmp_path / 'run' / 'ranker', encoder, encoder, names, 5)
-    assert reader.ranker.config.sides == 'text' and reader.states.shape[0] == 2
+    assert reader.ranker.config.sides == 'text' and len(reader.texts.states) == 2
