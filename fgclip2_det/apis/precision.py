@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
 from fgclip2_det.apis.systems import System
-from fgclip2_det.fgclip2.low_precision import quantize_int8, to_bfloat16
+from fgclip2_det.fgclip2.low_precision import (
+    has_bfloat16_units,
+    quantize_int8,
+    to_bfloat16,
+)
 from fgclip2_det.models.detectors.fgclip2_rescorer import FGCLIP2Rescorer
 
 DTYPES = ('float32', 'bfloat16', 'int8')
@@ -37,8 +42,20 @@ def set_precision(system: System, dtype: str) -> None:
                 "encoder, or take 'float32' or 'bfloat16'"
             )
         quantize_int8(tower)
-    elif dtype == 'bfloat16' and tower is not None:
-        to_bfloat16(tower)
+    elif dtype == 'bfloat16':
+        _warn_of_slow_products(system.model)
+        if tower is not None:
+            to_bfloat16(tower)
+
+
+def _warn_of_slow_products(model: nn.Module) -> None:
+    on_cpu = any(p.device.type == 'cpu' for p in model.parameters())
+    if on_cpu and not has_bfloat16_units():
+        warnings.warn(
+            "dtype 'bfloat16' on a CPU without instructions for it (avx512_bf16, "
+            "amx_bf16) can be many times slower than 'float32'",
+            stacklevel=4,
+        )
 
 
 def precision(dtype: str, device: torch.device) -> AbstractContextManager:

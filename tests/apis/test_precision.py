@@ -1,5 +1,7 @@
 """Detection with the encoder in bfloat16 and in int8."""
 
+import warnings
+
 import pytest
 import torch
 from PIL import Image, ImageDraw
@@ -61,6 +63,16 @@ def test_int8_needs_an_encoder():
     set_precision(system, 'bfloat16')  # the rest runs in autocast
     with pytest.raises(ValueError, match=r'vision tower, which \w+ has not'):
         set_precision(system, 'int8')
+
+
+@pytest.mark.parametrize('units', [True, False])
+def test_bfloat16_that_is_slow_is_warned_of(monkeypatch, units):
+    monkeypatch.setattr('fgclip2_det.apis.precision.has_bfloat16_units', lambda: units)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        OpenVocabInferencer(dtype='bfloat16', device='cpu')
+    slow = [w for w in caught if 'many times slower' in str(w.message)]
+    assert len(slow) == (0 if units else 1)
 
 
 def test_benchmarks_take_int8():
