@@ -347,13 +347,13 @@ def _columns(rows: list, keys: RowKeys, iou_types: Sequence[str]) -> Results:
 def _indices(ids: list, index: dict) -> np.ndarray:
     if not are_ids(ids):
         raise InputError('not numbers or strings')
-    return np.array([index[i] for i in ids], np.int32)
+    return np.fromiter(map(index.__getitem__, ids), np.int32, len(ids))
 
 
 def _numbers(values: list) -> np.ndarray:
     if not are_numbers(values):
         raise InputError('not numbers')
-    return np.array(values, np.float64)
+    return np.fromiter(values, np.float64, len(values))
 
 
 def _possible(results: Results) -> np.ndarray:

@@ -12,6 +12,7 @@ from fgclip2_det.coco.results import Results
 
 from .matching import (
     IOU_THRESHOLDS,
+    Contest,
     RankedDetections,
     find_overlaps,
     match,
@@ -74,6 +75,7 @@ def class_figures(
     # place of each detection among those of its pair that overlap anything
     turn_of_hit = ranks_within(detections.keys[hits])
     turns = turn_of_hit[np.searchsorted(hits, overlaps.detection)]
+    contest = Contest.of(overlaps, turns)
     ranking = Ranking(
         detections.keys // max(len(truths.images), 1),
         detections.scores,
@@ -86,7 +88,7 @@ def class_figures(
     for a, name in enumerate(areas):
         low, high = AREA_RANGES[name]
         outside = gt_ignored | (truths.areas < low) | (truths.areas > high)
-        state = match(overlaps, turns, outside, crowd)
+        state = match(contest, outside, crowd)
         ignored = dt_ignored | (detections.areas < low) | (detections.areas > high)
         counts = np.bincount(truths.category[~outside], minlength=shape[1])
         ranking.fill(precision[a], recall[a], state, ignored, counts)
@@ -168,11 +170,13 @@ class Ranking:
         self.starts = np.searchsorted(category[self.order], np.arange(classes))
         place = np.empty(len(self.order), np.int64)
         place[self.order] = np.arange(len(self.order))
-        self.by_place = np.argsort(place[hits])
+        by_place = np.argsort(place[hits])
+        self.by_place = by_place[category[hits][by_place] >= 0]
         self.places = place[hits][self.by_place]
-        self.hit_bounds = np.searchsorted(
-            category[hits][self.by_place], np.arange(classes + 1)
-        )
+        self.classes = category[hits][self.by_place]
+        self.hit_bounds = np.searchsorted(self.classes, np.arange(classes + 1))
+        # place of the first detection of each hit's class
+        self.first_places = self.starts[self.classes]
 
     def fill(
         self,
@@ -193,36 +197,54 @@ class Ranking:
         counted = ~ignored[self.order]
         counted_before = np.concatenate([[0], np.cumsum(counted)])
         state = state[:, self.by_place]
-        for k in np.flatnonzero(counts):
-            bounds = slice(*self.hit_bounds[k : k + 2])
-            places = self.places[bounds]
-            # unmatched at a place = all that count so far, less the matched ones
-            unmatched = counted_before[places + 1] - counted_before[self.starts[k]]
-            matched = state[:, bounds] > 0
-            excused = np.cumsum(matched & counted[places], axis=1)
-            right = state[:, bounds] == 1
-            precision[k], recall[k] = _average(
-                unmatched - excused, right, int(counts[k])
-            )
+        # unmatched at a place = all that count so far, less the matched ones
+        unmatched = counted_before[self.places + 1] - counted_before[self.first_places]
+        needed = _needed(counts)
+        known = np.flatnonzero(counts)
+        for t, matched_to in enumerate(state):
+            excused = self._within_class((matched_to > 0) & counted[self.places])
+            right = matched_to == 1
+            true = self._within_class(right)[right]
+            false = (unmatched - excused)[right]
+            numbers = np.bincount(self.classes[right], minlength=len(counts))
+            found = true / (false + true + np.spacing(1))
+            precision[known, t] = _interpolated(found, numbers, needed)[known]
+            recall[known, t] = numbers[known] / counts[known]
+
+    def _within_class(self, marks: np.ndarray) -> np.ndarray:
+        """(H,) number of marks of the same class so far, its own included."""
+        sums = np.concatenate([[0], np.cumsum(marks)])
+        return sums[1:] - sums[self.hit_bounds[self.classes]]
 
 
-def _average(
-    false: np.ndarray, right: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall (T,) at T thresholds.
+def _interpolated(
+    precision: np.ndarray, numbers: np.ndarray, needed: np.ndarray
+) -> np.ndarray:
+    """(K,) mean over recalls of the highest precision at this recall or a higher one.
 
     Args:
-        false: (T, R) wrong detections before each of R, best first.
-        right: (T, R) bool: those that count; they match one of ``count`` objects.
+        precision: (R,) of the right detections, class after class, best first.
+        numbers: (K,) right detections of each class.
+        needed: (K, 101) right detections that each recall needs, less one, rising;
+            the first is 0.
     """
-    true = np.cumsum(right, axis=1)
-    precision = np.where(right, true / (false + true + np.spacing(1)), 0)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1][right]
-    # right detections that each recall needs, less one
-    needed = np.searchsorted(np.arange(1, count + 1) / count, RECALLS, 'left')
-    numbers = right.sum(1)
+    reached = needed < numbers[:, None]
     first = np.cumsum(numbers) - numbers
-    reached = needed < numbers[:, None]  # (T, 101)
-    values = np.zeros(reached.shape)
-    values[reached] = envelope[(first[:, None] + needed)[reached]]
-    return values.sum(1) / len(RECALLS), numbers / count
+    values = np.zeros(needed.shape)
+    if len(precision):
+        # highest from each recall's detection to that of the next recall or class
+        starts = (first[:, None] + needed)[reached]
+        values[reached] = np.maximum.reduceat(precision, starts)
+    values[:, ::-1] = np.maximum.accumulate(values[:, ::-1], axis=1)
+    return values.sum(1) / len(RECALLS)
+
+
+def _needed(counts: np.ndarray) -> np.ndarray:
+    """(K, 101) right detections that each recall needs, less one, of K classes with so
+    many objects."""
+    different, place = np.unique(counts, return_inverse=True)
+    rows = [
+        np.searchsorted(np.arange(1, count + 1) / max(count, 1), RECALLS, 'left')
+        for count in different.tolist()
+    ]
+    return np.array(rows, np.int64).reshape(-1, len(RECALLS))[place]

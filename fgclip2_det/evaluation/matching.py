@@ -175,21 +175,59 @@ def _mask_ious(
     return iou
 
 
+@dataclass(frozen=True)
+class Contest:
+    """Overlaps in the order in which detections take objects: all pairs of class and
+    image take turns together, first their best detection (among those with overlaps),
+    then the next, and each looks at its nearest object first, of equal IoUs the later.
+
+    Attributes:
+        of_hit: (E,) which of the H detections with overlaps.
+        truth: (E,) index into the ground truth.
+        near: (10, E) bool: the IoU is at least the threshold.
+        turns: (E,) rising.
+        step: (E,) rising, equal for the overlaps of one detection.
+        num_hits: H.
+    """
+
+    of_hit: np.ndarray
+    truth: np.ndarray
+    near: np.ndarray
+    turns: np.ndarray
+    step: np.ndarray
+    num_hits: int
+
+    @classmethod
+    def of(cls, overlaps: Overlaps, turns: np.ndarray) -> Contest:
+        """The order.
+
+        Args:
+            overlaps: E of them.
+            turns: (E,) place of the detection of each overlap within its pair.
+        """
+        _, of_hit = np.unique(overlaps.detection, return_inverse=True)
+        order = np.lexsort((-overlaps.truth, -overlaps.iou, of_hit, turns))
+        num_hits, of_hit = int(of_hit.max(initial=-1)) + 1, of_hit[order]
+        return cls(
+            of_hit,
+            overlaps.truth[order],
+            overlaps.iou[order] >= IOU_THRESHOLDS[:, None],
+            turns[order],
+            np.cumsum(np.diff(of_hit, prepend=-1) != 0),
+            num_hits,
+        )
+
+
 def match(
-    overlaps: Overlaps,
-    turns: np.ndarray,
+    contest: Contest,
     ignored: np.ndarray,
     crowd: np.ndarray,
     objects_at_half: np.ndarray | None = None,
 ) -> np.ndarray:
     """What each detection with overlaps is matched to, at each IoU threshold.
 
-    All pairs of class and image take turns together: first their best detection
-    (among those with overlaps), then the next.
-
     Args:
-        overlaps: H detections occur in it.
-        turns: (E,) place of the detection of each overlap within its pair.
+        contest: the overlaps, of H detections.
         ignored: (G,) bool, objects that do not count.
         crowd: (G,) bool, objects that may be matched many times.
         objects_at_half: (H,) int64, gets the object that each detection is matched to
@@ -198,17 +236,13 @@ def match(
     Returns:
         (10, H) int8: 0 nothing, 1 an object, 2 one that is ignored.
     """
-    _, of_hit = np.unique(overlaps.detection, return_inverse=True)
-    hits = int(of_hit.max(initial=-1)) + 1
-    state = np.zeros((len(IOU_THRESHOLDS), hits), np.int8)
+    state = np.zeros((len(IOU_THRESHOLDS), contest.num_hits), np.int8)
     taken = np.zeros((len(IOU_THRESHOLDS), len(ignored)), bool)
-    # the first that is free is the one to take; of equal IoUs the later object
-    order = np.lexsort(
-        (-overlaps.truth, -overlaps.iou, ignored[overlaps.truth], of_hit, turns)
-    )
-    of_hit, truth, turns = of_hit[order], overlaps.truth[order], turns[order]
-    near = overlaps.iou[order] >= IOU_THRESHOLDS[:, None]  # (10, E)
-    bounds = np.flatnonzero(np.diff(turns, prepend=-1, append=-1))
+    # the first that is free is the one to take: those to be ignored come last
+    order = np.argsort(2 * contest.step + ignored[contest.truth], kind='stable')
+    of_hit, truth = contest.of_hit[order], contest.truth[order]
+    near = contest.near[:, order]
+    bounds = np.flatnonzero(np.diff(contest.turns, prepend=-1, append=-1))
     for first, last in pairwise(bounds):
         hit, objects = of_hit[first:last], truth[first:last]
         free = near[:, first:last] & (~taken[:, objects] | crowd[objects])

@@ -11,12 +11,17 @@ from reprlib import repr as short_repr
 from typing import Any, BinaryIO
 
 from fgclip2_det.io import InputError
-from fgclip2_det.io.text import TOO_DEEP, check_regular, parse_json, stream_codec
+from fgclip2_det.io.text import (
+    TOO_DEEP,
+    check_regular,
+    load_json,
+    parse_json,
+    stream_codec,
+)
 
 _CHUNK = 1 << 20
 _SPACE = ' \t\n\r'
 _DECODE = json.JSONDecoder().raw_decode
-_LOADS = json.JSONDecoder().decode
 _COMMA = re.compile('[ \t\n\r]*,').match
 _TRIES = 3
 _MAX_ENTRY = 1 << 26  # characters
@@ -166,7 +171,7 @@ class _Text:
             if (comma := _COMMA(self.buffer, stop + 1)) is None:
                 continue
             try:
-                entries = _LOADS(f'[{self.buffer[self.at : stop + 1]}]')
+                entries = load_json(f'[{self.buffer[self.at : stop + 1]}]')
             except (ValueError, RecursionError):
                 continue  # who reads entry by entry says what is wrong with which
             self.at = comma.end()

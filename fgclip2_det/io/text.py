@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,11 @@ from typing import Any
 from fgclip2_det.io import InputError
 from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.notes import say_once
+
+try:
+    import orjson
+except ImportError:  # exported models run with a few packages alone
+    orjson = None
 
 _BOMS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, 'utf-8-sig'),
@@ -33,6 +39,11 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISCHR, 'a device'),
     (stat.S_ISBLK, 'a device'),
 )
+_DIGITS = bytes(ord('0') if chr(c).isdecimal() else ord(' ') for c in range(128)) + (
+    b' ' * 128
+)
+_LONG = b'0' * 19
+_LONG_INTEGER = re.compile(rb'(?<![\d.])\d{19}').search
 _CHINESE = 'gb18030'  # contains GBK and GB 2312
 _SINGLE_BYTE = (
     'ascii', 'latin_1', 'iso8859_2', 'iso8859_5', 'iso8859_15', 'koi8_r',
@@ -126,9 +137,24 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         with collector_paused():
-            return json.loads(text)
+            return json.loads(text) if isinstance(text, bytes) else load_json(text)
     except RecursionError as error:
         raise InputError(TOO_DEEP) from error
+
+
+def load_json(text: str) -> Any:
+    """:func:`json.loads`, by orjson where it reads the same: not numbers that Python
+    alone takes for JSON (NaN, 1e999) or keeps as whole ones (19 digits and more), nor
+    halves of surrogates. What is wrong with a text is json's to say."""
+    try:
+        if orjson is None:
+            return json.loads(text)
+        data = text.encode()
+        if _LONG not in data.translate(_DIGITS) or not _LONG_INTEGER(data):
+            return orjson.loads(data)
+    except ValueError:  # of encode and of orjson
+        pass
+    return json.loads(text)
 
 
 def json_values(value: object, default: Callable | None = None) -> Any:

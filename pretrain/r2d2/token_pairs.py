@@ -46,7 +46,8 @@ class Pairs:
         image_keys = batch.image_keys
         if image_keys is None:
             image_keys = torch.full_like(keys, -1)
-        images = batch.images if len(kept) == len(keys) else image_rows(batch.images, kept)
+        whole = len(kept) == len(keys)
+        images = batch.images if whole else image_rows(batch.images, kept)
         return cls(images, ids[kept], image_keys[rows], keys[rows], count)
 
 

@@ -15,6 +15,7 @@ from ..coco_ap import PER_IMAGE_AND_CLASS
 from ..image_boxes import ImageBoxes
 from ..matching import (
     IOU_THRESHOLDS,
+    Contest,
     RankedDetections,
     arrange,
     find_overlaps,
@@ -265,7 +266,7 @@ def match_pairs(truths: Truths, pairs: AskedPairs, boxes: AskedBoxes) -> Matched
     turns = ranks_within(detections.keys[hits])
     turns = turns[np.searchsorted(hits, overlaps.detection)]
     objects = np.full(len(hits), -1)
-    state = match(overlaps, turns, ignored, crowd, objects)
+    state = match(Contest.of(overlaps, turns), ignored, crowd, objects)
     excused = np.isin(pairs.keys, truths.not_exhaustive)[detections.keys]
     at_half = np.zeros(len(detections.keys), np.int8)
     at_half[hits] = state[0]
