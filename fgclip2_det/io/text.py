@@ -43,6 +43,7 @@ _DIGITS = bytes(ord('0') if chr(c).isdecimal() else ord(' ') for c in range(128)
     b' ' * 128
 )
 _LONG = b'0' * 19
+_MAX_COPY = 1 << 25  # characters
 _LONG_INTEGER = re.compile(rb'(?<![\d.])\d{19}').search
 _CHINESE = 'gb18030'  # contains GBK and GB 2312
 _SINGLE_BYTE = (
@@ -145,10 +146,11 @@ def parse_json(text: str | bytes) -> Any:
 def load_json(text: str) -> Any:
     """:func:`json.loads`, by orjson where it reads the same: not numbers that Python
     alone takes for JSON (NaN, 1e999) or keeps as whole ones (19 digits and more), nor
-    halves of surrogates. What is wrong with a text is json's to say."""
+    halves of surrogates. What is wrong with a text is json's to say, and so is a text
+    of which a copy in bytes would take much memory."""
+    if orjson is None or len(text) > _MAX_COPY:
+        return json.loads(text)
     try:
-        if orjson is None:
-            return json.loads(text)
         data = text.encode()
         if _LONG not in data.translate(_DIGITS) or not _LONG_INTEGER(data):
             return orjson.loads(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fgclip2_det.fgclip2.roi import check_bboxes, separable_roi_align
@@ -48,22 +49,34 @@ def region_tokens(
 
 
 def _sample(states: Tensor, boxes: Tensor, grid: int) -> Tensor:
-    """(n, S * S, W): means of 2 x 2 bilinear samples of each cell."""
-    h, w, dims = states.shape
+    """(n, S * S, W): means of 2 x 2 bilinear samples of each cell, which are weighted
+    sums of 16 places of the map."""
+    h, w, width = states.shape
     x1, y1, x2, y2 = boxes.float().unbind(-1)
-    columns = _weights(x1, x2, w, grid).to(states.dtype)
-    rows = _weights(y1, y2, h, grid).to(states.dtype)
-    lines = torch.einsum('nph,hwd->npwd', rows, states)
-    return torch.einsum('nqw,npwd->npqd', columns, lines).reshape(-1, grid**2, dims)
+    columns, column_weights = _neighbours(x1, x2, w, grid)
+    rows, row_weights = _neighbours(y1, y2, h, grid)
+    places = rows[:, :, None, :, None] * w + columns[:, None, :, None, :]
+    weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
+    cells = F.embedding_bag(
+        places.reshape(-1, 16),
+        states.reshape(h * w, width),
+        per_sample_weights=weights.reshape(-1, 16).to(states.dtype),
+        mode='sum',
+    )
+    return cells.reshape(-1, grid**2, width)
 
 
-def _weights(start: Tensor, end: Tensor, size: int, bins: int) -> Tensor:
-    """(n, bins, size): bilinear weights at two points of each bin, averaged; points
-    outside take the border."""
+def _neighbours(
+    start: Tensor, end: Tensor, size: int, bins: int
+) -> tuple[Tensor, Tensor]:
+    """Indices and weights (n, bins, 4): of two points of each bin the two neighbours,
+    averaged; points outside take the border."""
     step = (end - start) / (2 * bins)
     index = torch.arange(2 * bins, device=start.device) + 0.5
     points = start[:, None] + index * step[:, None] - 0.5  # centres of cells are whole
-    points = points.clamp(0, size - 1)[..., None]
-    places = torch.arange(size, device=start.device)
-    weights = (1 - (points - places).abs()).clamp(min=0)  # (n, 2 * bins, size)
-    return weights.unflatten(1, (bins, 2)).mean(2)
+    points = points.clamp(0, size - 1)
+    low = points.floor().clamp(max=max(size - 2, 0))
+    share = points - low
+    places = torch.stack([low, (low + 1).clamp(max=size - 1)], -1).long()
+    weights = torch.stack([1 - share, share], -1) / 2
+    return places.reshape(-1, bins, 4), weights.reshape(-1, bins, 4)

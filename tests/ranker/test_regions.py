@@ -22,13 +22,15 @@ def sample(features: np.ndarray, x: float, y: float) -> np.ndarray:
 
 @pytest.mark.parametrize('grid', [1, 3])
 @pytest.mark.parametrize('context', [1.0, 1.7])
-def test_cells_are_means_of_four_samples(grid, context):
+@pytest.mark.parametrize('shape', [(5, 7), (1, 7), (5, 1), (1, 1)])
+def test_cells_are_means_of_four_samples(grid, context, shape):
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(5, 7, 3))
+    features = rng.normal(size=(*shape, 3))
     size, boxes = (50, 70), [[10, 4, 44, 30], [0, 0, 70, 50], [60, 33, 69, 39]]
     found = region_tokens(torch.tensor(features), size, boxes, grid, context)
     assert found.shape == (3, 1 + grid**2, 3)
-    for n, (x1, y1, x2, y2) in enumerate(np.array(boxes) / 10):
+    cells = [shape[1] / 70, shape[0] / 50] * 2
+    for n, (x1, y1, x2, y2) in enumerate(np.array(boxes) * cells):
         centre = np.array([x1 + x2, y1 + y2]) / 2
         half = np.array([x2 - x1, y2 - y1]) / 2 * context
         step = half / grid  # of the 2 x 2 points of a cell
