@@ -20,7 +20,7 @@ from torch.export import Dim
 from fgclip2_det.io import InputError
 from fgclip2_det.onnx.ops import translations
 
-MIN_OPSET, MAX_OPSET = 18, 23
+MIN_OPSET, MAX_OPSET = 18, 21  # onnxruntime 1.32 has no RoiAlign of opset 22
 DEFAULT_OPSET = 20  # the first with Gelu, which int8 is faster with than its parts
 INLINE = 3 << 29  # bytes of weights within the .onnx file, whose limit is 2 GiB
 
@@ -47,7 +47,8 @@ def check_opset(opset: int) -> None:
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise InputError(
             f'opset must be {MIN_OPSET} to {MAX_OPSET}, got {opset}; runtimes of '
-            f'2023 and later read {MIN_OPSET}'
+            f'2023 and later read {MIN_OPSET}, and onnxruntime 1.32 runs no detector '
+            f'beyond {MAX_OPSET}'
         )
     try:
         for name in ('onnx', 'onnxscript'):
