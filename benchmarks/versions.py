@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add('--data-root', type=Path, default=Path('data/ovshapes'))
     add('--images', type=int, default=6000, help='of the training; default: 6000')
     add('--seeds', nargs='+', type=int, default=[0, 1, 2], help='default: 0 1 2')
-    add('--length', type=float, default=0.2, help='of 2,000 steps; default: 0.2')
+    add('--length', type=float, default=0.2, help='of 1,200 steps; default: 0.2')
     add('--only', nargs='+', help='versions by the beginning of their names')
     add('--threads', type=int, default=1, help='default: 1')
     add('--out', type=Path, help='JSON of all figures')

@@ -1,8 +1,8 @@
 # A tiny FG-CLIP 1 from random weights on OVShapes, with its own losses, in one run:
-# whole scenes of 224 px. Its tokens are bytes, 514 of them.
+# whole scenes of 224 px, half an hour of one core. Its tokens are bytes, 514 of them.
 _base_ = [
     '../_base_/datasets/ovshapes_alignment.py',
-    '../_base_/schedules/align_cpu.py',
+    '../_base_/schedules/align_cpu_short.py',
     '../_base_/align_runtime.py',
 ]
 model = dict(
@@ -19,4 +19,5 @@ model = dict(
 train_dataloader = dict(
     batch_size=16,
     collate_fn=dict(_delete_=True, type='AlignmentCollate', version=1),
+    dataset=dict(num_images=12000),
 )

@@ -3,8 +3,12 @@
 _base_ = [
     '../_base_/models/fgclip2-align_tiny.py',
     '../_base_/datasets/ovshapes_alignment.py',
-    '../_base_/schedules/align_cpu.py',
+    '../_base_/schedules/align_cpu_short.py',
     '../_base_/align_runtime.py',
 ]
 model = dict(losses=dict(preset='released'))
-train_dataloader = dict(batch_size=16, collate_fn=dict(max_num_patches=196))
+train_dataloader = dict(
+    batch_size=16,
+    collate_fn=dict(max_num_patches=196),
+    dataset=dict(num_images=12000),
+)
