@@ -11,6 +11,8 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from pretrain.muon import CPUMuon
+
 _NEW_HEADS = ('dense_feature_head', 'boxtext_head', 'longtext_head')
 MATRICES = re.compile(
     r'(encoder\.layers\.|_joint\.layers\.|dense_feature_head\.|vision_model\.head\.)'
@@ -46,11 +48,6 @@ class MuonAdamW(torch.optim.Optimizer):
         weight_decay: float = 0.05,
         momentum: float = 0.95,
     ) -> None:
-        if not hasattr(torch.optim, 'Muon'):
-            raise ValueError(
-                f'MuonAdamW needs torch.optim.Muon (PyTorch 2.9), this is '
-                f'{torch.__version__}; take AdamW'
-            )
         self.options: dict[str, Any] = dict(
             betas=tuple(betas), eps=eps, momentum=momentum
         )
@@ -89,9 +86,12 @@ class MuonAdamW(torch.optim.Optimizer):
 
 def _muon(groups: list[dict], momentum: float) -> torch.optim.Optimizer:
     if all(p.device.type == 'cpu' for group in groups for p in group['params']):
-        from pretrain.muon import CPUMuon  # torch.optim.Muon is not in older releases
-
-        return CPUMuon(groups, momentum)
+        return CPUMuon(groups, momentum=momentum)
+    if not hasattr(torch.optim, 'Muon'):
+        raise ValueError(
+            f'MuonAdamW needs torch.optim.Muon (PyTorch 2.9) on a GPU, this is '
+            f'{torch.__version__}; take AdamW'
+        )
     return torch.optim.Muon(groups, momentum=momentum, adjust_lr_fn='match_rms_adamw')
 
 

@@ -194,7 +194,7 @@ class FGCLIP2(DualEncoder):
         return torch.cat([whole, tokens], 1), F.pad(is_patch, (1, 0), value=True)
 
     def encode_grids(self, batch: ImageBatch) -> tuple[list[Tensor], list[Tensor]]:
-        """Dense maps and maps of the last hidden state, both (h, w, D)."""
+        """Dense maps and maps of the last hidden state, both as wide as the tower."""
         tokens, mask = self.encode_tokens(batch)
         dense = self.dense_feature_head.dense(tokens, mask)
         return to_grids(dense, batch.grid_sizes), to_grids(tokens, batch.grid_sizes)

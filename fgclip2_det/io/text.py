@@ -44,6 +44,8 @@ _DIGITS = bytes(ord('0') if chr(c).isdecimal() else ord(' ') for c in range(128)
 )
 _LONG = b'0' * 19
 _MAX_COPY = 1 << 25  # characters
+_NO_BRACKETS = bytes(c for c in range(256) if chr(c) not in '[]{}')
+_DEEP = 900  # brackets
 _LONG_INTEGER = re.compile(rb'(?<![\d.])\d{19}').search
 _CHINESE = 'gb18030'  # contains GBK and GB 2312
 _SINGLE_BYTE = (
@@ -146,17 +148,26 @@ def parse_json(text: str | bytes) -> Any:
 def load_json(text: str) -> Any:
     """:func:`json.loads`, by orjson where it reads the same: not numbers that Python
     alone takes for JSON (NaN, 1e999) or keeps as whole ones (19 digits and more), nor
-    halves of surrogates. What is wrong with a text is json's to say, and so is a text
-    of which a copy in bytes would take much memory."""
+    halves of surrogates or deep nests. What is wrong with a text is json's to say, and
+    so is a text of which a copy in bytes would take much memory."""
     if orjson is None or len(text) > _MAX_COPY:
         return json.loads(text)
     try:
         data = text.encode()
-        if _LONG not in data.translate(_DIGITS) or not _LONG_INTEGER(data):
+        is_long = _LONG in data.translate(_DIGITS) and _LONG_INTEGER(data)
+        if not is_long and not _is_deep(data):
             return orjson.loads(data)
     except ValueError:  # of encode and of orjson
         pass
     return json.loads(text)
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether values may be nested beyond what json reads, which orjson may read."""
+    brackets = data.translate(None, _NO_BRACKETS)
+    for pair in (b'[]', b'{}') * 3:
+        brackets = brackets.replace(pair, b'')
+    return len(brackets) > _DEEP
 
 
 def json_values(value: object, default: Callable | None = None) -> Any:

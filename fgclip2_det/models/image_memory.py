@@ -20,7 +20,7 @@ class ImageMemory(dict[str, Any]):
     - ``regions``: pyramid with region embeddings, and proposals, of a two-stage
       detector;
     - ``detections``: of a detector with fixed classes under a re-scorer;
-    - ``encoded``: the re-scorer's batch of this image with its dense map;
+    - ``encoded``: the re-scorer's batch of this image with its maps;
     - ``image``: the upright RGB image, where there is no file to read it from.
 
     Data samples copy their metainfo; a copy of the memory is the memory itself.

@@ -106,15 +106,20 @@ class NameRanker:
         """Move to where the maps are: a re-scorer's encoder goes to its detector."""
         states, _, mask = self.texts
         if states.device != device:
-            self.ranker.to(device)
+            assert mask is not None
             self.texts = self._begin(states.to(device), mask.to(device))
 
     @torch.no_grad()
     def _begin(self, states: Tensor, mask: Tensor) -> BegunTexts:
-        return self.ranker.begin_texts(states, mask)
+        """Of all texts, some at a time, where they are."""
+        self.ranker.to(states.device)
+        parts = zip(states.split(PAIRS), mask.split(PAIRS), strict=True)
+        begun = [self.ranker.begin_texts(*part).begun for part in parts]
+        there = [part for part in begun if part is not None]
+        return BegunTexts(states, torch.cat(there) if there else None, mask)
 
     def _read(self, regions: Tensor, names: Tensor) -> Tensor:
-        """(n, N, D) regions and (n, k) names -> (n, k)."""
+        """(n, N, W) regions and (n, k) names -> (n, k)."""
         texts = self.texts.rows(names.to(regions.device))
         return match_log_odds(self.ranker.read(regions, texts)).cpu()
 

@@ -175,8 +175,8 @@ class PredictionRescorer:
         """Re-score one image.
 
         Args:
-            image: path, PIL image or (h, w, 3) uint8 RGB; not read if its encoding is
-                in ``memory``.
+            image: path, PIL image or (h, w, 3) uint8 RGB; not read if ``memory``
+                has its encoding, see :meth:`knows`.
             bboxes: (n, 4) xyxy in its pixels; n may be 0.
             scores: (n,) of the detector, in [0, 1].
             labels: (n,) in 0 .. C - 1.
@@ -227,7 +227,7 @@ class PredictionRescorer:
         if memory is None and self.ranker is None:
             batch = self.encoder.preprocess([image], self.max_num_patches)
             return batch, EncodedMaps()
-        if memory is not None and 'encoded' in memory:
+        if memory is not None and self.knows(memory):
             return memory['encoded']
         batch = self.encoder.preprocess([image], self.max_num_patches)
         if self.ranker is None:
@@ -238,6 +238,12 @@ class PredictionRescorer:
         if memory is not None:
             memory['encoded'] = encoded
         return encoded
+
+    def knows(self, memory: ImageMemory) -> bool:
+        """Whether a memory has all that this re-scorer needs of its image."""
+        if 'encoded' not in memory:
+            return False
+        return self.ranker is None or memory['encoded'][1].states is not None
 
     def fuse(
         self,

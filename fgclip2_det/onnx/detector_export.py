@@ -31,6 +31,7 @@ from fgclip2_det.onnx.name_embeds import NameEmbeds
 from fgclip2_det.onnx.rescoring_files import NAME_AXES
 from fgclip2_det.onnx.tracing import (
     DEFAULT_OPSET,
+    DETECTOR_OPSET,
     Graph,
     check_opset,
     image_input,
@@ -72,7 +73,7 @@ def export_detector(
         InputError: a detector of another kind, an opset or a side that cannot be
             exported, or no onnx and onnxscript.
     """
-    check_opset(opset)
+    check_opset(opset, DETECTOR_OPSET)
     detector = _checked(system)
     budget = _budget(system)
     side = max_side or (MAX_SIDE if budget == 'auto' else int(budget))

@@ -20,7 +20,8 @@ from torch.export import Dim
 from fgclip2_det.io import InputError
 from fgclip2_det.onnx.ops import translations
 
-MIN_OPSET, MAX_OPSET = 18, 21  # onnxruntime 1.32 has no RoiAlign of opset 22
+MIN_OPSET, MAX_OPSET = 18, 23
+DETECTOR_OPSET = 21  # the last one of which onnxruntime 1.32 has RoiAlign
 DEFAULT_OPSET = 20  # the first with Gelu, which int8 is faster with than its parts
 INLINE = 3 << 29  # bytes of weights within the .onnx file, whose limit is 2 GiB
 
@@ -42,13 +43,13 @@ class Graph:
     outputs: Sequence[str]
 
 
-def check_opset(opset: int) -> None:
+def check_opset(opset: int, highest: int = MAX_OPSET) -> None:
     """Raise InputError unless it can be exported; without the packages, too."""
-    if not MIN_OPSET <= opset <= MAX_OPSET:
+    if not MIN_OPSET <= opset <= highest:
         raise InputError(
-            f'opset must be {MIN_OPSET} to {MAX_OPSET}, got {opset}; runtimes of '
-            f'2023 and later read {MIN_OPSET}, and onnxruntime 1.32 runs no detector '
-            f'beyond {MAX_OPSET}'
+            f'opset must be {MIN_OPSET} to {highest}, got {opset}; runtimes of 2023 '
+            f'and later read {MIN_OPSET}, and onnxruntime 1.32 runs no detector beyond '
+            f'{DETECTOR_OPSET}'
         )
     try:
         for name in ('onnx', 'onnxscript'):

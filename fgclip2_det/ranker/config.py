@@ -12,6 +12,7 @@ from fgclip2_det.io import InputError
 
 MODEL_TYPE = 'fgclip2_ranker'
 READS = ('image', 'region')
+SOURCES = ('states',)
 SIDES = ('both', 'text', 'image')
 MAX_GRID = 64
 
@@ -29,6 +30,7 @@ class RankerConfig:
         layer_norm_eps: BERT's.
         dropout: of a layer's outputs and attention weights, in training.
         reads: 'image' for whole images, as in the paper; 'region' for boxes.
+        source: of the image tokens: 'states' of the vision tower.
         sides: 'both' joint encoders, or only that of 'text' or 'image' tokens.
         region_grid: S; a region is S x S tokens of its surroundings.
         region_context: sides of the surroundings, as a multiple of the box's.
@@ -45,6 +47,7 @@ class RankerConfig:
     layer_norm_eps: float = 1e-12
     dropout: float = 0.0
     reads: str = 'image'
+    source: str = 'states'
     sides: str = 'both'
     region_grid: int = 6
     region_context: float = 1.5
@@ -60,7 +63,7 @@ class RankerConfig:
         _check_range('region_grid', self.region_grid, 1, MAX_GRID)
         _check_range('region_context', self.region_context, 1, 100)
         _check_range('dropout', self.dropout, 0, 0.99)
-        for name, known in dict(reads=READS, sides=SIDES).items():
+        for name, known in dict(reads=READS, source=SOURCES, sides=SIDES).items():
             if getattr(self, name) not in known:
                 raise InputError(
                     f'{name} must be one of {known}, got {getattr(self, name)!r}'
@@ -115,6 +118,11 @@ class RankerConfig:
         if unknown := sorted(set(given) - known):
             raise InputError(
                 f'unknown keys {unknown[:5]}; a ranker has {sorted(known)}'
+            )
+        if given.get('reads') == 'region' and 'source' not in given:
+            raise InputError(
+                'it was trained on dense maps, as of earlier versions; rankers of '
+                'regions read the states of the vision tower: train it again'
             )
         return cls(**given)
 

@@ -153,7 +153,7 @@ class JointEncoder(nn.Module):
 
     def begin(self, sequences: Tensor, mask: Tensor | None = None) -> Tensor:
         """(M, L, W) sequences after the first self attention, which sees no context:
-        once for each, however many contexts it will read."""
+        once for each, however many contexts it will read; so is its dropout."""
         return self._first.self_attention(sequences, sequences, mask)
 
     def first_states(

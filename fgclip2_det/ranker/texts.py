@@ -34,13 +34,10 @@ class BegunTexts(NamedTuple):
 
     def rows(self, rows: Tensor) -> BegunTexts:
         """Texts (T, ...) at rows (K, k), without padding that all of them have."""
-        states, begun, mask = (None if x is None else x[rows] for x in self)
-        assert states is not None
-        if mask is not None:
-            longest = max(int(mask.flatten(0, -2).any(0).sum()), 1)
-            mask, states = mask[..., :longest], states[..., :longest, :]
-            begun = None if begun is None else begun[..., :longest, :]
-        return BegunTexts(states, begun, mask)
+        longest = self.states.shape[1]
+        if self.mask is not None:
+            longest = max(int(self.mask[rows].flatten(0, -2).any(0).sum()), 1)
+        return BegunTexts(*(None if x is None else x[:, :longest][rows] for x in self))
 
 
 @torch.no_grad()

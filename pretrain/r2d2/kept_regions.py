@@ -20,7 +20,7 @@ class KeptRegions:
     """Tokens and embeddings of an image's regions, kept while there is room.
 
     An image is known by its patches and its boxes: one that is cut or turned anew is
-    read anew.
+    read anew, and what is kept of the others is then of no use.
 
     Args:
         max_values: numbers that are kept; images beyond them are read every time.
@@ -40,8 +40,9 @@ class KeptRegions:
                 the same at every call.
         """
         keys = [_key(batch, row) for row in range(len(batch.bboxes))]
-        new = [row for row, key in enumerate(keys) if key not in self._kept]
         found = {key: self._kept[key] for key in keys if key in self._kept}
+        first = {key: row for row, key in reversed([*enumerate(keys)])}
+        new = sorted(row for key, row in first.items() if key not in found)
         if new:
             images = image_rows(batch.images, torch.tensor(new))
             parts = read(images, [batch.bboxes[row] for row in new])
@@ -63,7 +64,8 @@ def _key(batch: AlignmentBatch, row: int) -> bytes:
     """Digest of all that an image's tokens depend on."""
     images = batch.images
     digest = blake2b(digest_size=16)
-    parts = [images.pixel_values[row], images.grid_sizes[row], images.image_sizes[row]]
+    pixels = images.pixel_values[row][images.patch_mask[row]]  # without padding
+    parts = [pixels, images.grid_sizes[row], images.image_sizes[row]]
     if images.windows is not None:
         parts.append(images.windows[row])
     for part in (*parts, batch.bboxes[row]):

@@ -116,7 +116,9 @@ class FGCLIP2RegionRanker(BaseModel):
         if self.training:
             self.step += 1
         if len(rows):
-            texts = self.ranker.begin_texts(kept.states[rows], kept.mask[rows])
+            states, mask = kept.states[rows], kept.mask[rows]
+            longest = max(int(mask.any(0).sum()), 1)  # of this step's texts
+            texts = self.ranker.begin_texts(states[:, :longest], mask[:, :longest])
             logits = self.ranker.read(regions, texts.rows(columns))
         else:  # a step without texts still reaches every weight
             width = self.ranker.config.text_width

@@ -23,6 +23,7 @@ SAME = [
     '[123456789012345678901234567890, 0.1234567890123456789012345]',
     '{"id": 1234567890123456789012345}',
     '[' * 200 + ']' * 200,
+    '[[1, {"a": [2, {}]}, [], [[3]], {"b": {"c": []}}]]',
 ]
 
 
@@ -52,6 +53,13 @@ def test_faults_are_told_in_the_words_of_json(content):
     with pytest.raises(json.JSONDecodeError) as found:
         load_json(content)
     assert str(found.value) == str(wanted.value)
+
+
+@pytest.mark.parametrize('pair', [('[', ']'), ('{"a":', '}')])
+def test_nests_that_json_does_not_read(pair):
+    opened, closed = pair
+    with pytest.raises(RecursionError):
+        load_json(opened * 1015 + '1' + closed * 1015)
 
 
 def test_numbers_to_the_last_bit():

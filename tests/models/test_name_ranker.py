@@ -1,5 +1,6 @@
 """Names ranked inside detection, against one box and one name at a time."""
 
+import copy
 import json
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from fgclip2_det import FGCLIP2, OpenVocabInferencer, Vocabulary
 from fgclip2_det.models.fusion import OpenVocabGeometricFusion, OpenVocabRankingFusion
+from fgclip2_det.models.image_memory import ImageMemory
 from fgclip2_det.models.name_ranker import NameRanker
 from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.ranker import Ranker, Ranking, ranked_cosines
@@ -135,6 +137,36 @@ def test_no_boxes_one_name_many_boxes(encoder, ranker, image, monkeypatch):
     torch.testing.assert_close(
         many.odds[:3, 0], torch.tensor(wanted), atol=1e-4, rtol=1e-3
     )
+
+
+def test_a_memory_of_a_re_scorer_without_a_ranker(encoder, ranker, image):
+    """And one of a re-scorer with it; the image is then not read again."""
+    embeds = Vocabulary(NAMES).embed(encoder)
+    plain = PredictionRescorer(encoder, embeds, OpenVocabGeometricFusion())
+    ranked = PredictionRescorer(
+        encoder, embeds, OpenVocabRankingFusion(),
+        ranker=NameRanker(ranker, encoder, encoder, NAMES, 5),
+    )  # fmt: skip
+    memory, given = ImageMemory(), (BOXES, SCORES, LABELS)
+    wanted = [each(image, *given).scores for each in (plain, ranked)]
+    for each, scores in zip((plain, ranked), wanted, strict=True):
+        torch.testing.assert_close(each(image, *given, memory).scores, scores)
+    for each, scores in zip((plain, ranked), wanted, strict=True):
+        torch.testing.assert_close(each(None, *given, memory).scores, scores)
+
+
+def test_ranker_and_texts_go_where_the_maps_are(encoder, ranker):
+    reader = NameRanker(copy.deepcopy(ranker), encoder, encoder, NAMES, 5)
+    reader._follow(torch.device('meta'))
+    parts = [*reader.ranker.parameters(), *reader.texts]
+    assert {part.device.type for part in parts} == {'meta'}
+
+
+def test_many_names_are_begun_in_parts(encoder, ranker, monkeypatch):
+    whole = NameRanker(ranker, encoder, encoder, NAMES, 5).texts.begun
+    monkeypatch.setattr('fgclip2_det.models.name_ranker.PAIRS', 3)
+    parts = NameRanker(ranker, encoder, encoder, NAMES, 5).texts.begun
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)
 
 
 def test_what_does_not_fit(encoder, ranker):

@@ -248,6 +248,7 @@ def test_detectors_that_cannot_be_exported(inferencer):
     ('words', 'sentence'),
     [
         (['--opset', '17'], 'opset must be 18 to'),
+        (['--opset', '22'], 'opset must be 18 to 21'),
         (['--int8', 'static'], '--int8 static needs pictures'),
         (['--calibrate', 'a.png'], '--calibrate is for --int8 static'),
         (['--rescore', 'fvlm'], '--rescore is of an encoder'),

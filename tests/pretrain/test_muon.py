@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pretrain.muon import COEFFICIENTS, CPUMuon, orthogonalise
 
 SHAPES = [(6, 4), (4, 6), (3, 9), (4, 6), (5, 5), (1, 7), (2, 1)]
+MUON = getattr(torch.optim, 'Muon', None)  # from PyTorch 2.9
 
 
 def matrices(shapes=SHAPES, seed: int = 0) -> list[Tensor]:
@@ -26,8 +27,9 @@ def reference(matrix: Tensor) -> Tensor:
     return u @ s.diag() @ v
 
 
-def test_all_shapes_together_as_one_by_one():
-    given = matrices()
+@pytest.mark.parametrize('shape', [(6, 4), (5, 5), (1, 7), (2, 1)])
+def test_matrices_together_as_one_by_one(shape):
+    given = matrices([shape, shape[::-1], shape])
     for found, matrix in zip(orthogonalise(given), given, strict=True):
         assert found.shape == matrix.shape
         torch.testing.assert_close(
@@ -41,10 +43,35 @@ def test_singular_values_come_near_1():
     assert values.min() > 0.5 and values.max() < 1.5
 
 
-def test_nothing_and_zeros():
-    assert orthogonalise([]) == []
+def test_zeros_and_float64():
     (found,) = orthogonalise([torch.zeros(3, 4)])
     assert not found.any()
+    (given,) = matrices([(3, 4)])
+    (found,) = orthogonalise([given.double()])
+    torch.testing.assert_close(found, reference(given), atol=1e-12, rtol=1e-10)
+
+
+def stepped(together: int, monkeypatch) -> list[Tensor]:
+    monkeypatch.setattr('pretrain.muon.TOGETHER', together)
+    parameters = [nn.Parameter(m) for m in matrices()]
+    optimizer = CPUMuon(parameters, lr=0.1)
+    for parameter, grad in zip(parameters, matrices(seed=1), strict=True):
+        parameter.grad = grad
+    optimizer.step()
+    return [parameter.detach() for parameter in parameters]
+
+
+def test_all_shapes_and_any_number_at_once(monkeypatch):
+    """Against the rule by hand at the first step, momentum 0.95 with Nesterov's."""
+    every, alone = stepped(1 << 22, monkeypatch), stepped(1, monkeypatch)
+    for start, grad, a, b in zip(
+        matrices(), matrices(seed=1), every, alone, strict=True
+    ):
+        update = grad * 0.05 + 0.95 * (0.05 * grad)
+        scale = 0.1 * 0.2 * max(start.shape) ** 0.5
+        wanted = start.double() * (1 - 0.1 * 0.1) - scale * reference(update)
+        torch.testing.assert_close(a.double(), wanted, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(a, b)
 
 
 LONG = [(8, 32), (32, 8), (16, 40), (8, 32)]  # far from singular
@@ -57,6 +84,7 @@ def steps(optimizer, parameters: list[nn.Parameter], first: int, last: int) -> N
         optimizer.step()
 
 
+@pytest.mark.skipif(MUON is None, reason='this PyTorch has no Muon')
 @pytest.mark.parametrize('decay', [0.0, 0.3])
 def test_six_steps_are_those_of_torch(decay):
     """Within bfloat16, in which torch's iterates; and their states are one's own."""

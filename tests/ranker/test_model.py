@@ -28,10 +28,11 @@ def ranker_of(encoder, **options) -> Ranker:
     return Ranker.for_encoder(encoder, torch.Generator().manual_seed(1), **options)
 
 
+@pytest.mark.parametrize('num_layers', [1, 2])
 @pytest.mark.parametrize('sides', ['both', 'text', 'image'])
 @torch.no_grad()
-def test_regions_and_texts_together_as_one_by_one(encoder, sides):
-    ranker = ranker_of(encoder, sides=sides).eval()
+def test_regions_and_texts_together_as_one_by_one(encoder, sides, num_layers):
+    ranker = ranker_of(encoder, sides=sides, num_hidden_layers=num_layers).eval()
     batch = encoder.preprocess(Image.effect_noise((64, 48), 90).convert('RGB'))
     boxes = torch.tensor([[0.0, 0, 20, 20], [5, 5, 64, 40]])
     regions = ranker.regions(encoder.encode_grids(batch)[1][0], (48, 64), boxes)
@@ -52,9 +53,10 @@ def test_regions_and_texts_together_as_one_by_one(encoder, sides):
             assert scores[i, j] == pytest.approx(float(match_scores(one)), abs=1e-5)
 
 
+@pytest.mark.parametrize('num_layers', [1, 2])
 @torch.no_grad()
-def test_images_of_several_grids_as_one_by_one(encoder):
-    ranker = ranker_of(encoder, reads='image').eval()
+def test_images_of_several_grids_as_one_by_one(encoder, num_layers):
+    ranker = ranker_of(encoder, reads='image', num_hidden_layers=num_layers).eval()
     images = [
         Image.effect_noise(size, 90).convert('RGB') for size in ((64, 48), (96, 96))
     ]
@@ -152,6 +154,7 @@ def test_one_version_does_not_read_the_other(tmp_path):
         (dict(colour=1), r"unknown keys \['colour'\]"),
         (dict(reads='video'), 'reads must be one of'),
         (dict(sides='none'), 'sides must be one of'),
+        (dict(source='dense'), 'source must be one of'),
         (dict(num_hidden_layers=10**9), 'num_hidden_layers must be'),
         (dict(region_grid=1000), r'region_grid must lie in \[1, 64\]'),
         (dict(region_context=0.5), 'region_context must lie in'),
@@ -167,6 +170,16 @@ def test_configs_that_are_refused(tmp_path, changes, message):
     path = folder / 'config.json'
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(InputError, match=message):
+        Ranker.from_pretrained(folder)
+
+
+def test_a_ranker_of_dense_maps_is_refused(tmp_path):
+    folder = ranker_of(FGCLIP2.from_size('tiny')).save_pretrained(tmp_path / 'ranker')
+    path = folder / 'config.json'
+    content = json.loads(path.read_text())
+    del content['source']
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r'trained on dense maps.*train it again'):
         Ranker.from_pretrained(folder)
 
 

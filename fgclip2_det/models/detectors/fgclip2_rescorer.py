@@ -339,7 +339,7 @@ class FGCLIP2Rescorer(BaseDetector):
     def _rescore(self, sample, inputs: Tensor | None) -> InstanceData:
         assert self.vocabulary is not None and self._rescorer is not None
         memory = memory_of(sample)
-        known = memory is not None and 'encoded' in memory
+        known = memory is not None and self._rescorer.knows(memory)
         image = None if known else detector_image(sample.metainfo, inputs)
         if reads_text(self.detector):
             check_names_were_read(sample, self.vocabulary)

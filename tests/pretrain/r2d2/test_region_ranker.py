@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import init_default_scope
+from PIL import Image
 from torch import Tensor
 
 from fgclip2_det import FGCLIP2
@@ -238,6 +240,36 @@ def test_images_are_read_once(small_encoder):
             found, wanted = kept(batch, counted), regions_anew(model, batch)
             torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
         assert read == counts
+
+
+def test_an_image_is_the_same_beside_others(small_encoder):
+    """Padding to the largest neighbour does not count; twice in a batch is once."""
+    model = model_of(small_encoder)
+    one, other, third = (
+        Image.effect_noise(size, 90).convert('RGB')
+        for size in ((40, 30), (64, 16), (48, 48))
+    )
+    kept, read = KeptRegions(), []
+
+    def counted(images, bboxes):
+        read.append(len(bboxes))
+        return model._read_regions(images, bboxes)
+
+    box = torch.tensor([[2.0, 2, 20, 12]])
+    for pictures in ([one, other], [third, one], [one, third, one]):
+        images = model.encoder.preprocess(pictures, 12)
+        batch = SimpleNamespace(images=images, bboxes=[box] * len(pictures))
+        found, wanted = kept(batch, counted), regions_anew(model, batch)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    assert read == [2, 1]
+    assert kept._num_values == 3 * sum(x[:1].numel() for x in found)
+
+
+def test_kept_tokens_give_the_same_losses(small_encoder):
+    model, batch = model_of(small_encoder).eval(), batch_of()  # eval: the same draw
+    first, second = model(batch), model(batch)
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value)
 
 
 # ------------------------------------------------------------------- two processes
