@@ -13,7 +13,7 @@ model = dict(
     choice=1.0,
     num_negatives=4,
     temperature=0.3,  # easy texts, too: the encoder tells the others apart already
-    own_share=0.0,
+    own_share=0.0,  # not the hard negatives alone
     autocast='auto',  # bfloat16 where the CPU multiplies it
     data_preprocessor=dict(type='AlignmentDataPreprocessor'),
 )
