@@ -304,7 +304,7 @@ def table(figures: dict[str, Any]) -> list[str]:
     """Lines of mean ± standard deviation."""
     lines = []
     for part in PARTS:
-        for name, row in figures[part].items():
+        for name, row in figures.get(part, {}).items():
             cells = [
                 f'{statistics.mean(row[c]):.2f} ± '
                 f'{statistics.stdev(row[c]) if len(row[c]) > 1 else 0:.2f}'
@@ -335,6 +335,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add('--seed', type=int, default=1000, help='of the test; default: 1000')
     add('--finer', type=int, default=784, help='patches; default: 784')
     add('--rounds', type=int, default=5, help='of the timing; default: 5')
+    add('--only-time', action='store_true', help='no accuracies')
     add('--threads', type=int, default=1, help='default: 1')
     add('--out', type=Path, help='JSON')
     args = parser.parse_args(argv)
@@ -343,12 +344,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     rankers = [Ranker.from_pretrained(folder, encoder) for folder in args.rankers]
     if len({(r.config.region_grid, r.config.region_context) for r in rankers}) > 1:
         parser.error('--rankers must read the same grid of cells')
-    boxes = [
-        Boxes.of(encoder, rankers[0], args.data_root, seed, args.finer)
-        for seed in (args.tune_seed, args.seed)
-    ]
-    runs = [measure(encoder, ranker, *boxes) for ranker in rankers]
-    figures = summarise(runs)
+    figures: dict[str, Any] = {}
+    if not args.only_time:
+        boxes = [
+            Boxes.of(encoder, rankers[0], args.data_root, seed, args.finer)
+            for seed in (args.tune_seed, args.seed)
+        ]
+        figures = summarise([measure(encoder, ranker, *boxes) for ranker in rankers])
     items = load_ovshapes(args.data_root, args.seed, 300)[0][:10]
     figures['time'] = time_images(
         encoder, args.rankers[0], items, args.rounds, args.finer

@@ -62,7 +62,8 @@ def train(version: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     }
     words = [f'{key}={value}' for key, value in changes.items()]
     start = time.perf_counter()
-    run('tools/train.py', path, '--work-dir', folder, '--cfg-options', *words)
+    begun = ['--resume'] if (folder / 'last_checkpoint').exists() else []
+    run('tools/train.py', path, '--work-dir', folder, *begun, '--cfg-options', *words)
     seconds = time.perf_counter() - start
     run(
         '-m', 'pretrain.evaluate', '--checkpoint', folder / 'model', '--data',

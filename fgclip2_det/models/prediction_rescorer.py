@@ -201,7 +201,8 @@ class PredictionRescorer:
         if self.fusion.needs_image:  # as one more box
             whole = regions.new_tensor([[0, 0, width, height]])
             regions = torch.cat([regions, whole])
-        (embeds,) = self.encoder.region_features(batch, [regions], True, maps.dense)
+        known = {} if maps.dense is None else dict(grids=maps.dense)
+        (embeds,) = self.encoder.region_features(batch, [regions], True, **known)
         embeds = embeds.float()
         texts = self.class_embeds
         if self.competitors is not None:
