@@ -30,14 +30,16 @@ class BegunTexts(NamedTuple):
 
     def reshape(self, *shape: int) -> BegunTexts:
         """Texts (T, ...) as (*shape, ...)."""
-        return BegunTexts(*(x if x is None else x.unflatten(0, shape) for x in self))
+        others = (x if x is None else x.unflatten(0, shape) for x in self[1:])
+        return BegunTexts(self.states.unflatten(0, shape), *others)
 
     def rows(self, rows: Tensor) -> BegunTexts:
         """Texts (T, ...) at rows (K, k), without padding that all of them have."""
         longest = self.states.shape[1]
         if self.mask is not None:
             longest = max(int(self.mask[rows].flatten(0, -2).any(0).sum()), 1)
-        return BegunTexts(*(None if x is None else x[:, :longest][rows] for x in self))
+        others = (None if x is None else x[:, :longest][rows] for x in self[1:])
+        return BegunTexts(self.states[:, :longest][rows], *others)
 
 
 @torch.no_grad()
