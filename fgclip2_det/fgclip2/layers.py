@@ -114,8 +114,7 @@ def _multiplies_bfloat16(q: Tensor, k: Tensor, v: Tensor) -> bool:
 
 
 PART_WEIGHTS = 2**21  # attention weights at once in bfloat16
-# whether oneDNN takes bfloat16 on this CPU, which AVX-512 is enough for; whether it is
-# faster than float32 is low_precision.has_bfloat16_units
+# whether oneDNN takes bfloat16; if it is fast: low_precision.has_bfloat16_units
 BFLOAT16 = (
     hasattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported')
     and torch.ops.mkldnn._is_mkldnn_bf16_supported()
