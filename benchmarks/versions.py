@@ -7,7 +7,8 @@ Tiny models from random weights on OVShapes' scenes of 14 x 14 patches, in one r
 - FG-CLIP 2 with the released losses.
 
 Each run trains, exports its model and evaluates it as ``pretrain.evaluate`` does. Runs
-that are done are not repeated; ``--only`` runs a part, on another core say.
+that are done are not repeated, one that was stopped goes on; ``--only`` runs a part, on
+another core say.
 
     python -m benchmarks.versions --work-dir work_dirs/versions --length 0.2 \\
         --seeds 0 1 2 --out versions.json
