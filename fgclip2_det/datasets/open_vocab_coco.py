@@ -137,6 +137,12 @@ class OpenVocabCocoDataset(CocoDataset):
             instance['bbox'] = [x1, y1, x2, y2]
         return data_info
 
+    def get_data_info(self, idx: int) -> dict:
+        """An image's entry, with ``class_names`` in label order."""
+        data_info = super().get_data_info(idx)
+        data_info['class_names'] = self._metainfo['classes']
+        return data_info
+
     @property
     def _loads_masks(self) -> bool:
         transforms = getattr(self.pipeline, 'transforms', ())

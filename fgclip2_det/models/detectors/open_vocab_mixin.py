@@ -189,7 +189,7 @@ class OpenVocabMixin:
             self.roi_head.fusion.set_names(
                 self.classifier.class_embeds(), self.classifier.is_base
             )
-        self._set_hard_names(vocabulary, digest, source)
+        self._set_training_texts(vocabulary, digest, source)
         self.roi_head.bbox_head.num_classes = len(vocabulary)
         self.vocabulary, self._given = vocabulary, (names, encoder)
         self._before_texts = None
@@ -262,20 +262,23 @@ class OpenVocabMixin:
             let_texts_through(cfg)
             det_inferencer.install()
 
-    def _set_hard_names(
+    def _set_training_texts(
         self, vocabulary: Vocabulary, digest: Tensor, source: DualEncoder | str | None
     ) -> None:
-        """Set the hard negatives of new names, if the head uses any."""
-        hard_names = self.roi_head.bbox_head.hard_names
-        if hard_names is None or torch.equal(digest, hard_names.digest.cpu()):
+        """Set hard negatives and parts of new names, if the head uses any."""
+        head = self.roi_head.bbox_head
+        users = [u for u in (head.hard_names, head.name_parts) if u is not None]
+        if all(torch.equal(digest, user.digest.cpu()) for user in users):
             return
         names = self.classifier.class_embeds()
-        self.classifier.extra_texts = hard_names.set_vocabulary(
-            vocabulary,
-            names,
-            lambda texts: texts.embed(source or self._text_source(), self.cache_dir),
-        ).to(names)
-        hard_names.digest = digest.to(names.device)
+
+        def embed(texts: Vocabulary) -> Tensor:
+            return texts.embed(source or self._text_source(), self.cache_dir)
+
+        extra = [user.set_vocabulary(vocabulary, names, embed) for user in users]
+        self.classifier.extra_texts = torch.cat([t.to(names) for t in extra])
+        for user in users:
+            user.digest = digest.to(names.device)
 
     @property
     def trained_classes(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from fgclip2_det.models.losses import vocabulary_tic_loss
 from fgclip2_det.models.roi_heads.class_nms import class_nms
 from fgclip2_det.models.roi_heads.federated_names import FederatedNames
 from fgclip2_det.models.roi_heads.hard_names import HardNames
+from fgclip2_det.models.roi_heads.name_parts import NameParts
 from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassifier
 
 
@@ -30,6 +31,8 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             all base names.
         hard_names: options of ``HardNames``, a loss against easily confused names;
             None: no such loss.
+        name_parts: options of ``NameParts``, a loss on the parts that names are made
+            of, and the labels of recoloured objects; None: no such loss.
         tic: ``dict(loss_weight=0.1, threshold=0.95, topk=10)``, a loss that pushes
             base names apart; needs ``classifier.text_adapter``. None: no such loss.
         kwargs: of ``ConvFCBBoxHead``, without ``num_classes``, which the vocabulary
@@ -49,6 +52,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         classifier: dict | None = None,
         federated: dict | None = None,
         hard_names: dict | None = None,
+        name_parts: dict | None = None,
         tic: dict | None = None,
         **kwargs,
     ) -> None:
@@ -69,13 +73,20 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             )
         self.federated = None if federated is None else FederatedNames(**federated)
         self.hard_names = None if hard_names is None else HardNames(**hard_names)
+        self.name_parts = None if name_parts is None else NameParts(**name_parts)
         self.tic = None if tic is None else {'loss_weight': 0.1, **tic}
         self._counts: Tensor | None = None  # (B, C) of the batch in training
+        self._looks: Tensor | None = None  # (K,) of the regions in training
 
     def count_names(self, batch_data_samples: SampleList) -> None:
         """Select the names for each image if federated; call it before ``loss``."""
         if self.federated is not None:
             self._counts = self.federated(batch_data_samples, self.fc_cls.is_base)
+
+    def set_looks(self, looks: Tensor) -> None:
+        """Labels (K,) of the objects whose colours the regions of the next ``loss``
+        have, -1: their own; for ``name_parts``."""
+        self._looks = looks
 
     def loss(
         self,
@@ -90,8 +101,8 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
     ) -> dict:
         """As in ``BBoxHead``, with classification over base names only.
 
-        ``cls_score`` is (K, C + 1), or (K, C + 1 + H) with the logits of H texts that
-        are hard negatives.
+        ``cls_score`` is (K, C + 1), or (K, C + 1 + H + P) with the logits of H texts
+        that are hard negatives and of P that are parts of names.
         """
         losses = super().loss(
             None,
@@ -107,15 +118,19 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             regions = bbox_pred.new_tensor(float(len(bbox_targets)))
             share = regions / reduce_mean(regions).clamp(min=1)
             losses['loss_bbox'] = losses['loss_bbox'] * share
+        num_classes = len(self.fc_cls.is_base)
+        if self.name_parts is not None:
+            parts_loss, labels, named = self._name_parts_loss(cls_score, labels)
+            losses['loss_parts'] = parts_loss
+            label_weights = label_weights * named
         counted = (label_weights > 0).sum().to(label_weights)
         avg_factor = float(reduce_mean(counted).clamp(min=1))  # of all processes
-        num_classes = len(self.fc_cls.is_base)
         logits = cls_score[:, : num_classes + 1]
         losses['loss_cls'] = self.loss_cls(
             logits, labels, label_weights, avg_factor, self._counting(rois, labels)
         )
         if self.hard_names is not None:
-            positive = labels < num_classes
+            positive = (labels < num_classes) & (label_weights > 0)
             losses['loss_hard'] = self.hard_names.loss(
                 cls_score[positive], labels[positive]
             )
@@ -157,6 +172,21 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         counts = self._counts[rois[:, 0].long()]
         own = labels[:, None] == torch.arange(len(is_base), device=labels.device)
         return counts | own
+
+    def _name_parts_loss(
+        self, cls_score: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss on parts, labels by what regions look like, and whether there is
+        such a base name."""
+        assert self.name_parts is not None
+        if self._looks is None:
+            raise ValueError('name_parts needs an OpenVocabRoIHead as roi_head')
+        positive = labels < len(self.fc_cls.is_base)
+        logits = cls_score[:, -len(self.name_parts.place) :]
+        loss = self.name_parts.loss(
+            logits[positive], labels[positive], self._looks[positive]
+        )
+        return loss, *self.name_parts.rename(labels, self._looks)
 
     def _tic_loss(self, loss_weight: float, **options) -> Tensor:
         """Weighted TIC loss of the adapted base names."""

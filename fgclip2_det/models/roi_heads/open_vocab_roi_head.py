@@ -86,6 +86,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         self.fusion = MODELS.build(fusion or dict(type='OpenVocabFViTFusion'))
         self.region_loss_weight = region_loss_weight
         self.calibration = ScoreCalibration(**(calibration or {}))
+        self._looks: list[Tensor | None] = []  # of the batch in training
 
     def region_cosines(
         self, dense: Tensor, bboxes: Tensor, texts: Tensor | None = None
@@ -117,12 +118,26 @@ class OpenVocabRoIHead(StandardRoIHead):
         rpn_results_list: list[InstanceData],
         batch_data_samples: SampleList,
     ) -> dict:
-        """As in ``StandardRoIHead``; first selects the names of federated images."""
+        """As in ``StandardRoIHead``; first selects the names of federated images.
+
+        Raises:
+            ValueError: for recoloured objects without a loss on the parts of names.
+        """
         self.bbox_head.count_names(batch_data_samples)
+        self._looks = [s.gt_instances.get('looks') for s in batch_data_samples]
+        if self.bbox_head.name_parts is None and any(
+            looks is not None for looks in self._looks
+        ):
+            raise ValueError(
+                'the pipeline has RecolorObjects, whose objects do not look as they '
+                'are labelled; set roi_head.bbox_head.name_parts=dict(), or remove it'
+            )
         return super().loss(x, rpn_results_list, batch_data_samples)
 
     def bbox_loss(self, x: FeaturePyramid, sampling_results: list[SamplingResult]):
         """As in ``StandardRoIHead``, plus the encoder's region loss."""
+        if self.bbox_head.name_parts is not None:
+            self.bbox_head.set_looks(self._region_looks(sampling_results))
         results = super().bbox_loss(x, sampling_results)
         if self.region_loss_weight:
             assert x.dense is not None
@@ -130,6 +145,20 @@ class OpenVocabRoIHead(StandardRoIHead):
                 x.dense, sampling_results
             )
         return results
+
+    def _region_looks(
+        self, sampling_results: list[SamplingResult], with_background: bool = True
+    ) -> Tensor:
+        """(K,) labels of the objects whose colours the sampled regions have, -1: their
+        own; of each image its objects first, then its background."""
+        looks = []
+        for own, result in zip(self._looks, sampling_results, strict=True):
+            labels = torch.full_like(result.pos_gt_labels, -1)
+            if own is not None:
+                labels = own[result.pos_assigned_gt_inds].to(labels)
+            background = len(result.neg_priors) if with_background else 0
+            looks.append(F.pad(labels, (0, background), value=-1))
+        return torch.cat(looks)
 
     def _region_loss(self, dense: Tensor, sampling_results: list) -> Tensor:
         """Softmax cross entropy of positive boxes over the base names."""
@@ -140,6 +169,11 @@ class OpenVocabRoIHead(StandardRoIHead):
             ]
         )
         labels = torch.cat([result.pos_gt_labels for result in sampling_results])
+        if self.bbox_head.name_parts is not None:
+            labels, named = self.bbox_head.name_parts.rename(
+                labels, self._region_looks(sampling_results, with_background=False)
+            )
+            cosines, labels = cosines[named], labels[named]
         novel = ~self.bbox_head.fc_cls.is_base
         logits = (cosines / self.fusion.temperature).masked_fill(novel, float('-inf'))
         loss = F.cross_entropy(logits, labels, reduction='sum')

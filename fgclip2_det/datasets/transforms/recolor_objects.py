@@ -1,0 +1,190 @@
+"""Objects in the colours of others, for names made of parts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.datasets.transforms import PackDetInputs
+from mmdet.registry import TRANSFORMS
+
+from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.datasets.object_masks import box_mask, outer_box
+
+KEPT_MASKS = 20_000  # of a process, least recently used first out
+LEAST_PIXELS = 20  # of an object whose colours are measured
+EDGE = 0.7  # pixels, standard deviation of a mask's soft border
+
+
+@TRANSFORMS.register_module()
+class RecolorObjects(BaseTransform):
+    """Give objects the colours of others in the same image.
+
+    Where names are made of parts, such as 'white' and 'rook', and a training set lacks
+    some of the pairs, a detector learns each look anew for every colour: it has no
+    reason to take a white rook for a rook. A black rook in the colours of a white pawn
+    beside it is one. Mean and standard deviation of the object's pixels in CIELAB
+    become those of the other object (Reinhard et al., 2001); which pixels are the
+    object's is known from its mask, or cut out of its box.
+
+    The other object may have the same look: traces of painting then tell nothing about
+    which pairs occur.
+
+    Labels stay. ``gt_looks`` gives, for each box, the label of the object whose colours
+    it took, -1 where it has its own; ``PackOpenVocabInputs`` packs it, and
+    ``bbox_head.name_parts`` makes the targets of it. Put it before any transform that
+    moves pixels or boxes.
+
+    Args:
+        parts: name -> its parts, the detector's own table. Objects of other names are
+            left as they are.
+        look: place of the part that colours decide, in each name's list.
+        prob: share of the objects that are recoloured, of those with another one in
+            their image.
+
+    Raises:
+        ValueError: for a table of another form, no two looks, or a share that is none.
+
+    Required keys: ``img`` (H, W, 3) uint8 BGR, ``gt_bboxes``, ``gt_bboxes_labels``,
+    ``class_names``; ``gt_masks`` where they are loaded.
+    Modified: ``img``. Added: ``gt_looks`` (n,) int64.
+    """
+
+    def __init__(
+        self, parts: Mapping[str, Sequence[str]], look: int = 0, prob: float = 1.0
+    ) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob must be between 0 and 1, got {prob!r}')
+        self.looks = looks_of(parts, look)
+        self.prob = prob
+        self._masks: OrderedDict[tuple, np.ndarray | None] = OrderedDict()
+
+    def transform(self, results: dict) -> dict:
+        """Recolour objects, drawn by NumPy's global generator."""
+        labels = np.asarray(results['gt_bboxes_labels'])
+        results['gt_looks'] = np.full(len(labels), -1, np.int64)
+        names = results.get('class_names')
+        if names is None:
+            raise ValueError(
+                'RecolorObjects needs the names of the classes, which '
+                'OpenVocabCocoDataset gives with an image; use it for training'
+            )
+        looks = [self.looks.get(normalize_name(names[label])) for label in labels]
+        chosen = np.random.rand(len(labels)) < self.prob
+        draws = np.random.rand(len(labels))
+        image = results['img']
+        if not chosen.any():
+            return results
+        lab = cv2.cvtColor(image, cv2.COLOR_BGR2LAB).astype(np.float32)
+        objects = [
+            None if look is None else self._object(results, lab, i)
+            for i, look in enumerate(looks)
+        ]
+        recolored = image.astype(np.float32)
+        known = [i for i, found in enumerate(objects) if found is not None]
+        for i, own in enumerate(objects):
+            others = [j for j in known if j != i]
+            if own is None or not others or not chosen[i]:
+                continue
+            donor = others[int(draws[i] * len(others))]
+            own.paint(recolored, lab, objects[donor])
+            results['gt_looks'][i] = labels[donor]
+        results['img'] = np.rint(recolored).astype(np.uint8)
+        return results
+
+    def _object(self, results: dict, lab: np.ndarray, i: int) -> _Object | None:
+        """Object ``i`` of an image; None if its pixels are not known."""
+        boxes = results['gt_bboxes']
+        box = np.asarray(getattr(boxes, 'tensor', boxes)[i], np.float32)
+        place = outer_box(box, lab.shape[:2])
+        left, top, right, bottom = place
+        if results.get('gt_masks') is not None:
+            mask = results['gt_masks'][i].to_ndarray()[0].astype(bool)
+            mask = mask[top:bottom, left:right]
+        else:
+            mask = self._cut(results, box)
+        if mask is None or mask.sum() < LEAST_PIXELS:
+            return None
+        return _Object(place, mask, lab)
+
+    def _cut(self, results: dict, box: np.ndarray) -> np.ndarray | None:
+        """The mask of a box, cut once in this process."""
+        key = results.get('img_path'), *box.tolist()
+        if key not in self._masks:
+            self._masks[key] = box_mask(results['img'], box)
+            if len(self._masks) > KEPT_MASKS:
+                self._masks.popitem(last=False)
+        self._masks.move_to_end(key)
+        return self._masks[key]
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(looks={self.looks}, prob={self.prob})'
+
+
+class _Object:
+    """Pixels of an object, and the statistics of their colours."""
+
+    def __init__(
+        self, place: tuple[int, int, int, int], mask: np.ndarray, lab: np.ndarray
+    ) -> None:
+        left, top, right, bottom = place
+        self.place = slice(top, bottom), slice(left, right)
+        self.mask = mask
+        pixels = lab[self.place][mask]
+        self.mean, self.std = pixels.mean(0), pixels.std(0) + 1
+
+    def paint(self, image: np.ndarray, lab: np.ndarray, donor: _Object) -> None:
+        """Paint it into ``image`` (H, W, 3) float32 BGR in the colours of another."""
+        colors = (lab[self.place] - self.mean) / self.std * donor.std + donor.mean
+        colors = np.clip(colors, 0, 255).astype(np.uint8)
+        colors = cv2.cvtColor(colors, cv2.COLOR_LAB2BGR).astype(np.float32)
+        share = cv2.GaussianBlur(self.mask.astype(np.float32), (0, 0), EDGE)[..., None]
+        image[self.place] = image[self.place] * (1 - share) + colors * share
+
+
+def looks_of(parts: Mapping[str, Sequence[str]], look: int) -> dict[str, str]:
+    """Normalised name -> the part at place ``look``.
+
+    Raises:
+        ValueError: a name has no such part, or all have the same.
+    """
+    looks = {}
+    for name, texts in parts.items():
+        if isinstance(texts, str) or not -len(texts) <= look < len(texts):
+            raise ValueError(
+                f'parts of {name!r} must be a list with a text at place {look}, which '
+                f'its colours decide, got {texts!r}'
+            )
+        looks[normalize_name(name)] = texts[look]
+    if len(set(looks.values())) < 2:
+        raise ValueError(
+            f'parts must have two or more texts at place {look}, got '
+            f'{sorted(set(looks.values()))}'
+        )
+    return looks
+
+
+@TRANSFORMS.register_module()
+class PackOpenVocabInputs(PackDetInputs):
+    """``PackDetInputs`` with ``gt_looks`` (:class:`RecolorObjects`), where there are
+    any, as ``gt_instances.looks``.
+
+    Raises:
+        ValueError: if boxes were dropped or added since.
+    """
+
+    mapping_table: ClassVar[dict] = {**PackDetInputs.mapping_table, 'gt_looks': 'looks'}
+
+    def transform(self, results: dict) -> dict:
+        """As in ``PackDetInputs``."""
+        looks, labels = results.get('gt_looks'), results.get('gt_bboxes_labels')
+        if looks is not None and len(looks) != len(labels):
+            raise ValueError(
+                f'{results.get("img_path")}: {len(labels)} boxes, but the looks of '
+                f'{len(looks)}; put RecolorObjects after transforms that drop boxes'
+            )
+        return super().transform(results)

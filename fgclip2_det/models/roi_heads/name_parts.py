@@ -1,0 +1,177 @@
+"""Parts of names as targets in a detector's training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from mmdet.utils import reduce_mean
+from torch import Tensor, nn
+
+from fgclip2_det.vocabulary import Vocabulary, normalize_name
+
+REGIONS = 'recolored', 'new', 'all'
+
+
+class NameParts(nn.Module):
+    """The parts that base names are made of, and the loss on them.
+
+    Of 'white rook' and 'black pawn', made of a colour and a piece, every region is
+    compared with the colours apart from the pieces: a softmax cross entropy over each
+    place of the lists of parts. Regions in the colours of another object
+    (:class:`.RecolorObjects`) have its part at place ``look`` and their own at all
+    others. Where these make a base name, it is the region's name; where they do
+    not, the parts alone are its targets, so that no novel name is one.
+
+    Args:
+        look: place of the part that colours decide, as in ``RecolorObjects``.
+        loss_weight: weight of the loss.
+        regions: which of them it counts: ``'recolored'``; ``'new'``, those of them
+            without a base name; or ``'all'``, where regions as photographed, which have
+            base names alone, teach that other pairs do not occur.
+
+    Raises:
+        ValueError: for other regions; from :meth:`set_vocabulary`.
+    """
+
+    def __init__(
+        self, look: int = 0, loss_weight: float = 1.0, regions: str = 'recolored'
+    ) -> None:
+        super().__init__()
+        if regions not in REGIONS:
+            raise ValueError(f'regions must be one of {REGIONS}, got {regions!r}')
+        self.look, self.loss_weight, self.regions = look, loss_weight, regions
+        # recomputed for every vocabulary, so not part of a checkpoint
+        for name in ('index', 'names', 'place'):
+            self.register_buffer(name, torch.zeros(0).long(), persistent=False)
+        self.register_buffer('digest', torch.zeros(32).byte(), persistent=False)
+
+    def set_vocabulary(
+        self,
+        vocabulary: Vocabulary,
+        name_embeds: Tensor,
+        embed: Callable[[Vocabulary], Tensor],
+    ) -> Tensor:
+        """Set the parts of a vocabulary's base names.
+
+        Args:
+            vocabulary: C names.
+            name_embeds: (C, D), on the device of the detector.
+            embed: embeds other texts.
+
+        Returns:
+            (P, D), the embeddings of the parts; their logits come last.
+
+        Raises:
+            ValueError: if a base name has no parts, another number of parts than the
+                others, or if a text occurs at two places.
+        """
+        is_base = vocabulary.known_split().tolist()
+        table = {
+            normalize_name(n): list(texts)
+            for n, texts in (vocabulary.parts or {}).items()
+        }
+        rows = [table.get(normalize_name(name)) for name in vocabulary.names]
+        base = [row for row, known in zip(rows, is_base, strict=True) if known]
+        self._check(vocabulary, base, is_base)
+        places = [list(dict.fromkeys(texts)) for texts in zip(*base, strict=True)]
+        texts = [text for place in places for text in place]
+        if len(set(texts)) < len(texts):
+            twice = next(text for text in texts if texts.count(text) > 1)
+            raise ValueError(
+                f'name_parts: {twice!r} stands at two places of the lists of parts; '
+                'what a region is compared with there must differ'
+            )
+        column = {text: i for i, text in enumerate(texts)}
+        device = name_embeds.device
+        known = [
+            [column[text] for text in row] if is_own else [-1] * len(places)
+            for row, is_own in zip(rows, is_base, strict=True)
+        ]
+        self.index = torch.tensor(known, device=device)
+        self.place = torch.tensor(
+            [i for i, place in enumerate(places) for _ in place], device=device
+        )
+        label_of = {tuple(row): i for i, row in reversed(list(enumerate(known)))}
+        self.names = torch.tensor(
+            [[self._named(own, other, label_of) for other in known] for own in known],
+            device=device,
+        )
+        return embed(Vocabulary(texts, vocabulary.templates, check=False))
+
+    def _check(
+        self, vocabulary: Vocabulary, base: list[list[str] | None], is_base: list[bool]
+    ) -> None:
+        """Raise ``ValueError`` unless all base names have as many parts."""
+        names = [n for n, own in zip(vocabulary.names, is_base, strict=True) if own]
+        count = next((len(row) for row in base if row), 0)
+        for name, row in zip(names, base, strict=True):
+            if row is None or len(row) != count:
+                raise ValueError(
+                    f'name_parts: the base name {name!r} is made of {row or "no parts"}'
+                    f', others of {count}; list as many for every base name in '
+                    "the model's parts, in the same order"
+                )
+        if not -count <= self.look < count:
+            raise ValueError(
+                f'name_parts: there is no part at place {self.look} of lists of {count}'
+            )
+
+    def _named(self, own: list[int], other: list[int], label_of: dict) -> int:
+        """Label of a region of one name in the colours of another; -1: none."""
+        if -1 in own or -1 in other:
+            return -1
+        mixed = own.copy()
+        mixed[self.look] = other[self.look]
+        return label_of.get(tuple(mixed), -1)
+
+    def rename(self, labels: Tensor, looks: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels of regions by what they look like.
+
+        Args:
+            labels: (K,) in [0, C]; C is background.
+            looks: (K,), labels of the objects whose colours they have; -1: their own.
+
+        Returns:
+            (K,) labels; and (K,) bool, whether there is such a base name. Where there
+            is none, the label is the own one.
+        """
+        positive = labels < len(self.names)
+        labels = labels.clone()
+        named = torch.ones_like(positive)
+        own = labels[positive]
+        found = self.names[own, looks[positive].clamp(min=0)]
+        found = torch.where(looks[positive] < 0, own, found)
+        named[positive] = found >= 0
+        labels[positive] = torch.where(found < 0, own, found)
+        return labels, named
+
+    def loss(self, logits: Tensor, labels: Tensor, looks: Tensor) -> Tensor:
+        """Weighted loss of K regions of objects.
+
+        L = (1/K) sum_k sum_g -log( e^l_k,t(k,g) / sum_{p in g} e^l_k,p ), over the
+        places g of parts and the regions k that count.
+
+        Args:
+            logits: (K, P), of the parts.
+            labels: (K,) of base names, as annotated.
+            looks: (K,), as in :meth:`rename`.
+
+        Returns:
+            Scalar, float32; 0 without regions.
+        """
+        count = reduce_mean(logits.new_tensor(float(len(labels)))).clamp(min=1)
+        targets = self.index[labels]
+        painted = torch.where(looks < 0, labels, looks)
+        targets[:, self.look] = self.index[painted][:, self.look]
+        if self.regions != 'all':
+            chosen = looks >= 0
+            if self.regions == 'new':
+                chosen = ~self.rename(labels, looks)[1]
+            logits, targets = logits[chosen], targets[chosen]
+        logits = logits.float()
+        total = logits.sum() * 0
+        for place, target in enumerate(targets.unbind(1)):
+            own = logits.masked_fill(self.place != place, float('-inf'))
+            total = total - own.log_softmax(1).gather(1, target[:, None]).sum()
+        return self.loss_weight * total / count

@@ -1,0 +1,195 @@
+"""Objects in the colours of others, and the boxes' masks that it needs."""
+
+import numpy as np
+import pytest
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks
+
+from fgclip2_det.datasets.object_masks import box_mask, outer_box
+from fgclip2_det.datasets.transforms import PackOpenVocabInputs, RecolorObjects
+
+NAMES = ('red cup', 'blue cup', 'red plate', 'clock')
+PARTS = {name: name.split() for name in NAMES if ' ' in name}
+RED, BLUE, GREY = (40, 40, 200), (200, 60, 40), (120, 130, 125)  # BGR
+
+
+def scene(*objects, size=(120, 200), noise=4.0, seed=0, masks=False) -> dict:
+    """Ellipses (label, colour, x1, y1, x2, y2) on a noisy grey image."""
+    height, width = size
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), GREY, np.float32)
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    shapes = []
+    for _, color, x1, y1, x2, y2 in objects:
+        inside = ((columns - (x1 + x2) / 2) / (x2 - x1) * 2) ** 2 + (
+            (rows - (y1 + y2) / 2) / (y2 - y1) * 2
+        ) ** 2 <= 1
+        image[inside] = color
+        shapes.append(inside)
+    image += rng.normal(0, noise, image.shape)
+    boxes = np.array([o[2:] for o in objects], np.float32).reshape(-1, 4)
+    results = dict(
+        img=np.clip(image, 0, 255).astype(np.uint8),
+        img_path=f'{seed}-{size}.png',
+        gt_bboxes=HorizontalBoxes(boxes),
+        gt_bboxes_labels=np.array([o[0] for o in objects], np.int64),
+        gt_ignore_flags=np.zeros(len(objects), bool),
+        class_names=NAMES,
+    )
+    results['shapes'] = shapes
+    if masks:
+        results['gt_masks'] = BitmapMasks([s.astype(np.uint8) for s in shapes], *size)
+    return results
+
+
+CUP = (0, RED, 20, 20, 60, 90)
+BLUE_CUP = (1, BLUE, 110, 30, 150, 100)
+PLATE = (2, RED, 150, 10, 190, 50)
+
+
+def recolor(results, seed=0, **options) -> dict:
+    np.random.seed(seed)
+    given = {**results, 'img': results['img'].copy()}
+    return RecolorObjects(**{'parts': PARTS, 'prob': 1.0, **options})(given)
+
+
+def inner(shape: np.ndarray, times: int = 2) -> np.ndarray:
+    """A shape without its border pixels."""
+    for _ in range(times):
+        padded = np.pad(shape, 1)
+        shape = (
+            shape
+            & padded[:-2, 1:-1]
+            & padded[2:, 1:-1]
+            & padded[1:-1, :-2]
+            & padded[1:-1, 2:]
+        )
+    return shape
+
+
+@pytest.mark.parametrize('masks', [False, True])
+@pytest.mark.parametrize('scale', [1, 4])
+def test_colours_change_places(masks, scale):
+    """Objects of 40 and of 160 pixels, whose masks are cut at a reduced size."""
+    objects = [
+        (label, color, *(scale * v for v in box)) for label, color, *box in (CUP, BLUE_CUP)
+    ]  # fmt: skip
+    before = scene(*objects, size=(120 * scale, 200 * scale), masks=masks)
+    after = recolor(before)
+    assert after['gt_looks'].tolist() == [1, 0]
+    assert after['gt_bboxes_labels'].tolist() == [0, 1]
+    for i, color in enumerate([BLUE, RED]):
+        pixels = after['img'][inner(before['shapes'][i], 2 * scale)].astype(float)
+        assert abs(np.median(pixels, 0) - color).max() < 20
+    outside = ~(before['shapes'][0] | before['shapes'][1])
+    outside = inner(outside, 3 * scale)
+    assert (after['img'][outside] == before['img'][outside]).mean() > 0.99
+
+
+def test_labels_tell_whose_colours():
+    """Any other object gives its colours, and all do in turn."""
+    before = scene(CUP, BLUE_CUP, PLATE, masks=True)
+    taken = [recolor(before, seed=seed)['gt_looks'].tolist() for seed in range(40)]
+    expected = [{1, 2}, {0, 2}, {0, 1}]
+    assert [set(looks) for looks in zip(*taken, strict=True)] == expected
+
+
+def test_share_of_objects():
+    before = scene(CUP, BLUE_CUP, PLATE, masks=True)
+    changed = [
+        recolor(before, seed=seed, prob=0.25)['gt_looks'] >= 0 for seed in range(200)
+    ]
+    assert np.mean(changed) == pytest.approx(0.25, abs=0.06)
+    untouched = recolor(before, prob=0.0)
+    assert (untouched['img'] == before['img']).all()
+    assert untouched['gt_looks'].tolist() == [-1, -1, -1]
+
+
+def test_the_same_for_the_same_seed_whatever_was_cut_before():
+    before, other = scene(CUP, BLUE_CUP, PLATE), scene(CUP, BLUE_CUP, seed=1)
+    expected = recolor(before, seed=3, prob=0.5)
+    transform = RecolorObjects(PARTS, prob=0.5)
+    for seed in (1, 2):
+        np.random.seed(seed)
+        transform({**other, 'img': other['img'].copy()})
+    for _ in range(2):  # masks are cut, then known
+        np.random.seed(3)
+        actual = transform({**before, 'img': before['img'].copy()})
+        assert (actual['img'] == expected['img']).all()
+        assert (actual['gt_looks'] == expected['gt_looks']).all()
+
+
+@pytest.mark.parametrize(
+    'objects',
+    [
+        (),
+        (CUP,),
+        (CUP, (3, BLUE, 110, 30, 150, 100)),  # a clock is not made of parts
+    ],
+)
+def test_nothing_to_take_colours_from(objects):
+    before = scene(*objects)
+    after = recolor(before)
+    assert (after['img'] == before['img']).all()
+    assert after['gt_looks'].tolist() == [-1] * len(objects)
+
+
+def test_objects_that_cannot_be_cut_stay():
+    """A box of two pixels, and one that is the whole image."""
+    before = scene((0, RED, 10, 10, 12, 12), BLUE_CUP, (2, RED, 0, 0, 200, 120))
+    after = recolor(before)
+    assert after['gt_looks'].tolist() == [-1, -1, -1]
+
+
+def test_box_at_the_border():
+    before = scene((0, RED, 0, 0, 40, 70), BLUE_CUP)
+    after = recolor(before)
+    assert after['gt_looks'].tolist() == [1, 0]
+    corner = after['img'][10:50, 5:25].reshape(-1, 3).mean(0)
+    assert abs(corner - BLUE).max() < 30
+
+
+def test_masks_of_boxes():
+    before = scene(CUP, noise=8.0)
+    box = np.array(CUP[2:], np.float32)
+    mask = box_mask(before['img'], box)
+    left, top, right, bottom = outer_box(box, before['img'].shape[:2])
+    assert (left, top, right, bottom) == (2, 2, 78, 108)
+    true = before['shapes'][0][top:bottom, left:right]
+    assert (mask & true).sum() / (mask | true).sum() > 0.9
+    assert box_mask(before['img'], np.array([3.0, 3.0, 3.4, 3.4], np.float32)) is None
+
+
+def test_packing():
+    results = recolor(scene(CUP, BLUE_CUP))
+    results.update(gt_ignore_flags=np.array([False, True]))
+    pack = PackOpenVocabInputs(meta_keys=())
+    packed = pack(results)['data_samples']
+    assert packed.gt_instances.looks.tolist() == [1]
+    assert packed.ignored_instances.looks.tolist() == [0]
+    results['gt_looks'] = results['gt_looks'][:1]
+    with pytest.raises(ValueError, match='2 boxes, but the looks of 1'):
+        pack(results)
+    del results['gt_looks']
+    assert 'looks' not in pack(results)['data_samples'].gt_instances
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(parts={'red cup': ['red', 'cup'], 'mug': 'red mug'}), "parts of 'mug'"),
+        (dict(parts={'red cup': ['red', 'cup']}, look=2), 'at place 2'),
+        (dict(parts={'red cup': ['red', 'cup'], 'red mug': ['red', 'mug']}), 'two or'),
+        (dict(parts=PARTS, prob=1.5), 'prob must be between 0 and 1, got 1.5'),
+    ],
+)
+def test_options_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        RecolorObjects(**options)
+
+
+def test_data_sets_without_class_names():
+    results = scene(CUP, BLUE_CUP)
+    del results['class_names']
+    with pytest.raises(ValueError, match='OpenVocabCocoDataset'):
+        RecolorObjects(PARTS)(results)
