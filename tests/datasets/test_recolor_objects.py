@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from mmdet.structures.bbox import HorizontalBoxes
-from mmdet.structures.mask import BitmapMasks
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
 from fgclip2_det.datasets.object_masks import box_mask, outer_box
 from fgclip2_det.datasets.transforms import PackOpenVocabInputs, RecolorObjects
@@ -72,8 +72,8 @@ def inner(shape: np.ndarray, times: int = 2) -> np.ndarray:
 def test_colours_change_places(masks, scale):
     """Objects of 40 and of 160 pixels, whose masks are cut at a reduced size."""
     objects = [
-        (label, color, *(scale * v for v in box)) for label, color, *box in (CUP, BLUE_CUP)
-    ]  # fmt: skip
+        (*cup[:2], *(scale * value for value in cup[2:])) for cup in (CUP, BLUE_CUP)
+    ]
     before = scene(*objects, size=(120 * scale, 200 * scale), masks=masks)
     after = recolor(before)
     assert after['gt_looks'].tolist() == [1, 0]
@@ -139,6 +139,28 @@ def test_objects_that_cannot_be_cut_stay():
     before = scene((0, RED, 10, 10, 12, 12), BLUE_CUP, (2, RED, 0, 0, 200, 120))
     after = recolor(before)
     assert after['gt_looks'].tolist() == [-1, -1, -1]
+
+
+def test_crowds_stay_and_give_no_colours():
+    before = scene(CUP, BLUE_CUP, PLATE)
+    before['gt_ignore_flags'][1] = True
+    taken = [recolor(before, seed=seed)['gt_looks'].tolist() for seed in range(10)]
+    assert taken == [[2, -1, 0]] * 10
+
+
+def test_polygons():
+    corners = np.array([[20, 20, 60, 20, 60, 90, 20, 90]], np.float64)
+    before = scene(CUP, BLUE_CUP)
+    before['gt_masks'] = PolygonMasks([[corners[0]], [corners[0] + 90]], 200, 200)
+    before['img'] = np.pad(before['img'], ((0, 80), (0, 0), (0, 0)), 'edge')
+    before['gt_bboxes'].tensor[1] = before['gt_bboxes'].tensor.new_tensor(
+        [110, 110, 150, 180]
+    )
+    before['img'][110:180, 110:150] = BLUE
+    before['img'][20:90, 20:60] = RED
+    after = recolor(before)
+    assert abs(after['img'][25:85, 25:55].reshape(-1, 3).mean(0) - BLUE).max() < 10
+    assert (after['img'][100:105] == before['img'][100:105]).all()
 
 
 def test_box_at_the_border():

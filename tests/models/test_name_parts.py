@@ -87,7 +87,7 @@ def test_loss_without_regions():
     ('parts', 'options', 'message'),
     [
         ({**PARTS, 'red cup': ['cup']}, {}, 'base name .* is made of'),
-        ({k: v for k, v in PARTS.items() if k != 'red cup'}, {}, 'no parts'),
+        ({'green cup': ['green', 'cup']}, {}, 'none of the base names has parts'),
         ({**PARTS, 'red cup': ['red', 'red']}, {}, "'red' stands at two places"),
         (PARTS, dict(look=2), 'no part at place 2 of lists of 2'),
     ],
@@ -112,6 +112,19 @@ def test_novel_names_may_have_other_parts():
         vocabulary(parts=parts), torch.zeros(6, 8), lambda t: torch.zeros(len(t), 8)
     )
     assert module.index[NAMES.index('blue plate')].tolist() == [-1, -1]
+
+
+def test_names_without_parts_are_whole_names():
+    parts = {name: texts for name, texts in PARTS.items() if name != 'green bowl'}
+    module = NameParts(regions='all')
+    module.set_vocabulary(
+        vocabulary(parts=parts), torch.zeros(6, 8), lambda t: torch.zeros(len(t), 8)
+    )
+    labels, looks = torch.tensor([GREEN_BOWL, RED_CUP]), torch.tensor([-1, -1])
+    assert module.rename(labels, looks)[1].all()
+    logits = torch.randn(2, 4, requires_grad=True)
+    module.loss(logits, labels, looks).backward()
+    assert logits.grad.any(1).tolist() == [False, True]
 
 
 def trained(looks, **options):
@@ -167,5 +180,5 @@ def test_recolored_objects_need_name_parts():
     batch = data((96, 160), (128, 96), labels=[RED_CUP, BLUE_CUP])
     for sample in batch['data_samples']:
         sample.gt_instances.looks = torch.tensor([RED_CUP, RED_CUP])
-    with pytest.raises(ValueError, match='set roi_head.bbox_head.name_parts'):
+    with pytest.raises(ValueError, match='RecolorObjects, whose objects do not look'):
         model(**model.data_preprocessor(batch, training=True), mode='loss')

@@ -50,7 +50,7 @@ class RecolorObjects(BaseTransform):
         ValueError: for a table of another form, no two looks, or a share that is none.
 
     Required keys: ``img`` (H, W, 3) uint8 BGR, ``gt_bboxes``, ``gt_bboxes_labels``,
-    ``class_names``; ``gt_masks`` where they are loaded.
+    ``class_names``; ``gt_masks`` and ``gt_ignore_flags`` where they are loaded.
     Modified: ``img``. Added: ``gt_looks`` (n,) int64.
     """
 
@@ -73,26 +73,29 @@ class RecolorObjects(BaseTransform):
                 'RecolorObjects needs the names of the classes, which '
                 'OpenVocabCocoDataset gives with an image; use it for training'
             )
-        looks = [self.looks.get(normalize_name(names[label])) for label in labels]
+        crowds = results.get('gt_ignore_flags', np.zeros(len(labels), bool))
+        known = [
+            i
+            for i, label in enumerate(labels)
+            if not crowds[i] and normalize_name(names[label]) in self.looks
+        ]
         chosen = np.random.rand(len(labels)) < self.prob
         draws = np.random.rand(len(labels))
         image = results['img']
         if not chosen.any():
             return results
         lab = cv2.cvtColor(image, cv2.COLOR_BGR2LAB).astype(np.float32)
-        objects = [
-            None if look is None else self._object(results, lab, i)
-            for i, look in enumerate(looks)
-        ]
+        objects: dict[int, _Object] = {}
+        for i in known:
+            if found := self._object(results, lab, i):
+                objects[i] = found
         recolored = image.astype(np.float32)
-        known = [i for i, found in enumerate(objects) if found is not None]
-        for i, own in enumerate(objects):
-            others = [j for j in known if j != i]
-            if own is None or not others or not chosen[i]:
-                continue
-            donor = others[int(draws[i] * len(others))]
-            own.paint(recolored, lab, objects[donor])
-            results['gt_looks'][i] = labels[donor]
+        for i, own in objects.items():
+            others = [j for j in objects if j != i]
+            if others and chosen[i]:
+                donor = others[int(draws[i] * len(others))]
+                own.paint(recolored, lab, objects[donor])
+                results['gt_looks'][i] = labels[donor]
         results['img'] = np.rint(recolored).astype(np.uint8)
         return results
 
@@ -181,7 +184,7 @@ class PackOpenVocabInputs(PackDetInputs):
 
     def transform(self, results: dict) -> dict:
         """As in ``PackDetInputs``."""
-        looks, labels = results.get('gt_looks'), results.get('gt_bboxes_labels')
+        looks, labels = results.get('gt_looks'), results.get('gt_bboxes_labels', ())
         if looks is not None and len(looks) != len(labels):
             raise ValueError(
                 f'{results.get("img_path")}: {len(labels)} boxes, but the looks of '

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.utils import reduce_mean
@@ -21,7 +21,8 @@ class NameParts(nn.Module):
     place of the lists of parts. Regions in the colours of another object
     (:class:`.RecolorObjects`) have its part at place ``look`` and their own at all
     others. Where these make a base name, it is the region's name; where they do
-    not, the parts alone are its targets, so that no novel name is one.
+    not, the parts alone are its targets, so that no novel name is one. Names without
+    parts are compared as whole names only.
 
     Args:
         look: place of the part that colours decide, as in ``RecolorObjects``.
@@ -63,18 +64,21 @@ class NameParts(nn.Module):
             (P, D), the embeddings of the parts; their logits come last.
 
         Raises:
-            ValueError: if a base name has no parts, another number of parts than the
-                others, or if a text occurs at two places.
+            ValueError: if no base name has parts, if one has another number of parts
+                than the others, or if a text occurs at two places.
         """
         is_base = vocabulary.known_split().tolist()
         table = {
             normalize_name(n): list(texts)
             for n, texts in (vocabulary.parts or {}).items()
         }
-        rows = [table.get(normalize_name(name)) for name in vocabulary.names]
-        base = [row for row, known in zip(rows, is_base, strict=True) if known]
-        self._check(vocabulary, base, is_base)
-        places = [list(dict.fromkeys(texts)) for texts in zip(*base, strict=True)]
+        rows = [
+            table.get(normalize_name(name), []) if own else []
+            for name, own in zip(vocabulary.names, is_base, strict=True)
+        ]
+        count = self._check(vocabulary.names, rows)
+        made = [row for row in rows if row]
+        places = [list(dict.fromkeys(texts)) for texts in zip(*made, strict=True)]
         texts = [text for place in places for text in place]
         if len(set(texts)) < len(texts):
             twice = next(text for text in texts if texts.count(text) > 1)
@@ -84,10 +88,7 @@ class NameParts(nn.Module):
             )
         column = {text: i for i, text in enumerate(texts)}
         device = name_embeds.device
-        known = [
-            [column[text] for text in row] if is_own else [-1] * len(places)
-            for row, is_own in zip(rows, is_base, strict=True)
-        ]
+        known = [[column[text] for text in row] or [-1] * count for row in rows]
         self.index = torch.tensor(known, device=device)
         self.place = torch.tensor(
             [i for i, place in enumerate(places) for _ in place], device=device
@@ -99,23 +100,28 @@ class NameParts(nn.Module):
         )
         return embed(Vocabulary(texts, vocabulary.templates, check=False))
 
-    def _check(
-        self, vocabulary: Vocabulary, base: list[list[str] | None], is_base: list[bool]
-    ) -> None:
-        """Raise ``ValueError`` unless all base names have as many parts."""
-        names = [n for n, own in zip(vocabulary.names, is_base, strict=True) if own]
-        count = next((len(row) for row in base if row), 0)
-        for name, row in zip(names, base, strict=True):
-            if row is None or len(row) != count:
+    def _check(self, names: Sequence[str], rows: list[list[str]]) -> int:
+        """The number of parts of a name; ``ValueError`` unless all that have parts have
+        as many, and one at place ``look``."""
+        made = {name: row for name, row in zip(names, rows, strict=True) if row}
+        if not made:
+            raise ValueError(
+                'name_parts: none of the base names has parts; list them in the '
+                "model's parts, such as {'red cup': ['red', 'cup']}"
+            )
+        count = len(next(iter(made.values())))
+        for name, row in made.items():
+            if len(row) != count:
                 raise ValueError(
-                    f'name_parts: the base name {name!r} is made of {row or "no parts"}'
-                    f', others of {count}; list as many for every base name in '
-                    "the model's parts, in the same order"
+                    f'name_parts: the base name {name!r} is made of {row}, others of '
+                    f"{count} parts; list as many for every base name in the model's "
+                    'parts, in the same order'
                 )
         if not -count <= self.look < count:
             raise ValueError(
                 f'name_parts: there is no part at place {self.look} of lists of {count}'
             )
+        return count
 
     def _named(self, own: list[int], other: list[int], label_of: dict) -> int:
         """Label of a region of one name in the colours of another; -1: none."""
@@ -164,11 +170,12 @@ class NameParts(nn.Module):
         targets = self.index[labels]
         painted = torch.where(looks < 0, labels, looks)
         targets[:, self.look] = self.index[painted][:, self.look]
-        if self.regions != 'all':
-            chosen = looks >= 0
-            if self.regions == 'new':
-                chosen = ~self.rename(labels, looks)[1]
-            logits, targets = logits[chosen], targets[chosen]
+        chosen = (targets >= 0).all(1)
+        if self.regions == 'recolored':
+            chosen &= looks >= 0
+        elif self.regions == 'new':
+            chosen &= ~self.rename(labels, looks)[1]
+        logits, targets = logits[chosen], targets[chosen]
         logits = logits.float()
         total = logits.sum() * 0
         for place, target in enumerate(targets.unbind(1)):
