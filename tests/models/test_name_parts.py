@@ -182,3 +182,21 @@ def test_recolored_objects_need_name_parts():
         sample.gt_instances.looks = torch.tensor([RED_CUP, RED_CUP])
     with pytest.raises(ValueError, match='RecolorObjects, whose objects do not look'):
         model(**model.data_preprocessor(batch, training=True), mode='loss')
+
+
+def test_mean_over_the_regions_of_all_processes(monkeypatch):
+    """Averaged over two processes with 1 and 4 regions, as gradients are, the loss is
+    that of one process with all five."""
+    module = name_parts(regions='all')
+    torch.manual_seed(2)
+    logits = torch.randn(5, 6)
+    labels = torch.tensor([RED_CUP, RED_PLATE, BLUE_CUP, GREEN_BOWL, RED_CUP])
+    looks = torch.tensor([BLUE_CUP, -1, -1, RED_CUP, GREEN_BOWL])
+    whole = module.loss(logits, labels, looks)
+    mean = 'fgclip2_det.models.roi_heads.name_parts.reduce_mean'
+    monkeypatch.setattr(mean, lambda count: torch.full_like(count, 2.5))
+    shares = [
+        module.loss(logits[rows], labels[rows], looks[rows])
+        for rows in (slice(1), slice(1, 5))
+    ]
+    torch.testing.assert_close(sum(shares) / 2, whole)
