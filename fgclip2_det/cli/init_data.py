@@ -23,6 +23,7 @@ EXAMPLE = """examples:
   fgclip2-det init-data photos --check
   fgclip2-det init-data photos --novel "white rook; black bishop" --out own
   fgclip2-det init-data export --images photos --novel auto --lora --replay 200
+  fgclip2-det init-data chess --size tiny --novel auto --parts
   python tools/init_data.py roboflow --detector faster-rcnn --size b16"""
 
 
@@ -62,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     add('--detector', metavar='NAME',
         help="a detector of MMDetection on our backbone instead of our detector: "
              'faster-rcnn, dino, ... (configs/swap)')
+    add('--parts', action='store_true',
+        help="names such as 'white rook' are a look and a thing: learn both apart, from "
+             'from things in the colours of others')
     add('--epochs', type=_count, help='default: as many as make about 1,200 steps')
     add('--configs', type=Path, default=ROOT / 'configs', metavar='DIR',
         help="this project's configs; default: those beside the package")
@@ -114,9 +118,9 @@ def _usage(args: argparse.Namespace) -> str | None:
 
         if args.detector not in DETECTORS:
             return f'--detector must be one of {", ".join(DETECTORS)}'
-        if args.novel or args.lora or args.replay:
-            return ('--detector is closed-set: leave --novel, --lora and --replay out, '
-                    'which belong to our detector')  # fmt: skip
+        if args.novel or args.lora or args.replay or args.parts:
+            return ('--detector is closed-set: leave --novel, --lora, --replay and '
+                    '--parts out, which belong to our detector')  # fmt: skip
     return None
 
 
@@ -141,12 +145,14 @@ def _choose_novel(args: argparse.Namespace, own: 'Look') -> None:
                 own.findings.add('unlabelled', f'{image.path}: {box.name!r}')
 
 
-def _options(args: argparse.Namespace) -> 'OwnOptions':
+def _options(args: argparse.Namespace, own: 'Look') -> 'OwnOptions':
     from fgclip2_det.engine.own_data import OwnOptions
+    from fgclip2_det.prepare.own_data import split_names
 
     return OwnOptions(
         args.configs, args.size, args.encoder, 'lora' if args.lora else 'frozen',
         args.replay, args.detector, args.epochs, args.seed,
+        split_names(own.data.names) if args.parts else None,
     )  # fmt: skip
 
 
@@ -163,7 +169,7 @@ def _write(args: argparse.Namespace, own: 'Look') -> None:
     out = args.out or Path(f'{args.folder.resolve().name}_det')
     config = out / 'config.py'
     refuse_existing([config], args.overwrite)
-    options = _options(args)
+    options = _options(args, own)
     files = plan_files(own, out, args.replay, args.overwrite)
     if args.detector is None:
         text = own_config(files, own.novel, options)

@@ -4,7 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
@@ -24,7 +26,7 @@ from fgclip2_det.engine.own_data import (
 )
 from fgclip2_det.engine.own_data.advice import ROWS, START, advice
 from fgclip2_det.io import InputError
-from fgclip2_det.prepare.own_data import choose_novel, look
+from fgclip2_det.prepare.own_data import choose_novel, look, split_names
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPORTS = ROOT / 'tests' / 'data' / 'exports'
@@ -118,6 +120,66 @@ def test_configs_of_our_detector(tmp_path, size, train):
     assert cfg.param_scheduler[1].T_max == cfg.train_cfg.max_epochs == 100
 
 
+PARTS = {'red cup': ['red', 'cup'], '黑猫': ['黑', '猫']}
+
+
+@pytest.mark.parametrize('train', TRAINED)
+@pytest.mark.parametrize('size', SIZES)
+def test_configs_of_names_made_of_parts(tmp_path, size, train):
+    files = plan_files(look(COCO), tmp_path)
+    given = options(size=size, train=train, parts=PARTS)
+    cfg = load(own_config(files, [], given), tmp_path)
+    plain = load(own_config(files, [], options(size=size, train=train)), tmp_path)
+    before = [step.type for step in plain.train_dataloader.dataset.pipeline]
+    steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
+    assert before[:2] == ['OpenVocabLoadImage', 'LoadAnnotations']
+    assert before[-1] == 'PackDetInputs'
+    assert steps == [
+        *before[:2], 'RecolorObjects', *before[2:-1], 'PackOpenVocabInputs'
+    ]  # fmt: skip
+    assert cfg.train_dataloader.dataset.only_base
+    assert cfg.train_dataloader.batch_size == plain.train_dataloader.batch_size
+    assert cfg.model.parts == PARTS and 'name_parts' in cfg.model.roi_head.bbox_head
+    assert cfg.model.backbone == plain.model.backbone
+    weight = plain.model.roi_head.region_loss_weight
+    assert cfg.model.roi_head.region_loss_weight == weight
+
+
+@pytest.mark.parametrize(
+    ('names', 'expected'),
+    [
+        (
+            ['white rook', 'black rook', 'white-pawn', 'black_pawn', 'chess board'],
+            ['white rook', 'black rook', 'white pawn', 'black pawn'],
+        ),
+        (
+            [
+                'red fire truck',
+                'big fire truck',
+                'red cup',
+                'big cup',
+                'red bus',
+                'bus',
+            ],
+            ['red / fire truck', 'big / fire truck', 'red cup', 'big cup'],
+        ),
+    ],
+)
+def test_looks_and_things(names, expected):
+    found = split_names(names)
+    assert list(found) == names[:4]
+    ours = [text.split(' / ') if '/' in text else text.split() for text in expected]
+    assert list(found.values()) == ours
+
+
+@pytest.mark.parametrize(
+    'names', [['cat', 'dog'], ['traffic light', 'traffic cone', 'stop sign'], []]
+)
+def test_no_looks_and_things(names):
+    with pytest.raises(InputError, match='leave --parts out'):
+        split_names(names)
+
+
 @pytest.mark.parametrize('detector', DETECTORS)
 def test_configs_of_other_detectors(tmp_path, detector):
     own = look(LABELME)
@@ -158,6 +220,44 @@ def test_own_names_train_with_lora_and_replay(run_tool, tmp_path, monkeypatch):
     assert 'open_vocab/novel_ap50' in str(metrics)
     kept = json.loads(Path('work/retention.json').read_text())
     assert [r['epoch'] for r in kept['records']] == [0, 1] and len(kept['names']) == 17
+
+
+def test_names_made_of_parts_train(run_tool, tmp_path, monkeypatch):
+    """From a folder with four names to a detector that knows the fifth's parts."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'cups'
+    (folder / 'images').mkdir(parents=True)
+    names = ['red cup', 'blue cup', 'red plate', 'blue plate']
+    rng = np.random.default_rng(0)
+    colors = {'red': (200, 30, 30), 'blue': (30, 30, 200)}
+    images, boxes = [], []
+    for i in range(6):
+        canvas = rng.normal(150, 4, (128, 192, 3)).clip(0, 255).astype(np.uint8)
+        for j, (x, y) in enumerate([(10, 10), (100, 60), (60, 80)]):
+            label = (i + j) % 4
+            canvas[y : y + 40, x : x + 30] = colors[names[label].split()[0]]
+            box = dict(bbox=[x, y, 30, 40], area=1200, iscrowd=0)
+            box.update(id=len(boxes) + 1, image_id=i, category_id=label)
+            boxes.append(box)
+        Image.fromarray(canvas).save(folder / f'images/{i}.png')
+        size = dict(width=192, height=128)
+        images.append(dict(id=i, file_name=f'images/{i}.png', **size))
+    categories = [dict(id=i, name=name) for i, name in enumerate(names)]
+    content = dict(images=images, annotations=boxes, categories=categories)
+    (folder / 'train.json').write_text(json.dumps(content))
+    words = ['--novel', 'blue plate', '--size', 'tiny', '--parts', '--epochs', 1]
+    code, out, err = run_tool('init_data', folder, *words)
+    assert code in (0, 1) and 'cups_det/config.py' in out, err
+    code, _, err = run_tool(
+        'train', 'cups_det/config.py', '--work-dir', 'work', '--cfg-options', *ALONE,
+        'max_num_patches=64', 'default_hooks.logger.interval=1',
+    )  # fmt: skip
+    assert code == 0, err
+    assert 'loss_parts' in next(Path('work').rglob('scalars.json')).read_text()
+    assert 'open_vocab/novel_ap50' in Path('work/metrics.json').read_text()
+    code, _, err = run_tool('init_data', COCO, '--parts', '--out', 'other')
+    assert code == 2 and 'no names are made of two parts' in err
+    assert not Path('other').exists()
 
 
 def test_another_detector_trains(run_tool, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class OwnOptions:
         detector: one of :data:`DETECTORS` with our backbone; None: our detector.
         epochs: of the training; None: as many as make :data:`STEPS` steps.
         seed: of OVShapes.
+        parts: name -> its look and its thing, where names are composed of them.
     """
 
     configs: Path
@@ -42,6 +44,7 @@ class OwnOptions:
     detector: str | None = None
     epochs: int | None = None
     seed: int = 0
+    parts: Mapping[str, Sequence[str]] | None = None
 
     def num_epochs(self, num_images: int, batch_size: int) -> int:
         """Epochs of a training of ``num_images`` images."""

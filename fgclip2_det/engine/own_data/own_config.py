@@ -22,7 +22,6 @@ _LORA = """    backbone=dict(
         {encoder}frozen_stages=-1,
         lora=dict(r=8, alpha=16, dropout=0.0, target=('q_proj', 'v_proj')),
     ),
-    roi_head=dict(region_loss_weight=0.5),
 """
 _RETENTION = """custom_hooks = [
     *{hooks},
@@ -41,6 +40,21 @@ _RETENTION = """custom_hooks = [
         interval=0,
     ),
 ]
+"""
+_PARTS = """train_pipeline = [
+    *_base_.train_pipeline[:2],  # the image and its boxes
+    dict(type='RecolorObjects', parts=parts),  # things in the colours of others
+    *_base_.train_pipeline[2:-1],
+    dict(type='PackOpenVocabInputs'),
+]
+"""
+_PARTS_HEAD = """    parts=parts,
+    roi_head=dict(
+        {others}bbox_head=dict(
+            loss_cls=dict(bg_weight=0.05),  # novel things stand there unlabelled
+            name_parts=dict(loss_weight=1.0),
+        ),
+    ),
 """
 _SCHEDULE = """max_epochs = {epochs}  # {steps:,} steps
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
@@ -75,10 +89,11 @@ def own_config(files: OwnFiles, novel: list[str], options: OwnOptions) -> str:
     steps = epochs * max(1, -(-files.num_train // batch))
     parts = [
         f'_base_ = {posix(base)!r}\n',
+        _table(options),
         _model(options, needs_lora),
         f'data_root = {posix(files.data_root)!r}\n',
         f'novel_classes = {listed(novel)}\n',
-        _loaders(files, batch),
+        _loaders(files, batch, bool(options.parts)),
         _SCHEDULE.format(
             epochs=epochs, steps=steps, warm_up=max(1, min(50, steps // 4))
         ),
@@ -117,25 +132,40 @@ def _model(options: OwnOptions, needs_lora: bool) -> str:
     encoder = options.encoder or ('fgclip2_tiny' if options.size == 'tiny' else None)
     given = f'encoder=dict(pretrained={encoder!r}),' if encoder else ''
     lines = []
+    head = 'region_loss_weight=0.5' if needs_lora else ''
     if needs_lora:
         lines.append(_LORA.format(encoder=f'{given}\n        ' if given else ''))
     elif given:
         lines.append(f'    backbone=dict({given[:-1]}),\n')
     if options.size == 'tiny':  # as the embedded detector has them, not for pieces
         lines.append('    rpn_head=dict(anchor_generator=dict(ratios=[1.0])),\n')
+    if options.parts:
+        lines.append(_PARTS_HEAD.format(others=head and f'{head},\n        '))
+    elif head:
+        lines.append(f'    roi_head=dict({head}),\n')
     start = ''
     if options.size == 'tiny' and options.encoder is None:
         start = f'load_from = {posix(_EMBEDDED)!r}\n'
     return f'model = dict(\n{"".join(lines)})\n{start}' if lines else ''
 
 
-def _loaders(files: OwnFiles, batch: int) -> str:
-    text = ''
+def _table(options: OwnOptions) -> str:
+    """The parts of names, a line each."""
+    if not options.parts:
+        return ''
+    lines = [f'    {name!r}: {list(own)!r},\n' for name, own in options.parts.items()]
+    return f'parts = {{\n{"".join(lines)}}}\n'
+
+
+def _loaders(files: OwnFiles, batch: int, with_parts: bool) -> str:
+    text = _PARTS if with_parts else ''
     for split in ('train', 'val', 'test'):
         if split not in files.ann_files:
             continue
         size = f'    batch_size={batch},\n' if split == 'train' else ''
         only = '        only_base=True,\n' if split == 'train' else ''
+        if with_parts and split == 'train':
+            only += '        pipeline=train_pipeline,\n'
         text += (
             f'{split}_dataloader = dict(\n{size}    dataset=dict(\n'
             '        data_root=data_root,\n'

@@ -2,6 +2,7 @@
 
 from .findings import Findings
 from .look import Look, look
+from .parts import split_names
 from .records import OwnBox, OwnData, OwnImage
 from .sniffing import LAYOUTS, find_layout
 from .splitting import choose_novel
@@ -18,5 +19,6 @@ __all__ = [
     'choose_novel',
     'find_layout',
     'look',
+    'split_names',
     'write_coco',
 ]
