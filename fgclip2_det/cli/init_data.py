@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         help="a detector of MMDetection on our backbone instead of our detector: "
              'faster-rcnn, dino, ... (configs/swap)')
     add('--parts', action='store_true',
-        help="names such as 'white rook' are a look and a thing: learn both apart, from "
+        help="names such as 'white rook' are a look and a thing: learn both apart, "
              'from things in the colours of others')
     add('--epochs', type=_count, help='default: as many as make about 1,200 steps')
     add('--configs', type=Path, default=ROOT / 'configs', metavar='DIR',
