@@ -9,6 +9,7 @@ LONGEST = 96  # pixels of the region that is cut, so that large objects take no 
 MARGIN = 0.25  # of the longer side around the box: what the background looks like
 CORE = (0.12, 0.35)  # half width and height, of the box: surely the object
 ROUNDS = 3
+SEEDS = 3  # beginnings that are tried until something is found
 LEAST = 0.1  # of the box: a smaller mask is none
 
 
@@ -45,13 +46,20 @@ def box_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray | None:
         return None
     marks = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     marks[core] = cv2.GC_FGD
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(0)  # its clusters begin at random
-    cv2.grabCut(small, marks, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
-    mask = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
-    if mask.sum() < LEAST * inside.sum():
-        return None
-    return cv2.resize(mask.astype(np.float32), (width, height)) > 0.5
+    for seed in range(SEEDS):
+        mask = _grab_cut(small, marks, seed)
+        if mask.sum() >= LEAST * inside.sum():
+            return cv2.resize(mask.astype(np.float32), (width, height)) > 0.5
+    return None
+
+
+def _grab_cut(image: np.ndarray, marks: np.ndarray, seed: int) -> np.ndarray:
+    """(h, w) bool; its colour models begin with k-means on random centres, drawn by a
+    generator of this thread that goes on from call to call unless it is seeded."""
+    marks, models = marks.copy(), (np.zeros((1, 65)), np.zeros((1, 65)))
+    cv2.setRNGSeed(seed)
+    cv2.grabCut(image, marks, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
 
 
 def outer_box(box: np.ndarray, shape: tuple[int, int]) -> tuple[int, int, int, int]:

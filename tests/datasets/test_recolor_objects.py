@@ -182,6 +182,18 @@ def test_masks_of_boxes():
     assert box_mask(before['img'], np.array([3.0, 3.0, 3.4, 3.4], np.float32)) is None
 
 
+def test_masks_do_not_depend_on_what_was_cut_before():
+    """An object whose colours are nearly those around it: GrabCut begins at random."""
+    rows, columns = np.mgrid[:64, :64]
+    inside = (columns - 32) ** 2 / 150 + (rows - 32) ** 2 / 400 < 1
+    image = np.random.default_rng(0).normal(0, 12, (64, 64, 3)) + GREY
+    image[inside] += np.array([40, -30, 20]) * np.sin(rows[inside] / 4)[:, None]
+    image = image.clip(0, 255).astype(np.uint8)
+    box = np.array([14, 8, 50, 56], np.float32)
+    masks = [box_mask(image, box) for _ in range(8)]
+    assert all((mask == masks[0]).all() for mask in masks)
+
+
 def test_packing():
     results = recolor(scene(CUP, BLUE_CUP))
     results.update(gt_ignore_flags=np.array([False, True]))
