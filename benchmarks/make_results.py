@@ -2,6 +2,7 @@
 
 tools/make_results.py                     the numbers of all pages, from the files
 tools/make_results.py --record NAME ...   run the commands of results first
+    --work DIR [--only I ...]             of one result, in parts: what is done stays
 tools/make_results.py --check             differences and numbers without a file; 1
 tools/make_results.py --list              results, their commands, commit and time
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from benchmarks.pages import check, read_list, write, write_list
 from benchmarks.records import RESULTS, ResultError, make, read_recipes, read_record
@@ -23,6 +25,10 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument('--record', nargs='+', metavar='NAME', help='run and record')
     group.add_argument('--check', action='store_true', help='change nothing')
     group.add_argument('--list', action='store_true', help='what there is')
+    parser.add_argument('--work', type=Path, metavar='DIR', help='folder that is kept')
+    parser.add_argument(
+        '--only', type=int, nargs='+', default=[], metavar='I', help='its I-th command'
+    )
     return parser
 
 
@@ -34,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             return _check()
         if args.list:
             return _list()
-        return _write(args.record or [])
+        return _write(args.record or [], args.work, args.only)
     except ResultError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -59,12 +65,17 @@ def _list() -> int:
     return 0
 
 
-def _write(names: list[str]) -> int:
+def _write(names: list[str], work: Path | None, only: list[int]) -> int:
     recipes = read_recipes()
+    if (work or only) and (len(names) != 1 or work is None):
+        raise ResultError('--work DIR and --only belong together, and to one result')
     for name in names:
         if name not in recipes:
             raise ResultError(f'no result {name!r}; there are {", ".join(recipes)}')
-        record = make(name, recipes[name])
+        record = make(name, recipes[name], work=work, only=only)
+        if record is None:
+            print(f'{name}: not all of its commands have run in {work}')
+            return 0
         print(f'{name}: {record["seconds"]} s, docs/results/{name}.json')
     for page in write():
         print(f'written: {page}')

@@ -80,40 +80,92 @@ def read_recipes(folder: Path = RESULTS) -> dict[str, Recipe]:
     return recipes
 
 
-def make(name: str, recipe: Recipe, folder: Path = RESULTS) -> dict[str, Any]:
+def make(
+    name: str,
+    recipe: Recipe,
+    folder: Path = RESULTS,
+    work: Path | None = None,
+    only: Sequence[int] = (),
+) -> dict[str, Any] | None:
     """Run a recipe and write ``NAME.json``.
 
+    Args:
+        name: of the result.
+        recipe: how it is made.
+        folder: of the results.
+        work: folder that is kept; commands that ended well in it at the same commit are
+            not run again. None: a new one, removed at the end.
+        only: positions of the commands to run; none: all.
+
     Returns:
-        What was written.
+        What was written; None where commands are left to run.
 
     Raises:
-        ResultError: files of the repository differ from the commit, or a command fails.
+        ResultError: files of the repository differ from the commit, a command fails, or
+            one was run at another commit.
     """
     if changed := _changed_files():
         raise ResultError(
             f'{", ".join(changed[:3])}: {len(changed)} files differ from the commit '
             f'that the result would name; commit or stash them first'
         )
-    start, at = time.time(), commit()
-    with tempfile.TemporaryDirectory() as work:
-        for command in recipe.commands:
-            _run(command.format(work=work), recipe.threads)
-        output = _outputs(recipe.output, work)
+    with tempfile.TemporaryDirectory() as new:
+        place = Path(work or new).resolve()
+        chosen = only or range(len(recipe.commands))
+        for i in chosen:
+            _run_once(recipe, i, place)
+        done = [_done(recipe, i, place) for i in range(len(recipe.commands))]
+        if None in done:
+            return None
+        output = _outputs(recipe.output, str(place))
     record = {
         'name': name,
         'commands': list(recipe.commands),
         'threads': recipe.threads,
         'inputs': {path: file_digest(ROOT / path) for path in recipe.inputs},
-        'commit': at,
+        'commit': commit(),
         'versions': versions(),
         'machine': machine(),
         'date': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        'seconds': round(time.time() - start),
+        'seconds': sum(part['seconds'] for part in done if part),
         'sha256': json_digest(output),
         'output': output,
     }
     write_atomic(folder / f'{name}.json', _text(record).encode())
     return record
+
+
+def _run_once(recipe: Recipe, i: int, work: Path) -> None:
+    """Run command ``i``, unless it is done, and note that it is."""
+    if not 0 <= i < len(recipe.commands):
+        raise ResultError(f'there is no command {i} of {len(recipe.commands)}')
+    if _done(recipe, i, work) is not None:
+        return
+    start = time.time()
+    _run(recipe.commands[i].format(work=work), recipe.threads)
+    note = {'command': recipe.commands[i], 'commit': commit(), 'machine': machine()}
+    note['seconds'] = round(time.time() - start)
+    (work / 'done').mkdir(parents=True, exist_ok=True)
+    write_atomic(work / f'done/{i}.json', _text(note).encode())
+
+
+def _done(recipe: Recipe, i: int, work: Path) -> dict[str, Any] | None:
+    """The note on command ``i``; None if it has not run in this folder.
+
+    Raises:
+        ResultError: it was another command, commit or machine.
+    """
+    path = work / f'done/{i}.json'
+    if not path.is_file():
+        return None
+    note = _read(path)
+    now = {'command': recipe.commands[i], 'commit': commit(), 'machine': machine()}
+    for key, value in now.items():
+        if note.get(key) != value:
+            raise ResultError(
+                f'{path}: {key} was {note.get(key)} and is {value}; take another folder'
+            )
+    return note
 
 
 def read_record(name: str, folder: Path = RESULTS) -> dict[str, Any]:

@@ -145,10 +145,36 @@ def test_a_result_is_recorded(root, monkeypatch):
         records.make('new', recipe, folder)
 
 
+def test_a_result_is_recorded_in_parts(root, monkeypatch):
+    """Commands that ended well are not run again; the state must be the same."""
+    monkeypatch.setattr(records, '_changed_files', lambda: [])
+    code = 'import json, sys; json.dump(dict(n=len(open(sys.argv[2], "a").name)), '
+    code += 'open(sys.argv[1], "w")); open(sys.argv[2], "a").write("x")'
+    commands = tuple(
+        f"python -c '{code}' {{work}}/{i}.json {{work}}/runs_{i}" for i in range(2)
+    )
+    recipe = Recipe(commands, {str(i): f'{{work}}/{i}.json' for i in range(2)})
+    folder, work = root / 'docs/results', root / 'work'
+    work.mkdir()
+    assert records.make('new', recipe, folder, work, only=[1]) is None
+    assert not (folder / 'new.json').exists() and not (work / 'runs_0').exists()
+    record = records.make('new', recipe, folder, work)
+    assert set(record['output']) == {'0', '1'} and record['seconds'] >= 0
+    assert records.make('new', recipe, folder, work)['output'] == record['output']
+    assert (work / 'runs_0').read_text() == (work / 'runs_1').read_text() == 'x'
+    with pytest.raises(ResultError, match='there is no command 2 of 2'):
+        records.make('new', recipe, folder, work, only=[2])
+    monkeypatch.setattr(records, 'commit', lambda: 'another')
+    with pytest.raises(ResultError, match=r'commit was \w+ and is another'):
+        records.make('new', recipe, folder, work)
+
+
 def test_the_command(capsys):
     assert make_results.main(['--check']) == 0
     assert 'every number is that of its file' in capsys.readouterr().out
     assert make_results.main(['--record', 'absent']) == 2
     assert "no result 'absent'" in capsys.readouterr().err
+    assert make_results.main(['--record', 'ovshapes', '--only', '0']) == 2
+    assert 'belong together' in capsys.readouterr().err
     assert make_results.main(['--list']) == 0
     assert 'tools/train.py configs/ovd_fgclip2.py' in capsys.readouterr().out
