@@ -58,7 +58,8 @@ def _grab_cut(image: np.ndarray, marks: np.ndarray, seed: int) -> np.ndarray:
     generator of this thread that goes on from call to call unless it is seeded."""
     marks, models = marks.copy(), (np.zeros((1, 65)), np.zeros((1, 65)))
     cv2.setRNGSeed(seed)
-    cv2.grabCut(image, marks, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    unused = 0, 0, 1, 1  # a rectangle, which marks replace
+    cv2.grabCut(image, marks, unused, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     return (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
 
 
