@@ -27,7 +27,12 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument('--list', action='store_true', help='what there is')
     parser.add_argument('--work', type=Path, metavar='DIR', help='folder that is kept')
     parser.add_argument(
-        '--only', type=int, nargs='+', default=[], metavar='I', help='its I-th command'
+        '--only',
+        type=int,
+        nargs='+',
+        default=[],
+        metavar='I',
+        help='its commands, from 0',
     )
     return parser
 

@@ -3,8 +3,8 @@
 # seen in the colours of others (docs/names_of_parts.md). One command:
 #   tools/train.py configs/chess/ovd_fgclip2-parts_chess.py --cfg-options data_root=DIR
 _base_ = './ovd_fgclip2_chess.py'
-max_epochs = 12
-recolor_prob = 0.5  # 0: pieces as they were photographed
+max_epochs = 11
+recolor_prob = 0.65  # 0: pieces as they were photographed
 max_num_patches = 1024
 parts = {
     f'{color} {piece} chess piece': [color, piece]

@@ -101,6 +101,7 @@ def main(args: argparse.Namespace) -> None:
     _choose_novel(args, own)
     for line in own.lines():
         print(line)
+    _say_parts(args, own)
     if not args.check:
         _write(args, own)
     write_json(args.json, own.to_dict())
@@ -200,6 +201,34 @@ def _say(
         images = sum(1 for image in own.data.of('train') if image.boxes)
         for line in advice(images, args.lora, args.replay):
             print(line)
+
+
+def _say_parts(args: argparse.Namespace, own: 'Look') -> None:
+    """Which names are a look and a thing, and how many images teach both apart."""
+    if not args.parts:
+        return
+    from fgclip2_det.prepare.own_data import split_names
+
+    parts = split_names(own.data.names)
+    for place, what in enumerate(('looks', 'things')):
+        print(f'{what}: {", ".join(dict.fromkeys(p[place] for p in parts.values()))}')
+    if whole := [name for name in own.data.names if name not in parts]:
+        print(f'whole names: {", ".join(whole)}')
+    trained = parts.keys() - set(own.novel)
+    images = [
+        sum(box.name in trained for box in image.boxes)
+        for image in own.data.of('train')
+    ]
+    several = sum(count > 1 for count in images)
+    print(
+        f'{several:,} of {len(images):,} training images have two of them or more; '
+        'things take their colours from others in the same image'
+    )
+    base = [parts[name] for name in own.data.names if name in trained]
+    known = {part for pair in base for part in pair}
+    for name in own.novel:
+        if lost := [part for part in parts.get(name, []) if part not in known]:
+            print(f'warning: no trained name has {lost[0]!r} of {name!r}; keep one')
 
 
 def _short(path: Path) -> str:

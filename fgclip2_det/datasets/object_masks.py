@@ -25,8 +25,9 @@ def box_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray | None:
         box: (4,) xyxy in pixels, inside the image.
 
     Returns:
-        (y2 - y1, x2 - x1) bool, of the pixels that :func:`outer_box` gives; None where
-        nothing was found that fills a tenth of the box.
+        (h, w) bool of the region that :func:`outer_box` gives, its longer side at most
+        ``LONGEST``, for :func:`enlarge`; None where nothing was found that fills a
+        tenth of the box.
     """
     left, top, right, bottom = outer_box(box, image.shape[:2])
     region = image[top:bottom, left:right]
@@ -49,8 +50,14 @@ def box_mask(image: np.ndarray, box: np.ndarray) -> np.ndarray | None:
     for seed in range(SEEDS):
         mask = _grab_cut(small, marks, seed)
         if mask.sum() >= LEAST * inside.sum():
-            return cv2.resize(mask.astype(np.float32), (width, height)) > 0.5
+            return mask
     return None
+
+
+def enlarge(mask: np.ndarray, place: tuple[int, int, int, int]) -> np.ndarray:
+    """A mask at the size of its region (x1, y1, x2, y2) in whole pixels."""
+    left, top, right, bottom = place
+    return cv2.resize(mask.astype(np.float32), (right - left, bottom - top)) > 0.5
 
 
 def _grab_cut(image: np.ndarray, marks: np.ndarray, seed: int) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from mmdet.datasets.transforms import RandomCrop
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 
-from fgclip2_det.datasets.object_masks import box_mask, outer_box
+from fgclip2_det.datasets.object_masks import box_mask, enlarge, outer_box
 from fgclip2_det.datasets.transforms import PackOpenVocabInputs, RecolorObjects
 
 NAMES = ('red cup', 'blue cup', 'red plate', 'clock')
@@ -50,7 +51,17 @@ PLATE = (2, RED, 150, 10, 190, 50)
 def recolor(results, seed=0, **options) -> dict:
     np.random.seed(seed)
     given = {**results, 'img': results['img'].copy()}
-    return RecolorObjects(**{'parts': PARTS, 'prob': 1.0, **options})(given)
+    given = RecolorObjects(**{'parts': PARTS, 'prob': 1.0, **options})(given)
+    return take_apart(given)
+
+
+def take_apart(results) -> dict:
+    sample = PackOpenVocabInputs(meta_keys=())(dict(results))['data_samples']
+    looks = np.full(len(results['gt_bboxes_labels']), -9)
+    looks[~results['gt_ignore_flags']] = sample.gt_instances.looks
+    looks[results['gt_ignore_flags']] = sample.ignored_instances.looks
+    labels = results['gt_bboxes_labels'] % 2**20
+    return {**results, 'gt_looks': looks, 'gt_bboxes_labels': labels}
 
 
 def inner(shape: np.ndarray, times: int = 2) -> np.ndarray:
@@ -114,7 +125,7 @@ def test_the_same_for_the_same_seed_whatever_was_cut_before():
         transform({**other, 'img': other['img'].copy()})
     for _ in range(2):  # masks are cut, then known
         np.random.seed(3)
-        actual = transform({**before, 'img': before['img'].copy()})
+        actual = take_apart(transform({**before, 'img': before['img'].copy()}))
         assert (actual['img'] == expected['img']).all()
         assert (actual['gt_looks'] == expected['gt_looks']).all()
 
@@ -174,8 +185,9 @@ def test_box_at_the_border():
 def test_masks_of_boxes():
     before = scene(CUP, noise=8.0)
     box = np.array(CUP[2:], np.float32)
-    mask = box_mask(before['img'], box)
-    left, top, right, bottom = outer_box(box, before['img'].shape[:2])
+    place = outer_box(box, before['img'].shape[:2])
+    mask = enlarge(box_mask(before['img'], box), place)
+    left, top, right, bottom = place
     assert (left, top, right, bottom) == (2, 2, 78, 108)
     true = before['shapes'][0][top:bottom, left:right]
     assert (mask & true).sum() / (mask | true).sum() > 0.9
@@ -194,26 +206,44 @@ def test_masks_do_not_depend_on_what_was_cut_before():
     assert all((mask == masks[0]).all() for mask in masks)
 
 
-def test_packing():
-    results = recolor(scene(CUP, BLUE_CUP))
-    results.update(gt_ignore_flags=np.array([False, True]))
-    pack = PackOpenVocabInputs(meta_keys=())
-    packed = pack(results)['data_samples']
-    assert packed.gt_instances.looks.tolist() == [1]
-    assert packed.ignored_instances.looks.tolist() == [0]
-    results['gt_looks'] = results['gt_looks'][:1]
-    with pytest.raises(ValueError, match='2 boxes, but the looks of 1'):
-        pack(results)
-    del results['gt_looks']
-    assert 'looks' not in pack(results)['data_samples'].gt_instances
+def test_looks_go_with_their_boxes():
+    """Through a crop that drops boxes; without recolouring there are none."""
+    np.random.seed(0)
+    results = RecolorObjects(PARTS, prob=1.0)(scene(CUP, BLUE_CUP, PLATE))
+    expected = take_apart(results)
+    crop = RandomCrop(crop_size=(120, 70), recompute_bbox=False)
+    seen = set()
+    for seed in range(30):
+        np.random.seed(seed)
+        cropped = crop(dict(results))
+        if cropped is None:
+            continue
+        packed = PackOpenVocabInputs(meta_keys=())(cropped)['data_samples'].gt_instances
+        pairs = zip(packed.labels.tolist(), packed.looks.tolist(), strict=True)
+        seen |= set(pairs)
+    wanted = zip(expected['gt_bboxes_labels'], expected['gt_looks'], strict=True)
+    assert seen == {(int(label), int(look)) for label, look in wanted}
+    plain = PackOpenVocabInputs(meta_keys=())(scene(CUP, BLUE_CUP))['data_samples']
+    assert plain.gt_instances.looks.tolist() == [-1, -1]
+    assert plain.gt_instances.labels.tolist() == [0, 1]
+
+
+def test_masks_are_known_by_image_flip_and_size():
+    transform = RecolorObjects(PARTS, prob=1.0)
+    first, other = scene(CUP, BLUE_CUP), scene(CUP, BLUE_CUP, size=(140, 220))
+    other['img_path'] = first['img_path']
+    flipped = {**first, 'flip_direction': 'horizontal'}
+    for results in (first, other, flipped):
+        transform({**results, 'img': results['img'].copy()})
+    assert len(transform._masks) == 6
+    assert all(mask.nbytes < 96 * 96 for mask in transform._masks.values())
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(parts={'red cup': ['red', 'cup'], 'mug': 'red mug'}), "parts of 'mug'"),
-        (dict(parts={'red cup': ['red', 'cup']}, look=2), 'at place 2'),
-        (dict(parts={'red cup': ['red', 'cup'], 'red mug': ['red', 'mug']}), 'two or'),
+        (dict(parts={}), 'parts must be a table'),
+        (dict(parts=['red cup']), 'parts must be a table'),
         (dict(parts=PARTS, prob=1.5), 'prob must be between 0 and 1, got 1.5'),
     ],
 )
@@ -226,4 +256,16 @@ def test_data_sets_without_class_names():
     results = scene(CUP, BLUE_CUP)
     del results['class_names']
     with pytest.raises(ValueError, match='OpenVocabCocoDataset'):
+        RecolorObjects(PARTS)(results)
+
+
+@pytest.mark.parametrize(
+    'image', [None, np.zeros((9, 9, 3), np.float32), np.zeros((9, 9), np.uint8)]
+)
+def test_images_that_cannot_be_painted(image):
+    results = scene(CUP, BLUE_CUP)
+    results['img'] = image
+    if image is None:
+        del results['img']
+    with pytest.raises(ValueError, match=r'needs an image \(H, W, 3\) of uint8'):
         RecolorObjects(PARTS)(results)

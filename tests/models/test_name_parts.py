@@ -90,6 +90,7 @@ def test_loss_without_regions():
         ({'green cup': ['green', 'cup']}, {}, 'none of the base names has parts'),
         ({**PARTS, 'red cup': ['red', 'red']}, {}, "'red' stands at two places"),
         (PARTS, dict(look=2), 'no part at place 2 of lists of 2'),
+        ({**PARTS, 'red plate': ['Red', 'cup']}, {}, 'are made of the same parts'),
     ],
 )
 def test_parts_that_do_not_fit(parts, options, message):
@@ -145,7 +146,7 @@ def test_detector_trains_on_parts():
     losses['loss_parts'].backward()
     assert losses['loss_parts'] > 0
     assert model.classifier.project.weight.grad.any()
-    assert model.eval().classifier(torch.randn(2, 256)).shape[0] == 2
+    assert model.eval().classifier(torch.randn(2, 256)).shape == (2, 7)
 
 
 def test_unchanged_looks_are_no_looks():
@@ -168,10 +169,114 @@ def test_objects_without_a_name_do_not_count():
     """A red cup in the colours of a green bowl would be a novel green cup: its name is
     no target, only its box and its parts are."""
     _, kept = trained([[-1, -1], [-1, -1]], regions='all')
-    _, changed = trained([[GREEN_BOWL, GREEN_BOWL], [GREEN_BOWL] * 2], regions='all')
+    model, changed = trained([[GREEN_BOWL] * 2, [GREEN_BOWL] * 2], regions='all')
     torch.testing.assert_close(changed['loss_bbox'], kept['loss_bbox'])
-    assert changed['loss_cls'] != kept['loss_cls']
     assert changed['loss_parts'] != kept['loss_parts']
+    # what is left of the loss on names is that of the background
+    background = len(NAMES)
+    seen = []
+    own = model.roi_head.bbox_head.loss_cls
+    plain = own.forward
+    own.forward = lambda logits, labels, weights, *rest: (
+        seen.append((labels, weights)) or plain(logits, labels, weights, *rest)
+    )
+    batch = data((96, 160), (128, 96), labels=[RED_CUP, BLUE_CUP])
+    for sample in batch['data_samples']:
+        sample.gt_instances.looks = torch.tensor([GREEN_BOWL] * 2)
+    model(**model.data_preprocessor(batch, training=True), mode='loss')
+    (labels, weights), = seen  # fmt: skip
+    assert (labels != background).any()
+    assert not weights[labels != background].any()
+    assert weights[labels == background].all()
+
+
+def test_region_loss_by_what_regions_look_like(monkeypatch):
+    """The encoder's own region scores, too, learn no novel name and no wrong one."""
+    from fgclip2_det.models.roi_heads import open_vocab_roi_head
+
+    model = build(**{HEAD + 'name_parts': {}, 'model.roi_head.region_loss_weight': 1.0})
+    model.train().set_vocabulary(vocabulary())
+    seen = []
+    plain = open_vocab_roi_head.F.cross_entropy
+    monkeypatch.setattr(
+        open_vocab_roi_head.F,
+        'cross_entropy',
+        lambda logits, labels, reduction='mean': (
+            seen.append(labels) or plain(logits, labels, reduction=reduction)
+        ),
+    )
+    for looks, expected in (
+        ([-1, -1], {RED_CUP, BLUE_CUP}),
+        ([BLUE_CUP, RED_PLATE], {BLUE_CUP, RED_CUP}),
+        ([GREEN_BOWL, -1], {BLUE_CUP}),
+    ):
+        batch = data((96, 160), labels=[RED_CUP, BLUE_CUP])
+        batch['data_samples'][0].gt_instances.looks = torch.tensor(looks)
+        seen.clear()
+        model(**model.data_preprocessor(batch, training=True), mode='loss')
+        assert set(seen[-1].tolist()) == expected
+
+
+def test_with_hard_names():
+    """Both have texts of their own, and neither takes the other's."""
+    hard = dict(texts={'red cup': ['grey cup'], 'blue cup': ['red mug', 'blue mug']})
+    options = {HEAD + 'name_parts': dict(regions='all'), HEAD + 'hard_names': hard}
+    both = build(**options).train()
+    both.set_vocabulary(vocabulary())
+    assert len(both.classifier.extra_texts) == 3 + len(TEXTS)
+    for kept in options:
+        one = build(**{kept: options[kept]}).train()
+        one.set_vocabulary(vocabulary())
+        one.load_state_dict(both.state_dict())
+        batch = data((96, 160), (128, 96), labels=[RED_CUP, BLUE_CUP])
+        torch.manual_seed(0)
+        alone = one(**one.data_preprocessor(batch, training=True), mode='loss')
+        torch.manual_seed(0)
+        together = both(**both.data_preprocessor(batch, training=True), mode='loss')
+        key = 'loss_parts' if kept.endswith('name_parts') else 'loss_hard'
+        torch.testing.assert_close(alone[key], together[key])
+
+
+def test_other_names_outside_training():
+    """Novel names alone, names without parts, and those of a checkpoint: what only
+    training needs is not asked for."""
+    options = {HEAD + 'name_parts': {}, 'model.parts': PARTS}
+    model = build(**options).train()
+    model.set_vocabulary(vocabulary(parts=None))
+    batch = data((96, 160), labels=[RED_CUP, BLUE_CUP])
+    model(**model.data_preprocessor(batch, training=True), mode='loss')
+    expected = model.classifier.class_embeds().clone()
+    model.eval()
+    for names in (['green cup'], ['dog'], ['dog', 'red cup']):
+        model.set_vocabulary(names)
+        assert len(model.classifier.class_embeds()) == len(names)
+    model.train().set_vocabulary(vocabulary(parts=None))
+    loaded = build(**options).eval()
+    loaded.load_state_dict(model.state_dict())
+    loaded.dataset_meta = dict(
+        classes=NAMES, base_classes=[n for n in NAMES if n not in NOVEL]
+    )
+    loaded.check_vocabulary()
+    assert loaded.vocabulary.parts
+    torch.testing.assert_close(loaded.classifier.class_embeds(), expected)
+
+
+def test_painted_objects_without_parts():
+    parts = {name: texts for name, texts in PARTS.items() if name != 'green bowl'}
+    module = NameParts()
+    module.set_vocabulary(
+        vocabulary(parts=parts), torch.zeros(6, 8), lambda t: torch.zeros(len(t), 8)
+    )
+    with pytest.raises(ValueError, match='a name without parts'):
+        module.loss(torch.zeros(1, 4), torch.tensor([GREEN_BOWL]), torch.tensor([0]))
+
+
+def test_labels_that_were_not_taken_apart():
+    model = build(**{HEAD + 'name_parts': {}}).train()
+    model.set_vocabulary(vocabulary())
+    batch = data((96, 160), labels=[RED_CUP, BLUE_CUP + (3 << 20)])
+    with pytest.raises(ValueError, match='end its pipeline with PackOpenVocabInputs'):
+        model(**model.data_preprocessor(batch, training=True), mode='loss')
 
 
 def test_recolored_objects_need_name_parts():

@@ -145,35 +145,44 @@ def test_configs_of_names_made_of_parts(tmp_path, size, train):
     assert cfg.model.roi_head.region_loss_weight == weight
 
 
+@pytest.mark.parametrize('novel', [[], ['黑猫']])
+def test_the_background_counts_less_where_novel_things_stand(tmp_path, novel):
+    files = plan_files(look(COCO), tmp_path)
+    cfg = load(own_config(files, novel, options(size='b16', parts=PARTS)), tmp_path)
+    loss = cfg.model.roi_head.bbox_head.loss_cls
+    assert loss.bg_weight == (0.05 if novel else 0.6)
+
+
 @pytest.mark.parametrize(
     ('names', 'expected'),
     [
         (
-            ['white rook', 'black rook', 'white-pawn', 'black_pawn', 'chess board'],
-            ['white rook', 'black rook', 'white pawn', 'black pawn'],
+            ['white knight', 'black_knight', 'white-pawn', 'black pawn', 'black rook'],
+            'white/knight black/knight white/pawn black/pawn black/rook white/rook',
         ),
         (
-            [
-                'red fire truck',
-                'big fire truck',
-                'red cup',
-                'big cup',
-                'red bus',
-                'bus',
-            ],
-            ['red / fire truck', 'big / fire truck', 'red cup', 'big cup'],
+            ['red fire truck', 'big  fire truck', 'red cup', 'big cup', 'bus', 'a mug'],
+            'red/fire truck|big/fire truck|red/cup|big/cup',
         ),
     ],
 )
 def test_looks_and_things(names, expected):
     found = split_names(names)
-    assert list(found) == names[:4]
-    ours = [text.split(' / ') if '/' in text else text.split() for text in expected]
-    assert list(found.values()) == ours
+    assert [n for n in found if n in names] == [n for n in names if n in found]
+    separator = '|' if '|' in expected else ' '
+    pairs = [pair.split('/') for pair in expected.split(separator)]
+    assert list(found.values()) == pairs
 
 
 @pytest.mark.parametrize(
-    'names', [['cat', 'dog'], ['traffic light', 'traffic cone', 'stop sign'], []]
+    'names',
+    [
+        ['cat', 'dog'],
+        ['traffic light', 'traffic cone', 'stop sign'],
+        ['-rook', '-pawn', 'w-rook', 'w-pawn'],
+        ['白色车', '黑色车', '白色兵', '黑色兵'],
+        [],
+    ],
 )
 def test_no_looks_and_things(names):
     with pytest.raises(InputError, match='leave --parts out'):
@@ -248,13 +257,21 @@ def test_names_made_of_parts_train(run_tool, tmp_path, monkeypatch):
     words = ['--novel', 'blue plate', '--size', 'tiny', '--parts', '--epochs', 1]
     code, out, err = run_tool('init_data', folder, *words)
     assert code in (0, 1) and 'cups_det/config.py' in out, err
+    assert 'looks: red, blue\nthings: cup, plate\n' in out
+    assert re.search(r'^(\d) of \1 training images have two', out, re.MULTILINE)
+    assert 'warning: no trained name' not in out
     code, _, err = run_tool(
         'train', 'cups_det/config.py', '--work-dir', 'work', '--cfg-options', *ALONE,
         'max_num_patches=64', 'default_hooks.logger.interval=1',
     )  # fmt: skip
     assert code == 0, err
-    assert 'loss_parts' in next(Path('work').rglob('scalars.json')).read_text()
+    lines = next(Path('work').rglob('scalars.json')).read_text().splitlines()
+    parts = [json.loads(line).get('loss_parts', 0) for line in lines]
+    assert max(parts) > 0
     assert 'open_vocab/novel_ap50' in Path('work/metrics.json').read_text()
+    words = ['--novel', 'blue plate; red plate', '--parts', '--check']
+    _, out, _ = run_tool('init_data', folder, *words)
+    assert "warning: no trained name has 'plate' of 'red plate'" in out
     code, _, err = run_tool('init_data', COCO, '--parts', '--out', 'other')
     assert code == 2 and 'no names are made of two parts' in err
     assert not Path('other').exists()

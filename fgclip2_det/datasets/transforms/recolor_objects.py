@@ -13,11 +13,12 @@ from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
 
 from fgclip2_det.coco.names import normalize_name
-from fgclip2_det.datasets.object_masks import box_mask, outer_box
+from fgclip2_det.datasets.object_masks import box_mask, enlarge, outer_box
 
-KEPT_MASKS = 20_000  # of a process, least recently used first out
+KEPT_MASKS = 20_000  # of a process, a kilobyte each, least recently used first out
 LEAST_PIXELS = 20  # of an object whose colours are measured
 EDGE = 0.7  # pixels, standard deviation of a mask's soft border
+LABEL_BITS = 20  # of a label; what is above says whose colours the object has
 
 
 @TRANSFORMS.register_module()
@@ -34,69 +35,68 @@ class RecolorObjects(BaseTransform):
     The other object may have the same look: traces of painting then tell nothing about
     which pairs occur.
 
-    Labels stay. ``gt_looks`` gives, for each box, the label of the object whose colours
-    it took, -1 where it has its own; ``PackOpenVocabInputs`` packs it, and
-    ``bbox_head.name_parts`` makes the targets of it. Put it before any transform that
-    moves pixels or boxes.
+    A label stays in its lower ``LABEL_BITS`` bits. Above them stands the label of the
+    object whose colours were taken, plus one, so that crops and mosaics that drop or
+    gather boxes keep both together. ``PackOpenVocabInputs`` takes them apart, and
+    ``bbox_head.name_parts`` makes targets of them. Put it behind ``LoadAnnotations``.
 
     Args:
         parts: name -> its parts, the detector's own table. Objects of other names are
             left as they are.
-        look: place of the part that colours decide, in each name's list.
         prob: share of the objects that are recoloured, of those with another one in
             their image.
 
     Raises:
-        ValueError: for a table of another form, no two looks, or a share that is none.
+        ValueError: for a table of another form, or a share that is none; for an image
+            of another form, and without names of the classes.
 
     Required keys: ``img`` (H, W, 3) uint8 BGR, ``gt_bboxes``, ``gt_bboxes_labels``,
     ``class_names``; ``gt_masks`` and ``gt_ignore_flags`` where they are loaded.
-    Modified: ``img``. Added: ``gt_looks`` (n,) int64.
+    Modified: ``img``, ``gt_bboxes_labels``.
     """
 
-    def __init__(
-        self, parts: Mapping[str, Sequence[str]], look: int = 0, prob: float = 1.0
-    ) -> None:
+    def __init__(self, parts: Mapping[str, Sequence[str]], prob: float = 0.5) -> None:
+        if not isinstance(parts, Mapping) or not parts:
+            raise ValueError(
+                "parts must be a table such as {'white rook': ['white', 'rook']}, got "
+                f'{parts!r:.80}'
+            )
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be between 0 and 1, got {prob!r}')
-        self.looks = looks_of(parts, look)
+        self.names = frozenset(map(normalize_name, parts))
         self.prob = prob
         self._masks: OrderedDict[tuple, np.ndarray | None] = OrderedDict()
 
     def transform(self, results: dict) -> dict:
         """Recolour objects, drawn by NumPy's global generator."""
+        _check_input(results)
         labels = np.asarray(results['gt_bboxes_labels'])
-        results['gt_looks'] = np.full(len(labels), -1, np.int64)
-        names = results.get('class_names')
-        if names is None:
-            raise ValueError(
-                'RecolorObjects needs the names of the classes, which '
-                'OpenVocabCocoDataset gives with an image; use it for training'
-            )
+        names = results['class_names']
         crowds = results.get('gt_ignore_flags', np.zeros(len(labels), bool))
         known = [
             i
             for i, label in enumerate(labels)
-            if not crowds[i] and normalize_name(names[label]) in self.looks
+            if not crowds[i] and normalize_name(names[label]) in self.names
         ]
         chosen = np.random.rand(len(labels)) < self.prob
         draws = np.random.rand(len(labels))
-        image = results['img']
         if not chosen.any():
             return results
+        image = results['img']
         lab = cv2.cvtColor(image, cv2.COLOR_BGR2LAB).astype(np.float32)
         objects: dict[int, _Object] = {}
         for i in known:
             if found := self._object(results, lab, i):
                 objects[i] = found
-        recolored = image.astype(np.float32)
+        recolored, looks = image.astype(np.float32), np.full(len(labels), -1, np.int64)
         for i, own in objects.items():
             others = [j for j in objects if j != i]
             if others and chosen[i]:
                 donor = others[int(draws[i] * len(others))]
                 own.paint(recolored, lab, objects[donor])
-                results['gt_looks'][i] = labels[donor]
+                looks[i] = labels[donor]
         results['img'] = np.rint(recolored).astype(np.uint8)
+        results['gt_bboxes_labels'] = labels + ((looks + 1) << LABEL_BITS)
         return results
 
     def _object(self, results: dict, lab: np.ndarray, i: int) -> _Object | None:
@@ -109,23 +109,41 @@ class RecolorObjects(BaseTransform):
             mask = results['gt_masks'][i].to_ndarray()[0].astype(bool)
             mask = mask[top:bottom, left:right]
         else:
-            mask = self._cut(results, box)
+            small = self._cut(results, box)
+            mask = small if small is None else enlarge(small, place)
         if mask is None or mask.sum() < LEAST_PIXELS:
             return None
         return _Object(place, mask, lab)
 
     def _cut(self, results: dict, box: np.ndarray) -> np.ndarray | None:
-        """The mask of a box, cut once in this process."""
-        key = results.get('img_path'), *box.tolist()
+        """The reduced mask of a box, cut once in this process."""
+        image, flip = results['img'], results.get('flip_direction')
+        key = results.get('img_path'), image.shape, flip, *box.tolist()
         if key not in self._masks:
-            self._masks[key] = box_mask(results['img'], box)
+            self._masks[key] = box_mask(image, box)
             if len(self._masks) > KEPT_MASKS:
                 self._masks.popitem(last=False)
         self._masks.move_to_end(key)
         return self._masks[key]
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(looks={self.looks}, prob={self.prob})'
+        return f'{type(self).__name__}({len(self.names)} names, prob={self.prob})'
+
+
+def _check_input(results: dict) -> None:
+    """Raise ``ValueError`` for an image that cannot be painted, or without names."""
+    image = results.get('img')
+    if image is None or image.dtype != np.uint8 or image.shape[2:] != (3,):
+        found = 'none' if image is None else f'{image.dtype} {image.shape}'
+        raise ValueError(
+            f'RecolorObjects needs an image (H, W, 3) of uint8, found {found}; put it '
+            'behind LoadAnnotations. Maps from a feature cache cannot be painted'
+        )
+    if results.get('class_names') is None:
+        raise ValueError(
+            'RecolorObjects needs the names of the classes, which OpenVocabCocoDataset '
+            'gives with an image; use it for training'
+        )
 
 
 class _Object:
@@ -149,45 +167,20 @@ class _Object:
         image[self.place] = image[self.place] * (1 - share) + colors * share
 
 
-def looks_of(parts: Mapping[str, Sequence[str]], look: int) -> dict[str, str]:
-    """Normalised name -> the part at place ``look``.
-
-    Raises:
-        ValueError: a name has no such part, or all have the same.
-    """
-    looks = {}
-    for name, texts in parts.items():
-        if isinstance(texts, str) or not -len(texts) <= look < len(texts):
-            raise ValueError(
-                f'parts of {name!r} must be a list with a text at place {look}, which '
-                f'its colours decide, got {texts!r}'
-            )
-        looks[normalize_name(name)] = texts[look]
-    if len(set(looks.values())) < 2:
-        raise ValueError(
-            f'parts must have two or more texts at place {look}, got '
-            f'{sorted(set(looks.values()))}'
-        )
-    return looks
-
-
 @TRANSFORMS.register_module()
 class PackOpenVocabInputs(PackDetInputs):
-    """``PackDetInputs`` with ``gt_looks`` (:class:`RecolorObjects`), where there are
-    any, as ``gt_instances.looks``.
+    """``PackDetInputs``, and ``gt_instances.looks``: for each box the label of the
+    object whose colours it has, -1 for its own (:class:`RecolorObjects`)."""
 
-    Raises:
-        ValueError: if boxes were dropped or added since.
-    """
-
-    mapping_table: ClassVar[dict] = {**PackDetInputs.mapping_table, 'gt_looks': 'looks'}
+    mapping_table: ClassVar[dict] = {
+        **PackDetInputs.mapping_table,
+        'gt_looks': 'looks',
+    }
 
     def transform(self, results: dict) -> dict:
         """As in ``PackDetInputs``."""
-        looks, labels = results.get('gt_looks'), results.get('gt_bboxes_labels', ())
-        if looks is not None and len(looks) != len(labels):
-            raise ValueError(
-                f'{results.get("img_path")}: {len(labels)} boxes, but the looks of '
-                f'{len(looks)}; put RecolorObjects after transforms that drop boxes'
-            )
+        if 'gt_bboxes_labels' in results:
+            labels = np.asarray(results['gt_bboxes_labels'], np.int64)
+            results['gt_looks'] = (labels >> LABEL_BITS) - 1
+            results['gt_bboxes_labels'] = labels & ((1 << LABEL_BITS) - 1)
         return super().transform(results)

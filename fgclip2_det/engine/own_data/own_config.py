@@ -51,11 +51,12 @@ _PARTS = """train_pipeline = [
 _PARTS_HEAD = """    parts=parts,
     roi_head=dict(
         {others}bbox_head=dict(
-            loss_cls=dict(bg_weight=0.05),  # novel things stand there unlabelled
-            name_parts=dict(loss_weight=1.0),
+            {weight}name_parts=dict(loss_weight=1.0),
         ),
     ),
 """
+_UNLABELLED = """loss_cls=dict(bg_weight=0.05),  # novel things stand there unlabelled
+            """
 _SCHEDULE = """max_epochs = {epochs}  # {steps:,} steps
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
@@ -90,7 +91,7 @@ def own_config(files: OwnFiles, novel: list[str], options: OwnOptions) -> str:
     parts = [
         f'_base_ = {posix(base)!r}\n',
         _table(options),
-        _model(options, needs_lora),
+        _model(options, needs_lora, novel),
         f'data_root = {posix(files.data_root)!r}\n',
         f'novel_classes = {listed(novel)}\n',
         _loaders(files, batch, bool(options.parts)),
@@ -128,7 +129,7 @@ def base_config(configs: Path, name: str) -> Path:
     return path
 
 
-def _model(options: OwnOptions, needs_lora: bool) -> str:
+def _model(options: OwnOptions, needs_lora: bool, novel: list[str]) -> str:
     encoder = options.encoder or ('fgclip2_tiny' if options.size == 'tiny' else None)
     given = f'encoder=dict(pretrained={encoder!r}),' if encoder else ''
     lines = []
@@ -140,7 +141,11 @@ def _model(options: OwnOptions, needs_lora: bool) -> str:
     if options.size == 'tiny':  # as the embedded detector has them, not for pieces
         lines.append('    rpn_head=dict(anchor_generator=dict(ratios=[1.0])),\n')
     if options.parts:
-        lines.append(_PARTS_HEAD.format(others=head and f'{head},\n        '))
+        if options.size == 'tiny':  # its encoder knows shapes of one colour, no things
+            head = ', '.join(filter(None, [head, 'fusion=dict(beta=0.0)']))
+        weight = _UNLABELLED if novel else ''
+        others = head and f'{head},\n        '
+        lines.append(_PARTS_HEAD.format(others=others, weight=weight))
     elif head:
         lines.append(f'    roi_head=dict({head}),\n')
     start = ''

@@ -13,6 +13,7 @@ from mmdet.structures import SampleList
 from torch import Tensor
 
 from fgclip2_det.compat import det_inferencer
+from fgclip2_det.datasets.transforms.recolor_objects import LABEL_BITS
 from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.models.competing_texts import CompetingTexts, find_competitors
 from fgclip2_det.models.detectors.text_prompts import (
@@ -189,9 +190,10 @@ class OpenVocabMixin:
             self.roi_head.fusion.set_names(
                 self.classifier.class_embeds(), self.classifier.is_base
             )
-        self._set_training_texts(vocabulary, digest, source)
         self.roi_head.bbox_head.num_classes = len(vocabulary)
         self.vocabulary, self._given = vocabulary, (names, encoder)
+        if self.training and not is_open:
+            self._set_training_texts(source)
         self._before_texts = None
         self._update_dataset_meta(vocabulary)
         return vocabulary
@@ -262,20 +264,19 @@ class OpenVocabMixin:
             let_texts_through(cfg)
             det_inferencer.install()
 
-    def _set_training_texts(
-        self, vocabulary: Vocabulary, digest: Tensor, source: DualEncoder | str | None
-    ) -> None:
-        """Set hard negatives and parts of new names, if the head uses any."""
-        head = self.roi_head.bbox_head
+    def _set_training_texts(self, source: DualEncoder | str | None = None) -> None:
+        """Set hard negatives and parts of the names, if the head uses any."""
+        head, digest = self.roi_head.bbox_head, self.classifier.digest.cpu()
         users = [u for u in (head.hard_names, head.name_parts) if u is not None]
         if all(torch.equal(digest, user.digest.cpu()) for user in users):
             return
         names = self.classifier.class_embeds()
+        source = source or self._given[1]
 
         def embed(texts: Vocabulary) -> Tensor:
             return texts.embed(source or self._text_source(), self.cache_dir)
 
-        extra = [user.set_vocabulary(vocabulary, names, embed) for user in users]
+        extra = [user.set_vocabulary(self.vocabulary, names, embed) for user in users]
         self.classifier.extra_texts = torch.cat([t.to(names) for t in extra])
         for user in users:
             user.digest = digest.to(names.device)
@@ -319,7 +320,7 @@ class OpenVocabMixin:
                 given = Vocabulary(names, base_classes=base, check=False)
                 # resolved: the classes of a data set, not names of a user
                 self.set_vocabulary(
-                    given.resolved(self.templates, self.trained_classes)
+                    given.resolved(self.templates, self.trained_classes, self.parts)
                 )
                 return
 
@@ -343,10 +344,16 @@ class OpenVocabMixin:
             assert self.vocabulary is not None
             self.trained_classes = self.vocabulary.names  # from now on
             self.set_vocabulary(*self._given)
+        self._set_training_texts()
         is_base = self.classifier.is_base
         assert self.vocabulary is not None  # checked above
         for sample in batch_data_samples:
             labels = sample.gt_instances.labels
+            if len(labels) and int(labels.max()) >> LABEL_BITS:
+                raise ValueError(
+                    f'{sample.img_path} has recoloured objects, whose labels are not '
+                    'taken apart; end its pipeline with PackOpenVocabInputs'
+                )
             if len(labels) and int(labels.max()) >= len(is_base):
                 raise ValueError(
                     f'{sample.img_path} has a box of label {int(labels.max())}, the '

@@ -65,7 +65,7 @@ class NameParts(nn.Module):
 
         Raises:
             ValueError: if no base name has parts, if one has another number of parts
-                than the others, or if a text occurs at two places.
+                than the others or the same ones, or if a text occurs at two places.
         """
         is_base = vocabulary.known_split().tolist()
         table = {
@@ -76,6 +76,7 @@ class NameParts(nn.Module):
             table.get(normalize_name(name), []) if own else []
             for name, own in zip(vocabulary.names, is_base, strict=True)
         ]
+        rows = [[normalize_name(text) for text in row] for row in rows]
         count = self._check(vocabulary.names, rows)
         made = [row for row in rows if row]
         places = [list(dict.fromkeys(texts)) for texts in zip(*made, strict=True)]
@@ -93,7 +94,7 @@ class NameParts(nn.Module):
         self.place = torch.tensor(
             [i for i, place in enumerate(places) for _ in place], device=device
         )
-        label_of = {tuple(row): i for i, row in reversed(list(enumerate(known)))}
+        label_of = {tuple(row): i for i, row in enumerate(known)}
         self.names = torch.tensor(
             [[self._named(own, other, label_of) for other in known] for own in known],
             device=device,
@@ -110,7 +111,13 @@ class NameParts(nn.Module):
                 "model's parts, such as {'red cup': ['red', 'cup']}"
             )
         count = len(next(iter(made.values())))
+        seen: dict[tuple[str, ...], str] = {}
         for name, row in made.items():
+            if (other := seen.setdefault(tuple(row), name)) != name:
+                raise ValueError(
+                    f'name_parts: {other!r} and {name!r} are made of the same parts '
+                    f'{row}; names that differ need parts that do'
+                )
             if len(row) != count:
                 raise ValueError(
                     f'name_parts: the base name {name!r} is made of {row}, others of '
@@ -165,10 +172,20 @@ class NameParts(nn.Module):
 
         Returns:
             Scalar, float32; 0 without regions.
+
+        Raises:
+            ValueError: for a region in other colours, if its name or theirs has no
+                parts.
         """
+        painted = torch.where(looks < 0, labels, looks)
+        unmade = (torch.minimum(self.index[labels], self.index[painted]) < 0).any(1)
+        if ((looks >= 0) & unmade).any():
+            raise ValueError(
+                'name_parts: a recoloured object has a name without parts; give '
+                "RecolorObjects the model's own table of parts"
+            )
         count = reduce_mean(logits.new_tensor(float(len(labels)))).clamp(min=1)
         targets = self.index[labels]
-        painted = torch.where(looks < 0, labels, looks)
         targets[:, self.look] = self.index[painted][:, self.look]
         chosen = (targets >= 0).all(1)
         if self.regions == 'recolored':

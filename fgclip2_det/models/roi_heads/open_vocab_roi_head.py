@@ -126,7 +126,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         self.bbox_head.count_names(batch_data_samples)
         self._looks = [s.gt_instances.get('looks') for s in batch_data_samples]
         if self.bbox_head.name_parts is None and any(
-            looks is not None for looks in self._looks
+            looks is not None and (looks >= 0).any() for looks in self._looks
         ):
             raise ValueError(
                 'the pipeline has RecolorObjects, whose objects do not look as they '
