@@ -143,24 +143,34 @@ def _run_once(recipe: Recipe, i: int, work: Path) -> None:
         return
     start = time.time()
     _run(recipe.commands[i].format(work=work), recipe.threads)
-    note = {'command': recipe.commands[i], 'commit': commit(), 'machine': machine()}
-    note['seconds'] = round(time.time() - start)
+    note = {**_state(recipe, i), 'seconds': round(time.time() - start)}
     (work / 'done').mkdir(parents=True, exist_ok=True)
     write_atomic(work / f'done/{i}.json', _text(note).encode())
+
+
+def _state(recipe: Recipe, i: int) -> dict[str, Any]:
+    """What all parts of a result have in common, and command ``i``."""
+    return {
+        'command': recipe.commands[i],
+        'inputs': {path: file_digest(ROOT / path) for path in recipe.inputs},
+        'commit': commit(),
+        'versions': versions(),
+        'machine': machine(),
+    }
 
 
 def _done(recipe: Recipe, i: int, work: Path) -> dict[str, Any] | None:
     """The note on command ``i``; None if it has not run in this folder.
 
     Raises:
-        ResultError: it was another command, commit or machine.
+        ResultError: it was another command or commit, with other inputs or versions,
+            or on another machine.
     """
     path = work / f'done/{i}.json'
     if not path.is_file():
         return None
     note = _read(path)
-    now = {'command': recipe.commands[i], 'commit': commit(), 'machine': machine()}
-    for key, value in now.items():
+    for key, value in _state(recipe, i).items():
         if note.get(key) != value:
             raise ResultError(
                 f'{path}: {key} was {note.get(key)} and is {value}; take another folder'
