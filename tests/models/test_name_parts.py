@@ -261,6 +261,20 @@ def test_other_names_outside_training():
     torch.testing.assert_close(loaded.classifier.class_embeds(), expected)
 
 
+def test_other_names_in_training():
+    model = build(**{HEAD + 'name_parts': {}}).train()
+    model.set_vocabulary(vocabulary())
+    assert model.roi_head.bbox_head.name_parts.index.shape == (6, 2)
+    names = ['old map', 'new map', 'old bus']
+    parts = {name: name.split() for name in names}
+    model.set_vocabulary(vocabulary(names, parts, ['old bus']))
+    assert model.roi_head.bbox_head.name_parts.index.tolist() == [
+        [0, 2],
+        [1, 2],
+        [-1] * 2,
+    ]
+
+
 def test_painted_objects_without_parts():
     parts = {name: texts for name, texts in PARTS.items() if name != 'green bowl'}
     module = NameParts()

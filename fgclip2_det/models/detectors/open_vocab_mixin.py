@@ -279,7 +279,7 @@ class OpenVocabMixin:
         extra = [user.set_vocabulary(self.vocabulary, names, embed) for user in users]
         self.classifier.extra_texts = torch.cat([t.to(names) for t in extra])
         for user in users:
-            user.digest = digest.to(names.device)
+            user.digest = self.classifier.digest.clone()
 
     @property
     def trained_classes(self) -> tuple[str, ...]:
