@@ -110,6 +110,7 @@ class OpenVocabMixin:
     """
 
     roi_head: Any  # the detector's
+    training: bool
 
     def init_vocabulary(
         self,
