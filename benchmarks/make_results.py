@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, 1 if a check finds something, 2 if a result cannot be made."""
     args = parser().parse_args(argv)
     try:
+        if (args.work or args.only) and not args.record:
+            raise ResultError('--work and --only need --record NAME')
         if args.check:
             return _check()
         if args.list:
@@ -73,7 +75,7 @@ def _list() -> int:
 def _write(names: list[str], work: Path | None, only: list[int]) -> int:
     recipes = read_recipes()
     if (work or only) and (len(names) != 1 or work is None):
-        raise ResultError('--work DIR and --only belong together, and to one result')
+        raise ResultError('--work needs one result, and --only needs --work DIR')
     for name in names:
         if name not in recipes:
             raise ResultError(f'no result {name!r}; there are {", ".join(recipes)}')

@@ -175,6 +175,8 @@ def test_the_command(capsys):
     assert make_results.main(['--record', 'absent']) == 2
     assert "no result 'absent'" in capsys.readouterr().err
     assert make_results.main(['--record', 'ovshapes', '--only', '0']) == 2
-    assert 'belong together' in capsys.readouterr().err
+    assert '--only needs --work DIR' in capsys.readouterr().err
+    assert make_results.main(['--check', '--work', 'x']) == 2
+    assert 'need --record NAME' in capsys.readouterr().err
     assert make_results.main(['--list']) == 0
     assert 'tools/train.py configs/ovd_fgclip2.py' in capsys.readouterr().out

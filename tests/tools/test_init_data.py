@@ -232,7 +232,7 @@ def test_own_names_train_with_lora_and_replay(run_tool, tmp_path, monkeypatch):
 
 
 def test_names_made_of_parts_train(run_tool, tmp_path, monkeypatch):
-    """From a folder with four names to a detector that knows the fifth's parts."""
+    """From a folder with three base names and a novel one, made of their parts."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / 'cups'
     (folder / 'images').mkdir(parents=True)
