@@ -2,12 +2,15 @@
 
 A comment behind a number names its place: ``0.938<!--= ovshapes/base_ap50 -->`` is the
 number at ``base_ap50`` of ``docs/results/ovshapes.json``, rounded to the digits that
-stand there. Numbers of results without such a comment are listed, by page, in
+stand there. ``<!--=row runs/*/{base,novel}/ap50:{mean,std} -->`` gives the places of
+several: the numbers before it in its line, in the order of the product of the braces.
+Numbers of results without such a comment are listed, by page, in
 ``docs/results/not_on_file.json``: the list may only become shorter.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -19,6 +22,9 @@ from benchmarks.records import RESULTS, ROOT, ResultError, read_record, value_at
 
 NOT_ON_FILE = 'not_on_file.json'
 TAGGED = re.compile(r'(?P<number>\d[\d,]*(?:\.\d+)?)<!--= (?P<place>[^>]+?) -->')
+ROW = re.compile(r'(?P<cells>[^\n]*?)<!--=row (?P<place>[^>]+?) -->')
+DECIMAL = re.compile(r'(?<![\w.])\d[\d,]*\.\d+(?!<!--=)')
+BRACES = re.compile(r'\{([^{}]*)\}')
 # Two digits after the point and more: settings with such a number stand in backticks.
 FIGURE = re.compile(r'(?<![\w.:/-])(?<!Python )\d[\d,]*\.\d{2,4}(?![\w.]*\w)(?!<!--=)')
 CODE = re.compile(r'^```.*?^```$|`[^`\n]*`|\]\([^)\n]*\)', re.MULTILINE | re.DOTALL)
@@ -57,13 +63,50 @@ def filled(text: str, numbers: Numbers) -> str:
         number = numbers.at(match['place'], match['number'])
         return number + match[0][len(match['number']) :]
 
-    return TAGGED.sub(replace, text)
+    def replace_row(match: re.Match[str]) -> str:
+        places = iter(_row_places(match))
+        cells = DECIMAL.sub(
+            lambda number: numbers.at(next(places), number[0]), match['cells']
+        )
+        return cells + match[0][len(match['cells']) :]
+
+    return ROW.sub(replace_row, TAGGED.sub(replace, text))
+
+
+def expanded(place: str) -> list[str]:
+    """``a/{b,c}`` as ``a/b`` and ``a/c``; several braces in the order of a product."""
+    pieces = BRACES.split(place)
+    options = [piece.split(',') if i % 2 else [piece] for i, piece in enumerate(pieces)]
+    return [''.join(chosen) for chosen in itertools.product(*options)]
+
+
+def _row_places(row: re.Match[str]) -> list[str]:
+    """A place for each number of a row.
+
+    Raises:
+        ResultError: they are not as many.
+    """
+    places, found = expanded(row['place']), DECIMAL.findall(row['cells'])
+    if len(places) != len(found):
+        raise ResultError(
+            f'{row["place"]}: {len(places)} places for the {len(found)} numbers '
+            f'before it in its line: {", ".join(found)}'
+        )
+    return places
+
+
+def _tagged(text: str) -> Iterator[tuple[str, str]]:
+    """Numbers of a page and their places."""
+    for match in TAGGED.finditer(text):
+        yield match['number'], match['place']
+    for row in ROW.finditer(text):
+        yield from zip(DECIMAL.findall(row['cells']), _row_places(row), strict=True)
 
 
 def figures_without_file(text: str) -> list[str]:
     """Numbers with two to four digits after the point, outside of code and links, and
-    without a place behind them, in order."""
-    return FIGURE.findall(CODE.sub('', text))
+    without a place behind them or at the end of their row, in order."""
+    return FIGURE.findall(CODE.sub('', ROW.sub('', text)))
 
 
 def write(root: Path = ROOT) -> list[Path]:
@@ -84,8 +127,12 @@ def check(root: Path = ROOT) -> Iterator[str]:
     listed = read_list(root)
     for page in pages(root):
         name, text = page.relative_to(root).as_posix(), page.read_text(encoding='utf-8')
-        for match in TAGGED.finditer(text):
-            place, own = match['place'], match['number']
+        try:
+            tagged = list(_tagged(text))
+        except ResultError as error:
+            yield f'{name}: {error}'
+            continue
+        for own, place in tagged:
             try:
                 number = numbers.at(place, own)
             except ResultError as error:

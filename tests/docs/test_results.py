@@ -88,6 +88,33 @@ def test_numbers_keep_their_digits(root):
     assert pages.write(root) == []
 
 
+def test_a_row_has_one_place_for_its_numbers(root):
+    page = root / 'README.md'
+    place = 'run/runs/{*,0}/x:{mean,max}'
+    page.write_text(
+        f'0.9380<!--= run/open_vocab/base -->\n| 0.5<!--=row {place} --> |\n'
+    )
+    assert list(pages.check(root)) == [
+        f'README.md: {place}: 4 places for the 1 numbers before it in its line: 0.5'
+    ]
+    with pytest.raises(ResultError, match='4 places for the 1 numbers'):
+        pages.write(root)
+    row = '| way 2 | 9.0 ± 9.00 | 9.0 / 9.00 |'
+    page.write_text(f'{row}<!--=row {place} -->\n0.44\n')
+    assert pages.write(root) == [page]
+    wanted = '| way 2 | 3.0 ± 6.00 | 1.0 / 1.00 |'
+    assert page.read_text() == f'{wanted}<!--=row {place} -->\n0.44\n'
+    (only,) = pages.check(root)
+    assert '0.44 has no file' in only
+
+
+def test_places_of_a_row():
+    assert pages.expanded('a/{b,c}/d:{e,f}') == [
+        'a/b/d:e', 'a/b/d:f', 'a/c/d:e', 'a/c/d:f',
+    ]  # fmt: skip
+    assert pages.expanded('two words, one key/n') == ['two words, one key/n']
+
+
 def test_what_a_check_finds(root):
     page = root / 'README.md'
     assert list(pages.check(root)) == []
