@@ -53,6 +53,7 @@ def main(args: argparse.Namespace) -> None:
     inferencer = OpenVocabInferencer(cache_size=len(truths.images))
     encoder = FGCLIP2.from_pretrained('fgclip2_tiny')
     print(f'{len(asks)} images\n| asked by | ' + ' | '.join(FIGURES) + ' |')
+    results = {}
     for way, count, with_text in (
         ('text', 0, True), ('one box', 1, False), ('three boxes', 3, False),
         ('three boxes and text', 3, True),
@@ -75,12 +76,14 @@ def main(args: argparse.Namespace) -> None:
             boxes.append(
                 ImageBoxes(corners, found.labels.numpy(), found.scores.double().numpy())
             )
-        figures = score_asks(truths, asks, boxes)
+        figures = results[way] = score_asks(truths, asks, boxes)
         cells = [
             f'{figures[f"k2/base/{figure}"]:.3f} / {figures[f"k2/novel/{figure}"]:.3f}'
             for figure in FIGURES
         ]
         print(f'| {way} | ' + ' | '.join(cells) + ' |', flush=True)
+    if args.out:
+        args.out.write_text(json.dumps(results, indent=1) + '\n')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     add('--data', type=Path, default=data, help='folder of OVShapes')
     add('--prompts', type=int, default=100, help='images that examples come from')
     add('--seed', type=int, default=7, help='of the draw')
+    add('--out', type=Path, help='JSON')
     return parser
 
 

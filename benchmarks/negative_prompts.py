@@ -16,6 +16,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ Negatives = Callable[[Sequence[str]], 'dict[str, list[str]] | None']
 RECALL = 0.9
 GROUPS = ('base', 'novel')
 COLUMNS = ('precision', 'recall', 'false_per_100', 'auroc')
+AT_RECALL = ('precision', 'false_per_100')
 
 
 def similar(names: Sequence[str], count: int | None) -> Negatives:
@@ -85,15 +87,24 @@ def threshold(truths: Truths, asks, boxes, group: str) -> float:
     return low
 
 
-def row(way: str, truths: Truths, asks, boxes) -> str:
-    """A line of the Markdown table: at 0.3, then at equal recall."""
-    plain, cells = score_asks(truths, asks, boxes), []
+def figures_of(truths: Truths, asks, boxes) -> dict[str, dict[str, float]]:
+    """Group -> figures at 0.3, then two of them at equal recall."""
+    plain, found = score_asks(truths, asks, boxes), {}
     for group in GROUPS:
         at = score_asks(truths, asks, boxes, threshold(truths, asks, boxes, group))
-        values = [plain[f'k2/{group}/{column}'] for column in COLUMNS]
-        values += [at[f'k2/{group}/{column}'] for column in COLUMNS[:3:2]]
-        cells += [f'{v:.1f}' if i in (2, 5) else f'{v:.3f}'
-                  for i, v in enumerate(values)]  # fmt: skip
+        found[group] = {column: plain[f'k2/{group}/{column}'] for column in COLUMNS}
+        for column in AT_RECALL:
+            found[group][f'{column}@90'] = at[f'k2/{group}/{column}']
+    return found
+
+
+def row(way: str, figures: dict[str, dict[str, float]]) -> str:
+    """A line of the Markdown table."""
+    cells = [
+        f'{value:.1f}' if key.startswith('false') else f'{value:.3f}'
+        for group in GROUPS
+        for key, value in figures[group].items()
+    ]
     return f'| {way} | ' + ' | '.join(cells) + ' |'
 
 
@@ -111,14 +122,18 @@ def main(args: argparse.Namespace) -> None:
         'four similar names': similar(names, 4),
         'all similar names': similar(names, None),
     }
-    silent = inferencer.model.competitors
+    silent, results = inferencer.model.competitors, {}
     heads = [f'{g} {c}' for g in GROUPS for c in (*COLUMNS, 'P@90', 'false@90')]
     print('| way | ' + ' | '.join(heads) + ' |\n' + '|---' * 13 + '|')
     for label, competitors in (('no competitors', None), ('competitors', silent)):
         inferencer.model.competitors = competitors
         for way, negatives in ways.items():
             boxes = answers(inferencer, files, asks, negatives)
-            print(row(f'{label}, {way}', truths, asks, boxes), flush=True)
+            figures = figures_of(truths, asks, boxes)
+            results[f'{label}, {way}'] = figures
+            print(row(f'{label}, {way}', figures), flush=True)
+    if args.out:
+        args.out.write_text(json.dumps(results, indent=1) + '\n')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -131,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
     add('--data', type=Path, default=data, help='folder of OVShapes')
     add('--seed', type=int, default=7, help='of the draw')
     add('--images', type=int, help='only the first ones')
+    add('--out', type=Path, help='JSON')
     return parser
 
 

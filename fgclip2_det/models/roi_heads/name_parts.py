@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
 REGIONS = 'recolored', 'new', 'all'
+LEAST_SHARE = 1e-9  # of the pairs that are no base names
 
 
 class NameParts(nn.Module):
@@ -24,24 +25,39 @@ class NameParts(nn.Module):
     not, the parts alone are its targets, so that no novel name is one. Names without
     parts are compared as whole names only.
 
+    Where every object of a base name is labelled, one that is not has other parts than
+    any of them: which, is not known, but not those. :meth:`unlabelled_loss` teaches
+    that (learning from partial labels: Cour, Sapp and Taskar, JMLR 2011).
+
     Args:
         look: place of the part that colours decide, as in ``RecolorObjects``.
         loss_weight: weight of the loss.
         regions: which of them it counts: ``'recolored'``; ``'new'``, those of them
             without a base name; or ``'all'``, where regions as photographed, which have
             base names alone, teach that other pairs do not occur.
+        unlabelled_weight: weight of the loss on objects without a label. Above 0, all
+            objects of base names must be labelled in every image.
 
     Raises:
-        ValueError: for other regions; from :meth:`set_vocabulary`.
+        ValueError: for other regions, a negative weight; from :meth:`set_vocabulary`.
     """
 
     def __init__(
-        self, look: int = 0, loss_weight: float = 1.0, regions: str = 'recolored'
+        self,
+        look: int = 0,
+        loss_weight: float = 1.0,
+        regions: str = 'recolored',
+        unlabelled_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if regions not in REGIONS:
             raise ValueError(f'regions must be one of {REGIONS}, got {regions!r}')
+        if not unlabelled_weight >= 0:
+            raise ValueError(
+                f'unlabelled_weight must be 0 or more, got {unlabelled_weight!r}'
+            )
         self.look, self.loss_weight, self.regions = look, loss_weight, regions
+        self.unlabelled_weight = unlabelled_weight
         # recomputed for every vocabulary, so not part of a checkpoint
         for name in ('index', 'names', 'place'):
             self.register_buffer(name, torch.zeros(0).long(), persistent=False)
@@ -199,3 +215,35 @@ class NameParts(nn.Module):
             own = logits.masked_fill(self.place != place, float('-inf'))
             total = total - own.log_softmax(1).gather(1, target[:, None]).sum()
         return self.loss_weight * total / count
+
+    def unlabelled_loss(
+        self, logits: Tensor, objectness: Tensor, num_labelled: int
+    ) -> Tensor:
+        """Weighted loss of M regions that no label covers.
+
+        L = (1/K) sum_m -o_m log( 1 - sum_b prod_g p_m,g(b) ), where p_m,g is the
+        softmax over the parts of place g, and b runs over the base names' parts.
+        Nothing is to be learnt if these are all the pairs there are.
+
+        Args:
+            logits: (M, P), of the parts.
+            objectness: (M,) in [0, 1], how likely each is an object at all; weights
+                without gradients.
+            num_labelled: K, regions of labelled objects.
+
+        Returns:
+            Scalar, float32; 0 without regions.
+        """
+        count = reduce_mean(logits.new_tensor(float(num_labelled))).clamp(min=1)
+        made = self.index[(self.index >= 0).all(1)]
+        sizes = torch.bincount(self.place)
+        if len(made) == int(sizes.prod()):
+            return logits.float().sum() * 0
+        logits = logits.double()  # 1 - sum is small where a region is taken for a base
+        shares = logits.new_zeros(len(logits), len(made))
+        for place, columns in enumerate(made.unbind(1)):
+            own = logits.masked_fill(self.place != place, float('-inf'))
+            shares = shares + own.log_softmax(1)[:, columns]
+        known = shares.exp().sum(1).clamp(max=1 - LEAST_SHARE)
+        losses = -objectness.detach().double() * torch.log1p(-known)
+        return (self.unlabelled_weight * losses.sum() / count).float()

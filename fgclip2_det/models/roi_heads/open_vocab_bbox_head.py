@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from mmdet.models.losses import accuracy
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
@@ -77,16 +78,21 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         self.tic = None if tic is None else {'loss_weight': 0.1, **tic}
         self._counts: Tensor | None = None  # (B, C) of the batch in training
         self._looks: Tensor | None = None  # (K,) of the regions in training
+        self._free: Tensor | None = None  # (K,) bool, no label covers them
 
     def count_names(self, batch_data_samples: SampleList) -> None:
         """Select the names for each image if federated; call it before ``loss``."""
         if self.federated is not None:
             self._counts = self.federated(batch_data_samples, self.fc_cls.is_base)
 
-    def set_looks(self, looks: Tensor) -> None:
-        """Labels (K,) of the objects whose colours the regions of the next ``loss``
-        have, -1: their own; for ``name_parts``."""
-        self._looks = looks
+    def set_looks(self, looks: Tensor, free: Tensor) -> None:
+        """What ``name_parts`` needs to know of the regions of the next ``loss``.
+
+        Args:
+            looks: (K,) labels of the objects whose colours they have, -1: their own.
+            free: (K,) bool, whether no label covers them.
+        """
+        self._looks, self._free = looks, free
 
     def loss(
         self,
@@ -122,6 +128,8 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         if self.name_parts is not None:
             parts_loss, labels, named = self._name_parts_loss(cls_score, labels)
             losses['loss_parts'] = parts_loss
+            if self.name_parts.unlabelled_weight:
+                losses['loss_unlabelled'] = self._unlabelled_loss(cls_score, labels)
             label_weights = label_weights * named
         counted = (label_weights > 0).sum().to(label_weights)
         avg_factor = float(reduce_mean(counted).clamp(min=1))  # of all processes
@@ -187,6 +195,20 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             logits[positive], labels[positive], self._looks[positive]
         )
         return loss, *self.name_parts.rename(labels, self._looks)
+
+    def _unlabelled_loss(self, cls_score: Tensor, labels: Tensor) -> Tensor:
+        """The loss on the parts of objects without a label."""
+        assert self.name_parts is not None and self._free is not None
+        is_base = self.fc_cls.is_base
+        free = self._free & (labels == len(is_base))
+        names = cls_score[free, : len(is_base) + 1].detach()
+        own = F.pad(is_base, (0, 1), value=True)
+        scores = self.loss_cls.scores(names.masked_fill(~own, float('-inf')))
+        return self.name_parts.unlabelled_loss(
+            cls_score[free, -len(self.name_parts.place) :],
+            scores.sum(1).clamp(max=1),
+            int((labels < len(is_base)).sum()),
+        )
 
     def _tic_loss(self, loss_weight: float, **options) -> Tensor:
         """Weighted TIC loss of the adapted base names."""

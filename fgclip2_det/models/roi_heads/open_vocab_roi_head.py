@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import reduce_mean
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
@@ -87,6 +88,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         self.region_loss_weight = region_loss_weight
         self.calibration = ScoreCalibration(**(calibration or {}))
         self._looks: list[Tensor | None] = []  # of the batch in training
+        self._labelled: list[Tensor] = []  # boxes of its images, ignored ones as well
 
     def region_cosines(
         self, dense: Tensor, bboxes: Tensor, texts: Tensor | None = None
@@ -132,12 +134,23 @@ class OpenVocabRoIHead(StandardRoIHead):
                 'the pipeline has RecolorObjects, whose objects do not look as they '
                 'are labelled; set roi_head.bbox_head.name_parts=dict(), or remove it'
             )
+        self._labelled = [_labelled_boxes(sample) for sample in batch_data_samples]
         return super().loss(x, rpn_results_list, batch_data_samples)
 
     def bbox_loss(self, x: FeaturePyramid, sampling_results: list[SamplingResult]):
         """As in ``StandardRoIHead``, plus the encoder's region loss."""
         if self.bbox_head.name_parts is not None:
-            self.bbox_head.set_looks(self._region_looks(sampling_results))
+            self.bbox_head.set_looks(
+                self._region_looks(sampling_results),
+                torch.cat(
+                    [
+                        _is_free(result.priors, boxes)
+                        for result, boxes in zip(
+                            sampling_results, self._labelled, strict=True
+                        )
+                    ]
+                ),
+            )
         results = super().bbox_loss(x, sampling_results)
         if self.region_loss_weight:
             assert x.dense is not None
@@ -250,3 +263,19 @@ class OpenVocabRoIHead(StandardRoIHead):
             rcnn_test_cfg.max_per_img,
         )
         return InstanceData(bboxes=dets[:, :4], scores=dets[:, 4], labels=labels)
+
+
+def _labelled_boxes(sample: DetDataSample) -> Tensor:
+    """(G, 4) xyxy of an image in training, with those that are ignored."""
+    boxes = [get_box_tensor(sample.gt_instances.bboxes)]
+    if 'ignored_instances' in sample:
+        boxes.append(get_box_tensor(sample.ignored_instances.bboxes))
+    return torch.cat(boxes)
+
+
+def _is_free(regions: Tensor, labelled: Tensor) -> Tensor:
+    """(n,) bool, whether every labelled box covers less than half of a region."""
+    if not len(labelled):
+        return torch.ones(len(regions), dtype=torch.bool, device=regions.device)
+    covered = bbox_overlaps(regions, labelled.to(regions), mode='iof')
+    return covered.amax(1) < 0.5
