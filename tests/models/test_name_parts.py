@@ -7,6 +7,7 @@ import torch
 
 from fgclip2_det import Vocabulary
 from fgclip2_det.models.roi_heads.name_parts import NameParts
+from fgclip2_det.models.roi_heads.open_vocab_roi_head import _is_free
 from tests.models.test_detector import build, data
 
 HEAD = 'model.roi_head.bbox_head.'
@@ -317,5 +318,120 @@ def test_mean_over_the_regions_of_all_processes(monkeypatch):
     shares = [
         module.loss(logits[rows], labels[rows], looks[rows])
         for rows in (slice(1), slice(1, 5))
+    ]
+    torch.testing.assert_close(sum(shares) / 2, whole)
+
+
+@pytest.mark.parametrize(('seed', 'labelled'), [(0, 4), (1, 0), (1, 20)])
+def test_unlabelled_loss_is_that_of_all_other_pairs(seed, labelled):
+    """Against the sum over the pairs that no base name has, one by one."""
+    module = name_parts(unlabelled_weight=0.7)
+    torch.manual_seed(seed)
+    logits = (3 * torch.randn(5, 6)).requires_grad_()
+    weights = torch.rand(5)
+    base = {tuple(PARTS[name]) for name in NAMES if name not in NOVEL}
+    expected = torch.zeros(())
+    for row, weight in zip(logits, weights, strict=True):
+        colors, things = row[:3].softmax(0), row[3:].softmax(0)
+        others = [
+            colors[i] * things[j]
+            for i, color in enumerate(TEXTS[:3])
+            for j, thing in enumerate(TEXTS[3:])
+            if (color, thing) not in base
+        ]
+        assert len(others) == 5
+        expected = expected - weight * sum(others).log()
+    expected = 0.7 * expected / max(labelled, float(weights.sum()))
+    (wanted,) = torch.autograd.grad(expected, logits)
+    loss = module.unlabelled_loss(logits, weights.requires_grad_(), labelled)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    loss.backward()
+    torch.testing.assert_close(logits.grad, wanted, rtol=1e-4, atol=1e-6)
+    assert weights.grad is None  # how likely an object is there is no target
+
+
+def test_unlabelled_regions_that_are_taken_for_a_base_name():
+    """However sure: the loss is finite, and its gradient leads away."""
+    logits = torch.tensor([[40.0, 0, 0, 40, 0, 0]], requires_grad=True)
+    loss = name_parts(unlabelled_weight=1.0).unlabelled_loss(logits, torch.ones(1), 1)
+    assert 10 < loss < 25
+    loss.backward()
+    assert logits.grad.isfinite().all()
+    logits = torch.tensor([[9.0, 0, 0, 9, 0, 0]], requires_grad=True)
+    name_parts(unlabelled_weight=1.0).unlabelled_loss(
+        logits, torch.ones(1), 1
+    ).backward()
+    assert (logits.grad[0, [0, 3]] > 0.4).all() and (logits.grad[0, [1, 4]] < 0).all()
+
+
+def test_nothing_is_unlabelled_where_every_pair_is_a_name():
+    names = ['red cup', 'red plate', 'blue cup', 'blue plate']
+    module = NameParts(unlabelled_weight=1.0)
+    module.set_vocabulary(
+        vocabulary(names, {name: name.split() for name in names}, []),
+        torch.zeros(4, 8),
+        lambda texts: torch.zeros(len(texts), 8),
+    )
+    logits = torch.randn(3, 4, requires_grad=True)
+    loss = module.unlabelled_loss(logits, torch.ones(3), 3)
+    loss.backward()
+    assert loss == 0 and not logits.grad.any()
+
+
+@pytest.mark.parametrize('weight', [-1.0, float('nan')])
+def test_weight_that_is_none(weight):
+    with pytest.raises(ValueError, match='unlabelled_weight must be 0 or more'):
+        NameParts(unlabelled_weight=weight)
+
+
+def test_regions_that_no_label_covers():
+    labelled = torch.tensor([[0.0, 0, 10, 10], [40, 40, 60, 80]])
+    regions = torch.tensor(
+        [
+            [0.0, 0, 10, 10],
+            [2, 2, 6, 6],  # a part of an object
+            [0, 0, 10, 19],  # half of it and a little more
+            [0, 0, 10, 21],
+            [100, 100, 120, 120],
+            [41, 50, 59, 100],
+        ]
+    )
+    free = _is_free(regions, labelled)
+    assert free.tolist() == [False, False, False, True, True, False]
+    assert _is_free(regions, labelled[:0]).all()
+
+
+def test_detector_trains_on_unlabelled_objects():
+    """Background far from labels counts; what is labelled, or ignored, does not."""
+    model, losses = trained([None, None], unlabelled_weight=1.0)
+    assert losses['loss_unlabelled'] > 0
+    losses['loss_unlabelled'].backward()
+    assert model.classifier.project.weight.grad.any()
+    assert model.classifier.project.weight.grad.isfinite().all()
+    _, without = trained([None, None])
+    assert 'loss_unlabelled' not in without
+    torch.testing.assert_close(losses['loss_cls'], without['loss_cls'])
+
+    model.zero_grad()
+    batch = data((96, 160), (128, 96), labels=[RED_CUP, BLUE_CUP])
+    for sample in batch['data_samples']:
+        whole = torch.tensor([[0.0, 0, 1000, 1000]])
+        sample.ignored_instances.bboxes = whole
+        sample.ignored_instances.labels = torch.zeros(1).long()
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    assert losses['loss_unlabelled'] == 0
+
+
+def test_unlabelled_mean_over_all_processes(monkeypatch):
+    module = name_parts(unlabelled_weight=1.0)
+    torch.manual_seed(3)
+    logits, weights = torch.randn(5, 6), torch.rand(5)
+    whole = module.unlabelled_loss(logits, weights, 4)
+    mean = 'fgclip2_det.models.roi_heads.name_parts.reduce_mean'
+    counts = torch.tensor([4, weights.sum()]).double() / 2
+    monkeypatch.setattr(mean, lambda count: counts)
+    shares = [
+        module.unlabelled_loss(logits[rows], weights[rows], labelled)
+        for rows, labelled in ((slice(2), 1), (slice(2, 5), 3))
     ]
     torch.testing.assert_close(sum(shares) / 2, whole)

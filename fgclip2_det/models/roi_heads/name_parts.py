@@ -221,9 +221,9 @@ class NameParts(nn.Module):
     ) -> Tensor:
         """Weighted loss of M regions that no label covers.
 
-        L = (1/K) sum_m -o_m log( 1 - sum_b prod_g p_m,g(b) ), where p_m,g is the
-        softmax over the parts of place g, and b runs over the base names' parts.
-        Nothing is to be learnt if these are all the pairs there are.
+        L = -1/max(K, sum_m o_m) sum_m o_m log( 1 - sum_b prod_g p_m,g(b) ), where
+        p_m,g is the softmax over the parts of place g, and b runs over the base names'
+        parts. Nothing is to be learnt if these are all the pairs there are.
 
         Args:
             logits: (M, P), of the parts.
@@ -234,7 +234,9 @@ class NameParts(nn.Module):
         Returns:
             Scalar, float32; 0 without regions.
         """
-        count = reduce_mean(logits.new_tensor(float(num_labelled))).clamp(min=1)
+        weights = objectness.detach().double()
+        count = torch.stack([weights.new_tensor(float(num_labelled)), weights.sum()])
+        count = reduce_mean(count).max().clamp(min=1)  # of all processes
         made = self.index[(self.index >= 0).all(1)]
         sizes = torch.bincount(self.place)
         if len(made) == int(sizes.prod()):
@@ -245,5 +247,5 @@ class NameParts(nn.Module):
             own = logits.masked_fill(self.place != place, float('-inf'))
             shares = shares + own.log_softmax(1)[:, columns]
         known = shares.exp().sum(1).clamp(max=1 - LEAST_SHARE)
-        losses = -objectness.detach().double() * torch.log1p(-known)
+        losses = -weights * torch.log1p(-known)
         return (self.unlabelled_weight * losses.sum() / count).float()
