@@ -3,7 +3,8 @@
 A comment behind a number names its place: ``0.938<!--= ovshapes/base_ap50 -->`` is the
 number at ``base_ap50`` of ``docs/results/ovshapes.json``, rounded to the digits that
 stand there. ``<!--=row runs/*/{base,novel}/ap50:{mean,std} -->`` gives the places of
-several: the numbers before it in its line, in the order of the product of the braces.
+several: the numbers before it in its line, in the order of the product of the braces
+(:func:`expanded`).
 Numbers of results without such a comment are listed, by page, in
 ``docs/results/not_on_file.json``: the list may only become shorter.
 """
@@ -24,7 +25,7 @@ NOT_ON_FILE = 'not_on_file.json'
 TAGGED = re.compile(r'(?P<number>\d[\d,]*(?:\.\d+)?)<!--= (?P<place>[^>]+?) -->')
 ROW = re.compile(r'(?P<cells>[^\n]*?)<!--=row (?P<place>[^>]+?) -->')
 DECIMAL = re.compile(r'(?<![\w.])\d[\d,]*\.\d+(?!<!--=)')
-BRACES = re.compile(r'\{([^{}]*)\}')
+BRACES = re.compile(r'\{\{([^{}]*)\}\}|\{([^{}]*)\}')
 # Two digits after the point and more: settings with such a number stand in backticks.
 FIGURE = re.compile(r'(?<![\w.:/-])(?<!Python )\d[\d,]*\.\d{2,4}(?![\w.]*\w)(?!<!--=)')
 CODE = re.compile(r'^```.*?^```$|`[^`\n]*`|\]\([^)\n]*\)', re.MULTILINE | re.DOTALL)
@@ -74,10 +75,19 @@ def filled(text: str, numbers: Numbers) -> str:
 
 
 def expanded(place: str) -> list[str]:
-    """``a/{b,c}`` as ``a/b`` and ``a/c``; several braces in the order of a product."""
-    pieces = BRACES.split(place)
-    options = [piece.split(',') if i % 2 else [piece] for i, piece in enumerate(pieces)]
-    return [''.join(chosen) for chosen in itertools.product(*options)]
+    """``a/{b,c}`` as ``a/b`` and ``a/c``; several braces in the order of a product, of
+    which double ones, ``{{b,c}}``, change fastest."""
+    pieces = BRACES.split(place)  # text, between double braces, between single ones
+    double = [piece.split(',') for piece in pieces[1::3] if piece is not None]
+    single = [piece.split(',') for piece in pieces[2::3] if piece is not None]
+    found = []
+    for chosen in itertools.product(*single, *double):
+        slow, fast = iter(chosen[: len(single)]), iter(chosen[len(single) :])
+        text = pieces[0]
+        for two, after in zip(pieces[1::3], pieces[3::3], strict=True):
+            text += next(slow if two is None else fast) + after
+        found.append(text)
+    return found
 
 
 def _row_places(row: re.Match[str]) -> list[str]:

@@ -112,6 +112,10 @@ def test_places_of_a_row():
     assert pages.expanded('a/{b,c}/d:{e,f}') == [
         'a/b/d:e', 'a/b/d:f', 'a/c/d:e', 'a/c/d:f',
     ]  # fmt: skip
+    assert pages.expanded('{{a,b}}/{c,d}/{{e,f}}:x') == [
+        'a/c/e:x', 'a/c/f:x', 'b/c/e:x', 'b/c/f:x',
+        'a/d/e:x', 'a/d/f:x', 'b/d/e:x', 'b/d/f:x',
+    ]  # fmt: skip
     assert pages.expanded('two words, one key/n') == ['two words, one key/n']
 
 
