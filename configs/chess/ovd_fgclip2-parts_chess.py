@@ -35,7 +35,7 @@ model = dict(
         bbox_head=dict(
             loss_cls=dict(bg_weight=0.05),
             classifier=dict(logit_scale=3.0),
-            name_parts=dict(loss_weight=1.0),
+            name_parts=dict(loss_weight=1.0, unlabelled_weight=1.0),
         ),
         # the detector's own scores: the encoder's know novel pieces worse than they do
         fusion=dict(beta=0.0, temperature=0.05),

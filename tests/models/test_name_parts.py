@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 
 from fgclip2_det import Vocabulary
 from fgclip2_det.models.roi_heads.name_parts import NameParts
@@ -328,10 +329,11 @@ def test_unlabelled_loss_is_that_of_all_other_pairs(seed, labelled):
     module = name_parts(unlabelled_weight=0.7)
     torch.manual_seed(seed)
     logits = (3 * torch.randn(5, 6)).requires_grad_()
-    weights = torch.rand(5)
+    weights = torch.tensor([0.9, 0.2, 0.51, 1.0, 0.6])
+    counted = weights * torch.tensor([1, 0, 1, 1, 1])  # likelier objects than not
     base = {tuple(PARTS[name]) for name in NAMES if name not in NOVEL}
     expected = torch.zeros(())
-    for row, weight in zip(logits, weights, strict=True):
+    for row, weight in zip(logits, counted, strict=True):
         colors, things = row[:3].softmax(0), row[3:].softmax(0)
         others = [
             colors[i] * things[j]
@@ -341,7 +343,7 @@ def test_unlabelled_loss_is_that_of_all_other_pairs(seed, labelled):
         ]
         assert len(others) == 5
         expected = expected - weight * sum(others).log()
-    expected = 0.7 * expected / max(labelled, float(weights.sum()))
+    expected = 0.7 * expected / max(labelled, float(counted.sum()))
     (wanted,) = torch.autograd.grad(expected, logits)
     loss = module.unlabelled_loss(logits, weights.requires_grad_(), labelled)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
@@ -382,6 +384,21 @@ def test_nothing_is_unlabelled_where_every_pair_is_a_name():
 def test_weight_that_is_none(weight):
     with pytest.raises(ValueError, match='unlabelled_weight must be 0 or more'):
         NameParts(unlabelled_weight=weight)
+    with pytest.raises(ValueError, match='unlabelled_from must be between 0 and 1'):
+        NameParts(unlabelled_from=weight)
+
+
+@pytest.mark.parametrize(
+    ('done', 'counts'), [({}, True), ({'iter': 39}, False), ({'iter': 40}, True)]
+)
+def test_unlabelled_objects_count_later(monkeypatch, done, counts):
+    hub = MessageHub.get_current_instance()
+    monkeypatch.setattr(hub, '_runtime_info', {**done, 'max_iters': 100})
+    module = name_parts(unlabelled_weight=1.0, unlabelled_from=0.4)
+    logits = torch.randn(3, 6, requires_grad=True)
+    loss = module.unlabelled_loss(logits, torch.ones(3), 3)
+    loss.backward()
+    assert bool(loss > 0) == counts == bool(logits.grad.any())
 
 
 def test_regions_that_no_label_covers():
@@ -403,7 +420,8 @@ def test_regions_that_no_label_covers():
 
 def test_detector_trains_on_unlabelled_objects():
     """Background far from labels counts; what is labelled, or ignored, does not."""
-    model, losses = trained([None, None], unlabelled_weight=1.0)
+    options = dict(unlabelled_weight=1.0, unlabelled_from=0.0)
+    model, losses = trained([None, None], **options)
     assert losses['loss_unlabelled'] > 0
     losses['loss_unlabelled'].backward()
     assert model.classifier.project.weight.grad.any()
@@ -425,7 +443,7 @@ def test_detector_trains_on_unlabelled_objects():
 def test_unlabelled_mean_over_all_processes(monkeypatch):
     module = name_parts(unlabelled_weight=1.0)
     torch.manual_seed(3)
-    logits, weights = torch.randn(5, 6), torch.rand(5)
+    logits, weights = torch.randn(5, 6), torch.rand(5) / 2 + 0.5
     whole = module.unlabelled_loss(logits, weights, 4)
     mean = 'fgclip2_det.models.roi_heads.name_parts.reduce_mean'
     counts = torch.tensor([4, weights.sum()]).double() / 2

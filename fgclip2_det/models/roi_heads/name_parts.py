@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.utils import reduce_mean
+from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
@@ -37,9 +38,13 @@ class NameParts(nn.Module):
             base names alone, teach that other pairs do not occur.
         unlabelled_weight: weight of the loss on objects without a label. Above 0, all
             objects of base names must be labelled in every image.
+        unlabelled_from: share of the training, 0 to 1, after which that loss counts.
+            It strengthens what the detector takes the likeliest other pair to be, which
+            should have been learned before. Outside a ``Runner`` it counts at once.
 
     Raises:
-        ValueError: for other regions, a negative weight; from :meth:`set_vocabulary`.
+        ValueError: for other regions, a negative weight, another share; from
+            :meth:`set_vocabulary`.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class NameParts(nn.Module):
         loss_weight: float = 1.0,
         regions: str = 'recolored',
         unlabelled_weight: float = 0.0,
+        unlabelled_from: float = 0.5,
     ) -> None:
         super().__init__()
         if regions not in REGIONS:
@@ -56,8 +62,13 @@ class NameParts(nn.Module):
             raise ValueError(
                 f'unlabelled_weight must be 0 or more, got {unlabelled_weight!r}'
             )
+        if not 0 <= unlabelled_from <= 1:
+            raise ValueError(
+                f'unlabelled_from must be between 0 and 1, got {unlabelled_from!r}'
+            )
         self.look, self.loss_weight, self.regions = look, loss_weight, regions
         self.unlabelled_weight = unlabelled_weight
+        self.unlabelled_from = unlabelled_from
         # recomputed for every vocabulary, so not part of a checkpoint
         for name in ('index', 'names', 'place'):
             self.register_buffer(name, torch.zeros(0).long(), persistent=False)
@@ -228,18 +239,19 @@ class NameParts(nn.Module):
         Args:
             logits: (M, P), of the parts.
             objectness: (M,) in [0, 1], how likely each is an object at all; weights
-                without gradients.
+                without gradients, of which those above one half count.
             num_labelled: K, regions of labelled objects.
 
         Returns:
             Scalar, float32; 0 without regions.
         """
         weights = objectness.detach().double()
+        weights = weights * (weights > 0.5)
         count = torch.stack([weights.new_tensor(float(num_labelled)), weights.sum()])
         count = reduce_mean(count).max().clamp(min=1)  # of all processes
         made = self.index[(self.index >= 0).all(1)]
         sizes = torch.bincount(self.place)
-        if len(made) == int(sizes.prod()):
+        if len(made) == int(sizes.prod()) or _progress() < self.unlabelled_from:
             return logits.float().sum() * 0
         logits = logits.double()  # 1 - sum is small where a region is taken for a base
         shares = logits.new_zeros(len(logits), len(made))
@@ -249,3 +261,10 @@ class NameParts(nn.Module):
         known = shares.exp().sum(1).clamp(max=1 - LEAST_SHARE)
         losses = -weights * torch.log1p(-known)
         return (self.unlabelled_weight * losses.sum() / count).float()
+
+
+def _progress() -> float:
+    """Share of the training that is done; 1 outside a ``Runner``."""
+    hub = MessageHub.get_current_instance()
+    done, total = (hub.runtime_info.get(key) for key in ('iter', 'max_iters'))
+    return 1.0 if done is None or not total else done / total
