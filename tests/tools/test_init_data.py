@@ -151,6 +151,8 @@ def test_the_background_counts_less_where_novel_things_stand(tmp_path, novel):
     cfg = load(own_config(files, novel, options(size='b16', parts=PARTS)), tmp_path)
     loss = cfg.model.roi_head.bbox_head.loss_cls
     assert loss.bg_weight == (0.05 if novel else 0.6)
+    parts = cfg.model.roi_head.bbox_head.name_parts
+    assert parts.get('unlabelled_weight', 0) == (1 if novel else 0)
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,14 @@ _PARTS = """train_pipeline = [
 _PARTS_HEAD = """    parts=parts,
     roi_head=dict(
         {others}bbox_head=dict(
-            {weight}name_parts=dict(loss_weight=1.0),
+            {weight}name_parts=dict(loss_weight=1.0{unlabelled}),
         ),
     ),
 """
-_UNLABELLED = """loss_cls=dict(bg_weight=0.05),  # novel things stand there unlabelled
+_UNLABELLED = """# novel things stand there unlabelled; all others have to be labelled
+            loss_cls=dict(bg_weight=0.05),
             """
+_UNLABELLED_WEIGHT = ', unlabelled_weight=1.0'
 _SCHEDULE = """max_epochs = {epochs}  # {steps:,} steps
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
@@ -145,7 +147,10 @@ def _model(options: OwnOptions, needs_lora: bool, novel: list[str]) -> str:
             head = ', '.join(filter(None, [head, 'fusion=dict(beta=0.0)']))
         weight = _UNLABELLED if novel else ''
         others = head and f'{head},\n        '
-        lines.append(_PARTS_HEAD.format(others=others, weight=weight))
+        unlabelled = _UNLABELLED_WEIGHT if novel else ''
+        lines.append(
+            _PARTS_HEAD.format(others=others, weight=weight, unlabelled=unlabelled)
+        )
     elif head:
         lines.append(f'    roi_head=dict({head}),\n')
     start = ''
