@@ -6,9 +6,10 @@ of per-round ratios, and the numbers must agree. Fixed AP is measured of this pr
 alone, from a list with several times as many detections.
 
     python -m benchmarks.evaluate --images 1000 --rounds 3 --out evaluate.json
-    python -m benchmarks.evaluate --images 19809 --rounds 1 --alone
+    python -m benchmarks.evaluate --images 19809 --rounds 1 --alone --earlier FOLDER
 
-lvis-api keeps Python objects for each detection, which for LVIS val is more than a
+``--earlier`` measures the code of another checkout on the same files, in turn. lvis-api
+keeps Python objects for each detection, which for LVIS val is more than a
 small machine has; hence ``--alone``.
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import resource
 import statistics
 import subprocess
@@ -31,7 +33,7 @@ import numpy as np
 SIZE = 640
 OBJECTS = 12.4  # an image: 244,707 of 19,809 in LVIS v1 val
 NEGATIVES = 7
-RUNS = ('ours', 'lvis-api')
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def make_truth(path: Path, images: int, classes: int, seed: int) -> dict:
@@ -127,10 +129,14 @@ def run_lvis_api(ann: str, results: str) -> dict[str, float]:
     return dict(seconds=seconds, reading=read, AP=ap)
 
 
-def measured(*words: object) -> dict[str, float]:
-    """One run in a process of its own, with its peak resident memory (Linux)."""
+def measured(*words: object, code: Path = ROOT) -> dict[str, float]:
+    """One run of the code of a checkout, in a process of its own, with its peak
+    resident memory (Linux)."""
     command = [sys.executable, '-m', 'benchmarks.evaluate', '--run', *map(str, words)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    environment = {**os.environ, 'PYTHONPATH': str(code)}
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=code, env=environment
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -150,10 +156,14 @@ def compare(args: argparse.Namespace, folder: Path) -> dict:
     ann, results = folder / 'ann.json', folder / 'results.json'
     truth = make_truth(ann, args.images, args.classes, args.seed)
     rows = write_results(results, truth, args.dets, args.classes, args.seed)
-    runs = {name: [] for name in (RUNS[:1] if args.alone else RUNS)}
+    names = ['ours', *([] if args.alone else ['lvis-api'])]
+    names += ['earlier'] if args.earlier else []
+    runs: dict[str, list[dict]] = {name: [] for name in names}
     for number in range(args.rounds):
         for name in runs:
-            runs[name].append(measured(name, ann, results, 'lvis'))
+            earlier = name == 'earlier'
+            own, code = ('ours', args.earlier) if earlier else (name, ROOT)
+            runs[name].append(measured(own, ann, results, 'lvis', code=code))
         print(f'round {number + 1}/{args.rounds}', file=sys.stderr)
     result = dict(
         images=args.images,
@@ -163,17 +173,24 @@ def compare(args: argparse.Namespace, folder: Path) -> dict:
         runs=runs,
     )
     if not args.alone:
-        pairs = list(zip(*runs.values(), strict=True))
-        ratios = [theirs['seconds'] / ours['seconds'] for ours, theirs in pairs]
-        result |= dict(
-            ratio=statistics.median(ratios),
-            spread=[min(ratios), max(ratios)],
-            difference=max(abs(ours['AP'] - theirs['AP']) for ours, theirs in pairs),
-        )
+        result |= against(runs['ours'], runs['lvis-api'])
+    if args.earlier:
+        result['earlier'] = against(runs['ours'], runs['earlier'])
     results.unlink()
     many = write_results(results, truth, args.fixed_dets, args.classes, args.seed)
     result['fixed'] = measured('ours', ann, results, 'lvis-fixed') | {'read': many}
     return result
+
+
+def against(ours: list[dict], theirs: list[dict]) -> dict:
+    """How many times as long the others take, and by how much AP differs."""
+    pairs = list(zip(ours, theirs, strict=True))
+    ratios = [other['seconds'] / own['seconds'] for own, other in pairs]
+    return dict(
+        ratio=statistics.median(ratios),
+        spread=[min(ratios), max(ratios)],
+        difference=max(abs(own['AP'] - other['AP']) for own, other in pairs),
+    )
 
 
 def show(result: dict) -> None:
@@ -185,10 +202,11 @@ def show(result: dict) -> None:
               f'peak {_middle(runs, "peak_gb"):.2f} GB '
               f'({_middle(runs, "imports_gb"):.2f} GB imports), '
               f'AP {_middle(runs, "AP"):.9f}')  # fmt: skip
-    if 'ratio' in result:
-        low, high = result['spread']
-        print(f'  lvis-api / ours {result["ratio"]:.1f} ({low:.1f} to {high:.1f}), '
-              f'difference of AP {result["difference"]:.1e}')  # fmt: skip
+    for name, ratios in (('lvis-api', result), ('earlier', result.get('earlier', {}))):
+        if 'ratio' in ratios:
+            low, high = ratios['spread']
+            print(f'  {name} / ours {ratios["ratio"]:.1f} ({low:.1f} to {high:.1f}), '
+                  f'difference of AP {ratios["difference"]:.1e}')  # fmt: skip
     print('  fixed AP, {read} detections of which {rows} are kept: {seconds:.1f} s, '
           'peak {peak_gb:.2f} GB, AP {AP:.6f}'.format(**result['fixed']))  # fmt: skip
 
@@ -208,6 +226,7 @@ def main() -> None:
     add('--fixed-dets', type=int, default=1200, help='the same for fixed AP')
     add('--rounds', type=int, default=3)
     add('--alone', action='store_true', help='our figures, without lvis-api')
+    add('--earlier', type=Path, metavar='FOLDER', help='another checkout')
     add('--seed', type=int, default=0)
     add('--out', type=Path, help='JSON file for the figures')
     add('--run', nargs=4, help=argparse.SUPPRESS)
@@ -215,6 +234,8 @@ def main() -> None:
     if args.run:
         child(*args.run)
         return
+    if args.earlier:
+        args.earlier = args.earlier.resolve()
     with tempfile.TemporaryDirectory() as folder:
         result = compare(args, Path(folder))
     show(result)
