@@ -218,7 +218,8 @@ def value_at(output: Any, path: str) -> float:
         output: plain values of JSON.
         path: keys and positions joined by '/', as ``runs/0/ap50``; a key may hold '/'
             itself. ``*`` stands for every entry; it needs a summary behind a colon:
-            ``runs/*/ap50:mean`` (std, median, min, max).
+            ``runs/*/ap50:mean`` (std, median, min, max). ``[rule=logit;nms=None]``
+            stands for the entries of a list that have these values.
 
     Raises:
         ResultError: nothing, or no number, is there.
@@ -244,6 +245,11 @@ def _walk(value: Any, keys: list[str]):
     elif keys[0] == '*' and isinstance(value, Mapping | list):
         for each in value.values() if isinstance(value, Mapping) else value:
             yield from _walk(each, keys[1:])
+    elif isinstance(value, list) and keys[0][:1] == '[' and keys[0][-1:] == ']':
+        wanted = dict(pair.split('=', 1) for pair in keys[0][1:-1].split(';'))
+        for each in value:
+            if all(str(each.get(key)) == own for key, own in wanted.items()):
+                yield from _walk(each, keys[1:])
     elif isinstance(value, list) and keys[0].lstrip('-').isdigit():
         if -len(value) <= int(keys[0]) < len(value):
             yield from _walk(value[int(keys[0])], keys[1:])

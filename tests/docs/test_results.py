@@ -1,6 +1,7 @@
 """Numbers of README and docs are those of the files in ``docs/results``."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ OUTPUT = {
     'n': 1203,
     'runs': [{'x': 1.0}, {'x': 2.0}, {'x': 6.0}],
     'text': 'fast',
+    'rows': [
+        {'rule': 'logit', 'nms': None, 'ap': 0.125},
+        {'rule': 'logit', 'nms': 0.5, 'ap': 0.25},
+        {'rule': 'geometric', 'nms': None, 'ap': 0.5},
+    ],
     'two words, one key': {'n': 7},
 }
 
@@ -58,6 +64,8 @@ def test_every_result_has_its_recipe_and_state():
         ('runs/*/x:mean', 3.0),
         ('runs/*/x:median', 2.0),
         ('runs/*/x:std', 7**0.5),
+        ('rows/[rule=geometric;nms=None]/ap', 0.5),
+        ('rows/[rule=logit;nms=0.5]/ap', 0.25),
     ],
 )
 def test_a_number_is_found(path, number):
@@ -65,10 +73,21 @@ def test_a_number_is_found(path, number):
 
 
 @pytest.mark.parametrize(
-    'path', ['absent', 'runs', 'runs/3/x', 'text', 'runs/*/x', 'runs/*/x:sum', 'n/0']
+    'path',
+    [
+        'absent',
+        'runs',
+        'runs/3/x',
+        'text',
+        'runs/*/x',
+        'runs/*/x:sum',
+        'n/0',
+        'rows/[rule=logit]/ap',
+        'rows/[rule=other]/ap',
+    ],
 )
 def test_no_number_is_an_error(path):
-    with pytest.raises(ResultError, match=path.partition(':')[0].replace('*', r'\*')):
+    with pytest.raises(ResultError, match=re.escape(path.partition(':')[0])):
         records.value_at(OUTPUT, path)
 
 

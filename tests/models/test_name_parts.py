@@ -399,6 +399,11 @@ def test_unlabelled_objects_count_later(monkeypatch, done, counts):
     loss = module.unlabelled_loss(logits, torch.ones(3), 3)
     loss.backward()
     assert bool(loss > 0) == counts == bool(logits.grad.any())
+    # what is as photographed counts from the same time on
+    looks = torch.full((3,), -1)
+    labels = torch.tensor([RED_CUP, BLUE_CUP, GREEN_BOWL])
+    assert bool(module.loss(logits, labels, looks) > 0) == counts
+    assert not name_parts(unlabelled_weight=0.0).loss(logits, labels, looks).any()
 
 
 def test_regions_that_no_label_covers():

@@ -40,7 +40,9 @@ class NameParts(nn.Module):
             objects of base names must be labelled in every image.
         unlabelled_from: share of the training, 0 to 1, after which that loss counts.
             It strengthens what the detector takes the likeliest other pair to be, which
-            should have been learned before. Outside a ``Runner`` it counts at once.
+            should have been learned before. From then on ``regions`` is ``'all'``: what
+            has a label is none of the other pairs, and what has none is one of them.
+            Outside a ``Runner`` it counts at once.
 
     Raises:
         ValueError: for other regions, a negative weight, another share; from
@@ -215,9 +217,10 @@ class NameParts(nn.Module):
         targets = self.index[labels]
         targets[:, self.look] = self.index[painted][:, self.look]
         chosen = (targets >= 0).all(1)
-        if self.regions == 'recolored':
+        regions = 'all' if self._counts_unlabelled() else self.regions
+        if regions == 'recolored':
             chosen &= looks >= 0
-        elif self.regions == 'new':
+        elif regions == 'new':
             chosen &= ~self.rename(labels, looks)[1]
         logits, targets = logits[chosen], targets[chosen]
         logits = logits.float()
@@ -251,7 +254,7 @@ class NameParts(nn.Module):
         count = reduce_mean(count).max().clamp(min=1)  # of all processes
         made = self.index[(self.index >= 0).all(1)]
         sizes = torch.bincount(self.place)
-        if len(made) == int(sizes.prod()) or _progress() < self.unlabelled_from:
+        if len(made) == int(sizes.prod()) or not self._counts_unlabelled():
             return logits.float().sum() * 0
         logits = logits.double()  # 1 - sum is small where a region is taken for a base
         shares = logits.new_zeros(len(logits), len(made))
@@ -261,6 +264,10 @@ class NameParts(nn.Module):
         known = shares.exp().sum(1).clamp(max=1 - LEAST_SHARE)
         losses = -weights * torch.log1p(-known)
         return (self.unlabelled_weight * losses.sum() / count).float()
+
+    def _counts_unlabelled(self) -> bool:
+        """Whether objects without a label count by now."""
+        return self.unlabelled_weight > 0 and _progress() >= self.unlabelled_from
 
 
 def _progress() -> float:
