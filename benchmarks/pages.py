@@ -3,8 +3,8 @@
 A comment behind a number names its place: ``0.938<!--= ovshapes/base_ap50 -->`` is the
 number at ``base_ap50`` of ``docs/results/ovshapes.json``, rounded to the digits that
 stand there. ``<!--=row runs/*/{base,novel}/ap50:{mean,std} -->`` gives the places of
-several: the numbers before it in its line, in the order of the product of the braces
-(:func:`expanded`).
+several: the numbers with a decimal point before it in its line, in the order of the
+product of the braces (:func:`expanded`).
 Numbers of results without such a comment are listed, by page, in
 ``docs/results/not_on_file.json``: the list may only become shorter.
 """
@@ -22,9 +22,14 @@ from typing import Any
 from benchmarks.records import RESULTS, ROOT, ResultError, read_record, value_at
 
 NOT_ON_FILE = 'not_on_file.json'
-TAGGED = re.compile(r'(?P<number>\d[\d,]*(?:\.\d+)?)<!--= (?P<place>[^>]+?) -->')
+SIGN = r'(?:(?<![\w.])-)?'
+TAGGED = re.compile(rf'(?P<number>{SIGN}\d[\d,]*(?:\.\d+)?)<!--= (?P<place>[^>]+?) -->')
 ROW = re.compile(r'(?P<cells>[^\n]*?)<!--=row (?P<place>[^>]+?) -->')
-DECIMAL = re.compile(r'(?<![\w.])\d[\d,]*\.\d+(?!<!--=)')
+# Code, targets of links, and numbers with a comment of their own are passed over.
+CELL = re.compile(
+    r'`[^`\n]*`|\]\([^)\n]*\)|[\d.,]*<!--[^>]*-->|'
+    rf'(?P<number>{SIGN}(?<![\w.])(?:\d{{1,3}}(?:,\d{{3}})+|\d+)\.\d+(?!\w|\.\d))'
+)
 BRACES = re.compile(r'\{\{([^{}]*)\}\}|\{([^{}]*)\}')
 # Two digits after the point and more: settings with such a number stand in backticks.
 FIGURE = re.compile(r'(?<![\w.:/-])(?<!Python )\d[\d,]*\.\d{2,4}(?![\w.]*\w)(?!<!--=)')
@@ -66,9 +71,13 @@ def filled(text: str, numbers: Numbers) -> str:
 
     def replace_row(match: re.Match[str]) -> str:
         places = iter(_row_places(match))
-        cells = DECIMAL.sub(
-            lambda number: numbers.at(next(places), number[0]), match['cells']
-        )
+
+        def replace_cell(cell: re.Match[str]) -> str:
+            if not (number := cell['number']):
+                return cell[0]
+            return numbers.at(next(places), number)
+
+        cells = CELL.sub(replace_cell, match['cells'])
         return cells + match[0][len(match['cells']) :]
 
     return ROW.sub(replace_row, TAGGED.sub(replace, text))
@@ -96,11 +105,11 @@ def _row_places(row: re.Match[str]) -> list[str]:
     Raises:
         ResultError: they are not as many.
     """
-    places, found = expanded(row['place']), DECIMAL.findall(row['cells'])
+    places, found = expanded(row['place']), _decimals(row['cells'])
     if len(places) != len(found):
         raise ResultError(
-            f'{row["place"]}: {len(places)} places for the {len(found)} numbers '
-            f'before it in its line: {", ".join(found)}'
+            f'{row["place"]}: {len(places)} places for the {len(found)} numbers with '
+            f'a decimal point before it in its line: {", ".join(found)}'
         )
     return places
 
@@ -110,7 +119,12 @@ def _tagged(text: str) -> Iterator[tuple[str, str]]:
     for match in TAGGED.finditer(text):
         yield match['number'], match['place']
     for row in ROW.finditer(text):
-        yield from zip(DECIMAL.findall(row['cells']), _row_places(row), strict=True)
+        yield from zip(_decimals(row['cells']), _row_places(row), strict=True)
+
+
+def _decimals(cells: str) -> list[str]:
+    """Numbers of a row that have no comment of their own."""
+    return [cell['number'] for cell in CELL.finditer(cells) if cell['number']]
 
 
 def figures_without_file(text: str) -> list[str]:
@@ -120,14 +134,23 @@ def figures_without_file(text: str) -> list[str]:
 
 
 def write(root: Path = ROOT) -> list[Path]:
-    """Write the numbers of all pages; returns the pages that changed."""
-    numbers, changed = Numbers(root / 'docs/results'), []
+    """Write the numbers of all pages; returns the pages that changed.
+
+    Raises:
+        ResultError: a number is not there; no page is written then.
+    """
+    numbers, changed = Numbers(root / 'docs/results'), {}
     for page in pages(root):
         text = page.read_text(encoding='utf-8')
-        if (new := filled(text, numbers)) != text:
-            page.write_text(new, encoding='utf-8')
-            changed.append(page)
-    return changed
+        try:
+            new = filled(text, numbers)
+        except ResultError as error:
+            raise ResultError(f'{page.relative_to(root)}: {error}') from error
+        if new != text:
+            changed[page] = new
+    for page, text in changed.items():
+        page.write_text(text, encoding='utf-8')
+    return list(changed)
 
 
 def check(root: Path = ROOT) -> Iterator[str]:

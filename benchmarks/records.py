@@ -246,9 +246,11 @@ def _walk(value: Any, keys: list[str]):
         for each in value.values() if isinstance(value, Mapping) else value:
             yield from _walk(each, keys[1:])
     elif isinstance(value, list) and keys[0][:1] == '[' and keys[0][-1:] == ']':
-        wanted = dict(pair.split('=', 1) for pair in keys[0][1:-1].split(';'))
+        wanted = [pair.partition('=')[::2] for pair in keys[0][1:-1].split(';')]
         for each in value:
-            if all(str(each.get(key)) == own for key, own in wanted.items()):
+            if isinstance(each, Mapping) and all(
+                key in each and str(each[key]) == own for key, own in wanted
+            ):
                 yield from _walk(each, keys[1:])
     elif isinstance(value, list) and keys[0].lstrip('-').isdigit():
         if -len(value) <= int(keys[0]) < len(value):

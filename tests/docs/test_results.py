@@ -84,6 +84,10 @@ def test_a_number_is_found(path, number):
         'n/0',
         'rows/[rule=logit]/ap',
         'rows/[rule=other]/ap',
+        'rows/[logit]/ap',
+        'rows/[typo=None]/ap',
+        'rows/[]/ap',
+        'text/[a=1]',
     ],
 )
 def test_no_number_is_an_error(path):
@@ -114,7 +118,8 @@ def test_a_row_has_one_place_for_its_numbers(root):
         f'0.9380<!--= run/open_vocab/base -->\n| 0.5<!--=row {place} --> |\n'
     )
     assert list(pages.check(root)) == [
-        f'README.md: {place}: 4 places for the 1 numbers before it in its line: 0.5'
+        f'README.md: {place}: 4 places for the 1 numbers with a decimal '
+        'point before it in its line: 0.5'
     ]
     with pytest.raises(ResultError, match='4 places for the 1 numbers'):
         pages.write(root)
@@ -125,6 +130,35 @@ def test_a_row_has_one_place_for_its_numbers(root):
     assert page.read_text() == f'{wanted}<!--=row {place} -->\n0.44\n'
     (only,) = pages.check(root)
     assert '0.44 has no file' in only
+
+
+def test_what_a_row_passes_over(root):
+    """Code, links, versions, whole numbers and numbers with a comment of their own."""
+    page = root / 'README.md'
+    row = (
+        '| 12 of `x=0.65`, [1.2](a/0.25.png), v1.5, 1.2.3 | '
+        '0.9<!--= run/open_vocab/base --> | -0.5 | 9,999.00 |<!--=row run/{low,n} -->'
+        ' 0.1<!--=row run/runs/0/x -->\n'
+    )
+    page.write_text(row.replace('[1.2]', '[a]'))
+    output = {**OUTPUT, 'low': -0.26}
+    record = {'sha256': records.json_digest(output), 'output': output}
+    (root / 'docs/results/run.json').write_text(json.dumps(record))
+    assert pages.write(root) == [page]
+    assert page.read_text() == (
+        '| 12 of `x=0.65`, [a](a/0.25.png), v1.5, 1.2.3 | '
+        '0.9<!--= run/open_vocab/base --> | -0.3 | 1,203.00 |<!--=row run/{low,n} -->'
+        ' 1.0<!--=row run/runs/0/x -->\n'
+    )
+    assert list(pages.check(root)) == pages.write(root) == []
+
+
+def test_no_page_is_written_where_a_number_is_not_there(root):
+    (root / 'README.md').write_text('0.1<!--= run/open_vocab/base -->')
+    (root / 'docs/page.md').write_text('0.1<!--= run/absent -->')
+    with pytest.raises(ResultError, match=r'docs/page\.md: .*absent'):
+        pages.write(root)
+    assert (root / 'README.md').read_text().startswith('0.1<')
 
 
 def test_places_of_a_row():

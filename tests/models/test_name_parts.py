@@ -353,17 +353,17 @@ def test_unlabelled_loss_is_that_of_all_other_pairs(seed, labelled):
 
 
 def test_unlabelled_regions_that_are_taken_for_a_base_name():
-    """However sure: the loss is finite, and its gradient leads away."""
-    logits = torch.tensor([[40.0, 0, 0, 40, 0, 0]], requires_grad=True)
-    loss = name_parts(unlabelled_weight=1.0).unlabelled_loss(logits, torch.ones(1), 1)
-    assert 10 < loss < 25
+    """Its gradient leads away; beyond double precision the loss is finite."""
+    module = name_parts(unlabelled_weight=1.0)
+    for sure in (9.0, 28.0):
+        logits = torch.tensor([[sure, 0, 0, sure, 0, 0]], requires_grad=True)
+        module.unlabelled_loss(logits, torch.ones(1), 1).backward()
+        assert (logits.grad[0, [0, 3]] > 0.4).all()
+        assert (logits.grad[0, [2, 5]] < -0.4).all()  # green cup, red bowl
+    logits = torch.tensor([[60.0, 0, 0, 60, 0, 0]], requires_grad=True)
+    loss = module.unlabelled_loss(logits, torch.ones(1), 1)
     loss.backward()
-    assert logits.grad.isfinite().all()
-    logits = torch.tensor([[9.0, 0, 0, 9, 0, 0]], requires_grad=True)
-    name_parts(unlabelled_weight=1.0).unlabelled_loss(
-        logits, torch.ones(1), 1
-    ).backward()
-    assert (logits.grad[0, [0, 3]] > 0.4).all() and (logits.grad[0, [1, 4]] < 0).all()
+    assert 25 < loss < 40 and logits.grad.isfinite().all()
 
 
 def test_nothing_is_unlabelled_where_every_pair_is_a_name():
@@ -389,11 +389,18 @@ def test_weight_that_is_none(weight):
 
 
 @pytest.mark.parametrize(
-    ('done', 'counts'), [({}, True), ({'iter': 39}, False), ({'iter': 40}, True)]
+    ('stage', 'done', 'counts'),
+    [
+        (None, 0, True),
+        ('test', 0, True),
+        ('train', 39, False),
+        ('train', 40, True),
+    ],
 )
-def test_unlabelled_objects_count_later(monkeypatch, done, counts):
+def test_unlabelled_objects_count_later(monkeypatch, stage, done, counts):
     hub = MessageHub.get_current_instance()
-    monkeypatch.setattr(hub, '_runtime_info', {**done, 'max_iters': 100})
+    info = {'loop_stage': stage, 'iter': done, 'max_iters': 100}
+    monkeypatch.setattr(hub, '_runtime_info', info)
     module = name_parts(unlabelled_weight=1.0, unlabelled_from=0.4)
     logits = torch.randn(3, 6, requires_grad=True)
     loss = module.unlabelled_loss(logits, torch.ones(3), 3)
@@ -451,10 +458,51 @@ def test_unlabelled_mean_over_all_processes(monkeypatch):
     logits, weights = torch.randn(5, 6), torch.rand(5) / 2 + 0.5
     whole = module.unlabelled_loss(logits, weights, 4)
     mean = 'fgclip2_det.models.roi_heads.name_parts.reduce_mean'
-    counts = torch.tensor([4, weights.sum()]).double() / 2
-    monkeypatch.setattr(mean, lambda count: counts)
+    seen = []
+
+    def reduce_mean(count):
+        seen.append(count)
+        return torch.tensor([4, weights.sum()]).double() / 2
+
+    monkeypatch.setattr(mean, reduce_mean)
     shares = [
         module.unlabelled_loss(logits[rows], weights[rows], labelled)
         for rows, labelled in ((slice(2), 1), (slice(2, 5), 3))
     ]
     torch.testing.assert_close(sum(shares) / 2, whole)
+    own, other = weights[:2].sum().item(), weights[2:].sum().item()
+    assert seen[0].tolist() == pytest.approx([1, own])
+    assert seen[1].tolist() == pytest.approx([3, other])
+
+
+def test_unlabelled_objects_of_images_that_are_not_annotated_for_all_names():
+    options = {
+        HEAD + 'name_parts': {'unlabelled_weight': 1.0},
+        HEAD + 'federated': {'image_lists': True},
+    }
+    with pytest.raises(ValueError, match='federated says that they are not'):
+        build(**options)
+
+
+@pytest.mark.parametrize('sigmoid', [False, True])
+def test_what_is_likely_an_object(monkeypatch, sigmoid):
+    """Many small probabilities make an object in a softmax alone: sigmoids are none of
+    one another's shares."""
+    model, _ = trained([None, None], unlabelled_weight=1.0)
+    head, seen = model.roi_head.bbox_head, []
+    monkeypatch.setattr(head.loss_cls, 'use_sigmoid', sigmoid)
+    monkeypatch.setattr(
+        head.name_parts, 'unlabelled_loss', lambda *given: seen.append(given)
+    )
+    cls_score = torch.zeros(2, 6 + 1 + 6)
+    cls_score[0, :6] = -1.5  # 0.18 each as a sigmoid; 0.47 of the four base names
+    cls_score[1, :6] = 2.0
+    head.set_looks(torch.full((2,), -1), torch.ones(2, dtype=torch.bool))
+    head._unlabelled_loss(cls_score, torch.full((2,), 6))
+    ((_, objectness, labelled),) = seen
+    wanted = cls_score[:, 0].sigmoid()
+    if not sigmoid:
+        share = 4 * cls_score[:, 0].exp()
+        wanted = share / (1 + share)
+    torch.testing.assert_close(objectness, wanted)
+    assert labelled == 0

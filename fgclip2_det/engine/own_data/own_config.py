@@ -147,7 +147,9 @@ def _model(options: OwnOptions, needs_lora: bool, novel: list[str]) -> str:
             head = ', '.join(filter(None, [head, 'fusion=dict(beta=0.0)']))
         weight = _UNLABELLED if novel else ''
         others = head and f'{head},\n        '
-        unlabelled = _UNLABELLED_WEIGHT if novel else ''
+        # a novel thing without parts is no pair that other names lack
+        made = novel and all(name in options.parts for name in novel)
+        unlabelled = _UNLABELLED_WEIGHT if made else ''
         lines.append(
             _PARTS_HEAD.format(others=others, weight=weight, unlabelled=unlabelled)
         )

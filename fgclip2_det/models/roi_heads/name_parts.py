@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
 REGIONS = 'recolored', 'new', 'all'
-LEAST_SHARE = 1e-9  # of the pairs that are no base names
+LEAST_SHARE = 1e-14  # of the pairs that are no base names, in double precision
 
 
 class NameParts(nn.Module):
@@ -271,7 +271,8 @@ class NameParts(nn.Module):
 
 
 def _progress() -> float:
-    """Share of the training that is done; 1 outside a ``Runner``."""
-    hub = MessageHub.get_current_instance()
-    done, total = (hub.runtime_info.get(key) for key in ('iter', 'max_iters'))
-    return 1.0 if done is None or not total else done / total
+    """Share of the training that is done; 1 outside a ``Runner``'s."""
+    info = MessageHub.get_current_instance().runtime_info
+    if info.get('loop_stage') != 'train':
+        return 1.0
+    return info['iter'] / max(info['max_iters'], 1)

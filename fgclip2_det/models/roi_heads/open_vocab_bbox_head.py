@@ -41,7 +41,8 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             ``OpenVocabFocalLoss``.
 
     Raises:
-        ValueError: for ``tic`` without an adapter to train.
+        ValueError: for ``tic`` without an adapter to train; for
+            ``name_parts.unlabelled_weight`` with ``federated``.
 
     Reference: F-VLM (arXiv:2209.15639), section 3.2; CLIPSelf
     (arXiv:2310.01403), F-ViT; FG-CLIP 2 (arXiv:2510.10921), section 3.2.
@@ -75,6 +76,11 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         self.federated = None if federated is None else FederatedNames(**federated)
         self.hard_names = None if hard_names is None else HardNames(**hard_names)
         self.name_parts = None if name_parts is None else NameParts(**name_parts)
+        if federated is not None and (name_parts or {}).get('unlabelled_weight'):
+            raise ValueError(
+                'name_parts.unlabelled_weight needs images in which every object of a '
+                'base name is labelled; federated says that they are not: remove one'
+            )
         self.tic = None if tic is None else {'loss_weight': 0.1, **tic}
         self._counts: Tensor | None = None  # (B, C) of the batch in training
         self._looks: Tensor | None = None  # (K,) of the regions in training
@@ -204,9 +210,12 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         names = cls_score[free, : len(is_base) + 1].detach()
         own = F.pad(is_base, (0, 1), value=True)
         scores = self.loss_cls.scores(names.masked_fill(~own, float('-inf')))
+        objectness = (
+            scores.amax(1) if self.loss_cls.use_sigmoid else scores.sum(1).clamp(max=1)
+        )
         return self.name_parts.unlabelled_loss(
             cls_score[free, -len(self.name_parts.place) :],
-            scores.sum(1).clamp(max=1),
+            objectness,
             int((labels < len(is_base)).sum()),
         )
 
