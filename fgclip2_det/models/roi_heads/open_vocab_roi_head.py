@@ -134,22 +134,19 @@ class OpenVocabRoIHead(StandardRoIHead):
                 'the pipeline has RecolorObjects, whose objects do not look as they '
                 'are labelled; set roi_head.bbox_head.name_parts=dict(), or remove it'
             )
-        self._labelled = [_labelled_boxes(sample) for sample in batch_data_samples]
+        if self.bbox_head.name_parts is not None:
+            self._labelled = [_labelled_boxes(sample) for sample in batch_data_samples]
         return super().loss(x, rpn_results_list, batch_data_samples)
 
     def bbox_loss(self, x: FeaturePyramid, sampling_results: list[SamplingResult]):
         """As in ``StandardRoIHead``, plus the encoder's region loss."""
         if self.bbox_head.name_parts is not None:
+            free = [
+                _is_free(result.priors, boxes)
+                for result, boxes in zip(sampling_results, self._labelled, strict=True)
+            ]
             self.bbox_head.set_looks(
-                self._region_looks(sampling_results),
-                torch.cat(
-                    [
-                        _is_free(result.priors, boxes)
-                        for result, boxes in zip(
-                            sampling_results, self._labelled, strict=True
-                        )
-                    ]
-                ),
+                self._region_looks(sampling_results), torch.cat(free)
             )
         results = super().bbox_loss(x, sampling_results)
         if self.region_loss_weight:
@@ -267,10 +264,9 @@ class OpenVocabRoIHead(StandardRoIHead):
 
 def _labelled_boxes(sample: DetDataSample) -> Tensor:
     """(G, 4) xyxy of an image in training, with those that are ignored."""
-    boxes = [get_box_tensor(sample.gt_instances.bboxes)]
-    if 'ignored_instances' in sample:
-        boxes.append(get_box_tensor(sample.ignored_instances.bboxes))
-    return torch.cat(boxes)
+    own = get_box_tensor(sample.gt_instances.bboxes)
+    ignored = sample.get('ignored_instances', {}).get('bboxes')
+    return own if ignored is None else torch.cat([own, get_box_tensor(ignored)])
 
 
 def _is_free(regions: Tensor, labelled: Tensor) -> Tensor:
