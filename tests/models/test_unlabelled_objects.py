@@ -113,21 +113,30 @@ def test_unlabelled_objects_count_later(monkeypatch, stage, done, counts):
     assert not name_parts(unlabelled_weight=0.0).loss(logits, labels, looks).any()
 
 
-def test_regions_that_no_label_covers():
+def test_regions_that_show_no_labelled_object():
     labelled = torch.tensor([[0.0, 0, 10, 10], [40, 40, 60, 80]])
-    regions = torch.tensor(
-        [
-            [0.0, 0, 10, 10],
-            [2, 2, 6, 6],  # a part of an object
-            [0, 0, 10, 19],  # half of it and a little more
-            [0, 0, 10, 21],
-            [100, 100, 120, 120],
-            [41, 50, 59, 100],
-        ]
-    )
-    free = _is_free(regions, labelled)
-    assert free.tolist() == [False, False, False, True, True, False]
-    assert _is_free(regions, labelled[:0]).all()
+    regions = {
+        (0, 0, 10, 10): False,
+        (2, 2, 6, 6): False,  # a part of an object
+        (0, 0, 10, 30): False,  # a whole one, and as much again on either side
+        (-40, -40, 90, 120): False,  # both, far around them
+        (6, 0, 10, 10): False,
+        (4, 0, 14, 10): False,  # more than half of one
+        (6, 0, 16, 10): True,  # 0.4 of one; another object may hide it
+        (100, 100, 120, 120): True,
+        (35, 70, 59, 100): True,
+    }
+    free = _is_free(torch.tensor(list(regions)).float(), labelled)
+    assert free.tolist() == list(regions.values())
+    assert _is_free(torch.tensor(list(regions)).float(), labelled[:0]).all()
+
+
+def test_two_objects_may_cover_a_region_together():
+    """0.3 of it each, and 0.3 of each of them: between two labelled objects."""
+    labelled = torch.tensor([[0.0, 0, 10, 10], [14, 0, 24, 10]])
+    region = torch.tensor([[7.0, 0, 17, 10]])
+    assert _is_free(region, labelled[:1]).all() and _is_free(region, labelled[1:]).all()
+    assert not _is_free(region, labelled).any()
 
 
 def test_detector_trains_on_unlabelled_objects():

@@ -270,8 +270,11 @@ def _labelled_boxes(sample: DetDataSample) -> Tensor:
 
 
 def _is_free(regions: Tensor, labelled: Tensor) -> Tensor:
-    """(n,) bool, whether every labelled box covers less than half of a region."""
+    """(n,) bool, whether a region shows no labelled object: all labelled boxes together
+    cover less than half of it, and it covers less than half of each."""
     if not len(labelled):
         return torch.ones(len(regions), dtype=torch.bool, device=regions.device)
-    covered = bbox_overlaps(regions, labelled.to(regions), mode='iof')
-    return covered.amax(1) < 0.5
+    labelled = labelled.to(regions)
+    covered = bbox_overlaps(regions, labelled, mode='iof')
+    holds = bbox_overlaps(labelled, regions, mode='iof')
+    return (covered.sum(1) < 0.5) & (holds.amax(0) < 0.5)
