@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,7 +45,8 @@ def mean(values: Iterable[float]) -> float:
     return sum(listed) / max(len(listed), 1)
 
 
-def row(path: Path) -> list[str]:
+def row(path: Path) -> dict[str, float]:
+    """Figures of a file, by :data:`COLUMNS`."""
     theirs: dict[str, set[str]] = {}
     for _, entry in read_fgovd_lines(path):
         own = theirs.setdefault(entry['pos_expression'][0], set())
@@ -63,7 +65,7 @@ def row(path: Path) -> list[str]:
         mean(hits),
         mean(changed(*pair) for pair in own_pairs),
     ]
-    return [path.name, str(len(theirs)), *(f'{value:.3f}' for value in figures)]
+    return dict(zip(COLUMNS, [len(theirs), *figures], strict=True))
 
 
 def main() -> None:
@@ -71,10 +73,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('files', nargs='+', type=Path)
+    parser.add_argument('--out', type=Path, help='JSON file for the figures')
     args = parser.parse_args()
     print('| file | ' + ' | '.join(COLUMNS) + ' |\n' + '|---' * 7 + '|')
-    for path in args.files:
-        print('| ' + ' | '.join(row(path)) + ' |')
+    rows = {path.name: row(path) for path in args.files}
+    for name, figures in rows.items():
+        captions, *others = figures.values()
+        cells = [name, str(captions), *(f'{value:.3f}' for value in others)]
+        print('| ' + ' | '.join(cells) + ' |')
+    if args.out:
+        args.out.write_text(json.dumps(rows, indent=1) + '\n')
 
 
 if __name__ == '__main__':

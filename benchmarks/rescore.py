@@ -225,11 +225,14 @@ def main() -> None:
         peak(int(args.peak[0]), args.peak[1])
         return
     if args.detectors:
-        for name, row in beside_detectors(args.rounds).items():
+        beside = beside_detectors(args.rounds)
+        for name, row in beside.items():
             low, high = row['spread']
             print(f'  {name}: detector {row["detector"]:.2f} s, after the encoder pass '
                   f'{row["after"]:.4f} s, ratio {row["ratio"]:.4f} ({low:.4f} to '
                   f'{high:.4f})')  # fmt: skip
+        if args.out:
+            args.out.write_text(json.dumps(beside, indent=1) + '\n')
         return
     result = compare(args.rounds)
     for mode in ('keep', 'joint'):

@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
              'float32')  # fmt: skip
     add('--efficiency', type=float, default=0.3,
         help='of --cost: share of the peak that is reached; default: 0.3')  # fmt: skip
+    add('--json', type=Path, metavar='FILE', help='of --cost: write the figures')
     add('--dry-run', action='store_true',
         help='make a few pictures and small random weights in the released layouts '
              'below --out, and run on those')  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
 from fgclip2_det.io import InputError
+from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.reproduce import checklist
 from fgclip2_det.reproduce.benchmarks import BENCHMARKS
 from fgclip2_det.reproduce.costs import cost_of, format_cost
@@ -27,8 +29,13 @@ def reproduce(args: Namespace) -> None:
     """
     plan = plan_of(args)
     if args.cost:
-        print(format_cost(cost_of(plan, args.tflops, args.efficiency)))
+        cost = cost_of(plan, args.tflops, args.efficiency)
+        print(format_cost(cost))
+        if args.json:
+            write_atomic(args.json, json.dumps(cost.figures(), indent=1).encode())
         return
+    if args.json:
+        raise InputError('--json takes the figures of --cost; add --cost')
     if args.dry_run:
         plan = dry_plan(plan)
     found = check_plan(plan)

@@ -85,6 +85,26 @@ class Cost:
         """Time of so many FLOPs."""
         return flops / (self.tflops * 1e12 * self.efficiency)
 
+    def hours(self) -> float:
+        """Time of all FLOPs."""
+        flops = self.detector_flops + self.encoder_flops + self.text_flops
+        return self.seconds(flops) / 3600
+
+    def figures(self) -> dict[str, float]:
+        """In the units of the table: PFLOP, hours and GB."""
+        return {
+            'images': self.images,
+            'passes': self.passes,
+            'detector_pflop': self.detector_flops / 1e15,
+            'encoder_pflop': self.encoder_flops / 1e15,
+            'text_pflop': self.text_flops / 1e15,
+            'hours': self.hours(),
+            'gpu_gb': max(self.detector_bytes, self.encoder_bytes) / 1e9,
+            'disk_gb': (self.rows * ROW_BYTES + self.listed * LIST_BYTES) / 1e9,
+            'tflops': self.tflops,
+            'efficiency': self.efficiency,
+        }
+
 
 def cost_of(plan: Plan, tflops: float, efficiency: float) -> Cost:
     """Cost of a plan.
@@ -180,9 +200,8 @@ def format_cost(cost: Cost) -> str:
         lines.append(
             f'{title:<18}{flops / 1e15:>12,.1f}{hours:>9.2f}{memory / 1e9:>17.1f}'
         )
-    total = sum(cost.seconds(flops) for _, flops, _ in parts) / 3600
     lines += [
-        f'{"all":<18}{"":>12}{total:>9.2f}',
+        f'{"all":<18}{"":>12}{cost.hours():>9.2f}',
         f'disk: shards {cost.rows * ROW_BYTES / 1e9:.1f} GB, result list at most '
         f'{cost.listed * LIST_BYTES / 1e9:.1f} GB',
         f'assumed: a peak of {cost.tflops:g} TFLOP/s, {cost.efficiency:.0%} of it '

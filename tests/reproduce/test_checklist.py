@@ -1,5 +1,8 @@
 """What is missing is named, with where to get it; what a run costs."""
 
+import json
+import re
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -61,6 +64,7 @@ def test_what_is_there_in_part(tmp_path):
         (('coco', 'sam3', 'fgclip2-base', '--shards', '2/1'), 'I from 1 to N'),
         (('coco', 'sam3', 'fgclip2-base', '--dry-run'), 'no small sam3'),
         (('coco', 'sam3', 'fgclip2-base', '--cost', '--efficiency', 2), 'in (0, 1]'),
+        (('coco', 'sam3', 'fgclip2-base', '--json', 'x.json'), 'add --cost'),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else '',
 )
@@ -81,6 +85,22 @@ def test_cost(reproduce):
     assert f'at most {4_809 * 9_300:,} boxes' in printed
     code, printed, _ = reproduce('lvis-val', 'x=y.json', 'fgclip2-base', '--cost')
     assert code == 0 and '19,809 images, 0 passes' in printed
+
+
+def test_cost_on_file(reproduce, tmp_path):
+    """The figures of the table, with more digits."""
+    path = tmp_path / 'cost.json'
+    code, printed, _ = reproduce(
+        'lvis-minival', 'llmdet-tiny', 'fgclip2-base', '--cost', '--json', path
+    )
+    cost = json.loads(path.read_text())
+    rows = {line[:18].strip(): line[18:].split() for line in printed.splitlines()}
+    assert code == 0 and f'{cost["hours"]:.2f}' == rows['all'][-1]
+    assert [f'{cost["detector_pflop"]:.1f}', f'{cost["gpu_gb"]:.1f}'] == [
+        rows['detector'][0], rows['detector'][2],
+    ]  # fmt: skip
+    shards, listed = re.findall(r'([\d.]+) GB', printed)
+    assert cost['disk_gb'] == pytest.approx(float(shards) + float(listed), abs=0.1)
 
 
 def test_flops_of_a_text():
