@@ -44,6 +44,7 @@ from fgclip2_det.onnx.sessions import Session
 from fgclip2_det.onnx.tracing import write_graph
 
 PARTS = ('encoder', 'detector', 'agreement')
+AGREED = ('boxes', 'unmatched', 'sure', 'sure_unmatched', 'score', 'pixels', 'moves')
 NUM_NAMES = 1203
 FLAGS = ('avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_int8')
 
@@ -252,7 +253,8 @@ def agree(args: argparse.Namespace) -> dict:
 
         found = agreement(exact, run, images)
         figures = average_precision(run, shapes, args)
-        result[kind] = dict(agreement=str(found), ap=figures)
+        agreed = {name: getattr(found, name) for name in AGREED}
+        result[kind] = dict(agreement=agreed, ap=figures)
         print(f'  {kind}: {words_of(figures)}; {found}')
     return result
 

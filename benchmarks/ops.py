@@ -145,7 +145,8 @@ def main() -> None:
         compiled = load_compiled(args.compiled, Path(folder))
         for name, build in CASES.items():
             theirs, ours = measure([build(compiled), build(mmcv_ext)], args.repeats)
-            rows.append({'op': name, 'compiled_ms': theirs, 'ours_ms': ours})
+            row = {'op': name, 'compiled_ms': theirs, 'ours_ms': ours}
+            rows.append(row | {'ratio': ours / theirs})
             print(f'{name:36}{theirs:12.2f}{ours:10.2f}{ours / theirs:8.2f}')
     command = shlex.join(['python', *sys.argv])
     print(f'{args.threads} threads, torch {torch.__version__}: {command}')
