@@ -3,7 +3,7 @@
 Exits with 1 where a metric differs by more than 0.002.
 
 Example:
-    python -m benchmarks.compiled_ops --checkpoint work_dirs/first/epoch_3.pth \
+    python -m benchmarks.compiled_ops --checkpoint work_dirs/first/epoch_2.pth \
         --compiled-python /path/to/python
 """
 

@@ -20,7 +20,7 @@ are recalled, which is free of the scale of the scores. Several checkpoints (see
 mean and standard deviation.
 
 Example:
-    python -m benchmarks.few_names work_dirs/*/epoch_3.pth --out few_names.json
+    python -m benchmarks.few_names work_dirs/*/epoch_2.pth --out few_names.json
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ model = dict(
     ),
     roi_head=dict(region_loss_weight=0.5),
 )
+optim_wrapper = dict(optimizer=dict(lr=7e-4))
 custom_hooks = [
     *_base_.custom_hooks,
     dict(

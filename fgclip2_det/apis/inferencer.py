@@ -76,7 +76,7 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
             ``type`` that is not registered by this package or MMDetection.
 
     Example:
-        >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_3.pth')
+        >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_2.pth')
         >>> inferencer('val/000000.jpg', 'orange circle; 黑色圆形')[0].names
         ['orange circle', '黑色圆形']
     """

@@ -39,7 +39,7 @@ EXAMPLE = f"""examples:
   fgclip2-det detect street.jpg --names "black cat; 白色杯子" --out found \\
       {PHOTOGRAPHS}
   python tools/detect.py 'photos/**/*.jpg' --names names.txt --out found \\
-      --batch-size 8 --weights work_dirs/ovd_fgclip2/epoch_3.pth
+      --batch-size 8 --weights work_dirs/ovd_fgclip2/epoch_2.pth
   fgclip2-det detect --video street.mp4 --every 3 --track --names bus --out found"""
 COMPETITORS = (
     'what names compete with, unreported, when --detector is re-scored: built-in lists '

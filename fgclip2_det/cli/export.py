@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
 
 EXAMPLE = """examples:
-  fgclip2-det export exported --weights work_dirs/ovd_fgclip2/epoch_3.pth --check val/
+  fgclip2-det export exported --weights work_dirs/ovd_fgclip2/epoch_2.pth --check val/
   python tools/export.py exported --int8 --names "black cat; 白色杯子" --nms
   fgclip2-det export encoder --encoder qihoo360/fg-clip2-base --rescore geometric"""
 

@@ -3,7 +3,7 @@
 import argparse
 
 EXAMPLE = """example:
-  python tools/publish_model.py work_dirs/ovd_fgclip2/epoch_3.pth detector.pth \\
+  python tools/publish_model.py work_dirs/ovd_fgclip2/epoch_2.pth detector.pth \\
       --dtype bfloat16"""
 
 

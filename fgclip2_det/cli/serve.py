@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = f"""examples:
   fgclip2-det serve
-  fgclip2-det serve --weights work_dirs/ovd_fgclip2/epoch_3.pth --port 8001
+  fgclip2-det serve --weights work_dirs/ovd_fgclip2/epoch_2.pth --port 8001
   python tools/serve.py {PHOTOGRAPHS}"""
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 MEGABYTE = 1 << 20

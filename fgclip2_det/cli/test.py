@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from fgclip2_det.cli.parsing import add_common_arguments, number_of_names
 
 EXAMPLE = """example:
-  python tools/test.py configs/ovd_fgclip2.py work_dirs/first/epoch_3.pth
+  python tools/test.py configs/ovd_fgclip2.py work_dirs/first/epoch_2.pth
   python tools/test.py CONFIG CHECKPOINT --work-dir work_dirs/new --show-dir drawn
   python tools/test.py CONFIG CHECKPOINT --tta --out results.pkl
   python tools/test.py CONFIG CHECKPOINT --few-names --few-names-mode hard"""
