@@ -111,6 +111,7 @@ def make(
         )
     with tempfile.TemporaryDirectory() as new:
         place = Path(work or new).resolve()
+        place.mkdir(parents=True, exist_ok=True)
         chosen = only or range(len(recipe.commands))
         for i in chosen:
             _run_once(recipe, i, place)

@@ -1,6 +1,6 @@
 # The embedded default, whose frozen encoder runs once over the training pictures: two
 # views each, plain and mirrored, in a folder of 0.4 GB (or FEATURE_CACHE).
-_base_ = '../ovd_fgclip2.py'
+_base_ = './ovd_fgclip2_3e.py'
 max_num_patches = 400
 train_pipeline = [
     dict(type='FGCLIP2LoadView', max_num_patches=max_num_patches, flip=True),

@@ -1,5 +1,5 @@
 # Sigmoid focal loss (RetinaNet), scale and bias as in SigLIP's loss.
-_base_ = '../ovd_fgclip2.py'
+_base_ = './ovd_fgclip2_3e.py'
 model = dict(
     roi_head=dict(
         calibration=None,  # its shifts are for the scores of the softmax

@@ -2,7 +2,7 @@
 # OVShapes val (docs/annotate.md). For images of your own, --cfg-options with
 #   train_dataloader.dataset.ann_file=labels/coco.json
 #   train_dataloader.dataset.data_prefix.img=photos
-_base_ = '../ovd_fgclip2.py'
+_base_ = './ovd_fgclip2_3e.py'
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,

@@ -1,7 +1,7 @@
 # The encoder stays as it is, but for LoRA adapters in its attention, with a loss on its
 # own region scores. What becomes of the 17 names without training boxes is measured
 # before, after every epoch and at the end. Needs peft.
-_base_ = '../ovd_fgclip2.py'
+_base_ = './ovd_fgclip2_3e.py'
 model = dict(
     backbone=dict(
         frozen_stages=-1,
@@ -9,7 +9,6 @@ model = dict(
     ),
     roi_head=dict(region_loss_weight=0.5),
 )
-optim_wrapper = dict(optimizer=dict(lr=7e-4))
 custom_hooks = [
     *_base_.custom_hooks,
     dict(

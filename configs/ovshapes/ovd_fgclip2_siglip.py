@@ -1,5 +1,5 @@
 # One binary loss a name, SigLIP's, from the encoder's own scale and bias.
-_base_ = '../ovd_fgclip2.py'
+_base_ = './ovd_fgclip2_3e.py'
 model = dict(
     roi_head=dict(
         calibration=None,  # its shifts are for the scores of the softmax

@@ -1,10 +1,10 @@
 # The default with DeepSpeed's ZeRO-2.
-_base_ = ['../ovd_fgclip2.py', '../_base_/strategies/detector_zero2.py']
+_base_ = ['./ovd_fgclip2_3e.py', '../_base_/strategies/detector_zero2.py']
 train_dataloader = dict(batch_size=2)  # 2 processes x 2 = 4 images a step
 optim_wrapper = dict(
     _delete_=True,
     type='DeepSpeedOptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=7e-4, weight_decay=0.05),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,

@@ -8,7 +8,7 @@ from fgclip2_det.cli.parsing import KeyValue
 
 EXAMPLE = """example:
   python tools/wise_ft.py configs/ovshapes/ovd_fgclip2_lora.py \\
-      work_dirs/ovd_fgclip2_lora/epoch_2.pth --alpha 0.5 --out half.pth
+      work_dirs/ovd_fgclip2_lora/epoch_3.pth --alpha 0.5 --out half.pth
   python tools/wise_ft.py CONFIG CHECKPOINT --alpha 0 0.25 0.5 0.75 1 --eval \\
       --out 'wise_{}.pth'"""
 

@@ -238,8 +238,7 @@ def test_a_result_is_recorded_in_parts(root, monkeypatch):
         f"python -c '{code}' {{work}}/{i}.json {{work}}/runs_{i}" for i in range(2)
     )
     recipe = Recipe(commands, {str(i): f'{{work}}/{i}.json' for i in range(2)})
-    folder, work = root / 'docs/results', root / 'work'
-    work.mkdir()
+    folder, work = root / 'docs/results', root / 'a/work'  # made where it is not
     assert records.make('new', recipe, folder, work, only=[1]) is None
     assert not (folder / 'new.json').exists() and not (work / 'runs_0').exists()
     record = records.make('new', recipe, folder, work)

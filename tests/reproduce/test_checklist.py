@@ -95,10 +95,16 @@ def test_cost_on_file(reproduce, tmp_path):
     )
     cost = json.loads(path.read_text())
     rows = {line[:18].strip(): line[18:].split() for line in printed.splitlines()}
-    assert code == 0 and f'{cost["hours"]:.2f}' == rows['all'][-1]
-    assert [f'{cost["detector_pflop"]:.1f}', f'{cost["gpu_gb"]:.1f}'] == [
-        rows['detector'][0], rows['detector'][2],
-    ]  # fmt: skip
+    assert code == 0 and (cost['images'], cost['passes']) == (4_809, 31)
+    titles = dict(detector='detector', encoder='encoder, images', text='encoder, names')
+    for key, title in titles.items():
+        pflop, hours, _ = rows[title]
+        assert pflop == f'{cost[key + "_pflop"]:.1f}'
+        assert float(hours) == pytest.approx(
+            cost[f'{key}_pflop'] / (67e-3 * 0.3) / 3600, abs=0.006
+        )
+    assert f'{cost["hours"]:.2f}' == rows['all'][-1]
+    assert f'{cost["gpu_gb"]:.1f}' == rows['detector'][2]
     shards, listed = re.findall(r'([\d.]+) GB', printed)
     assert cost['disk_gb'] == pytest.approx(float(shards) + float(listed), abs=0.1)
 

@@ -270,8 +270,8 @@ def _labelled_boxes(sample: DetDataSample) -> Tensor:
 
 
 def _is_free(regions: Tensor, labelled: Tensor) -> Tensor:
-    """(n,) bool, whether a region shows no labelled object: all labelled boxes together
-    cover less than half of it, and it covers less than half of each."""
+    """(n,) bool, whether a region shows no labelled object: the shares of it that the
+    labelled boxes cover sum to less than half, and it covers less than half of each."""
     if not len(labelled):
         return torch.ones(len(regions), dtype=torch.bool, device=regions.device)
     labelled = labelled.to(regions)
