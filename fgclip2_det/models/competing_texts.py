@@ -11,7 +11,7 @@ from fgclip2_det.vocabulary.competitors import (
     CompetitorOptions,
     Competitors,
     add_negatives,
-    combine_names,
+    combined_names,
     select_competitors,
 )
 
@@ -54,7 +54,7 @@ class CompetingTexts:
             source: tells one encoder from another.
             parts: of names, as in ``Vocabulary``.
         """
-        names = self.options.candidates(trained)
+        names = self.options.candidates(trained, parts)
         candidates = embeds[:0]
         if names:
             key = source, tuple(names), tuple(vocabulary.templates)
@@ -68,7 +68,7 @@ class CompetingTexts:
             names,
             candidates,
             trained,
-            combine_names(trained),
+            combined_names(trained, parts),
             self.options.same_meaning,
             vocabulary.images.names if vocabulary.images is not None else (),
         )

@@ -170,7 +170,7 @@ def _set_names(
 def _save_candidates(folder: Path, detector: Any, tower: DualEncoder) -> None:
     finder = detector.competitors
     texts = [] if finder is None else finder.options.candidates(
-        detector.trained_classes
+        detector.trained_classes, detector.parts
     )  # fmt: skip
     if not texts:
         return

@@ -17,7 +17,7 @@ from fgclip2_det.vocabulary.class_names import ClassNames
 from fgclip2_det.vocabulary.competitor_rules import (
     CompetitorOptions,
     choose_competitors,
-    combine_names,
+    combined_names,
     place_negatives,
 )
 from fgclip2_det.vocabulary.names import parts_of
@@ -164,7 +164,7 @@ def embed_names(
     if is_open and options is not None:
         names, rows, apart, known = _silent(
             vocabulary, embeds, CompetitorOptions(**options),
-            detector['trained_classes'], candidates,
+            detector['trained_classes'], candidates, detector.get('parts'),
         )  # fmt: skip
     if is_open and vocabulary.negatives is not None:
         own = _with_templates(
@@ -192,9 +192,10 @@ def _silent(
     options: CompetitorOptions,
     trained: Sequence[str],
     candidates: Callable[[ClassNames, list[str]], np.ndarray],
+    parts: Mapping[str, Sequence[str]] | None,
 ) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     """Texts, embeddings, ``apart`` and ``known`` of silent competitors."""
-    texts = options.candidates(trained)
+    texts = options.candidates(trained, parts)
     others = candidates(vocabulary, texts) if texts else embeds[:0]
     choice = choose_competitors(
         vocabulary.aliases,
@@ -202,7 +203,7 @@ def _silent(
         texts,
         others,
         trained,
-        combine_names(trained),
+        combined_names(trained, parts),
         options.same_meaning,
     )
     names = [texts[i] for i in choice.kept]

@@ -38,7 +38,7 @@ class CompetitorOptions:
 
     Args:
         trained: take the names that the detector was trained on.
-        combine: with :func:`combine_names` of them.
+        combine: with :func:`combined_names` of them.
         lists: built-in lists, such as 'coco' and 'objects365'; see
             :mod:`.name_lists`. An encoder that never saw their words gives them
             embeddings that mean nothing: leave them out there.
@@ -72,15 +72,20 @@ class CompetitorOptions:
                 f'{self.same_meaning}'
             )
 
-    def candidates(self, trained: Sequence[str]) -> list[str]:
+    def candidates(
+        self,
+        trained: Sequence[str],
+        parts: Mapping[str, Sequence[str]] | None = None,
+    ) -> list[str]:
         """All texts, whatever is asked for; equal ones once.
 
         Args:
             trained: names that the detector was trained on.
+            parts: of names, as in ``Vocabulary``.
         """
         texts = list(trained) if self.trained else []
         if self.combine:
-            texts += combine_names(texts)
+            texts += combined_names(texts, parts)
         for name in self.lists:
             texts += load_list(name).names
         texts += self.names
@@ -114,6 +119,33 @@ def combine_names(names: Sequence[str]) -> list[str]:
     if len(grid & pairs) < MIN_FILLED * len(grid):
         return []
     return [' '.join(pair) for pair in sorted(grid - pairs)]
+
+
+def combined_names(
+    trained: Sequence[str], parts: Mapping[str, Sequence[str]] | None = None
+) -> list[str]:
+    """New names that are made of what trained names are made of: :func:`combine_names`,
+    and names whose parts all occur among the parts of trained ones.
+
+    Args:
+        trained: names of the training.
+        parts: of names, as in ``Vocabulary``.
+
+    Example:
+        >>> combined_names(['a white cup', 'a red jug'], {
+        ...     'a white cup': ['white', 'cup'], 'a red jug': ['red', 'jug'],
+        ...     'a red cup': ['red', 'cup'], 'a red vase': ['red', 'vase']})
+        ['a red cup']
+    """
+    known = {normalize_name(name) for name in trained}
+    given = [(name, texts) for name, texts in (parts or {}).items()]
+    seen = {t for name, texts in given if normalize_name(name) in known for t in texts}
+    composed = [
+        name
+        for name, texts in given
+        if normalize_name(name) not in known and seen.issuperset(texts)
+    ]
+    return [*combine_names(trained), *composed]
 
 
 def split_words(name: str) -> tuple[str, ...]:
@@ -168,7 +200,7 @@ def choose_competitors(
         candidates: K texts, different up to case and blanks.
         candidate_embeds: (K, D), L2-normalised.
         trained: names of the training.
-        combined: what they combine to, see :func:`combine_names`.
+        combined: what they combine to, see :func:`combined_names`.
         same_meaning: cosine of two texts above which they mean the same.
         shown: names whose embeddings are of images. The candidate nearest to each does
             not compete with it: it is what the images show, in words.

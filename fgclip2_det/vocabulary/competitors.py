@@ -21,6 +21,7 @@ from fgclip2_det.vocabulary.competitor_rules import (
     SAME_MEANING,
     CompetitorOptions,
     combine_names,
+    combined_names,
     split_words,
 )
 from fgclip2_det.vocabulary.negatives import Negatives
@@ -32,6 +33,7 @@ __all__ = [
     'Competitors',
     'add_negatives',
     'combine_names',
+    'combined_names',
     'select_competitors',
     'split_words',
     'tells_apart',

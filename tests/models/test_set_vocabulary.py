@@ -44,6 +44,24 @@ def test_words_lists_and_vocabularies_mean_the_same(detector, templates):
         detector.templates = saved
 
 
+@torch.no_grad()
+def test_names_made_of_parts_compete_unasked():
+    """With what training knows of their parts: no box of one goes to another."""
+    model = build().eval()
+    model.trained_classes = ('a red circle', 'a blue square')
+    model.parts = {
+        'a red circle': ['red', 'circle'],
+        'a blue square': ['blue', 'square'],
+        'a red square': ['red', 'square'],
+        'a blue circle': ['blue', 'circle'],
+        'a green circle': ['green', 'circle'],  # green is of no trained name
+    }
+    model.set_vocabulary(['a red square'])
+    rows = model.classifier.competitors.clone()
+    model.set_vocabulary(['a red circle', 'a blue square', 'a blue circle'])
+    torch.testing.assert_close(rows, model.classifier.class_embeds())
+
+
 def test_a_rescorer_means_the_same():
     """Around the detector: one split and one set of parts, before and after a load."""
     saved = build()

@@ -29,9 +29,11 @@ from fgclip2_det.onnx.detector_export import (
 )
 from fgclip2_det.onnx.detector_graph import ExportedDetector
 from fgclip2_det.onnx.folder import ModelFolder, write_description
+from fgclip2_det.onnx.name_embeds import embed_names
 from fgclip2_det.onnx.pictures import to_input
 from fgclip2_det.onnx.quantizing import quantize_folder
 from fgclip2_det.vocabulary import fingerprint
+from fgclip2_det.vocabulary.class_names import ClassNames
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = 'red square; 蓝色方形; zebra'
@@ -78,6 +80,29 @@ def test_names_are_exchanged_as_in_the_inferencer(exported, inferencer, picture,
         inferencer.set_vocabulary(inferencer.system.default)
     (found,) = detector(picture, ask[0], negatives=ask[1])
     assert_same(exact(inferencer, picture, *ask), found)
+
+
+def test_names_made_of_parts_compete_unasked():
+    """As in PyTorch: names of parts that trained names have, and no others."""
+    rows = {}
+
+    def embed(names) -> np.ndarray:
+        for name in names.names if isinstance(names, ClassNames) else names:
+            rows.setdefault(name, np.eye(8)[len(rows)])
+        return np.stack([rows[n] for n in getattr(names, 'names', names)])
+
+    options = dict(
+        competitors={}, trained_classes=['a red cup', 'a blue jug'],
+        calibration=dict(base=-1.0, novel=0.0),
+        parts={n: n.split()[1:] for n in (
+            'a red cup', 'a blue jug', 'a red jug', 'a blue cup', 'a green cup'
+        )},
+    )  # fmt: skip
+    asked = ClassNames(['a red jug'], base_classes=[], check=False)
+    found = embed_names(asked, True, embed, options, lambda _, n: embed(n), 'digest')
+    assert list(rows) == ['a red jug', 'a red cup', 'a blue jug', 'a blue cup']
+    assert np.array_equal(found.competitors, [rows[n] for n in list(rows)[1:]])
+    assert not found.apart.any() and found.shift == 0
 
 
 def test_several_images_and_a_threshold(exported, picture):

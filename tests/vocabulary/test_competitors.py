@@ -10,6 +10,7 @@ from fgclip2_det.vocabulary.competitors import (
     CompetitorOptions,
     add_negatives,
     combine_names,
+    combined_names,
     select_competitors,
     split_words,
 )
@@ -175,6 +176,43 @@ def test_options_gather_texts_once():
     assert len(names) == 80 + 2  # person and fire hydrant are in the list
     assert 'Fire_hydrant' not in names and 'fire hydrant' in names
     assert CompetitorOptions(trained=False).candidates(['person']) == []
+
+
+PIECES = {
+    'white king piece': ['white', 'king'],
+    'black rook piece': ['black', 'rook'],
+    'White  Rook piece': ['white', 'rook'],
+    'black king piece': ['black', 'king'],
+    'white elephant piece': ['white', 'elephant'],
+}
+
+
+def test_what_is_made_of_parts_of_trained_names_is_combined():
+    """Whatever the names are; parts that no trained name has say nothing yet."""
+    trained = ['white king piece', 'Black_rook piece']
+    new = ['White  Rook piece', 'black king piece']
+    assert combined_names(trained, PIECES) == new
+    assert combined_names(trained) == combined_names([], PIECES) == []
+    assert combined_names([*trained, 'white rook piece'], PIECES) == new[1:]
+    grid = ['red star', 'red ring', 'blue star', 'blue ring', 'green ring']
+    assert combined_names([*grid, *trained], PIECES) == [*combine_names(grid), *new]
+    assert CompetitorOptions().candidates(trained, PIECES) == [*trained, *new]
+    assert CompetitorOptions(combine=False).candidates(trained, PIECES) == trained
+
+
+def test_names_of_the_same_parts_exclude_each_other():
+    """Asked for one of them, the others compete, however near their texts are."""
+    trained = ['white king piece', 'black rook piece']
+    asked = [['white rook piece']]
+    candidates = CompetitorOptions().candidates(trained, PIECES)
+    near = torch.nn.functional.normalize(torch.ones(4, 8) + 0.01 * torch.eye(4, 8))
+    found = select_competitors(
+        asked, near[2:3], candidates, near, trained, combined_names(trained, PIECES)
+    )
+    assert sorted(found.rivals(0)) == [
+        'black king piece', 'black rook piece', 'white king piece',
+    ]  # fmt: skip
+    assert not found.known.any()
 
 
 @pytest.mark.parametrize(
