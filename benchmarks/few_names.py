@@ -20,6 +20,7 @@ are recalled, which is free of the scale of the scores. Several checkpoints (see
 mean and standard deviation.
 
 Example:
+    python -m benchmarks.few_names fgclip2_det/assets/ovd_ovshapes/detector.pth
     python -m benchmarks.few_names work_dirs/*/epoch_2.pth --out few_names.json
 """
 
@@ -41,7 +42,6 @@ from fgclip2_det import OpenVocabInferencer, Vocabulary
 from fgclip2_det.coco.ground_truths import read_truths
 from fgclip2_det.evaluation.few_names import draw_asks, score_asks
 from fgclip2_det.evaluation.image_boxes import ImageBoxes
-from fgclip2_det.fgclip2.roi import separable_roi_align
 from fgclip2_det.models.fusion import OpenVocabLogitFusion
 from fgclip2_det.models.open_softmax import open_softmax
 from fgclip2_det.models.roi_heads.class_nms import class_nms
@@ -79,20 +79,11 @@ class Recorder:
         return self.regions
 
     def _record(self, x, metas, proposals, *args, **kwargs):
-        head, embeds = self.head.bbox_head, []
-        hook = head.fc_cls.project.register_forward_hook(lambda *a: embeds.append(a[2]))
-        rois = F.pad(proposals[0].bboxes, (1, 0))
-        outputs = self.head._bbox_forward(x, rois)
-        hook.remove()
-        boxes = head.bbox_coder.decode(
-            rois[:, 1:], outputs['bbox_pred'].float(), max_shape=metas[0]['img_shape']
-        )
-        dense = x.dense[0].permute(1, 2, 0).float()
-        pooled = separable_roi_align(dense, boxes / self.head.patch_size)[:, 0, 0]
-        scale = boxes.new_tensor(metas[0]['scale_factor']).repeat(2)
+        found = x.regions or self.head.encode_regions(x, metas[0], proposals[0])
+        scale = found.bboxes.new_tensor(metas[0]['scale_factor']).repeat(2)
         self.regions.append(
-            Regions(boxes / scale, F.normalize(embeds[0].float(), dim=-1),
-                    F.normalize(pooled, dim=-1), proposals[0].scores)
+            Regions(found.bboxes / scale, found.det_embeds, found.dense_embeds,
+                    proposals[0].scores)
         )  # fmt: skip
         return self._predict(x, metas, proposals, *args, **kwargs)
 
