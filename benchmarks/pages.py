@@ -1,7 +1,7 @@
 """Numbers of README and ``docs`` that come from the files in ``docs/results``.
 
-A comment behind a number names its place: ``0.938<!--= ovshapes/base_ap50 -->`` is the
-number at ``base_ap50`` of ``docs/results/ovshapes.json``, rounded to the digits that
+A comment behind a number names its place: ``0.938<!--= shapes/base_ap50 -->`` is the
+number at ``base_ap50`` of ``docs/results/shapes.json``, rounded to the digits that
 stand there. ``<!--=row runs/*/{base,novel}/ap50:{mean,std} -->`` gives the places of
 several: the numbers with a decimal point before it in its line, in the order of the
 product of the braces (:func:`expanded`).

@@ -257,7 +257,7 @@ def test_the_command(capsys):
     assert 'every number is that of its file' in capsys.readouterr().out
     assert make_results.main(['--record', 'absent']) == 2
     assert "no result 'absent'" in capsys.readouterr().err
-    assert make_results.main(['--record', 'ovshapes', '--only', '0']) == 2
+    assert make_results.main(['--record', 'prompts', '--only', '0']) == 2
     assert '--only needs --work DIR' in capsys.readouterr().err
     assert make_results.main(['--check', '--work', 'x']) == 2
     assert 'need --record NAME' in capsys.readouterr().err
