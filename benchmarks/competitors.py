@@ -39,7 +39,7 @@ def build():
     torch.manual_seed(0)
     model = MODELS.build(cfg).eval()
     logits = torch.tensor([0.0])
-    encoder = argparse.Namespace(logit_scale=logits, logit_bias=logits)
+    encoder = argparse.Namespace(logit_parameters=lambda: (logits, logits))
     embeds = F.normalize(torch.randn(3, 768), dim=-1)
     model.classifier.set_embeds(embeds, torch.tensor([True, False]), encoder)
     model.vocabulary = ['a', 'b']

@@ -106,9 +106,7 @@ def random_names(model: Any) -> dict[str, torch.Tensor]:
     rows = torch.randn(NUM_NAMES + 1, 768, generator=generator)
     embeds = F.normalize(rows, dim=-1)
     is_base = torch.arange(NUM_NAMES) < NUM_NAMES * 3 // 4
-    released = argparse.Namespace(
-        logit_scale=torch.tensor([0.0]), logit_bias=torch.tensor([0.0])
-    )
+    released = argparse.Namespace(logit_parameters=lambda: torch.zeros(2, 1).unbind())
     model.classifier.set_embeds(embeds, is_base, released)
     model.vocabulary = list(range(NUM_NAMES))
     model.check_vocabulary = lambda *_: None  # no texts behind these embeddings
