@@ -5,8 +5,8 @@ _base_ = [
     './_base_/schedules/schedule_cpu.py',
     './_base_/default_runtime.py',
 ]
-# A frozen encoder bears a high rate: the AP50 of two epochs is within 0.6 points of that
-# of three at 7e-4 (ovshapes/ovd_fgclip2_3e.py), mean of three seeds.
+# A frozen encoder bears a high rate: the AP50 of two epochs is within 0.6 points of
+# that of three at 7e-4 (ovshapes/ovd_fgclip2_3e.py), mean of three seeds.
 max_epochs = 2
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
