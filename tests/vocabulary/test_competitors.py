@@ -194,8 +194,10 @@ def test_what_is_made_of_parts_of_trained_names_is_combined():
     assert combined_names(trained, PIECES) == new
     assert combined_names(trained) == combined_names([], PIECES) == []
     assert combined_names([*trained, 'white rook piece'], PIECES) == new[1:]
-    grid = ['red star', 'red ring', 'blue star', 'blue ring', 'green ring']
-    assert combined_names([*grid, *trained], PIECES) == [*combine_names(grid), *new]
+    grid = ['red star', 'red ring', 'red cube', 'blue star', 'blue cube', 'green star']
+    words = combine_names([*grid, 'green ring'])
+    assert words == ['blue ring', 'green cube']
+    assert combined_names([*grid, 'green ring', *trained], PIECES) == [*words, *new]
     assert CompetitorOptions().candidates(trained, PIECES) == [*trained, *new]
     assert CompetitorOptions(combine=False).candidates(trained, PIECES) == trained
 
