@@ -46,6 +46,22 @@ def test_hard_names_and_tic_train():
     assert model.classifier.project.weight.grad.any()
 
 
+def test_hard_texts_that_are_names():
+    """They are compared as the names they are, however those are embedded."""
+    parts = {'red circle': ['red', 'circle'], 'red square': ['red', 'square']}
+    texts = {'red circle': ['Red  square', 'red ring'], 'red square': ['red circle']}
+    model = build(
+        **{HEAD + 'hard_names': dict(texts=texts, num=2), 'model.parts': parts}
+    ).train()
+    names = ['red circle', 'blue circle', 'red square', 'green square']
+    model.set_vocabulary(vocabulary(names, ['green square']))
+    index = model.roi_head.bbox_head.hard_names.index
+    assert index[:, 0].tolist() == [0, 1, 2, 3]
+    assert index[0].tolist() == [0, 2, 5]  # column 4 is the background's
+    assert index[2].tolist() == [2, 0, -1]
+    assert len(model.classifier.extra_texts) == 1
+
+
 def test_other_names_other_hard_texts():
     """Exchanging the vocabulary exchanges the negatives; evaluation has none."""
     model = build(**{HEAD + 'hard_names': dict(num=2)}).train()

@@ -17,8 +17,8 @@ class HardNames(nn.Module):
 
     Args:
         texts: {name: [text, ...]}, or a JSON file with it: texts with one changed
-            attribute, such as {'red cup': ['blue cup', 'red plate']}. None: the base
-            names with the most similar text embeddings.
+            attribute, such as {'red cup': ['blue cup', 'red plate']}; base names may
+            be among them. None: the base names with the most similar text embeddings.
         num: maximum number of negatives per name.
         loss_weight: weight of the loss; FG-CLIP 2's stage 2 has 0.5 for FGT.
 
@@ -66,14 +66,24 @@ class HardNames(nn.Module):
             self.index = nearest_names(name_embeds, is_base, self.num)
             return name_embeds[:0]
         chosen = self._choose(vocabulary)
-        extra = list(dict.fromkeys(text for texts in chosen for text in texts))
-        column = {text: len(vocabulary) + 1 + i for i, text in enumerate(extra)}
+        # texts that are names themselves have their columns, and are embedded as names
+        column = {normalize_name(name): i for i, name in enumerate(vocabulary.names)}
+        extra = [text for texts in chosen for text in texts]
+        extra = [
+            text for text in dict.fromkeys(extra) if normalize_name(text) not in column
+        ]
+        column |= {
+            normalize_name(text): len(vocabulary) + 1 + i
+            for i, text in enumerate(extra)
+        }
         rows = [
-            [label, *(column[text] for text in texts)]
+            [label, *(column[normalize_name(text)] for text in texts)]
             for label, texts in enumerate(chosen)
         ]
         rows = [row + [-1] * (1 + self.num - len(row)) for row in rows]
         self.index = torch.tensor(rows, device=name_embeds.device)
+        if not extra:
+            return name_embeds[:0]
         return embed(Vocabulary(extra, vocabulary.templates, check=False))
 
     def _choose(self, vocabulary: Vocabulary) -> list[list[str]]:
