@@ -108,6 +108,9 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._kept
+
     def add(self, upload: Upload) -> Picture:
         """The image of an upload, decoded unless it is here.
 

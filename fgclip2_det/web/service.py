@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -88,11 +89,13 @@ class Service:
                 be read.
         """
         start, before = time.perf_counter(), self.encoder_passes
+        held = self._held(ask)
         notes = self._use(ask)
         images = []
         for given in ask.images:
             try:
-                images.append(self._detect(given, ask.threshold))
+                picture, name = self._picture(given, held)
+                images.append(self._detect(picture, name, ask.threshold))
             except Refused as refused:
                 if len(ask.images) == 1:
                     raise
@@ -121,14 +124,21 @@ class Service:
         return {**content, 'image': picture.key}
 
     # --------------------------------------------------------------------- parts
-    def _picture(self, given: Upload | str) -> tuple[Picture, str]:
+    def _held(self, ask: Ask) -> dict[str, Picture]:
+        """Images that a request names by id and that are here, which the uploads of
+        the same request must not push out."""
+        named = [each for each in ask.images if isinstance(each, str)]
+        return {key: self.pictures.get(key) for key in named if key in self.pictures}
+
+    def _picture(
+        self, given: Upload | str, held: Mapping[str, Picture] = MappingProxyType({})
+    ) -> tuple[Picture, str]:
         """An image and its name."""
         if isinstance(given, str):
-            return self.pictures.get(given), ''
+            return held.get(given) or self.pictures.get(given), ''
         return self.pictures.add(given), given.label
 
-    def _detect(self, given: Upload | str, threshold: float) -> dict[str, Any]:
-        picture, name = self._picture(given)
+    def _detect(self, picture: Picture, name: str, threshold: float) -> dict[str, Any]:
         (outcome,) = self.inferencer.stream([picture.image], None, threshold)
         assert outcome.detections is not None, outcome.error
         return {**_described(picture, name), 'detections': _boxes(outcome.detections)}

@@ -114,6 +114,20 @@ def test_base64_and_several_images(client, drawn, expected):
     assert bad['code'] == 'no_image' and '1.png' in bad['error']
 
 
+def test_uploads_of_a_request_do_not_push_out_its_own_images(client, drawn, expected):
+    """Uploads that fill what is kept, and then an image by its id."""
+    key = client.post('/api/images', content=drawn(7)).json()['id']
+    client.post('/api/images', content=drawn(80)).raise_for_status()
+    images = [
+        {'data': base64.b64encode(drawn(90 + i)).decode(), 'name': f'{i}.png'}
+        for i in range(3)
+    ]
+    content = {'images': [*images, {'id': key}], 'names': NAMES}
+    answer = client.post('/api/detect', json=content).json()
+    assert answered(answer['images'][-1]) == expected(drawn(7))
+    assert client.get('/healthz').json()['images'] == 4
+
+
 @pytest.mark.parametrize('kind', [k for k in FORMATS if k not in ('MPO', 'AVIF')])
 def test_formats(client, drawn, kind):
     client.post('/api/images', content=drawn(33, kind)).raise_for_status()

@@ -2,7 +2,7 @@
 
 import { boxButton, cocoOf, colours, drawHeat, pictureOf, save } from './drawing.js';
 import { startExamples } from './examples.js';
-import { ask, info, ServerError, upload } from './requests.js';
+import { ask, download, info, ServerError, upload } from './requests.js';
 import { showWhy } from './why.js';
 import { sentence, switchLanguage, t, translate } from './words.js';
 
@@ -55,7 +55,7 @@ async function shown(picture) {
     if (image.naturalWidth === picture.width && image.naturalHeight === picture.height) return url;
   } catch { /* a format that the browser does not know */ }
   URL.revokeObjectURL(url);
-  return `/api/images/${picture.id}`;
+  return URL.createObjectURL(await download(picture.id));
 }
 
 function choose(picture) {
@@ -80,16 +80,16 @@ function wording() {
 
 const keyOf = ({ names, not, examples: shownBy }) => JSON.stringify([names, not, shownBy]);
 
-// Ask about an image; one that the server has forgotten is sent again, once.
-async function asked(path, picture, more = {}, signal = undefined) {
-  const content = () => ({ images: [{ id: picture.id }], ...wording(), ...more });
+// Ask about an image in a wording; images that the server has forgotten are sent again, once.
+async function asked(path, picture, given, more = {}, signal = undefined) {
+  const content = { images: [{ id: picture.id }], ...given, ...more };
   try {
-    return await ask(path, content(), signal, waiting);
+    return await ask(path, content, signal, waiting);
   } catch (error) {
     if (error.code !== 'unknown_image') throw error;
-    const needed = new Set([...examples.list().map(each => each.picture), picture]);
-    for (const each of needed) await send(each);
-    return ask(path, content(), signal, waiting);
+    const needed = new Set([picture.id, ...given.examples.map(each => each.id)]);
+    for (const each of pictures.filter(own => needed.has(own.id))) await send(each);
+    return ask(path, content, signal, waiting);
   }
 }
 
@@ -106,7 +106,7 @@ async function detect() {
     for (const picture of [current, ...pictures.filter(each => each !== current)]) {
       if (picture.wording === keyOf(given)) continue;
       say(t('busy'));
-      await detectIn(picture, signal);
+      await detectIn(picture, given, signal);
     }
     if (!signal.aborted) renderStatus();
   } catch (error) {
@@ -118,11 +118,11 @@ async function detect() {
   if (!signal.aborted) get('stage').removeAttribute('aria-busy');
 }
 
-async function detectIn(picture, signal) {
-  const answer = await asked('/api/detect', picture, {}, signal);
+async function detectIn(picture, given, signal) {
+  const answer = await asked('/api/detect', picture, given, {}, signal);
   if (signal.aborted) return;
-  picture.found = { ...answer, detections: answer.images[0].detections };
-  picture.wording = keyOf(wording());
+  picture.found = { ...answer, given, detections: answer.images[0].detections };
+  picture.wording = keyOf(given);
   if (picture === current) {
     [chosen, why] = [null, null];
     render();
@@ -136,7 +136,7 @@ async function explain(index) {
   const picture = current;
   say(t('explaining'));
   try {
-    const answer = await asked('/api/explain', picture, { index });
+    const answer = await asked('/api/explain', picture, picture.found.given, { index });
     if (picture === current && chosen === index) why = answer;
   } catch (error) {
     complain(error);

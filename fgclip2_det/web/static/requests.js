@@ -18,7 +18,13 @@ async function once(path, options) {
     if (error.name === 'AbortError') throw error;
     throw new ServerError(error.message, 'network');
   }
-  const content = await answer.json();
+  let content;
+  try {
+    content = await answer.json();
+  } catch (error) {  // a page of a proxy between
+    if (error.name === 'AbortError') throw error;
+    throw new ServerError(`${answer.status} ${answer.statusText}`, 'network');
+  }
   if (answer.ok) return content;
   throw new ServerError(content.error, content.code, Number(answer.headers.get('retry-after')));
 }
@@ -43,6 +49,13 @@ export const info = () => once('/api/info');
 export function upload(file, waiting) {
   return request(`/api/images?name=${encodeURIComponent(file.name)}`,
     { method: 'POST', body: file, headers: { 'content-type': 'application/octet-stream' } }, waiting);
+}
+
+// An image that was sent, as the server sees it: to be kept, the server will not.
+export async function download(id) {
+  const answer = await fetch(`/api/images/${id}`);
+  if (!answer.ok) throw new ServerError(id, 'unknown_image');
+  return answer.blob();
 }
 
 export function ask(path, content, signal, waiting) {
