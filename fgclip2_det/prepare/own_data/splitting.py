@@ -17,8 +17,8 @@ from .findings import Findings
 from .records import OwnData, OwnImage
 
 NOVEL_RULE = (
-    'names whose words all stand in other names too, if there are enough of them, else '
-    'any; drawn by seed among those with boxes for validation'
+    'names whose words all stand in names that are trained, if there are enough of '
+    'them, else any; drawn by seed among those with boxes for validation'
 )
 
 
@@ -184,14 +184,25 @@ def _drawn(data: OwnData, share: float, seed: int) -> list[str]:
             'validation, leave none to keep novel; label more classes, or go without '
             '--novel auto'
         )
-    words = {name: _words(name) for name in data.names}
-    uses = Counter(word for own in words.values() for word in own)
-    composed = [
-        n for n in names if len(words[n]) > 1 and all(uses[w] > 1 for w in words[n])
-    ]
-    count = max(1, round(share * len(data.names)))
-    pool = composed if len(composed) >= count else names
-    return random.Random(seed).sample(pool, min(count, len(pool)))
+    count = min(max(1, round(share * len(data.names))), len(names))
+    order = random.Random(seed).sample(names, len(names))
+    novel = _composed(data, order)[:count]
+    return novel if len(novel) == count else order[:count]
+
+
+def _composed(data: OwnData, order: Sequence[str]) -> list[str]:
+    """Names of ``order``, one after the other, whose words all stand in names with
+    training boxes that were not taken before."""
+    with_boxes = {box.name for image in data.of('train') for box in image.boxes}
+    uses = Counter(word for name in with_boxes for word in _words(name))
+    taken = []
+    for name in order:
+        words = _words(name)
+        own = int(name in with_boxes)
+        if len(words) > 1 and all(uses[word] > own for word in words):
+            taken.append(name)
+            uses.subtract(words if own else ())
+    return taken
 
 
 def _words(name: str) -> set[str]:

@@ -13,6 +13,7 @@ from fgclip2_det.prepare.own_data.writing import write_coco
 
 BOX = [4, 4, 20, 20]
 NAMES = ['red cup', 'red plate', 'blue cup', 'blue plate', 'dog']
+COLORS, THINGS = ('red', 'blue'), ('cup', 'jug', 'fork')
 
 
 def pairs(count: int, first: int = 0) -> tuple[list, list]:
@@ -154,6 +155,19 @@ def test_novel_names_by_rule_and_by_name(tmp_path, coco):
         choose_novel(own.data, ['red plat'])
     with pytest.raises(InputError, match='keep fewer names novel'):
         choose_novel(own.data, NAMES)
+
+
+def test_the_rule_leaves_every_word_to_train(tmp_path, coco):
+    """Each pair alone could go; both names of a word together could not."""
+    names = [f'{color} {thing}' for color in COLORS for thing in THINGS]
+    images, _ = pairs(48)
+    boxes = [(i + 1, 1 + i % len(names), BOX) for i in range(48)]
+    coco(tmp_path / 'a.json', images, boxes, names)
+    own = look(tmp_path)
+    for seed in range(20):
+        novel = choose_novel(own.data, None, 0.5, seed)
+        base = {word for name in names if name not in novel for word in name.split()}
+        assert len(novel) == 3 and base == {*COLORS, *THINGS}
 
 
 def test_yolo_lines_of_all_kinds(tmp_path, draw):
