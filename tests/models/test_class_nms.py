@@ -1,5 +1,6 @@
 """Class-wise NMS against MMDetection's, and where that is wrong against loops."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from mmdet.models.layers import multiclass_nms
 from fgclip2_det.models.label_nms import nms_by_label
 from fgclip2_det.models.roi_heads import class_nms as module
 from fgclip2_det.models.roi_heads.class_nms import class_nms
+from fgclip2_det.onnx.class_nms import class_nms as onnx_nms
 
 
 def reference(bboxes, scores, score_thr, iou, limit):
@@ -174,3 +176,32 @@ def test_empty_boxes_overlap_nothing():
     bboxes, scores = torch.zeros(3, 4), torch.tensor([[0.9], [0.8], [0.7]])
     nms = dict(type='nms', iou_threshold=0.5)
     assert len(class_nms(bboxes, scores, 0.0, nms, 10)[0]) == 3
+
+
+@pytest.mark.parametrize('limit', [1, 7, 40, -1])
+@pytest.mark.parametrize('levels', [1, 3, 20])
+def test_equal_scores_in_their_order(levels, limit):
+    """As a loop over all pairs of box and class, and as the runtime without torch."""
+    generator = torch.Generator().manual_seed(levels)
+    corner = torch.rand(60, 2, generator=generator) * 200
+    size = 10 + torch.rand(60, 2, generator=generator) * 60
+    boxes = torch.cat([corner, corner + size], 1)
+    scores = torch.randint(0, levels + 1, (60, 5), generator=generator) / levels
+    overlaps = module.pairwise_iou(boxes)
+    cells = sorted(range(300), key=lambda i: -float(scores.flatten()[i]))
+    kept: list[int] = []
+    for cell in cells:
+        box, label = divmod(cell, 5)
+        is_free = all(
+            other % 5 != label or overlaps[other // 5, box] <= 0.5 for other in kept
+        )
+        if scores[box, label] > 0.1 and is_free:
+            kept.append(cell)
+    kept = kept[:limit] if limit > 0 else kept
+    nms = dict(type='nms', iou_threshold=0.5)
+    dets, labels = class_nms(boxes, scores, 0.1, nms, limit)
+    assert labels.tolist() == [cell % 5 for cell in kept]
+    torch.testing.assert_close(dets[:, :4], boxes[[cell // 5 for cell in kept]])
+    found = onnx_nms(boxes.numpy(), scores.numpy(), 0.1, 0.5, limit)
+    np.testing.assert_array_equal(found[2], labels)
+    np.testing.assert_allclose(found[0], dets[:, :4])

@@ -27,7 +27,8 @@ def class_nms(
     All classes share one box per region here, so overlaps are computed once. NMS visits
     candidates by descending score, so the best ``max_per_img`` detections only depend
     on the best candidates: just enough of them are processed, however many classes pass
-    the threshold. Exact for large labels and images, see :mod:`..label_nms`.
+    the threshold. Of equal scores the first box, and its first class, comes first.
+    Exact for large labels and images, see :mod:`..label_nms`.
 
     Args:
         bboxes: (n, 4) xyxy.
@@ -40,13 +41,13 @@ def class_nms(
         Boxes with scores (k, 5), by descending score, and labels (k,), k <= D.
     """
     flat = scores.flatten()
-    flat = flat.masked_fill(flat.isnan(), float('-inf'))  # topk puts NaN first
+    flat = flat.masked_fill(flat.isnan(), float('-inf'))  # which sort puts first
     num_candidates = int((flat > score_thr).sum())
     limit = max_per_img if max_per_img > 0 else num_candidates  # -1 keeps all
     num = min(4 * limit, num_candidates) if is_plain(nms) else num_candidates
     overlaps = None
     while True:
-        best, index = flat.topk(num)
+        best, index = _best(flat, num)
         box, label = index // scores.shape[1], index % scores.shape[1]
         if is_plain(nms) and num <= MAX_COMPARED:
             if overlaps is None:
@@ -58,6 +59,16 @@ def class_nms(
         if len(kept) >= limit or num == num_candidates:
             return dets[:limit], label[kept][:limit]
         num = min(4 * num, num_candidates)
+
+
+def _best(flat: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """The ``num`` highest values and where they stand, equal ones in their order, of
+    which ``topk`` takes any."""
+    index = torch.arange(len(flat) if num else 0, device=flat.device)
+    if num < len(index):
+        index = (flat >= flat.topk(num).values[-1]).nonzero()[:, 0]
+    best, order = flat[index].sort(descending=True, stable=True)
+    return best[:num], index[order[:num]]
 
 
 def _greedy(overlaps: Tensor, box: Tensor, label: Tensor) -> Tensor:
