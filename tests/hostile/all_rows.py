@@ -7,7 +7,7 @@ from tests.hostile.rows import Row
 
 _ANYWHERE = (
     "image", "text", "vocabulary", "prompt", "annotation", "result", "odvg", "model",
-    "export",
+    "export", "ranker",
 )  # fmt: skip
 _WITH_MM = ('record', 'shard', 'state', 'dump', 'command')  # they import mmengine
 
