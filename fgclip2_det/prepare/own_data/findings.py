@@ -14,6 +14,10 @@ KINDS: dict[str, tuple[str, str, str]] = {
     'two_images': (WRONG, 'annotated images that several files may be', 'left out'),
     'bad_image': (WRONG, 'image files that cannot be read', 'left out'),
     'bad_entry': (WRONG, 'entries that are no annotations', 'left out'),
+    'from_one': (
+        WRONG, 'files of class names whose numbers count from 1 (YOLO: from 0)',
+        'read so: look',
+    ),
     'duplicate_id': (WRONG, 'images or classes with the id of another', 'left out'),
     'box_id': (
         WRONG, 'boxes with the id of another, of which pycocotools reads one twice',

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -42,6 +43,9 @@ def read_yolo_folder(
             )
     splits = _splits(source, files, findings)
     labels = _label_files(folder, found, splits)
+    first = _first_number(labels.values(), len(names))
+    if first:
+        findings.add('from_one', f'{source}: 1 to {len(names)}, none is 0')
     images, used = [], set()
     for path, split in splits.items():
         key = _label_of(path, labels)
@@ -56,7 +60,7 @@ def read_yolo_folder(
             size = files.size(path)
         except InputError:
             continue  # counted where all image files are opened
-        _read_labels(label, size, names, image, findings)
+        _read_labels(label, size, names, first, image, findings)
     for key, label in labels.items():
         if key not in used:
             findings.add('no_image', f'{label} has no image')
@@ -132,10 +136,25 @@ def _label_of(image: str, labels: dict[str, Path]) -> str:
     return stem.as_posix()
 
 
+def _first_number(labels: Iterable[Path], count: int) -> int:
+    """0, or 1 where classes are 1 to ``count``: PyLabel writes COCO's category ids."""
+    numbers = set()
+    for path in labels:
+        try:
+            rows = [line.split() for line in read_text(path).splitlines()]
+        except InputError:
+            continue  # counted where its boxes are read
+        for row in filter(None, rows):
+            with suppress(ValueError):  # the same
+                numbers.add(class_number(row[0]))
+    return int(bool(numbers) and min(numbers) == 1 and max(numbers) == count)
+
+
 def _read_labels(
     path: Path,
     size: tuple[int, int],
     names: list[str],
+    first: int,
     image: OwnImage,
     findings: Findings,
 ) -> None:
@@ -148,7 +167,7 @@ def _read_labels(
         if line.strip():
             where = f'{path}: line {number}'
             try:
-                box = _to_box(where, line.split(), size, names, findings)
+                box = _to_box(where, line.split(), size, names, first, findings)
             except InputError as error:
                 findings.add('bad_entry', str(error))
             else:
@@ -160,6 +179,7 @@ def _to_box(
     words: list[str],
     size: tuple[int, int],
     names: list[str],
+    first: int,
     findings: Findings,
 ) -> OwnBox:
     """A box of ``class cx cy w h``, perhaps with a score, or of corners."""
@@ -169,8 +189,10 @@ def _to_box(
         raise InputError(f'{where} has no number where one belongs ({error})') from None
     if not all(map(math.isfinite, shares)):
         raise InputError(f'{where} has a number that is not finite')
+    label -= first
     if not 0 <= label < len(names):
-        raise InputError(f'{where}: class {label} is not in 0 to {len(names) - 1}')
+        last = first + len(names) - 1
+        raise InputError(f'{where}: class {label + first} is not in {first} to {last}')
     points = [share * size[i % 2] for i, share in enumerate(shares)]
     if len(shares) in (4, 5):
         if len(shares) == 5:

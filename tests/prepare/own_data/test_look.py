@@ -263,6 +263,40 @@ def test_files_that_cannot_be_read(tmp_path, draw, name, text, message):
         look(tmp_path)
 
 
+def yolo_set(folder, draw, lines: list[str]) -> None:
+    """An image with a label file for each line, and three names."""
+    for kind in ('images', 'labels'):
+        (folder / kind).mkdir(parents=True)
+    for i, line in enumerate(lines):
+        draw(folder / 'images' / f'{i}.png', seed=i)
+        (folder / 'labels' / f'{i}.txt').write_text(line)
+    (folder / 'data.yaml').write_text('nc: 3\nnames: [cup, jug, fork]')
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'names', 'first'),
+    [
+        ('1 2 3 1', 'cup jug fork cup', 1),
+        ('3 1', 'fork cup', 1),
+        ('1.0000 3.0000', 'cup fork', 1),
+        ('1 2', 'jug fork', 0),  # nothing says that cup has no number
+        ('2 3', 'fork', 0),  # nor that 3 is not a slip
+        ('0 1 3', 'cup jug', 0),
+        ('1 3 4', 'jug', 0),
+    ],
+)
+def test_classes_that_count_from_1(tmp_path, draw, numbers, names, first):
+    box = '0.5 0.5 0.25 0.25'
+    yolo_set(tmp_path, draw, [f'{number} {box}' for number in numbers.split()])
+    own = look(tmp_path)
+    found = [box.name for image in own.data.images for box in image.boxes]
+    assert sorted(found) == sorted(names.split())
+    assert own.findings['from_one'] == first
+    assert own.findings['bad_entry'] == len(numbers.split()) - len(found)
+    if first:
+        assert own.findings.first['from_one'] == ['data.yaml: 1 to 3, none is 0']
+
+
 def test_several_layouts_are_asked_about(tmp_path, coco):
     images, boxes = pairs(6)
     coco(tmp_path / 'a.json', images, boxes, NAMES)
