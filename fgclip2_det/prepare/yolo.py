@@ -189,8 +189,8 @@ def _to_annotation(
         ) from error
     if not 0 <= label < len(names):
         raise InputError(
-            f'{where}: class {label} is not in 0 to {len(names) - 1}; check the file of '
-            'class names, or the labels if they count from 1'
+            f'{where}: class {label} is not in 0 to {len(names) - 1}; check the file '
+            'of class names, or the labels if they count from 1'
         )
     edges = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
     if not all(map(math.isfinite, edges)) or w <= 0 or h <= 0:
