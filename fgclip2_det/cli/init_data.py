@@ -98,6 +98,7 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det.prepare.own_data import look
 
     own = look(args.folder, args.layout, args.images, args.val_share, args.seed, _bar)
+    own.refuse([args.json] if args.json else [])
     _choose_novel(args, own)
     for line in own.lines():
         print(line)
@@ -169,6 +170,7 @@ def _write(args: argparse.Namespace, own: 'Look') -> None:
 
     out = args.out or Path(f'{args.folder.resolve().name}_det')
     config = out / 'config.py'
+    own.refuse([out, config])
     refuse_existing([config], args.overwrite)
     options = _options(args, own)
     files = plan_files(own, out, args.replay, args.overwrite)

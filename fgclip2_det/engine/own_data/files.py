@@ -12,6 +12,7 @@ from fgclip2_det.datasets.ovshapes.generate import generate_ovshapes
 from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_json
 from fgclip2_det.prepare.own_data import Look, OwnBox, as_coco, write_coco
+from fgclip2_det.prepare.own_data.splitting import check_trained
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,11 @@ def plan_files(
         overwrite: files may be there already.
 
     Raises:
-        InputError: a file is there already.
+        InputError: a file is there already or is one of the data's own; ``out`` is the
+            folder of the data; no training image has a box.
     """
+    own.refuse([out, out / 'ovshapes' if replay else out])
+    check_trained(own.folder, own.data)
     splits = [split for split in ('train', 'val', 'test') if own.data.of(split)]
     trained = {box.name for box in _boxes(own)} - set(own.novel)
     num_train = replay + sum(
@@ -60,6 +64,7 @@ def plan_files(
         prefixes = {split: (own.prefixes or {}).get(split, '') for split in splits}
         return OwnFiles(root, files, prefixes, num_train)
     targets = {split: (out / f'{split}.json').resolve() for split in splits}
+    own.refuse(targets.values())
     refuse_existing(targets.values(), overwrite)
     empty = dict.fromkeys(splits, '')
     return OwnFiles(root, targets, empty, num_train, are_written=True)

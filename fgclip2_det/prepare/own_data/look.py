@@ -55,6 +55,7 @@ class Look:
         prefixes: split -> folder before the names of its COCO file, with a slash.
         has_masks: whether every box has a mask.
         novel: names that get no training boxes; filled in by who chooses them.
+        sources: the annotation files, absolute.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Look:
     prefixes: dict[str, str] | None = None
     has_masks: bool = False
     novel: list[str] = field(default_factory=list)
+    sources: frozenset[Path] = frozenset()
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Split -> numbers of images, boxes, classes with boxes, images without."""
@@ -90,6 +92,27 @@ class Look:
             name: {split: own[name] for split, own in counts.items()}
             for name in self.data.names
         }
+
+    def refuse(self, targets: Iterable[Path]) -> None:
+        """Keep the data as it is, whether or not files may be replaced.
+
+        Args:
+            targets: files and folders that are to be written.
+
+        Raises:
+            InputError: one is the folder of the data, or one of its annotation files.
+        """
+        for path in targets:
+            if path.resolve() == self.folder.resolve():
+                raise InputError(
+                    f'{path} is the folder of the data, which is never written to; '
+                    'name another one'
+                )
+            if path.resolve() in self.sources:
+                raise InputError(
+                    f'{path} has labels of the data, which are never replaced; name '
+                    'another file or folder'
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a JSON file."""
@@ -169,6 +192,7 @@ def look(
     made = make_val(data, groups, findings, val_share, seed)
     check_splits(data, groups, findings)
     own = Look(folder, data, files, findings, prefixes=_prefixes(data))
+    own.sources = frozenset(path.resolve() for path in found.paths)
     own.as_it_is = (
         bool(data.files)
         and own_splits

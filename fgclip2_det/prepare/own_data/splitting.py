@@ -31,10 +31,11 @@ def make_val(
 ) -> bool:
     """Take images of the training part for validation where there are none.
 
-    Images of no split are for training. Near-duplicates stay together, but for a group
-    of more than a quarter of the images, as of a fixed camera. Of every class that
-    several groups have, one group goes to validation, the rarest class first; then
-    groups are drawn until the share is reached.
+    Images of no split are for training; where none are, nothing is taken.
+    Near-duplicates stay together, but for a group of more than a quarter of the images,
+    as of a fixed camera. Of every class that several groups have, one group goes to
+    validation, the rarest class first; then groups are drawn until the share is
+    reached.
 
     Returns:
         Whether the split was made.
@@ -44,9 +45,9 @@ def make_val(
     """
     for image in data.images:
         image.split = image.split or 'train'
-    if data.of('val'):
-        return False
     images = data.of('train')
+    if data.of('val') or not images:
+        return False
     # a fixed camera makes one group of most images, which no split can keep together
     apart = [group for group in groups if len(group) <= max(2, len(images) // 4)]
     units = _units(images, apart)
@@ -62,6 +63,22 @@ def make_val(
     taken = data.of('val')
     findings.add('made_val', f'a share of {share:g}, seed {seed}', len(taken))
     return True
+
+
+def check_trained(folder: Path, data: OwnData) -> None:
+    """InputError where no training image has a box: a config would train on others.
+
+    Args:
+        folder: of the data, for the message.
+        data: whose images are split.
+    """
+    if not any(image.boxes for image in data.of('train')):
+        counts = Counter(image.split for image in data.images)
+        given = ', '.join(f'{count:,} of {split}' for split, count in counts.items())
+        raise InputError(
+            f'{folder} has no training image with a box, only {given}; name the folder '
+            'above all splits, or call the folder or file of this one train'
+        )
 
 
 def _units(
@@ -168,6 +185,10 @@ def choose_novel(
         entries = [{'id': i, 'name': name} for i, name in enumerate(data.names, 1)]
         novel = list(resolve_classes(entries, novel=given).novel_classes)
     trained = {box.name for image in data.of('train') for box in image.boxes}
+    if not trained:
+        raise InputError(
+            'no training image has a box; name a folder that has a training split'
+        )
     if not trained - set(novel):
         raise InputError(
             'no class with training boxes is left to train on; keep fewer names novel'
