@@ -82,7 +82,7 @@ def _is_text(name: str) -> bool:
 
 def _has_file(image: OwnImage, files: ImageFiles, findings: Findings) -> bool:
     if image.path is None:
-        paths = files.find(image.name, image.near)
+        paths = files.find(image.name, image.near, image.split)
         if len(paths) > 1:
             findings.add('two_images', f'{image.where}: {" or ".join(paths[:3])}')
             return False

@@ -94,7 +94,7 @@ def _image(
     meta = sample.get('metadata')
     meta = meta if isinstance(meta, dict) else {}
     image.size = as_size(meta.get('width'), meta.get('height'))
-    paths = files.find(name, near)
+    paths = files.find(name, near, split)
     if len(paths) == 1:
         image.path = paths[0]
         with suppress(InputError):  # counted where all image files are opened

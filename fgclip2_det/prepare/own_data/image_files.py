@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from fgclip2_det.fgclip2.image import read_header
 from fgclip2_det.io import InputError
 from fgclip2_det.prepare.yolo import SUFFIXES
+
+from .records import split_of_folder
 
 MAX_FILES = 10_000_000  # below one folder
 _UPLOAD = re.compile(r'[0-9a-f]{8}-')  # before the name of what was uploaded
@@ -40,39 +43,61 @@ class ImageFiles:
                 if path.suffix.lower() in SUFFIXES:
                     found[_relative(path, self.root)] = None
         self.paths = sorted(found)
-        self._known = set(self.paths)
+        self._known = {nfc(path): path for path in self.paths}
+        self._known |= {path: path for path in self.paths}
         self._named: dict[str, list[str]] = defaultdict(list)
         self._stems: dict[str, list[str]] = defaultdict(list)
         for path in self.paths:
-            own = PurePosixPath(path)
+            own = PurePosixPath(nfc(path))
             self._named[own.name].append(path)
             self._stems[own.stem].append(path)
+        self._splits = {split_of_folder(path) for path in self.paths}
         self._sizes: dict[str, tuple[int, int] | str] = {}
 
-    def find(self, name: str, near: str = '') -> list[str]:
-        """Files that a name may mean, best first: one, none, or several that fit alike.
+    def find(self, name: str, near: str = '', split: str | None = None) -> list[str]:
+        """Files that a name may mean: one, none, or several that fit alike.
+
+        Names that differ in Unicode's composition alone are one, as macOS decomposes
+        them. A file that is elsewhere than the name says is none where its folder is
+        of another split than the folder of the name, or, where files of ``split`` lie
+        in folders of that name, than ``split``.
 
         Args:
             name: a path of any form, or a URL; uploads of Label Studio included.
             near: folder of the annotation file, relative to the data.
+            split: of the annotation; files in a folder of it go first.
         """
         for text in dict.fromkeys((_plain(name), name.replace('\\', '/'))):
             for folder in ('', 'images', '../images'):
                 path = os.path.normpath(PurePosixPath(near, folder, text))
-                if path in self._known:
-                    return [path]
-            path = os.path.normpath(text)
-            if path in self._known:
-                return [path]
-            last = PurePosixPath(text).name
+                if own := self._exact(path):
+                    return [own]
+            if own := self._exact(os.path.normpath(text)):
+                return [own]
+            last = nfc(PurePosixPath(text).name)
             same = self._named.get(last) or self._named.get(_UPLOAD.sub('', last), [])
             if same:
-                return _closest(same, text, near)
+                return self._closest(same, text, near, split)
         return []
 
-    def by_stem(self, stem: str, near: str = '') -> list[str]:
+    def by_stem(self, stem: str, near: str = '', split: str | None = None) -> list[str]:
         """Files of that name without its ending, as :meth:`find`."""
-        return _closest(self._stems.get(stem, []), stem, near)
+        return self._closest(self._stems.get(nfc(stem), []), stem, near, split)
+
+    def _exact(self, path: str) -> str | None:
+        return self._known.get(path) or self._known.get(nfc(path))
+
+    def _closest(
+        self, paths: list[str], text: str, near: str, split: str | None
+    ) -> list[str]:
+        # folders further up are often those of another computer: /home/dev/
+        last = '/'.join(PurePosixPath(text).parts[-3:])
+        wanted = split_of_folder(last) or (split if split in self._splits else None)
+        if wanted:
+            paths = [p for p in paths if split_of_folder(p) in (None, wanted)]
+        best = closest(paths, text, near)
+        own = [path for path in best if wanted and split_of_folder(path) == wanted]
+        return own or best
 
     def full(self, path: str) -> Path:
         """Absolute path of one of :attr:`paths`."""
@@ -130,12 +155,18 @@ def _plain(name: str) -> str:
     return name.replace('\\', '/').lstrip('/')
 
 
-def _closest(paths: list[str], text: str, near: str) -> list[str]:
-    """Those that share most parts with a name, and then with the folder."""
-    wanted = PurePosixPath(text).parts
+def nfc(text: str) -> str:
+    """Text in Unicode's composed form, as most tools write file names."""
+    return text if text.isascii() else unicodedata.normalize('NFC', text)
+
+
+def closest(paths: Sequence[str], text: str, near: str = '') -> list[str]:
+    """Those that share most parts at the end with a name, and then at the beginning
+    with the folder ``near``."""
+    wanted = PurePosixPath(nfc(text)).parts
 
     def shared(path: str) -> tuple[int, int]:
-        parts = PurePosixPath(path).parts
+        parts = PurePosixPath(nfc(path)).parts
         tail = 0
         while tail < min(len(parts), len(wanted)):
             if parts[-1 - tail] != wanted[-1 - tail]:

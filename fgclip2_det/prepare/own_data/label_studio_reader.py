@@ -110,7 +110,7 @@ def _dicts(value: Any) -> list[dict]:
 
 
 def _shown_size(image: OwnImage, files: ImageFiles) -> tuple[int, int] | None:
-    paths = files.find(image.name, image.near)
+    paths = files.find(image.name, image.near, image.split)
     if len(paths) != 1:
         return None
     image.path = paths[0]

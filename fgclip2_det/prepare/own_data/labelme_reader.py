@@ -43,8 +43,8 @@ def read_labelme_folder(
             near,
             as_size(content.get('imageWidth'), content.get('imageHeight')),
         )
-        if not files.find(image.name, near):
-            same = files.by_stem(path.stem, near)
+        if not files.find(image.name, near, image.split):
+            same = files.by_stem(path.stem, near, image.split)
             image.path = same[0] if len(same) == 1 else None
         for i, shape in enumerate(shapes):
             try:

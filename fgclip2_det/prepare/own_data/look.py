@@ -21,7 +21,7 @@ from .label_studio_reader import read_label_studio_folder
 from .labelme_reader import read_labelme_folder
 from .records import SPLITS, OwnData
 from .sniffing import Found, find_layout
-from .splitting import check_splits, make_val
+from .splitting import check_splits, make_val, split_by_folders
 from .voc_reader import read_voc_folder
 from .yolo_reader import read_yolo_folder
 
@@ -185,6 +185,7 @@ def look(
     data = _READERS[found.layout](folder, found, files, findings)
     drop_bad_names(data, findings)
     check_images(data, files, findings)
+    split_by_folders(data)
     groups = group_images(data, files, findings, bar)
     _check_any(folder, data, findings)
     check_classes(data, findings)

@@ -92,6 +92,11 @@ def split_of(text: str) -> str | None:
     return None
 
 
+def split_of_folder(path: str) -> str | None:
+    """The same of the folders of a file, whatever its own name is."""
+    return split_of_path(path.replace('\\', '/').rpartition('/')[0])
+
+
 def split_of_path(path: str) -> str | None:
     """The same of a relative path: its last part that says so."""
     parts = path.replace('\\', '/').split('/')

@@ -14,12 +14,21 @@ from fgclip2_det.prepare.image_overlap import CocoSide
 from fgclip2_det.prepare.image_overlap import check_images as check_overlap
 
 from .findings import Findings
-from .records import OwnData, OwnImage
+from .records import OwnData, OwnImage, split_of_folder
 
 NOVEL_RULE = (
     'names whose words all stand in names that are trained, if there are enough of '
     'them, else any; drawn by seed among those with boxes for validation'
 )
+
+
+def split_by_folders(data: OwnData) -> None:
+    """Give images of no split that of their folder, unless none was left to train."""
+    own = [image for image in data.images if image.split is None]
+    found = [split_of_folder(image.path or '') for image in own]
+    if data.of('train') or not {'train', None}.isdisjoint(found):
+        for image, split in zip(own, found, strict=True):
+            image.split = split
 
 
 def make_val(

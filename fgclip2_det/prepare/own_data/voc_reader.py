@@ -65,8 +65,8 @@ def read_voc_folder(
 def _find_by_stem(image: OwnImage, path: Path, files: ImageFiles) -> None:
     """The file of the same stem where ``filename`` names none, as it does after images
     were renamed or converted to another format."""
-    if not files.find(image.name, image.near):
-        same = files.by_stem(path.stem, image.near)
+    if not files.find(image.name, image.near, image.split):
+        same = files.by_stem(path.stem, image.near, image.split)
         if len(same) == 1:
             image.path = same[0]
 
