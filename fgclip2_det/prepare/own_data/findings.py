@@ -18,6 +18,9 @@ KINDS: dict[str, tuple[str, str, str]] = {
         WRONG, 'files of class names whose numbers count from 1 (YOLO: from 0)',
         'read so: look',
     ),
+    'one_label': (
+        WRONG, 'images that share a label file with another', 'left out, but the first',
+    ),
     'duplicate_id': (WRONG, 'images or classes with the id of another', 'left out'),
     'box_id': (
         WRONG, 'boxes with the id of another, of which pycocotools reads one twice',

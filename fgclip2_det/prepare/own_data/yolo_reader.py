@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -14,16 +12,17 @@ import yaml
 from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_text
 from fgclip2_det.io.yaml_text import parse_yaml
-from fgclip2_det.prepare.yolo import class_number, read_names
+from fgclip2_det.prepare.yolo import read_names
 
 from .findings import Findings
-from .image_files import ImageFiles, walk
-from .records import OwnBox, OwnData, OwnImage, split_of_path
-from .shapes import around
+from .image_files import ImageFiles, closest, nfc, walk
+from .records import OwnData, OwnImage, split_of_folder
 from .sniffing import Found
+from .yolo_lines import LineForm, first_number, read_labels
+from .yolo_splits import read_splits
 
-_SPLIT_KEYS = {'train': 'train', 'val': 'val', 'valid': 'val', 'test': 'test'}
 _NOT_LABELS = {'classes.txt', 'requirements.txt', 'labelmap.txt'}
+Splits = Mapping[str, str | None]
 
 
 def read_yolo_folder(
@@ -32,7 +31,8 @@ def read_yolo_folder(
     """Images and labels of a folder.
 
     Raises:
-        InputError: no class names, or lists of them that differ.
+        InputError: no class names, or lists of them that differ; a ``kpt_shape`` that
+            is not two numbers.
     """
     source = found.paths[0]
     names = read_names(source)
@@ -41,92 +41,90 @@ def read_yolo_folder(
             raise InputError(
                 f'{source} and {other} list other class names; keep the right one'
             )
-    splits = _splits(source, files, findings)
-    labels = _label_files(folder, found, splits)
-    first = _first_number(labels.values(), len(names))
+    content = _yaml(source)
+    splits, lists = read_splits(folder, source, content, files, findings)
+    lists |= {path.resolve() for path in found.paths}
+    labels = _label_files(folder, lists, splits)
+    first = first_number(labels.values(), len(names))
     if first:
         findings.add('from_one', f'{source}: 1 to {len(names)}, none is 0')
-    images, used = [], set()
+    form = LineForm(names, first, _keypoints(source, content))
+    keys = _label_keys(splits, labels)
+    images, users = [], {}
     for path, split in splits.items():
-        key = _label_of(path, labels)
-        label = labels.get(key)
-        used.add(key)
-        image = OwnImage(path, split, str(label or files.full(path)), path=path)
-        images.append(image)
-        if label is None:
+        key = keys.get(path)
+        if key is None:
             findings.add('background', path)
+            images.append(OwnImage(path, split, str(files.full(path)), path=path))
             continue
+        label = labels[key]
+        if (other := users.setdefault(key, path)) != path:
+            findings.add('one_label', f'{label}: {other} and {path}')
+            continue
+        image = OwnImage(path, split, str(label), path=path)
+        images.append(image)
         try:
             size = files.size(path)
         except InputError:
             continue  # counted where all image files are opened
-        _read_labels(label, size, names, first, image, findings)
+        read_labels(label, size, form, image, findings)
     for key, label in labels.items():
-        if key not in used:
+        if key not in users:
             findings.add('no_image', f'{label} has no image')
     return OwnData('YOLO', images, [{'name': name} for name in names])
 
 
-def _splits(
-    source: Path, files: ImageFiles, findings: Findings
-) -> dict[str, str | None]:
-    """Image -> its split, as the data.yaml says or else its folders."""
-    own: dict[str, str | None] = {}
-    if source.suffix.lower() in ('.yaml', '.yml'):
-        content = parse_yaml(read_text(source), source, yaml.BaseLoader)
-        base = content.get('path', '') if isinstance(content, dict) else ''
-        for key, split in _SPLIT_KEYS.items():
-            entry = content.get(key)
-            for each in entry if isinstance(entry, list) else [entry] if entry else []:
-                paths = _listed(str(each), str(base), source, files)
-                if not paths:
-                    findings.add('no_split', f'{source}: {key}: {each}')
-                for path in paths:
-                    own.setdefault(path, split)
-    for path in files.paths:  # nothing is lost that the yaml forgets
-        own.setdefault(path, split_of_path(path))
-    return own
+def _yaml(source: Path) -> dict:
+    """Content of a data.yaml, scalars as text; empty for a list of names."""
+    if source.suffix.lower() not in ('.yaml', '.yml'):
+        return {}
+    content = parse_yaml(read_text(source), source, yaml.BaseLoader)
+    return content if isinstance(content, dict) else {}
 
 
-def _listed(entry: str, base: str, source: Path, files: ImageFiles) -> list[str]:
-    """Images of a folder or list of a data.yaml; its paths are often those of another
-    computer, or begin with '../' though they lie beside it, as Roboflow's do."""
-    near = source.parent
-    text = entry.replace('\\', '/')
-    trimmed = text.lstrip('./')
-    for place in (near / base / text, near / text, near / trimmed):
-        prefix = Path(os.path.relpath(place.resolve(), files.root)).as_posix()
-        inside = [p for p in files.paths if p.startswith(f'{prefix}/') or prefix == '.']
-        if inside:
-            return inside
-        if place.suffix == '.txt' and place.is_file():
-            lines = read_text(place).splitlines()
-            close = Path(os.path.relpath(near.resolve(), files.root)).as_posix()
-            hits = (files.find(line.strip(), close) for line in lines if line.strip())
-            return [hit[0] for hit in hits if len(hit) == 1]
-    return []
+def _keypoints(source: Path, content: dict) -> int | None:
+    """Numbers of keypoints behind each box, by ``kpt_shape: [points, 2 or 3]``."""
+    shape = content.get('kpt_shape')
+    if shape is None:
+        return None
+    try:
+        count, sides = map(int, shape if isinstance(shape, list) else ())
+    except (TypeError, ValueError):  # not two, or no numbers
+        count = sides = 0
+    if count < 1 or sides not in (2, 3):
+        raise InputError(
+            f'{source}: kpt_shape must be [number of points, 2 or 3], got {shape!r:.80}'
+            '; correct it, or remove it if the labels have no keypoints'
+        )
+    return count * sides
 
 
-def _label_files(
-    folder: Path, found: Found, splits: dict[str, str | None]
-) -> dict[str, Path]:
+def _label_files(folder: Path, lists: set[Path], splits: Splits) -> dict[str, Path]:
     """Relative path without ending -> label file, of all text files that may be one."""
-    lists = {path.resolve() for path in found.paths}
-    stems = {PurePosixPath(path).stem for path in splits}
+    stems = {PurePosixPath(nfc(path)).stem for path in splits}
     own = {}
     for path in walk(folder):
         if path.suffix.lower() != '.txt' or path.resolve() in lists:
             continue
-        place = PurePosixPath(path.relative_to(folder).as_posix())
-        is_label = 'labels' in place.parts or path.stem in stems
+        place = PurePosixPath(nfc(path.relative_to(folder).as_posix()))
+        is_label = 'labels' in place.parts or place.stem in stems
         if is_label and path.name not in _NOT_LABELS:
             own[place.with_suffix('').as_posix()] = path
     return own
 
 
-def _label_of(image: str, labels: dict[str, Path]) -> str:
+def _label_keys(splits: Splits, labels: Mapping[str, Path]) -> dict[str, str]:
+    """Image -> key of its label file, of those that have one."""
+    own = {path: _usual_key(path, labels) for path in splits}
+    own = {path: key for path, key in own.items() if key in labels}
+    used = set(own.values())
+    images = [path for path in splits if path not in own]
+    return own | _keys_elsewhere(images, [key for key in labels if key not in used])
+
+
+def _usual_key(image: str, labels: Mapping[str, Path]) -> str:
     """Key of an image's label file: its folder 'images' called 'labels', or beside."""
-    stem = PurePosixPath(image).with_suffix('')
+    stem = PurePosixPath(nfc(image)).with_suffix('')
     parts = list(stem.parts)
     for i in range(len(parts) - 2, -1, -1):
         if parts[i] == 'images':
@@ -136,96 +134,24 @@ def _label_of(image: str, labels: dict[str, Path]) -> str:
     return stem.as_posix()
 
 
-def _first_number(labels: Iterable[Path], count: int) -> int:
-    """0, or 1 where classes are 1 to ``count``: PyLabel writes COCO's category ids."""
-    numbers = set()
-    for path in labels:
-        try:
-            rows = [line.split() for line in read_text(path).splitlines()]
-        except InputError:
-            continue  # counted where its boxes are read
-        for row in filter(None, rows):
-            with suppress(ValueError):  # the same
-                numbers.add(class_number(row[0]))
-    return int(bool(numbers) and min(numbers) == 1 and max(numbers) == count)
-
-
-def _read_labels(
-    path: Path,
-    size: tuple[int, int],
-    names: list[str],
-    first: int,
-    image: OwnImage,
-    findings: Findings,
-) -> None:
-    try:
-        lines = read_text(path).splitlines()
-    except InputError as error:
-        findings.add('unreadable', str(error))
-        return
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            where = f'{path}: line {number}'
-            try:
-                box = _to_box(where, line.split(), size, names, first, findings)
-            except InputError as error:
-                findings.add('bad_entry', str(error))
-            else:
-                image.boxes.append(box)
-
-
-def _to_box(
-    where: str,
-    words: list[str],
-    size: tuple[int, int],
-    names: list[str],
-    first: int,
-    findings: Findings,
-) -> OwnBox:
-    """A box of ``class cx cy w h``, perhaps with a score, or of corners."""
-    try:
-        label, *shares = [class_number(words[0]), *map(float, words[1:])]
-    except ValueError as error:
-        raise InputError(f'{where} has no number where one belongs ({error})') from None
-    if not all(map(math.isfinite, shares)):
-        raise InputError(f'{where} has a number that is not finite')
-    label -= first
-    if not 0 <= label < len(names):
-        last = first + len(names) - 1
-        raise InputError(f'{where}: class {label + first} is not in {first} to {last}')
-    points = [share * size[i % 2] for i, share in enumerate(shares)]
-    if len(shares) in (4, 5):
-        if len(shares) == 5:
-            findings.add('score', where)
-        cx, cy, w, h = points[:4]
-        return OwnBox(names[label], [cx - w / 2, cy - h / 2, w, h])
-    if len(shares) < 6 or len(shares) % 2:
-        raise InputError(
-            f'{where} has {len(words)} numbers; class, cx, cy, w, h are expected, or '
-            'class and corners'
-        )
-    box = OwnBox(names[label], around(points))
-    if len(shares) == 8 and _is_rectangle(points):
-        if not _is_upright(points):
-            findings.add('turned_box', where)
-        return box
-    findings.add('polygon', where)
-    box.extra['segmentation'] = [points]
-    return box
-
-
-def _sides(points: list[float]) -> Iterator[tuple[float, float]]:
-    for i in range(0, 8, 2):
-        j = (i + 2) % 8
-        yield points[j] - points[i], points[j + 1] - points[i + 1]
-
-
-def _is_rectangle(points: list[float]) -> bool:
-    """Whether four corners are of a rectangle, to a pixel, as YOLO-OBB has them."""
-    (ax, ay), (bx, by), (cx, cy), _ = _sides(points)
-    area = math.hypot(ax, ay) * math.hypot(bx, by)
-    return abs(ax + cx) + abs(ay + cy) < 1 and abs(ax * bx + ay * by) < 0.02 * area + 1
-
-
-def _is_upright(points: list[float]) -> bool:
-    return all(min(abs(dx), abs(dy)) < 0.5 for dx, dy in _sides(points))
+def _keys_elsewhere(images: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
+    """Image -> label of its name in a folder of another name, as where images and
+    labels are in trees of their own; nothing where several fit alike, or where their
+    folders are of different splits."""
+    named = defaultdict(list)
+    for key in keys:
+        named[PurePosixPath(key).name].append(key)
+    fits = defaultdict(list)
+    for path in images:
+        place = PurePosixPath(nfc(path)).with_suffix('')
+        split = split_of_folder(path)
+        own = [
+            key
+            for key in named[place.name]
+            if split is None or split_of_folder(key) in (None, split)
+        ]
+        swapped = ['labels' if part == 'images' else part for part in place.parts]
+        best = closest(own, '/'.join(swapped))
+        if len(best) == 1:
+            fits[best[0]].append(path)
+    return {paths[0]: key for key, paths in fits.items() if len(paths) == 1}

@@ -354,7 +354,7 @@ def test_the_folder_images_beside_the_file_goes_first(tmp_path, coco, draw):
 
 
 def test_two_images_of_one_label_file(tmp_path, draw):
-    """Of one stem: both have the boxes, neither is taken for background."""
+    """Of one stem: nothing says whose the boxes are, and they are not doubled."""
     (tmp_path / 'data.yaml').write_text('names: [cup]')
     for i, name in enumerate(('a.png', 'a.jpg', 'b.png')):
         draw(tmp_path / 'images' / name, seed=i)
@@ -362,7 +362,10 @@ def test_two_images_of_one_label_file(tmp_path, draw):
     for stem in 'ab':
         (tmp_path / 'labels' / f'{stem}.txt').write_text('0 0.5 0.5 0.5 0.5\n')
     own = look(tmp_path)
-    assert [len(image.boxes) for image in own.data.images] == [1, 1, 1]
+    assert [image.path for image in own.data.images] == ['images/a.jpg', 'images/b.png']
+    assert [len(image.boxes) for image in own.data.images] == [1, 1]
+    text = 'labels/a.txt: images/a.jpg and images/a.png'
+    assert own.findings.first['one_label'] == [text] and own.findings.is_wrong
     assert own.findings['background'] == 0 and own.findings['no_image'] == 0
 
 
