@@ -40,6 +40,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     'leak': (WRONG, 'images of one split that another has, or nearly', 'kept: look'),
     'same_name': (WRONG, 'classes that are called alike twice', 'made one'),
     'twice': (WRONG, 'images that are annotated twice', 'kept twice: look'),
+    'repeat': (DOUBT, 'tasks that occur again', 'the last one counts'),
     'annotators': (DOUBT, 'images that several people annotated', 'the newest counts'),
     'near': (DOUBT, 'further images that nearly look like another', 'kept together'),
     'same_box': (DOUBT, 'boxes that another of the class repeats', 'kept: look'),

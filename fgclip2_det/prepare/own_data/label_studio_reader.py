@@ -18,6 +18,8 @@ from .sniffing import Found
 
 _NAMES = ('rectanglelabels', 'polygonlabels', 'ellipselabels', 'labels')
 _RECTANGLE = ('x', 'y', 'width', 'height')
+_PLACES = ('x', 'points', 'vertices', 'rle')  # keys of a region's place
+_NO_BOX = ('keypoint', 'brush', 'vector', 'bitmask')  # types, and before 'labels'
 
 
 def read_label_studio_folder(
@@ -38,8 +40,8 @@ def read_label_studio_folder(
         for where, name, results in _tasks(path, content, findings):
             image = OwnImage(name, split_of_path(near), where, near)
             shown = _shown_size(image, files)
-            for result in results:
-                _add(image, result, shown, results, findings)
+            for region in _regions(results):
+                _add(image, region, shown, findings)
             images.append(image)
     names = sorted({box.name for image in images for box in image.boxes})
     return OwnData('Label Studio', images, [{'name': name} for name in names])
@@ -62,9 +64,11 @@ def _tasks(
         if name is None:
             findings.add('bad_entry', f'{where} has no image')
             continue
-        if own in newest and 'data' not in task:  # JSON-MIN: a row an annotation
-            findings.add('annotators', where)
-        newest[own] = where, name, _results(where, task, findings)
+        key = own, name  # tasks of several projects may have one id
+        if key in newest:  # JSON-MIN has a row an annotation
+            kind = 'repeat' if 'data' in task else 'annotators'
+            findings.add(kind, where)
+        newest[key] = where, name, _results(where, task, findings)
     yield from newest.values()
 
 
@@ -120,26 +124,46 @@ def _shown_size(image: OwnImage, files: ImageFiles) -> tuple[int, int] | None:
         return None  # counted where all image files are opened
 
 
+def _regions(results: list[dict]) -> Iterator[list[dict]]:
+    """Results with a place, by region: its rectangle, its labels, texts and choices
+    are results of their own, with one id; in JSON-MIN, at one place."""
+    regions: dict[Any, list[dict]] = {}
+    results = [each for each in results if isinstance(each.get('value'), dict)]
+    labelled = {_place(r['value']) for r in results if _has_labels(r['value'])}
+    for number, result in enumerate(results):
+        own, value = result.get('id'), result['value']
+        if type(own) in (int, str):
+            regions.setdefault(own, []).append(result)
+        elif _has_labels(value) or _place(value) not in labelled:
+            regions[number,] = [result]
+    for region in regions.values():
+        if any(key in result['value'] for result in region for key in _PLACES):
+            yield region
+
+
 def _add(
     image: OwnImage,
-    result: dict,
+    region: list[dict],
     shown: tuple[int, int] | None,
-    results: list[dict],
     findings: Findings,
 ) -> None:
-    value = result.get('value')
-    if not isinstance(value, dict):
-        return
+    placed = [r for r in region if any(key in r['value'] for key in _PLACES)]
+    # texts and choices repeat the place, perhaps in part
+    result = next((r for r in placed if _is_shape(r)), placed[0])
+    value = result['value']
     size = as_size(result.get('original_width'), result.get('original_height'))
     image.size = size or image.size
     if result.get('image_rotation'):
         findings.add('turned_image', image.where)
     own = shown or image.size
-    name = _name(value) or _name_elsewhere(result, results)
+    if kind := _kind_without_box(region):
+        findings.add('shape', f'{image.where}: a region of {kind}')
+        return
+    names = (_name(each['value']) for each in (result, *region))
+    name = next(filter(None, names), None)
     if name is None or own is None:
-        if any(key in value for key in ('x', 'points', 'rle')):
-            why = 'has no label' if own else 'has no size'
-            findings.add('bad_entry', f'{image.where}: a region {why}')
+        why = 'has no label' if own else 'has no size'
+        findings.add('bad_entry', f'{image.where}: a region {why}')
         return
     box = _to_box(f'{image.where}: {name!r}', name, value, own, findings)
     if box is not None:
@@ -154,15 +178,31 @@ def _name(value: dict) -> str | None:
     return None
 
 
-def _name_elsewhere(result: dict, results: list[dict]) -> str | None:
-    """Of a region whose label is a result of its own, with the same id."""
-    own = result.get('id')
-    if own is None or result.get('type') not in ('rectangle', 'polygon', 'ellipse'):
-        return None
-    for other in results:
-        value = other.get('value') if other.get('id') == own else None
-        if isinstance(value, dict) and (name := _name(value)):
-            return name
+def _place(value: dict) -> str:
+    return repr([value.get(key) for key in (*_PLACES, *_RECTANGLE, 'radiusX')])
+
+
+def _has_labels(value: dict) -> bool:
+    return any(key.endswith('labels') for key in value)
+
+
+def _is_shape(result: dict) -> bool:
+    """Whether a result is a region itself, not a text or a choice of one."""
+    kind = result.get('type')
+    return isinstance(kind, str) and kind.removesuffix('labels') in (
+        'rectangle', 'polygon', 'ellipse', *_NO_BOX
+    )  # fmt: skip
+
+
+def _kind_without_box(region: list[dict]) -> str | None:
+    """'keypoint', 'brush' or 'vector' for a region of these."""
+    for result in region:
+        value = result['value']
+        if 'vertices' in value or 'rle' in value:
+            return 'vector' if 'vertices' in value else 'brush'
+        for kind in _NO_BOX:
+            if f'{kind}labels' in value or result.get('type') == kind:
+                return kind
     return None
 
 
@@ -186,7 +226,7 @@ def _to_box(
         return _box(where, name, tuple(sides), value, size, findings)
     if 'x' in value or 'width' in value:
         findings.add('bad_box', f'{where}: x, y, width, height must be numbers')
-    elif 'rle' in value or points is not None:
+    elif points is not None:
         findings.add('shape', where)
     return None
 
