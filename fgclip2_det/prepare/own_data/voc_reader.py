@@ -10,7 +10,7 @@ from fgclip2_det.io.text import read_text
 from fgclip2_det.prepare.xml_files import flag_of, number_of, read_xml, text_of
 
 from .findings import Findings
-from .image_files import ImageFiles
+from .image_files import ImageFiles, nfc
 from .records import OwnBox, OwnData, OwnImage, split_of, split_of_path
 from .shapes import as_size
 from .sniffing import Found
@@ -28,7 +28,7 @@ def read_voc_folder(
     FiftyOne count from 0 and do not: their files are known by what they leave beside
     them, or by a corner at 0, and read so.
     """
-    sets = _image_sets(folder)
+    sets = _ImageSets(folder)
     images, roots = [], []
     for path in found.paths:
         try:
@@ -42,7 +42,7 @@ def read_voc_folder(
         near = place.parent.as_posix()
         image = OwnImage(
             (root.findtext('filename') or '').strip() or path.stem,
-            sets.get(path.stem) or split_of_path(near),
+            sets.split_of(path) or split_of_path(near),
             str(path),
             '' if near == '.' else near,
             _size(path, root),
@@ -71,20 +71,39 @@ def _find_by_stem(image: OwnImage, path: Path, files: ImageFiles) -> None:
             image.path = same[0]
 
 
-def _image_sets(folder: Path) -> dict[str, str]:
-    """Stem -> split, of the lists in ``ImageSets/Main``."""
-    own: dict[str, str] = {}
-    lists = sorted(folder.rglob('ImageSets/Main/*.txt'))
-    order = ('train', 'val', 'test', 'trainval')
-    for path in sorted(
-        lists, key=lambda p: order.index(p.stem) if p.stem in order else 9
-    ):
-        split = split_of(path.stem)
-        if path.stem in order and split is not None:
-            for line in read_text(path).splitlines():
-                if line.strip():
-                    own.setdefault(PurePosixPath(line.strip()).name, split)
-    return own
+class _ImageSets:
+    """Splits of the lists in ``ImageSets/Main``.
+
+    Args:
+        folder: with one such folder, or one in each of several data sets.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        # by folder of ImageSets: entry of a list -> split, and its last part -> splits
+        self._entries: dict[Path, dict[str, str]] = {}
+        self._names: dict[Path, dict[str, set[str]]] = {}
+        for name in ('train', 'val', 'test', 'trainval'):
+            split = split_of(name) or name
+            for path in sorted(folder.rglob(f'ImageSets/Main/{name}.txt')):
+                root = path.parents[2]
+                entries = self._entries.setdefault(root, {})
+                names = self._names.setdefault(root, {})
+                for line in filter(None, map(str.strip, read_text(path).splitlines())):
+                    own = entries.setdefault(nfc(line), split)
+                    names.setdefault(PurePosixPath(nfc(line)).name, set()).add(own)
+
+    def split_of(self, path: Path) -> str | None:
+        """Split of an XML file: by its path below ``Annotations``, or by its name if
+        that is listed once; in the lists above it, or in all if there are none."""
+        root = next((each for each in path.parents if each in self._entries), None)
+        if root is not None:
+            below = [*path.relative_to(root).parts[1:-1], path.stem]
+            if own := self._entries[root].get(nfc('/'.join(below))):
+                return own
+        found: set[str] = set()
+        for names in self._names.values() if root is None else [self._names[root]]:
+            found |= names.get(nfc(path.stem), set())
+        return found.pop() if len(found) == 1 else None
 
 
 def _labelmap(folder: Path) -> list[str]:

@@ -83,3 +83,62 @@ def test_one_folder_for_training_and_validation_is_split(yolo):
     files = {'data.yaml': 'names: [cup]\ntrain: images\nval: images'}
     own = look(yolo([f'images/{i}.png' for i in range(5)], files))
     assert own.findings['made_val'] == 1 and not own.findings['leak']
+
+
+XML = """<annotation><filename>{0}.png</filename><size><width>48</width>
+<height>32</height></size><object><name>cup</name><bndbox><xmin>3</xmin>
+<ymin>3</ymin><xmax>20</xmax><ymax>20</ymax></bndbox></object></annotation>"""
+
+
+def test_sets_of_two_folders_with_the_same_names(tmp_path, draw):
+    for i, (folder, name) in enumerate((('a', 'train'), ('b', 'val'))):
+        sets = tmp_path / folder / 'ImageSets' / 'Main'
+        sets.mkdir(parents=True)
+        (sets / f'{name}.txt').write_text('0\n1\n')
+        for stem in '012':  # no list has 2
+            path = tmp_path / folder / 'Annotations' / f'{stem}.xml'
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(XML.format(stem))
+            image = tmp_path / folder / 'JPEGImages' / f'{stem}.png'
+            draw(image, seed=10 * i + int(stem))
+    found = splits(look(tmp_path))
+    expected = {'a': ['train', 'train', 'train'], 'b': ['val', 'val', 'train']}
+    assert found == {
+        f'{folder}/JPEGImages/{i}.png': split
+        for folder, own in expected.items()
+        for i, split in enumerate(own)
+    }
+
+
+def test_sets_of_folders_below_annotations(tmp_path, draw):
+    """As Datumaro and CVAT write 'x/0' into lists."""
+    for i, folder in enumerate(('x', 'y')):
+        for stem in '012':
+            path = tmp_path / 'Annotations' / folder / f'{stem}.xml'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(XML.format(f'{folder}/{stem}'))
+            image = tmp_path / 'JPEGImages' / folder / f'{stem}.png'
+            draw(image, seed=9 * i + int(stem))
+    sets = tmp_path / 'ImageSets' / 'Main'
+    sets.mkdir(parents=True)
+    (sets / 'train.txt').write_text('x/0\nx/1\nx/2\n')
+    (sets / 'val.txt').write_text('y/0\ny/1\ny/2\n')
+    found = splits(look(tmp_path))
+    assert {path.split('/')[1]: split for path, split in found.items()} == {
+        'x': 'train', 'y': 'val',
+    }  # fmt: skip
+    assert len(found) == 6
+
+
+def test_sets_of_a_folder_beside_the_annotations(tmp_path, draw):
+    for stem in '012':
+        draw(tmp_path / 'labels' / f'{stem}.png', seed=int(stem))
+        (tmp_path / 'labels' / f'{stem}.xml').write_text(XML.format(stem))
+    sets = tmp_path / 'devkit' / 'ImageSets' / 'Main'
+    sets.mkdir(parents=True)
+    (sets / 'trainval.txt').write_text('0\n1\n2\n')
+    (sets / 'val.txt').write_text('1\n')
+    found = splits(look(tmp_path))
+    assert found == {
+        'labels/0.png': 'train', 'labels/1.png': 'val', 'labels/2.png': 'train',
+    }  # fmt: skip
