@@ -20,6 +20,7 @@ from .sniffing import Found
 
 _KINDS = {'images': 'image', 'annotations': 'annotation', 'categories': 'category'}
 _NEEDED = {'images': ('file_name',), 'annotations': ANNOTATION_KEYS}
+_LISTS = ('neg_category_ids', 'not_exhaustive_category_ids')  # of LVIS
 _NOT_BOXES = ('captions', 'panoptic', 'stuff')
 
 
@@ -47,7 +48,8 @@ def read_coco_folder(
         weeded, was_whole = weed(content, path, findings)
         names = merge.of_file(path, weeded, findings)
         data.images += _images(path, weeded, names, split, '' if near == '.' else near)
-        if not was_whole:
+        # readers of COCO need sizes
+        if not was_whole or any(image.size is None for image in data.images):
             data.files = {}
     data.categories = merge.categories
     if merge.differ or any(key is None for key in data.files):
@@ -161,6 +163,8 @@ class Categories:
             if entry['id'] not in kept:
                 findings.add('root', f'{path}: {entry["name"]!r}')
         names = {entry['id']: entry['name'].strip() for entry in classes}
+        if any(entry['name'] != names[entry['id']] for entry in classes):
+            self.differ = True  # names are looked up without blanks
         self._compare(path, list(names.values()))
         known = {entry['name'] for entry in self.categories}
         seen: set[str] = set()
@@ -190,7 +194,7 @@ def _images(
 ) -> list[OwnImage]:
     own: dict[Any, OwnImage] = {}
     for entry in content['images']:
-        extra = ('file_name', 'width', 'height', 'id')
+        extra = ('file_name', 'width', 'height', 'id', *_LISTS)
         own[entry['id']] = OwnImage(
             entry['file_name'],
             split,
@@ -198,6 +202,11 @@ def _images(
             near,
             as_size(entry.get('width'), entry.get('height')),
             extra={k: v for k, v in entry.items() if k not in extra},
+            classes={
+                key: [n for i, n in names.items() if i in entry[key]]
+                for key in _LISTS
+                if isinstance(entry.get(key), list)
+            },
         )
     left = ('id', 'image_id', 'category_id', 'bbox')
     for entry in content['annotations']:

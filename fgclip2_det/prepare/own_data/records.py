@@ -42,6 +42,7 @@ class OwnImage:
         boxes: of the image.
         path: relative path of the image file; None where none is found.
         extra: further keys of its COCO entry.
+        classes: names of its lists of categories, such as LVIS' ``neg_category_ids``.
     """
 
     name: str
@@ -52,6 +53,7 @@ class OwnImage:
     boxes: list[OwnBox] = field(default_factory=list)
     path: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    classes: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass

@@ -31,7 +31,11 @@ def as_coco(
         width, height = image.size or (0, 0)
         name = os.path.join(base, image.path or '').replace(os.sep, '/')
         own = dict(id=number, file_name=name, width=int(width), height=int(height))
-        content['images'].append({**image.extra, **own})
+        lists = {
+            key: [ids[name] for name in names if name in ids]
+            for key, names in image.classes.items()
+        }
+        content['images'].append({**image.extra, **lists, **own})
         for box in image.boxes:
             bbox = [round(side, _DIGITS) for side in box.bbox]
             entry = dict(

@@ -1,0 +1,66 @@
+"""COCO files serve as they are only where the readers of COCO take them."""
+
+import json
+
+import pytest
+
+from fgclip2_det.coco.annotation_file import read_coco
+from fgclip2_det.prepare.own_data import as_coco, look, write_coco
+
+BOX = [4, 4, 20, 20]
+
+
+def change(path, section, **values):
+    content = json.loads(path.read_text())
+    for key, value in values.items():
+        content[section][1].pop(key)
+        if value is not None:
+            content[section][1][key] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize(
+    ('section', 'values'),
+    [
+        ('images', dict(width=None)),
+        ('images', dict(height='32')),
+        ('categories', dict(name=' jug')),
+        ('categories', dict(name='jug\t')),
+    ],
+)
+def test_what_readers_refuse_is_written_anew(tmp_path, coco, split, section, values):
+    for name, first in (('train', 0), ('val', 5)):
+        images = [(f'{i}.png', i) for i in range(first, first + 5)]
+        boxes = [(i + 1, 1 + i % 2, BOX) for i in range(5)]
+        coco(tmp_path / f'{name}.json', images, boxes, ['cup', 'jug'])
+    assert look(tmp_path).as_it_is
+    change(tmp_path / f'{split}.json', section, **values)
+    own = look(tmp_path)
+    assert not own.as_it_is and own.data.names == ['cup', 'jug']
+    assert not own.findings['order']
+    write_coco(as_coco(own.data, own.data.of(split)), tmp_path / 'out.json')
+    written = read_coco(tmp_path / 'out.json')
+    assert {i['width'] for i in written.images.values()} == {48}
+    assert [c['name'] for c in written.categories.values()] == ['cup', 'jug']
+
+
+def test_lists_of_categories_of_lvis_are_numbered_anew(tmp_path, coco):
+    images = [(f'{i}.png', i) for i in range(5)]
+    boxes = [(i + 1, 1 + i % 2, BOX) for i in range(5)]
+    path = coco(tmp_path / 'a.json', images, boxes, ['cup', 'jug', 'bus'])
+    content = json.loads(path.read_text())
+    for category in content['categories']:
+        category['id'] += 40
+    for box in content['annotations']:
+        box['category_id'] += 40
+    content['images'][2].update(
+        neg_category_ids=[43, 41, 99, [41]], not_exhaustive_category_ids=[42]
+    )
+    content['images'][3].update(neg_category_ids=None)
+    path.write_text(json.dumps(content))
+    own = look(tmp_path)
+    images = as_coco(own.data, own.data.images)['images']
+    assert images[2]['neg_category_ids'] == [1, 3]
+    assert images[2]['not_exhaustive_category_ids'] == [2]
+    assert 'neg_category_ids' not in images[3] and 'neg_category_ids' not in images[0]
