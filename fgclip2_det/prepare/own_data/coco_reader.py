@@ -189,6 +189,10 @@ class Categories:
             self.findings.add('order', f'{path}: {what}')
 
 
+def _listed(ids: list, names: dict[Any, str]) -> list[str]:
+    return [names[i] for i in ids if type(i) in (int, str) and i in names]
+
+
 def _images(
     path: Path, content: dict, names: dict, split: str | None, near: str
 ) -> list[OwnImage]:
@@ -203,7 +207,7 @@ def _images(
             as_size(entry.get('width'), entry.get('height')),
             extra={k: v for k, v in entry.items() if k not in extra},
             classes={
-                key: [n for i, n in names.items() if i in entry[key]]
+                key: _listed(entry[key], names)
                 for key in _LISTS
                 if isinstance(entry.get(key), list)
             },

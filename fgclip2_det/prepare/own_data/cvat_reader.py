@@ -41,9 +41,10 @@ def read_cvat_folder(
                 f'{path} has tracks of a video, whose frames are no files; export '
                 "'CVAT for images 1.1'"
             )
-        for label in root.iterfind('meta//labels/label/name'):
-            if (label.text or '').strip():
-                names.setdefault((label.text or '').strip())
+        for label in root.iterfind('meta//labels/label'):
+            name = (label.findtext('name') or '').strip()
+            if name and not (label.findtext('parent') or '').strip():
+                names.setdefault(name)  # those with a parent are points of a skeleton
         near = path.parent.relative_to(folder).as_posix()
         near = '' if near == '.' else near
         for entry in root.iterfind('image'):

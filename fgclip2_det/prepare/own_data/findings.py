@@ -74,7 +74,7 @@ class Findings:
     """Counts by kind, with the first few of each.
 
     Attributes:
-        folder: that is left out of paths.
+        folder: that is left out of paths at the beginning of a text.
         counts: kind -> how many.
         first: kind -> the first few, as text.
     """
@@ -89,7 +89,8 @@ class Findings:
         self.counts[kind] = self.counts.get(kind, 0) + count
         shown = self.first.setdefault(kind, [])
         if len(shown) < SHOWN:
-            shown.append(text.replace(self.folder, '') if self.folder else text)
+            parts = text.split(' and ')  # two places
+            shown.append(' and '.join(p.removeprefix(self.folder) for p in parts))
 
     def __getitem__(self, kind: str) -> int:
         assert kind in KINDS, kind

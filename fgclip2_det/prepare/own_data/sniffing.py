@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,11 +144,19 @@ def _kind_of_file(path: Path) -> tuple[str, Any]:
     if path.suffix.lower() == '.xml':
         root = read_xml(path)
         if root.tag == 'annotation':
-            return ('voc' if root.find('size') is not None else '', None)
+            return ('voc' if _is_voc(root) else '', None)
         is_cvat = root.tag == 'annotations' and root.find('meta') is not None
         return ('cvat' if is_cvat else '', None)
     content = read_json(path)
     return kind_of(content, path), content
+
+
+def _is_voc(root: ElementTree.Element) -> bool:
+    """With a size, a box, or a file name and no object; LabelMe's old files have
+    polygons."""
+    if root.find('size') is not None or root.find('object/bndbox') is not None:
+        return True
+    return root.find('object') is None and bool(root.findtext('filename'))
 
 
 def kind_of(content: Any, path: Path) -> str:

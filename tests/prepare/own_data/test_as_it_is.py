@@ -61,6 +61,6 @@ def test_lists_of_categories_of_lvis_are_numbered_anew(tmp_path, coco):
     path.write_text(json.dumps(content))
     own = look(tmp_path)
     images = as_coco(own.data, own.data.images)['images']
-    assert images[2]['neg_category_ids'] == [1, 3]
+    assert images[2]['neg_category_ids'] == [3, 1]
     assert images[2]['not_exhaustive_category_ids'] == [2]
     assert 'neg_category_ids' not in images[3] and 'neg_category_ids' not in images[0]
