@@ -3,7 +3,7 @@
 from .check_root import DataState, check_layout, check_root
 from .coco_to_odvg import coco_to_odvg
 from .coco_to_voc import voc_files
-from .coco_to_yolo import check_stems, yolo_files
+from .coco_to_yolo import check_stems, yolo_files, yolo_name
 from .image_overlap import CocoSide, Overlap, check_coco_train, check_images
 from .layouts import LAYOUTS, Layout
 from .leaks import (
@@ -55,5 +55,6 @@ __all__ = [
     'write_ov_coco',
     'write_pseudo_boxes',
     'yolo_files',
+    'yolo_name',
     'yolo_to_coco',
 ]

@@ -14,7 +14,8 @@ DIGITS = 6  # of a share
 
 def yolo_files(coco: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Paths below a folder, and their text: ``labels/a.txt`` of each image, and a
-    ``data.yaml`` that finds them and ``images`` beside itself.
+    ``data.yaml`` that finds them and ``images`` beside itself, where the images are to
+    be called by :func:`yolo_name`.
 
     An image without boxes has an empty file, which makes it a background image.
 
@@ -34,11 +35,21 @@ def yolo_files(coco: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             _line(numbers[each['category_id']], each['bbox'], image)
             for each in boxes[image['id']]
         ]
-        name = PurePosixPath(image['file_name']).with_suffix('.txt')
+        name = PurePosixPath(yolo_name(image['file_name'])).with_suffix('.txt')
         yield f'labels/{name}', ''.join(lines)
     names = [each['name'] for each in coco['categories']]
     data = {'train': 'images', 'val': 'images', 'nc': len(names), 'names': names}
     yield 'data.yaml', yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
+
+
+def yolo_name(name: str) -> str:
+    """Path of an image below ``images``: its own, but for folders of that name.
+
+    Trainers look for labels where the last folder 'images' of a path is called
+    'labels', so folders below the first one are called 'images_'.
+    """
+    *folders, last = name.split('/')
+    return '/'.join(['images_' if f == 'images' else f for f in folders] + [last])
 
 
 def check_stems(coco: Mapping[str, Any]) -> None:
@@ -46,7 +57,8 @@ def check_stems(coco: Mapping[str, Any]) -> None:
     seen: dict[PurePosixPath, str] = {}
     for image in coco['images']:
         name = image['file_name']
-        other = seen.setdefault(PurePosixPath(name).with_suffix(''), name)
+        stem = PurePosixPath(yolo_name(name)).with_suffix('')
+        other = seen.setdefault(stem, name)
         if other != name:
             raise ValueError(
                 f'{other} and {name} would share one label file; rename one of them'

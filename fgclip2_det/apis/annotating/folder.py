@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from PIL import Image
 
+from fgclip2_det.apis.annotating.lines import ImageLine
 from fgclip2_det.apis.inputs import InputImage
 from fgclip2_det.fgclip2.image import image_endings
 
@@ -68,12 +70,35 @@ class ImageFolder:
             raise ValueError(f'folder {folder} contains no images{why}')
         return cls(folder, tuple(sorted(names)), unread)
 
-    def num_bytes(self, name: str) -> int:
-        """Of a file; -1 for one that is gone or may not be looked at."""
+    def state(self, name: str) -> tuple[int, int]:
+        """Number of bytes of a file, and when it was changed, in nanoseconds; (-1, 0)
+        for one that is gone or may not be looked at."""
         try:
-            return (self.path / name).stat().st_size
+            found = (self.path / name).stat()
         except OSError:
-            return -1
+            return -1, 0
+        return found.st_size, found.st_mtime_ns
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a file; '' for one that cannot be read."""
+        try:
+            return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
+        except OSError:
+            return ''
+
+    def unchanged(self, line: ImageLine) -> ImageLine | None:
+        """The line of a file that is still what was detected, with the time that it has
+        now; None where it is another. A file that was written again alike is the same,
+        and so is one of the same size where an older version noted nothing else."""
+        num_bytes, modified = self.state(line.image)
+        if num_bytes != line.num_bytes:
+            return None
+        if modified == line.modified:
+            return line
+        digest = self.digest(line.image)
+        if line.digest and digest != line.digest:
+            return None
+        return replace(line, modified=modified, digest=digest)
 
 
 class ReadAhead:

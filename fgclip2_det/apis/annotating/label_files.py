@@ -19,7 +19,7 @@ from fgclip2_det.io.json_writing import dumps
 from fgclip2_det.io.text import read_json
 from fgclip2_det.prepare.coco_to_odvg import coco_to_odvg
 from fgclip2_det.prepare.coco_to_voc import voc_files
-from fgclip2_det.prepare.coco_to_yolo import yolo_files
+from fgclip2_det.prepare.coco_to_yolo import yolo_files, yolo_name
 
 RECORD = 'written.json'
 Files = Iterable[tuple[str, bytes]]
@@ -174,7 +174,7 @@ def link_images(out: Path, images: Path, coco: Mapping[str, Any]) -> None:
     """Images where YOLO's trainers look for them, beside ``labels``: links, or copies
     where the system has no links."""
     for image in coco['images']:
-        link = out / 'yolo' / 'images' / image['file_name']
+        link = out / 'yolo' / 'images' / yolo_name(image['file_name'])
         if link.is_symlink() or link.exists():
             continue
         link.parent.mkdir(parents=True, exist_ok=True)

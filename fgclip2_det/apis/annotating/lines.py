@@ -32,6 +32,8 @@ class ImageLine:
     Attributes:
         image: path below the folder, with '/'.
         num_bytes: of the file, by which a changed one is known.
+        modified: when the file was changed, in nanoseconds.
+        digest: SHA-256 of the file, where another time is not another image.
         width, height: of the upright image in pixels.
         hash: difference hash as 16 hexadecimal digits; '' for an image of one colour.
         bboxes: n boxes, xyxy in pixels.
@@ -49,6 +51,8 @@ class ImageLine:
     labels: Sequence[int] = ()
     scores: Sequence[float] = ()
     error: str = ''
+    modified: int = 0
+    digest: str = ''
 
     @classmethod
     def of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from fgclip2_det.apis.annotating.labelled import (
 )
 from fgclip2_det.apis.annotating.lines import ImageLine
 from fgclip2_det.coco.annotation_file import CocoFile, read_coco
+from fgclip2_det.coco.checks import is_number
 from fgclip2_det.coco.names import normalize_name
 from fgclip2_det.evaluation.image_boxes import box_iou
 
@@ -95,10 +96,12 @@ def read_review(path: str | os.PathLike, labels: Labels) -> Review:
     """Read a review file that a person changed.
 
     Images that are in the file count as looked at: what is not there was deleted.
-    Images that were taken out of it stay as they are. Boxes are told apart by their
-    ids where the file still has the field ``band``, as editors do that keep what they
-    do not know; otherwise, for tools that number anew, by their place: a box is the
-    original that it overlaps best, at an IoU of 0.5 or more, first of its own class.
+    Images that were taken out of it stay as they are. Where the file still has the
+    fields ``band`` and ``score``, as editors leave what they do not know, a box is the
+    original of its score, and of its id where several have that score; ids alone are
+    others when more images were labelled since. The rest, and all boxes of tools that
+    leave the fields out, go by place: a box is the original that it overlaps best, at
+    an IoU of 0.5 or more, first of its own class.
 
     Args:
         path: COCO file.
@@ -128,7 +131,9 @@ def read_review(path: str | os.PathLike, labels: Labels) -> Review:
             for each in entries
         ]
         rows = originals[image]
-        pairs = _pairs_by_id(rows, entries) if by_id else _pairs(rows, own)
+        known = [not by_id or 'band' in each for each in entries]
+        pairs = _pairs_by_score(rows, entries)
+        _pair_by_place(rows, own, known, pairs)
         _take(review, image, rows, own, pairs)
     return review
 
@@ -170,26 +175,44 @@ def _count(
         count.moved += 1
 
 
-def _pairs_by_id(rows: Sequence[Row], entries: Sequence[Mapping]) -> list[int | None]:
-    """Place of the entry with each row's id, or None."""
-    places = {each['id']: place for place, each in enumerate(entries) if 'band' in each}
-    return [places.get(row.id) for row in rows]
+def _pairs_by_score(
+    rows: Sequence[Row], entries: Sequence[Mapping]
+) -> list[int | None]:
+    """Place of the entry that still has each row's score, and its id where more than
+    one row or entry has that score; or None."""
+    places: dict[Any, list[int]] = defaultdict(list)
+    for place, each in enumerate(entries):
+        if 'band' in each and is_number(each.get('score')):
+            places[each['score']].append(place)
+    counts = Counter(row.score for row in rows)
+    pairs: list[int | None] = []
+    for row in rows:
+        found = places[row.score]
+        if len(found) > 1 or counts[row.score] > 1:
+            found = [place for place in found if entries[place]['id'] == row.id]
+        pairs.append(found[0] if found else None)
+    return pairs
 
 
-def _pairs(rows: Sequence[Row], own: Sequence[Sequence]) -> list[int | None]:
-    """Place of the box that each row became, by overlap, or None."""
-    pairs: list[int | None] = [None] * len(rows)
+def _pair_by_place(
+    rows: Sequence[Row],
+    own: Sequence[Sequence],
+    known: Sequence[bool],
+    pairs: list[int | None],
+) -> None:
+    """Fill in the place of the box that each row became, by overlap, of rows and boxes
+    that have no other yet and, for boxes, are ``known`` to come from a row."""
     iou = _iou([row.bbox for row in rows], [box[1:] for box in own])
     if not iou.size:
-        return pairs
+        return
+    iou[:, np.logical_not(known)] = 0
     same = np.array([[row.label == box[0] for box in own] for row in rows])
     order = np.argsort(-(iou + 2 * (same & (iou >= MIN_IOU))), axis=None, kind='stable')
-    taken = set()
+    taken = set(pairs)
     for i, j in zip(*np.unravel_index(order, iou.shape), strict=True):
         if iou[i, j] >= MIN_IOU and pairs[i] is None and j not in taken:
             pairs[i] = int(j)
             taken.add(j)
-    return pairs
 
 
 def _labels_of(coco: CocoFile, labels: Labels) -> dict[int | str, int]:

@@ -196,9 +196,7 @@ class Annotator:
         lines, names = file.lines, images.names
         if [line.image for line in lines] == list(names[: len(lines)]) != list(names):
             lines = lines[: len(lines) - len(lines) % self._batch_size()]
-        fresh = [
-            line for line in lines if images.num_bytes(line.image) == line.num_bytes
-        ]
+        fresh = [line for each in lines if (line := images.unchanged(each))]
         file.replace(fresh)
         known = {line.image: line for line in fresh}
         again = [n for n in names if n in known and known[n].error]

@@ -61,10 +61,12 @@ class LineWriter:
 
     def _write(self, outcome: Outcome) -> None:
         name, image = outcome.given.name, outcome.image
-        num_bytes = self.images.num_bytes(name)
+        num_bytes, modified = self.images.state(name)
         if image is None or outcome.detections is None:
-            self.file.add(ImageLine(name, num_bytes, error=outcome.error))
+            line = ImageLine(name, num_bytes, error=outcome.error, modified=modified)
+            self.file.add(line)
             return
         line = ImageLine.of(name, num_bytes, image, outcome.detections)
+        line.modified, line.digest = modified, self.images.digest(name)
         self.crops.add(line, image)
         self.file.add(line)
