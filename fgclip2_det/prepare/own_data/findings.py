@@ -53,6 +53,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     'no_boxes': (DOUBT, 'images without a box', 'kept; training leaves them out'),
     'no_labels': (DOUBT, 'image files that no annotation names', 'left out'),
     'background': (DOUBT, 'images without a label file', 'images without a box'),
+    'listed': (DOUBT, 'lines of lists of images without one file', 'left out'),
     'no_split': (DOUBT, 'splits whose images are not there', 'left out'),
     'turned_box': (DOUBT, 'turned boxes', 'the upright box around them'),
     'turned_image': (DOUBT, 'images that were turned while labelled', 'kept: look'),

@@ -18,7 +18,7 @@ from .sniffing import Found
 
 _NAMES = ('rectanglelabels', 'polygonlabels', 'ellipselabels', 'labels')
 _RECTANGLE = ('x', 'y', 'width', 'height')
-_PLACES = ('x', 'points', 'vertices', 'rle')  # keys of a region's place
+_PLACES = ('x', 'points', 'vertices', 'rle', 'imageDataURL')  # keys of a region's place
 _NO_BOX = ('keypoint', 'brush', 'vector', 'bitmask')  # types, and before 'labels'
 
 
@@ -200,6 +200,9 @@ def _kind_without_box(region: list[dict]) -> str | None:
         value = result['value']
         if 'vertices' in value or 'rle' in value:
             return 'vector' if 'vertices' in value else 'brush'
+        sides = {'width', 'height', 'radiusX', 'rectanglelabels'} & value.keys()
+        if 'type' not in result and sides == {'width'}:  # JSON-MIN
+            return 'keypoint'
         for kind in _NO_BOX:
             if f'{kind}labels' in value or result.get('type') == kind:
                 return kind

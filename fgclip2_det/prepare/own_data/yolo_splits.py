@@ -43,7 +43,7 @@ def read_splits(
         source: the data.yaml or list of class names.
         content: of the data.yaml; empty for a list.
         files: the images.
-        findings: splits without images are counted there.
+        findings: splits without images and lines without one image are counted there.
     """
     entries = list(_of_yaml(source, content))
     if not content:
@@ -51,7 +51,7 @@ def read_splits(
     lists: set[Path] = set()
     best: dict[str, tuple[int, str]] = {}
     for entry in entries:
-        paths, depth = _images_of(entry, files, lists)
+        paths, depth = _images_of(entry, files, lists, findings)
         if not paths:
             text = f'{entry.source}: {entry.key}: {entry.text}'
             findings.add('no_split', text)
@@ -92,7 +92,7 @@ def _lists_beside(source: Path) -> Iterator[_Entry]:
 
 
 def _images_of(
-    entry: _Entry, files: ImageFiles, lists: set[Path]
+    entry: _Entry, files: ImageFiles, lists: set[Path], findings: Findings
 ) -> tuple[list[str], int]:
     """Images of a folder or list, and how much it says; the paths are often those of
     another computer, or begin with '../' though they lie beside it, as Roboflow's do.
@@ -109,8 +109,13 @@ def _images_of(
             return inside, len(PurePosixPath(prefix).parts)
         if place.suffix == '.txt' and place.is_file():
             lists.add(place.resolve())
-            lines = read_text(place).splitlines()
             close = Path(os.path.relpath(near.resolve(), files.root)).as_posix()
-            hits = (files.find(line.strip(), close) for line in lines if line.strip())
-            return [hit[0] for hit in hits if len(hit) == 1], _LIST
+            listed = []
+            for line in filter(None, map(str.strip, read_text(place).splitlines())):
+                found = files.find(line, close)
+                if len(found) == 1:
+                    listed += found
+                else:
+                    findings.add('listed', f'{place}: {line} is {len(found)} files')
+            return listed, _LIST
     return [], 0

@@ -111,6 +111,7 @@ POINT = dict(x=1, y=1, width=0.5)
         [result('brush', {'rle': [1], 'format': 'rle'}),
          result('labels', {'rle': [1], 'format': 'rle'}, labels=['nose'])],
         [result('vectorlabels', {'vertices': []}, vectorlabels=['nose'])],
+        [result('bitmasklabels', {'imageDataURL': ''}, bitmasklabels=['nose'])],
     ],
 )  # fmt: skip
 def test_shapes_without_a_box(write, results):
@@ -119,6 +120,16 @@ def test_shapes_without_a_box(write, results):
     own = look(write([task(f'{i}.png', [cup(), *results]) for i in range(3)]))
     assert own.findings['shape'] == 3 and not own.findings.is_wrong
     assert [len(image.boxes) for image in own.data.images] == [1] * 3
+    assert own.data.names == ['cup']
+
+
+def test_points_of_json_min(write):
+    rows = [dict(id=i, annotation_id=i, image=f'{i}.png', label=[
+        PLACE | SIZE | {'rectanglelabels': ['cup']}, POINT | {'keypointlabels': ['a']},
+        POINT, POINT | {'labels': ['nose']},
+    ]) for i in range(3)]  # fmt: skip
+    own = look(write(rows))
+    assert own.findings['shape'] == 6 and not own.findings.is_wrong
     assert own.data.names == ['cup']
 
 

@@ -63,6 +63,16 @@ def test_lists_of_darknet(yolo, files, lists, last):
     assert not own.findings['no_image'] and not own.findings['background']
 
 
+def test_lines_of_lists_without_one_file(yolo):
+    images = ['x/a.png', 'y/a.png', 'x/b.png', 'x/c.png']
+    lists = {'train.txt': 'data/a.png\ndata/b.png\n', 'val.txt': 'c.png\nd.png\n'}
+    own = look(yolo(images, {'obj.names': 'cup'} | lists))
+    assert own.findings.first['listed'] == [
+        'train.txt: data/a.png is 2 files', 'val.txt: d.png is 0 files',
+    ]  # fmt: skip
+    assert [image.path for image in own.data.of('val')] == ['x/c.png']
+
+
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
