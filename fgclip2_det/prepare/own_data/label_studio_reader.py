@@ -18,7 +18,8 @@ from .sniffing import Found
 
 _NAMES = ('rectanglelabels', 'polygonlabels', 'ellipselabels', 'labels')
 _RECTANGLE = ('x', 'y', 'width', 'height')
-_PLACES = ('x', 'points', 'vertices', 'rle', 'imageDataURL')  # keys of a region's place
+# keys of a region's place
+_PLACES = ('x', 'width', 'radiusX', 'points', 'vertices', 'rle', 'imageDataURL')
 _NO_BOX = ('keypoint', 'brush', 'vector', 'bitmask')  # types, and before 'labels'
 
 
@@ -179,7 +180,7 @@ def _name(value: dict) -> str | None:
 
 
 def _place(value: dict) -> str:
-    return repr([value.get(key) for key in (*_PLACES, *_RECTANGLE, 'radiusX')])
+    return repr([value.get(key) for key in (*_PLACES, *_RECTANGLE)])
 
 
 def _has_labels(value: dict) -> bool:

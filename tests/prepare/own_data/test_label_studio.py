@@ -123,6 +123,15 @@ def test_shapes_without_a_box(write, results):
     assert own.data.names == ['cup']
 
 
+@pytest.mark.parametrize('key', ['x', 'y', 'width', 'height'])
+def test_a_rectangle_without_a_side_is_wrong(write, key):
+    place = {k: v for k, v in PLACE.items() if k != key}
+    results = [cup('b'), result('rectanglelabels', place, rectanglelabels=['cup'])]
+    own = look(write([task(f'{i}.png', results) for i in range(3)]))
+    assert own.findings['bad_box'] == 3
+    assert [len(image.boxes) for image in own.data.images] == [1] * 3
+
+
 def test_points_of_json_min(write):
     rows = [dict(id=i, annotation_id=i, image=f'{i}.png', label=[
         PLACE | SIZE | {'rectanglelabels': ['cup']}, POINT | {'keypointlabels': ['a']},
