@@ -18,7 +18,7 @@ from PIL import Image
 from fgclip2_det.apis.detections import Detections
 from fgclip2_det.apis.explaining import ExplainMethods
 from fgclip2_det.apis.inputs import InputImage, find_inputs
-from fgclip2_det.apis.output_files import OutputFiles
+from fgclip2_det.apis.output_files import OutputFiles, keep_inputs, pictures_of
 from fgclip2_det.apis.precision import DTYPES, precision, set_precision
 from fgclip2_det.apis.prompt_free import named_candidates
 from fgclip2_det.apis.prompting import PromptMethods
@@ -209,13 +209,18 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
             those, and ``unread`` has the reasons.
 
         Raises:
-            ValueError: if no image can be read, and as in ``find_inputs``.
+            ValueError: if no image can be read, if a drawn image would be written over
+                an input, and as in ``find_inputs``.
         """
         results = Results()
         output = OutputFiles(out_dir, not no_save_vis, not no_save_pred)
+        sources = find_inputs(inputs, allow_urls, channel_order)
+        if output.images:
+            targets = pictures_of(sources, output.folder / 'vis')
+            keep_inputs(targets, [source.path for source in sources])
         drawn_for = return_vis or show or output.images
         for outcome in self.stream(
-            inputs,
+            sources,
             texts,
             score_thr,
             channel_order,

@@ -14,10 +14,11 @@ from typing import Any
 from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
+from fgclip2_det.apis.output_files import keep_inputs
 from fgclip2_det.apis.slicing import Slices
 from fgclip2_det.apis.tracking import BoxTracker
 from fgclip2_det.apis.video_reader import Frame, VideoReader
-from fgclip2_det.apis.video_writer import VideoWriter
+from fgclip2_det.apis.video_writer import CODECS, VideoWriter
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.models.detectors.open_vocab_mixin import Names
 from fgclip2_det.visualization import draw_detections
@@ -139,6 +140,9 @@ class VideoReport:
         if Path(folder).exists() and not Path(folder).is_dir():
             raise ValueError(f'{folder} is a file; name a folder for the results')
         stem, fps = f'{reader.stem}-boxes', reader.fps / reader.every
+        if not reader.is_camera:
+            targets = [Path(folder) / f'{stem}{ending}' for ending, _ in CODECS]
+            keep_inputs(targets, [reader.name])
         self._writer = VideoWriter(folder, stem, reader.size, fps)
         lines = Path(folder) / f'{stem}.jsonl'
         self._lines = lines.open('w', encoding='utf-8')  # __exit__ closes it

@@ -117,6 +117,19 @@ def _shown(
     return ImageEmbeds.join(parts)
 
 
+def shown_in(args: argparse.Namespace) -> list[str]:
+    """Image files of --like and --unlike.
+
+    Raises:
+        ValueError: for what is no image prompt.
+    """
+    from fgclip2_det.vocabulary.image_prompts import parse_example
+
+    given = [*(args.like or ()), *(args.unlike or ())]
+    boxes = [text for text in given if not text.endswith(FILE_OF_PROMPTS)]
+    return [parse_example(text)[1][0] for text in boxes]
+
+
 def name_everything(args: argparse.Namespace, inferencer: OpenVocabInferencer) -> None:
     """Make the inferencer detect without a prompt, if that was asked for."""
     if args.prompt_free is not None:
