@@ -231,7 +231,8 @@ class Explainer:
             return rescorer.class_embeds, () if own is None else own.names
         classifier, names = self.model.classifier, ()
         if classifier.is_open and len(classifier.competitors):
-            names = self.model._compete(self.vocabulary, self.model._given[1]).names
+            given, own = self.model._given[1], classifier.class_embeds()
+            names = self.model._compete(self.vocabulary, given, own).names
         return classifier.class_embeds(), names
 
     def _det_score(self, row: int, label: int) -> float:

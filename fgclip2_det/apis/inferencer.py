@@ -17,7 +17,12 @@ from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
 from fgclip2_det.apis.explaining import ExplainMethods
-from fgclip2_det.apis.inputs import InputImage, find_inputs
+from fgclip2_det.apis.inputs import (
+    InputImage,
+    check_batch_size,
+    check_score_thr,
+    find_inputs,
+)
 from fgclip2_det.apis.output_files import OutputFiles, keep_inputs, pictures_of
 from fgclip2_det.apis.precision import DTYPES, precision, set_precision
 from fgclip2_det.apis.prompt_free import named_candidates
@@ -145,11 +150,12 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
 
         Raises:
             ValueError: for invalid names, or names the detector does not know or
-                cannot read.
+                cannot read; those that were in force stay so.
         """
-        self._set = self.system.set_vocabulary(with_negatives(texts, negatives))
         given = copy.deepcopy(texts) if isinstance(texts, list | tuple) else texts
-        self._given = given, copy.deepcopy(negatives)
+        others = copy.deepcopy(negatives)
+        self._set = self.system.set_vocabulary(with_negatives(given, others))
+        self._given = given, others
         return self._set
 
     def forget(self) -> None:
@@ -263,18 +269,23 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
     ) -> Iterator[Outcome]:
         """Like calling the inferencer, one image after the other, in order.
 
+        The names hold to the end: where others were set in the meantime, they are set
+        again before the next batch, and stay.
+
         Yields:
             An outcome per image; one that cannot be read has an ``error``.
         """
-        if batch_size < 1:
-            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        check_batch_size(batch_size)
+        check_score_thr(score_thr)
         sources = find_inputs(inputs, allow_urls, channel_order)
         self._use(texts, negatives)
+        keep_names = self.system.hold()
         size = 1 if self.system.one_by_one else batch_size
         cut = Slices.of(slices)
         if cut is not None:
             self._check_slices()
             for number, source in enumerate(sources):
+                keep_names()
                 yield self._detect_slices(source, number, cut, score_thr, size)
             return
         for start in range(0, len(sources), size):
@@ -282,6 +293,7 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
                 self._read(source, start + i)
                 for i, source in enumerate(sources[start : start + size])
             ]
+            keep_names()
             self._detect(
                 [each for each in batch if isinstance(each, Loaded)], score_thr
             )

@@ -125,6 +125,22 @@ def find_inputs(
     return sources
 
 
+def check_batch_size(size: int) -> None:
+    """ValueError for a number of images below 1."""
+    if size < 1:
+        raise InputError(f'batch_size must be at least 1, got {size}')
+
+
+def check_score_thr(score: float) -> None:
+    """ValueError for what is no score."""
+    try:
+        number = float(score)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise InputError(f'score_thr must be a number from 0 to 1, got {score!r}')
+
+
 def _named(text: str, allow_urls: bool) -> Iterator[InputImage]:
     """The images that a path, a pattern or a URL names."""
     if text.startswith(URLS):

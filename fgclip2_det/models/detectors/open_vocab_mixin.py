@@ -170,22 +170,25 @@ class OpenVocabMixin:
             names, self.templates, self.trained_classes, self.parts
         )
         digest = self._digest(vocabulary, encoder)
-        source = encoder
-        if not torch.equal(digest, self.classifier.digest.cpu()):
+        source, own = encoder, self.classifier.class_embeds()
+        changes = not torch.equal(digest, self.classifier.digest.cpu())
+        if changes:
             source = encoder or self._text_source()
             embeds = vocabulary.embed(source, self.cache_dir)
+            own = embeds.detach().to(own.device)
             if self.classifier.background is not None:
                 extra = self._background_embeds(source, encoder is None)
                 embeds = torch.cat([embeds, extra.to(embeds)])
-            self.classifier.set_embeds(embeds, vocabulary.is_base, source)
-            self.classifier.digest.copy_(digest)
-        self.classifier.loaded = False
         is_open = leaves_split_open(names)
         if is_open and not has_parts(names):
             self._warn_uncomposed(vocabulary)
-        self.classifier.set_competitors(
-            self._compete(vocabulary, encoder) if is_open else None
-        )
+        competitors = self._compete(vocabulary, encoder, own) if is_open else None
+        # names that are refused leave all as it was: nothing is set before this line
+        if changes:
+            self.classifier.set_embeds(embeds, vocabulary.is_base, source)
+            self.classifier.digest.copy_(digest)
+        self.classifier.loaded = False
+        self.classifier.set_competitors(competitors)
         self.classifier.is_open = is_open and self.competitors is not None
         if hasattr(self.roi_head, 'fusion'):
             self.roi_head.fusion.set_names(
@@ -218,13 +221,13 @@ class OpenVocabMixin:
         return embeds
 
     def _compete(
-        self, vocabulary: Vocabulary, encoder: DualEncoder | None
+        self, vocabulary: Vocabulary, encoder: DualEncoder | None, embeds: Tensor
     ) -> Competitors | None:
-        """What names of a user compete with; None: with each other alone."""
+        """What names of a user, embedded, compete with; None: each other alone."""
         return find_competitors(
             self.competitors,
             vocabulary,
-            self.classifier.class_embeds(),
+            embeds,
             self.trained_classes,
             lambda texts: texts.embed(encoder or self._text_source(), self.cache_dir),
             None if encoder is None else fingerprint(encoder),
