@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgclip2_det.cli.detect_prompts import (
+    check_prompts,
     name_everything,
     read_names,
     shown_in,
@@ -184,6 +185,7 @@ def main(args: argparse.Namespace) -> None:
         print('error: --prompt-free is without --names, --like and --not',
               file=sys.stderr)  # fmt: skip
         sys.exit(FAILED)
+    check_prompts(args)
     try:
         detect(args) if args.video is None else detect_video(args)
     except KeyboardInterrupt:
@@ -208,8 +210,6 @@ def detect(args: argparse.Namespace) -> None:
     name_everything(args, inferencer)
     if names is not None or args.like:
         inferencer.set_vocabulary(vocabulary(args, names or [], inferencer))
-    elif args.negatives:
-        raise ValueError('--not belongs to --names; give the names as well')
     report = DetectionReport(args.out, count, args.score_thr)
     outcomes = inferencer.stream(
         sources, None, args.score_thr, batch_size=args.batch_size,

@@ -328,13 +328,13 @@ class OpenVocabMixin:
                 )
                 return
 
-    def _take_texts(self, names: list[str] | None) -> None:
+    def _take_texts(self, names: list[list[str]] | None) -> None:
         """Use the names given with an image; the previous vocabulary is restored."""
         before = self._before_texts
         if names is None:
             if before is not None:
                 self.set_vocabulary(*before)
-        elif self.vocabulary is None or self.vocabulary.names != names:
+        elif self.vocabulary is None or self.vocabulary.aliases != names:
             before = before or (self._given if self.vocabulary else None)
             self.keep_text_encoder = True
             self.set_vocabulary(names)
