@@ -20,11 +20,17 @@ from fgclip2_det.apis.explaining import ExplainMethods
 from fgclip2_det.apis.inputs import (
     InputImage,
     check_batch_size,
+    check_names_given,
     check_score_thr,
     find_inputs,
 )
 from fgclip2_det.apis.output_files import OutputFiles, keep_inputs, pictures_of
-from fgclip2_det.apis.precision import DTYPES, precision, set_precision
+from fgclip2_det.apis.precision import (
+    DTYPES,
+    choose_device,
+    precision,
+    set_precision,
+)
 from fgclip2_det.apis.prompt_free import named_candidates
 from fgclip2_det.apis.prompting import PromptMethods
 from fgclip2_det.apis.results import Loaded, Outcome, Results, report_unread
@@ -77,8 +83,9 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
 
     Raises:
         FileNotFoundError: if there is no such checkpoint or config.
-        ValueError: if one is damaged or does not fit, or if a saved config has a
-            ``type`` that is not registered by this package or MMDetection.
+        ValueError: if one is damaged or does not fit, if a saved config has a ``type``
+            that is not registered by this package or MMDetection, or for a device that
+            is not there.
 
     Example:
         >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_2.pth')
@@ -105,6 +112,7 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
             raise ValueError(f'dtype must be one of {DTYPES}, got {dtype!r}')
         if cache_size < 0:
             raise ValueError(f'cache_size must be 0 or more, got {cache_size}')
+        self.device, self.dtype = choose_device(device), dtype
         init_default_scope('mmdet')
         wrapping = Wrapping(encoder, fusion, chunk_size, options)
         if detector is not None:
@@ -119,9 +127,7 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
         else:
             weights = EMBEDDED if weights is None else weights
             self.system = trained_system(weights, config)
-        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        self.device, self.dtype = torch.device(device), dtype
-        self.model = self.system.model.to(device).eval()
+        self.model = self.system.model.to(self.device).eval()
         set_precision(self.system, dtype)
         self.system.detector.keep_text_encoder = True
         self.model.keep_text_encoder = True
@@ -152,6 +158,7 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
             ValueError: for invalid names, or names the detector does not know or
                 cannot read; those that were in force stay so.
         """
+        check_names_given(texts)
         given = copy.deepcopy(texts) if isinstance(texts, list | tuple) else texts
         others = copy.deepcopy(negatives)
         self._set = self.system.set_vocabulary(with_negatives(given, others))
@@ -312,7 +319,9 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
                         "白色杯子', or call set_vocabulary"
                     )
                 self.set_vocabulary(self.system.default)
-        elif (
+            return
+        check_names_given(texts)
+        if (
             isinstance(texts, Vocabulary)
             or (texts, negatives) != self._given
             or self.vocabulary is not self._set
