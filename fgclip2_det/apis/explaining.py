@@ -379,10 +379,10 @@ class ExplainMethods:
         )
 
 
-def _most_overlapping(found: Detections, box: Sequence[float]) -> int:
+def _most_overlapping(found: Detections, box: object) -> int:
     """Index of the detection with the highest IoU, the best of equal ones."""
     try:
-        asked = torch.as_tensor(box, dtype=torch.float32)
+        asked = torch.as_tensor(box, dtype=torch.float32, device='cpu')
     except (TypeError, ValueError, RuntimeError):
         asked = torch.empty(0)
     if asked.shape != (4,):
@@ -393,7 +393,7 @@ def _most_overlapping(found: Detections, box: Sequence[float]) -> int:
     ious = over / (areas - over).clamp(min=1e-6)
     if not len(ious) or ious.max() < MIN_IOU:
         raise ValueError(
-            f'no detection overlaps the box {list(box)} with an IoU of {MIN_IOU} or '
+            f'no detection overlaps the box {box!r:.80} with an IoU of {MIN_IOU} or '
             'more; give the index of a detection'
         )
     return int(ious.argmax())

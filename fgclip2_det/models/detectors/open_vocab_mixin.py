@@ -171,21 +171,22 @@ class OpenVocabMixin:
         )
         digest = self._digest(vocabulary, encoder)
         source, own = encoder, self.classifier.class_embeds()
-        changes = not torch.equal(digest, self.classifier.digest.cpu())
-        if changes:
+        changed: tuple[Tensor, DualEncoder | str] | None = None
+        if not torch.equal(digest, self.classifier.digest.cpu()):
             source = encoder or self._text_source()
             embeds = vocabulary.embed(source, self.cache_dir)
             own = embeds.detach().to(own.device)
             if self.classifier.background is not None:
                 extra = self._background_embeds(source, encoder is None)
                 embeds = torch.cat([embeds, extra.to(embeds)])
+            changed = embeds, source
         is_open = leaves_split_open(names)
         if is_open and not has_parts(names):
             self._warn_uncomposed(vocabulary)
         competitors = self._compete(vocabulary, encoder, own) if is_open else None
         # names that are refused leave all as it was: nothing is set before this line
-        if changes:
-            self.classifier.set_embeds(embeds, vocabulary.is_base, source)
+        if changed is not None:
+            self.classifier.set_embeds(changed[0], vocabulary.is_base, changed[1])
             self.classifier.digest.copy_(digest)
         self.classifier.loaded = False
         self.classifier.set_competitors(competitors)
