@@ -20,6 +20,7 @@ import numpy as np
 import supervision as sv
 
 from fgclip2_det.apis.named_detector import NamedDetector
+from fgclip2_det.apis.output_files import keep_inputs
 from fgclip2_det.apis.tracking import BoxTracker
 from fgclip2_det.fgclip2 import load_image
 from fgclip2_det.visualization.draw import FONT
@@ -75,7 +76,13 @@ def label(detector: NamedDetector, folder: Path) -> sv.DetectionDataset:
 
 
 def export(dataset: sv.DetectionDataset, out: Path) -> None:
-    """COCO, YOLO and Pascal VOC files, and the images with boxes."""
+    """COCO, YOLO and Pascal VOC files, and the images with boxes.
+
+    Raises:
+        ValueError: if a drawn image would be written over one that is labelled.
+    """
+    paths = dataset.image_paths
+    keep_inputs([out / 'drawn' / Path(path).name for path in paths], paths)
     dataset.as_coco(annotations_path=str(out / 'coco.json'))
     dataset.as_yolo(annotations_directory_path=str(out / 'yolo' / 'labels'),
                     data_yaml_path=str(out / 'yolo' / 'data.yaml'))  # fmt: skip

@@ -40,8 +40,11 @@ class DetectionReport:
         self._files = OutputFiles(folder, True, False)
         self._saved = time.monotonic()
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome) -> Path | None:
         """Draw an image and note its detections.
+
+        Returns:
+            The drawn image; None if the image could not be read.
 
         Raises:
             OSError: if the folder cannot be written.
@@ -49,7 +52,7 @@ class DetectionReport:
         found, image, source = outcome.detections, outcome.image, outcome.given
         if found is None or image is None:
             self.unread[source.name] = outcome.error
-            return
+            return None
         target = self.path.parent / f'{self._files.free_name(source.stem)}.png'
         save_image(target, found.plot(image))
         self.classes = found.classes
@@ -70,6 +73,7 @@ class DetectionReport:
         )  # fmt: skip
         if time.monotonic() - self._saved > INTERVAL:
             self._save(False)
+        return target
 
     def finish(self) -> None:
         """Write the complete file, unless no image could be read."""

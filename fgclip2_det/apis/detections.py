@@ -272,15 +272,7 @@ class Detections:
             )
         candidates = content.get('candidates')
         if candidates is not None:
-            if len(candidates) != count:
-                raise ValueError(
-                    f'expected candidates of {count} boxes, got {len(candidates)}; '
-                    'write the detections again'
-                )
-            candidates = tuple(
-                tuple((str(name), float(score)) for name, score in own)
-                for own in candidates
-            )
+            candidates = _read_candidates(candidates, count)
         return cls(
             torch.tensor(bboxes, dtype=torch.float32).reshape(-1, 4),
             torch.tensor(scores, dtype=torch.float32),
@@ -377,3 +369,30 @@ def _check_values(
     for label in labels:
         if type(label) is not int or label < 0:
             raise InputError(f'labels must be whole numbers from 0, got {label!r:.80}')
+
+
+def _read_candidates(
+    rows: Any, count: int
+) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """Candidates of :meth:`Detections.to_dict`, of ``count`` boxes."""
+    if not isinstance(rows, list | tuple) or len(rows) != count:
+        got = len(rows) if isinstance(rows, list | tuple) else f'{rows!r:.80}'
+        raise InputError(
+            f'expected candidates of {count} boxes, got {got}; write the detections '
+            'again'
+        )
+    for row in rows:
+        if not isinstance(row, list | tuple) or not all(map(_is_candidate, row)):
+            raise InputError(
+                f'candidates of a box must be pairs of name and score, got {row!r:.80}'
+            )
+    return tuple(tuple((name, float(score)) for name, score in row) for row in rows)
+
+
+def _is_candidate(pair: Any) -> bool:
+    return (
+        isinstance(pair, list | tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and is_number(pair[1])
+    )

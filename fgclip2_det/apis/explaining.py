@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -230,9 +231,11 @@ class Explainer:
             own = rescorer.competitors
             return rescorer.class_embeds, () if own is None else own.names
         classifier, names = self.model.classifier, ()
+        own = classifier.class_embeds()
         if classifier.is_open and len(classifier.competitors):
-            names = self.model._compete(self.vocabulary, self.model._given[1]).names
-        return classifier.class_embeds(), names
+            given = self.model._given[1]
+            names = self.model._compete(self.vocabulary, given, own).names
+        return own, names
 
     def _det_score(self, row: int, label: int) -> float:
         own = self.record.det_scores[row]
@@ -320,13 +323,13 @@ class ExplainMethods:
         """
         explainer = self._explainer(image, texts, channel_order)
         found = explainer.found
-        if isinstance(box, int):
+        if isinstance(box, Integral):
             if not 0 <= box < len(found):
                 raise ValueError(
                     f'there is no box {box}, the image has {len(found)} detections; '
                     'ask for other names, or give a lower index'
                 )
-            return explainer(box)
+            return explainer(int(box))
         return explainer(_most_overlapping(found, box))
 
     def explain_best(
@@ -376,18 +379,21 @@ class ExplainMethods:
         )
 
 
-def _most_overlapping(found: Detections, box: Sequence[float]) -> int:
+def _most_overlapping(found: Detections, box: object) -> int:
     """Index of the detection with the highest IoU, the best of equal ones."""
-    asked = torch.tensor(box, dtype=torch.float32)
+    try:
+        asked = torch.as_tensor(box, dtype=torch.float32, device='cpu')
+    except (TypeError, ValueError, RuntimeError):
+        asked = torch.empty(0)
     if asked.shape != (4,):
-        raise ValueError(f'a box has four numbers, x1 y1 x2 y2, got {list(box)}')
+        raise ValueError(f'a box is an index or x1, y1, x2, y2, got {box!r:.80}')
     low, high = found.bboxes[:, :2], found.bboxes[:, 2:]
     over = (high.minimum(asked[2:]) - low.maximum(asked[:2])).clamp(min=0).prod(1)
     areas = (high - low).prod(1) + (asked[2:] - asked[:2]).prod()
     ious = over / (areas - over).clamp(min=1e-6)
     if not len(ious) or ious.max() < MIN_IOU:
         raise ValueError(
-            f'no detection overlaps the box {list(box)} with an IoU of {MIN_IOU} or '
+            f'no detection overlaps the box {box!r:.80} with an IoU of {MIN_IOU} or '
             'more; give the index of a detection'
         )
     return int(ious.argmax())

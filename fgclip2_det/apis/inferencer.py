@@ -17,9 +17,20 @@ from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
 from fgclip2_det.apis.explaining import ExplainMethods
-from fgclip2_det.apis.inputs import InputImage, find_inputs
-from fgclip2_det.apis.output_files import OutputFiles
-from fgclip2_det.apis.precision import DTYPES, precision, set_precision
+from fgclip2_det.apis.inputs import (
+    InputImage,
+    check_batch_size,
+    check_names_given,
+    check_score_thr,
+    find_inputs,
+)
+from fgclip2_det.apis.output_files import OutputFiles, keep_inputs, pictures_of
+from fgclip2_det.apis.precision import (
+    DTYPES,
+    choose_device,
+    precision,
+    set_precision,
+)
 from fgclip2_det.apis.prompt_free import named_candidates
 from fgclip2_det.apis.prompting import PromptMethods
 from fgclip2_det.apis.results import Loaded, Outcome, Results, report_unread
@@ -72,8 +83,9 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
 
     Raises:
         FileNotFoundError: if there is no such checkpoint or config.
-        ValueError: if one is damaged or does not fit, or if a saved config has a
-            ``type`` that is not registered by this package or MMDetection.
+        ValueError: if one is damaged or does not fit, if a saved config has a ``type``
+            that is not registered by this package or MMDetection, or for a device that
+            is not there.
 
     Example:
         >>> inferencer = OpenVocabInferencer('work_dirs/ovd_fgclip2/epoch_2.pth')
@@ -100,6 +112,7 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
             raise ValueError(f'dtype must be one of {DTYPES}, got {dtype!r}')
         if cache_size < 0:
             raise ValueError(f'cache_size must be 0 or more, got {cache_size}')
+        self.device, self.dtype = choose_device(device), dtype
         init_default_scope('mmdet')
         wrapping = Wrapping(encoder, fusion, chunk_size, options)
         if detector is not None:
@@ -114,9 +127,7 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
         else:
             weights = EMBEDDED if weights is None else weights
             self.system = trained_system(weights, config)
-        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        self.device, self.dtype = torch.device(device), dtype
-        self.model = self.system.model.to(device).eval()
+        self.model = self.system.model.to(self.device).eval()
         set_precision(self.system, dtype)
         self.system.detector.keep_text_encoder = True
         self.model.keep_text_encoder = True
@@ -145,11 +156,13 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
 
         Raises:
             ValueError: for invalid names, or names the detector does not know or
-                cannot read.
+                cannot read; those that were in force stay so.
         """
-        self._set = self.system.set_vocabulary(with_negatives(texts, negatives))
+        check_names_given(texts)
         given = copy.deepcopy(texts) if isinstance(texts, list | tuple) else texts
-        self._given = given, copy.deepcopy(negatives)
+        others = copy.deepcopy(negatives)
+        self._set = self.system.set_vocabulary(with_negatives(given, others))
+        self._given = given, others
         return self._set
 
     def forget(self) -> None:
@@ -209,13 +222,18 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
             those, and ``unread`` has the reasons.
 
         Raises:
-            ValueError: if no image can be read, and as in ``find_inputs``.
+            ValueError: if no image can be read, if a drawn image would be written over
+                an input, and as in ``find_inputs``.
         """
         results = Results()
         output = OutputFiles(out_dir, not no_save_vis, not no_save_pred)
+        sources = find_inputs(inputs, allow_urls, channel_order)
+        if output.images:
+            targets = pictures_of(sources, output.folder / 'vis')
+            keep_inputs(targets, [source.path for source in sources])
         drawn_for = return_vis or show or output.images
         for outcome in self.stream(
-            inputs,
+            sources,
             texts,
             score_thr,
             channel_order,
@@ -258,18 +276,23 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
     ) -> Iterator[Outcome]:
         """Like calling the inferencer, one image after the other, in order.
 
+        The names hold to the end: where others were set in the meantime, they are set
+        again before the next batch, and stay.
+
         Yields:
             An outcome per image; one that cannot be read has an ``error``.
         """
-        if batch_size < 1:
-            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        check_batch_size(batch_size)
+        check_score_thr(score_thr)
         sources = find_inputs(inputs, allow_urls, channel_order)
         self._use(texts, negatives)
+        keep_names = self.system.hold()
         size = 1 if self.system.one_by_one else batch_size
         cut = Slices.of(slices)
         if cut is not None:
             self._check_slices()
             for number, source in enumerate(sources):
+                keep_names()
                 yield self._detect_slices(source, number, cut, score_thr, size)
             return
         for start in range(0, len(sources), size):
@@ -277,6 +300,7 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
                 self._read(source, start + i)
                 for i, source in enumerate(sources[start : start + size])
             ]
+            keep_names()
             self._detect(
                 [each for each in batch if isinstance(each, Loaded)], score_thr
             )
@@ -295,7 +319,9 @@ class OpenVocabInferencer(PromptMethods, SliceMethods, VideoMethods, ExplainMeth
                         "白色杯子', or call set_vocabulary"
                     )
                 self.set_vocabulary(self.system.default)
-        elif (
+            return
+        check_names_given(texts)
+        if (
             isinstance(texts, Vocabulary)
             or (texts, negatives) != self._given
             or self.vocabulary is not self._set

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,31 @@ def find_inputs(
         else:
             raise InputError(_other(entry))
     return sources
+
+
+def check_batch_size(size: int) -> None:
+    """ValueError for a number of images below 1."""
+    if size < 1:
+        raise InputError(f'batch_size must be at least 1, got {size}')
+
+
+def check_score_thr(score: float) -> None:
+    """ValueError for what is no score."""
+    try:
+        number = float(score)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise InputError(f'score_thr must be a number from 0 to 1, got {score!r}')
+
+
+def check_names_given(names: Any) -> None:
+    """ValueError for what is no names at all: a number, an array."""
+    if not isinstance(names, Iterable) or hasattr(names, 'shape'):
+        raise InputError(
+            "names must be a string such as 'black cat; 白色杯子', a list or a "
+            f'Vocabulary, got {names!r:.80}'
+        )
 
 
 def _named(text: str, allow_urls: bool) -> Iterator[InputImage]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
+from fgclip2_det.apis.inputs import InputImage
+from fgclip2_det.io import InputError
 from fgclip2_det.io.atomic import open_atomic, write_atomic
 
 
@@ -55,6 +58,44 @@ class OutputFiles:
             name = f'{stem or "image"}_{number}'
         self._taken.add(name)
         return name
+
+
+def pictures_of(sources: Iterable[InputImage], folder: Path) -> list[Path]:
+    """The files that images are drawn to in a folder, by :meth:`OutputFiles.free_name`
+    if all can be read."""
+    names = OutputFiles('', False, False)
+    return [folder / f'{names.free_name(source.stem)}.png' for source in sources]
+
+
+def keep_inputs(
+    targets: Iterable[Path], inputs: Iterable[str | os.PathLike | None]
+) -> None:
+    """Refuse to write over files that are read.
+
+    Args:
+        targets: files that will be written.
+        inputs: files that are read; what is None or not there is passed over.
+
+    Raises:
+        ValueError: naming a target that is an input.
+    """
+    written = {_identity(target): target for target in targets}
+    for path in inputs:
+        own = None if path is None else _identity(path)
+        if own is not None and own in written:
+            raise InputError(
+                f'{written[own]} would be written over, and it is an input; name '
+                'another folder for the results'
+            )
+
+
+def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
+    """Equal for names of one file; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def save_image(path: Path, image: Image.Image) -> None:

@@ -14,9 +14,29 @@ from fgclip2_det.fgclip2.low_precision import (
     quantize_int8,
     to_bfloat16,
 )
+from fgclip2_det.io import InputError
 from fgclip2_det.models.detectors.fgclip2_rescorer import FGCLIP2Rescorer
 
 DTYPES = ('float32', 'bfloat16', 'int8')
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device that is asked for; None: a CUDA device if there is one, else the CPU.
+
+    Raises:
+        ValueError: for one that PyTorch does not know, or that is not there.
+    """
+    if not device:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).tolist()  # not there, or without values ('meta')
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(
+            'device must be cpu, cuda, cuda:1 or mps and be there, got '
+            f'{str(device) if isinstance(device, torch.device) else device!r}'
+        ) from error
+    return chosen
 
 
 def set_precision(system: System, dtype: str) -> None:

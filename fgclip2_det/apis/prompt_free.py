@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,22 +157,29 @@ def set_prompt_free(
     if top < 1:
         raise ValueError(f'top must be 1 or more names per box, got {top}')
     model: Any = system.model
-    if names is None:
-        names = _default_names(system)
-    listed = read_long_list(names, language)
-    if cache_dir is not None and hasattr(model, 'cache_dir'):
-        model.cache_dir = os.fspath(cache_dir)
-    if isinstance(model, FGCLIP2Rescorer):
-        free = _of_boxes(system, model, listed, top, box_names)
-    elif hasattr(model, 'competitors') and system.own_classes is None:
-        free = _of_detector(model, listed, top)
-    else:
+    rescored = isinstance(model, FGCLIP2Rescorer)
+    if not rescored and (
+        not hasattr(model, 'competitors') or system.own_classes is not None
+    ):
         raise ValueError(
             'the detector compares no embeddings, so it cannot name what it was not '
             'asked for; give an encoder that re-scores it'
         )
-    system.prompt_free = free
-    return free.vocabulary
+    if names is None:
+        names = _default_names(system)
+    listed = read_long_list(names, language)
+    before = model.cache_dir
+    if cache_dir is not None:
+        model.cache_dir = os.fspath(cache_dir)
+    try:
+        if rescored:
+            make = _of_boxes(system, model, listed, top, box_names)
+        else:
+            make = partial(_of_detector, model, listed, top)
+        return system.name_everything(make)
+    except BaseException:
+        model.cache_dir = before
+        raise
 
 
 def _default_names(system: System) -> str | list[str]:
@@ -202,9 +210,9 @@ def _of_detector(model: Any, listed: LongList, top: int) -> PromptFree:
 def _of_boxes(
     system: System, model: FGCLIP2Rescorer, listed: LongList, top: int,
     box_names: str | Sequence[str],
-) -> PromptFree:  # fmt: skip
+) -> Callable[[], PromptFree]:  # fmt: skip
     """The boxes of a detector under its own names, named by the encoder."""
-    system.set_vocabulary(system.default or _names_for_boxes(box_names))
+    own = system.default or _names_for_boxes(box_names)
     vocabulary = as_vocabulary(
         Vocabulary([list(entry) for entry in listed.entries], check=False),
         model.templates, (),
@@ -220,7 +228,13 @@ def _of_boxes(
         is_base=torch.ones(len(vocabulary), dtype=torch.bool),
         max_num_patches=options['max_num_patches'],
     )  # fmt: skip
-    return PromptFree(vocabulary, competitors.apart, top, rescorer)
+    free = PromptFree(vocabulary, competitors.apart, top, rescorer)
+
+    def make() -> PromptFree:
+        system.set_vocabulary(own)
+        return free
+
+    return make
 
 
 def _names_for_boxes(names: str | Sequence[str]) -> Vocabulary:

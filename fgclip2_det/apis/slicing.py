@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from numbers import Integral, Real
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -46,8 +47,16 @@ class Slices:
     iou: float = 0.5
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int):
-            raise ValueError(f'size of slices must be a whole number, got {self.size}')
+        if isinstance(self.size, bool) or not isinstance(self.size, Integral):
+            raise ValueError(
+                f'size of slices must be a whole number, got {self.size!r}'
+            )
+        object.__setattr__(self, 'size', int(self.size))  # also of NumPy
+        for name in ('overlap', 'iou'):
+            if not isinstance(getattr(self, name), Real):
+                raise ValueError(
+                    f'{name} must be a number, got {getattr(self, name)!r}'
+                )
         if self.size < 32:
             raise ValueError(f'size of slices must be 32 or more, got {self.size}')
         if not 0 <= self.overlap < 1:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +29,11 @@ from fgclip2_det.models.detectors.detector_text import (
     reads_chunks,
     reads_text,
 )
-from fgclip2_det.models.detectors.open_vocab_mixin import Names, as_vocabulary
+from fgclip2_det.models.detectors.open_vocab_mixin import (
+    Names,
+    OpenVocabMixin,
+    as_vocabulary,
+)
 from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 from fgclip2_det.models.encoders import build_encoder
 from fgclip2_det.models.image_memory import memory_of
@@ -64,6 +69,8 @@ class System:
     _chosen: Vocabulary | None = field(default=None, repr=False)
     _label_of: torch.Tensor | None = field(default=None, repr=False)
     _texts: list[str] | None = field(default=None, repr=False)
+    _last: Vocabulary | None = field(default=None, repr=False)  # set by the system
+    _again: Callable[[], Vocabulary] | None = field(default=None, repr=False)
 
     @property
     def detector(self) -> BaseDetector:
@@ -89,10 +96,53 @@ class System:
 
         Raises:
             ValueError: for invalid names, and for names that a detector with fixed
-                classes does not have or another one cannot read.
+                classes does not have or another one cannot read; what was detected
+                before stays in force.
         """
         self._check_negatives(names)
-        self.prompt_free = None
+        self._last = self._set(names)
+        self.prompt_free, self._again = None, partial(self.set_vocabulary, names)
+        return self._last
+
+    def name_everything(self, make: Callable[[], PromptFree]) -> Vocabulary:
+        """Detect without a prompt from now on.
+
+        Args:
+            make: sets what the model is given, and returns the rest; called again
+                when other names were set in between, see :meth:`hold`.
+        """
+        self.prompt_free = make()
+        self._last = self.prompt_free.vocabulary
+        self._again = partial(self.name_everything, make)
+        return self._last
+
+    def hold(self) -> Callable[[], None]:
+        """A function that sets what is detected now again, where it is not in force:
+        work that takes long keeps its names, whatever is set in between."""
+        vocabulary, again = self.vocabulary, self._again
+        if again is None or vocabulary is not self._last:  # set in the model itself
+            again = self._as_in_model()
+
+        def keep() -> None:
+            nonlocal vocabulary
+            if self.vocabulary is not vocabulary:
+                vocabulary = again()
+
+        return keep
+
+    def _as_in_model(self) -> Callable[[], Vocabulary]:
+        """Sets what the model has now, with what it was given beside the names."""
+        given = getattr(self.model, '_given', self.vocabulary)
+        own = given if isinstance(self.model, OpenVocabMixin) else (given,)
+
+        def again() -> Vocabulary:
+            vocabulary = cast(Any, self.model).set_vocabulary(*own)
+            self.prompt_free = None
+            return vocabulary
+
+        return again
+
+    def _set(self, names: Names) -> Vocabulary:
         if self.own_classes is not None:
             self._chosen = self._choose(names, self.own_classes)
             return self._chosen

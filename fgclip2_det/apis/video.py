@@ -14,10 +14,12 @@ from typing import Any
 from PIL import Image
 
 from fgclip2_det.apis.detections import Detections
+from fgclip2_det.apis.inputs import check_batch_size, check_score_thr
+from fgclip2_det.apis.output_files import keep_inputs
 from fgclip2_det.apis.slicing import Slices
 from fgclip2_det.apis.tracking import BoxTracker
 from fgclip2_det.apis.video_reader import Frame, VideoReader
-from fgclip2_det.apis.video_writer import VideoWriter
+from fgclip2_det.apis.video_writer import CODECS, VideoWriter
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.models.detectors.open_vocab_mixin import Names
 from fgclip2_det.visualization import draw_detections
@@ -139,6 +141,9 @@ class VideoReport:
         if Path(folder).exists() and not Path(folder).is_dir():
             raise ValueError(f'{folder} is a file; name a folder for the results')
         stem, fps = f'{reader.stem}-boxes', reader.fps / reader.every
+        if not reader.is_camera:
+            targets = [Path(folder) / f'{stem}{ending}' for ending, _ in CODECS]
+            keep_inputs(targets, [reader.name])
         self._writer = VideoWriter(folder, stem, reader.size, fps)
         lines = Path(folder) / f'{stem}.jsonl'
         self._lines = lines.open('w', encoding='utf-8')  # __exit__ closes it
@@ -217,7 +222,8 @@ class VideoMethods:
         batch_size: int = 1,
         slices: Slices | Mapping | int | None = None,
     ) -> Iterator[FrameDetections]:
-        """Detect objects in one frame of a video after the other.
+        """Detect objects in one frame of a video after the other, by the same names
+        to the end, as in :meth:`~OpenVocabInferencer.stream`.
 
         Args:
             source: a video file, the number of a camera, or an open reader.
@@ -230,9 +236,12 @@ class VideoMethods:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: for a source that cannot be read; see :class:`.VideoReader`.
+            ValueError: for a source that cannot be read, see :class:`.VideoReader`;
+                names that cannot be used; a ``batch_size`` below 1.
             ImportError: to track without the package ``trackers``.
         """
+        check_batch_size(batch_size)
+        check_score_thr(score_thr)
         own = not isinstance(source, VideoReader)
         reader = VideoReader(source, every) if own else source
         inferencer: Any = self
@@ -240,10 +249,13 @@ class VideoMethods:
             fps = reader.fps / reader.every
             tracker = BoxTracker(fps, score_thr) if track else None
             frames = iter(reader)
+            inferencer._use(texts)
+            keep_names = inferencer.system.hold()
             while batch := list(islice(frames, batch_size)):
                 images = [frame.image for frame in batch]
+                keep_names()
                 outcomes = inferencer.stream(
-                    images, texts, score_thr, batch_size=batch_size, slices=slices
+                    images, None, score_thr, batch_size=batch_size, slices=slices
                 )
                 for frame, outcome in zip(batch, outcomes, strict=True):
                     found = outcome.detections
@@ -284,6 +296,8 @@ class VideoMethods:
             OSError: if the files cannot be written.
             KeyboardInterrupt: with what was done in the files.
         """
+        check_batch_size(options.get('batch_size', 1))
+        check_score_thr(score_thr)
         with VideoReader(source, every) as reader:
             report = self.start_video(reader, texts, out, score_thr)
             self.fill_video(report, reader, score_thr, progress, **options)

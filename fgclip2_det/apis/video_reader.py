@@ -125,7 +125,8 @@ class VideoReader:
         if not Path(source).is_file():
             raise FileNotFoundError(f'there is no video {self.name}')
         with _quiet():
-            capture = cv2.VideoCapture(self.name, cv2.CAP_FFMPEG)
+            # FFmpeg takes what is before a colon for a protocol, unless it has a slash
+            capture = cv2.VideoCapture(os.path.abspath(self.name), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise ValueError(
                 f'{self.name} cannot be read as a video; check that it plays and is '

@@ -42,7 +42,9 @@ class VideoWriter:
         for ending, code in CODECS:
             self.path = Path(folder) / f'{stem}{ending}'
             fourcc = cv2.VideoWriter.fourcc(*code)
-            self._file = cv2.VideoWriter(str(self.path), fourcc, fps, self.size)
+            # a relative name with a colon would be a protocol of FFmpeg
+            name = os.path.abspath(self.path)
+            self._file = cv2.VideoWriter(name, fourcc, fps, self.size)
             if self._file.isOpened():
                 return
         raise ValueError(
@@ -76,7 +78,7 @@ class VideoWriter:
         if not self.num_frames:
             self.path.unlink(missing_ok=True)
             return
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(os.path.abspath(self.path), cv2.CAP_FFMPEG)
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         capture.release()
         if count < self.num_frames:

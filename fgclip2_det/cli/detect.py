@@ -11,13 +11,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fgclip2_det.cli.detect_prompts import name_everything, read_names, vocabulary
+from fgclip2_det.cli.detect_prompts import (
+    check_prompts,
+    name_everything,
+    read_names,
+    shown_in,
+    vocabulary,
+)
 from fgclip2_det.cli.parsing import FAILED, INTERRUPTED
 from fgclip2_det.io import IncompleteError
 from fgclip2_det.rescoring.rules import ALL_RULES
 
 if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
+    from fgclip2_det.apis.inputs import InputImage
     from fgclip2_det.apis.results import Outcome
     from fgclip2_det.apis.slicing import Slices
 
@@ -178,6 +185,7 @@ def main(args: argparse.Namespace) -> None:
         print('error: --prompt-free is without --names, --like and --not',
               file=sys.stderr)  # fmt: skip
         sys.exit(FAILED)
+    check_prompts(args)
     try:
         detect(args) if args.video is None else detect_video(args)
     except KeyboardInterrupt:
@@ -195,25 +203,25 @@ def detect(args: argparse.Namespace) -> None:
 
     names = read_names(args)
     slices = _slices(args)
-    count = len(find_inputs(args.images, args.allow_urls))
+    sources = find_inputs(args.images, args.allow_urls)
+    _keep_inputs(args, sources)
+    count = len(sources)
     inferencer = build(args)
     name_everything(args, inferencer)
     if names is not None or args.like:
         inferencer.set_vocabulary(vocabulary(args, names or [], inferencer))
-    elif args.negatives:
-        raise ValueError('--not belongs to --names; give the names as well')
     report = DetectionReport(args.out, count, args.score_thr)
     outcomes = inferencer.stream(
-        args.images, None, args.score_thr, batch_size=args.batch_size,
+        sources, None, args.score_thr, batch_size=args.batch_size,
         allow_urls=args.allow_urls, slices=slices,
     )  # fmt: skip
     bar = tqdm(total=count, unit='image', disable=True if count == 1 else None)
     with bar:
         try:
             for outcome in outcomes:
-                report.add(outcome)
-                if args.explain and outcome.detections is not None:
-                    explain(inferencer, outcome, args)
+                picture = report.add(outcome)
+                if args.explain and picture is not None:
+                    explain(inferencer, outcome, picture.stem, args)
                 bar.update()
         except KeyboardInterrupt:
             bar.close()
@@ -230,10 +238,26 @@ def detect(args: argparse.Namespace) -> None:
     report.check_unread()
 
 
+def _keep_inputs(args: argparse.Namespace, sources: 'list[InputImage]') -> None:
+    """Refuse to draw over images that are detected in, or that show a class."""
+    from fgclip2_det.apis.output_files import keep_inputs, pictures_of
+
+    pictures = pictures_of(sources, args.out)
+    sheets = [
+        args.out / 'explained' / f'{picture.stem}-{number}.png'
+        for picture in pictures
+        for number in range(1, (args.explain or 0) + 1)
+    ]
+    keep_inputs([*pictures, *sheets], [*(s.path for s in sources), *shown_in(args)])
+
+
 def explain(
-    inferencer: 'OpenVocabInferencer', outcome: 'Outcome', args: argparse.Namespace
+    inferencer: 'OpenVocabInferencer',
+    outcome: 'Outcome',
+    name: str,
+    args: argparse.Namespace,
 ) -> None:
-    """Sheets and JSON files of an image's best boxes."""
+    """Sheets and JSON files of an image's best boxes, named after its drawn image."""
     from fgclip2_det.apis.output_files import save_image
     from fgclip2_det.io.atomic import write_atomic
 
@@ -241,7 +265,7 @@ def explain(
     assert source is not None  # it was detected in
     best = inferencer.explain_best(source, None, args.explain, args.score_thr)
     for number, each in enumerate(best, 1):
-        target = args.out / 'explained' / f'{outcome.given.stem}-{number}.png'
+        target = args.out / 'explained' / f'{name}-{number}.png'
         save_image(target, each.plot())
         write_atomic(target.with_suffix('.json'), f'{each.to_json()}\n'.encode())
 

@@ -10,24 +10,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgclip2_det.cli.parsing import FAILED
+from fgclip2_det.coco.names import normalize_name
 
 if TYPE_CHECKING:
     from fgclip2_det.apis import OpenVocabInferencer
     from fgclip2_det.vocabulary import Vocabulary
     from fgclip2_det.vocabulary.image_prompts import ImageEmbeds
+    from fgclip2_det.vocabulary.names import Prompt
 
 FILE_OF_PROMPTS = '.safetensors'
 
 
-def read_names(args: argparse.Namespace) -> list[list[str]] | None:
-    """Aliases of C classes of ``--names``; None without it. Exits with 2 for names
-    that cannot be read."""
-    from fgclip2_det.vocabulary import read_texts
+def check_prompts(args: argparse.Namespace) -> None:
+    """Refuse options that belong to others, which are not there.
+
+    Raises:
+        ValueError: naming both.
+    """
+    named = args.names is not None
+    for option, others, given in (
+        ('--words', '--names', args.words and not named),
+        ('--unlike', '--like', args.unlike and not args.like),
+        ('--save-prompts', '--like', args.save_prompts and not args.like),
+        ('--not', '--names', args.negatives and not (named or args.like)),
+        ('--attributes', '--names',
+         args.attributes is not None and not (named or args.like)),
+    ):  # fmt: skip
+        if given:
+            what = 'the names' if others == '--names' else 'boxes that show the class'
+            raise ValueError(f'{option} belongs to {others}; give {what} as well')
+
+
+def read_names(args: argparse.Namespace) -> list[Prompt] | None:
+    """C classes of ``--names``, see :func:`.read_prompts`; None without it. Exits with
+    2 for names that cannot be read."""
+    from fgclip2_det.vocabulary.names import read_prompts
 
     if args.names is None:
         return None
     try:
-        return read_texts(args.names, _words(args.words or ()))
+        return read_prompts(args.names, _words(args.words or ()))
     except ValueError as error:
         print(f'error: --names: {error}', file=sys.stderr)
         sys.exit(FAILED)
@@ -47,7 +69,7 @@ def _words(options: Sequence[str]) -> dict[str, str]:
 
 
 def vocabulary(
-    args: argparse.Namespace, names: list[list[str]], inferencer: OpenVocabInferencer
+    args: argparse.Namespace, prompts: list[Prompt], inferencer: OpenVocabInferencer
 ) -> Vocabulary:
     """Names, negatives and image prompts of the options.
 
@@ -55,30 +77,30 @@ def vocabulary(
         ValueError: for what is no image prompt, or names that cannot be combined.
     """
     from fgclip2_det.vocabulary import Vocabulary
-    from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES, parse_negatives
-    from fgclip2_det.vocabulary.texts import has_braces
+    from fgclip2_det.vocabulary.negatives import (
+        find_negatives,
+        join_negatives,
+        parse_negatives,
+    )
 
-    per_name = args.attributes
-    if per_name is None:
-        per_name = NUM_NEGATIVES if has_braces(args.names or '') else 0
+    names = [aliases for aliases, _ in prompts]
+    negatives = parse_negatives(args.negatives or ())
+    if args.attributes is None:
+        of_braces = [aliases for aliases, braces in prompts if braces]
+        negatives = join_negatives(negatives, find_negatives(of_braces))
     options: dict[str, Any] = dict(
-        negatives=parse_negatives(args.negatives or ()), attribute_negatives=per_name
+        negatives=negatives, attribute_negatives=args.attributes
     )
     if not args.like:
-        for option in 'unlike', 'save_prompts':
-            if getattr(args, option):
-                raise ValueError(
-                    f'--{option.replace("_", "-")} belongs to --like; show the class '
-                    'as well'
-                )
         return Vocabulary(names, **options)
-    shown = _shown(args, {group[0] for group in names}, inferencer)
+    shown = _shown(args, {normalize_name(group[0]) for group in names}, inferencer)
     if args.save_prompts is not None:
         shown.save(args.save_prompts)
         print(f'image prompts: {args.save_prompts}')
-    return shown.vocabulary(
-        [group for group in names if group[0] not in shown.names], **options
-    )
+    # a file may show a class without its name as a text: it stays as it was saved
+    alone = {*map(normalize_name, shown.names)} - shown.called_by_name()
+    names = [group for group in names if normalize_name(group[0]) not in alone]
+    return shown.vocabulary(names, **options)
 
 
 def _shown(
@@ -109,12 +131,25 @@ def _shown(
     parts = [inferencer.load_prompts(path) for path in files]
     if boxes:
         prompts = [
-            ImagePrompt(name, own, name if name in named else None,
+            ImagePrompt(name, own, name if normalize_name(name) in named else None,
                         negatives=others.get(name, ()))
             for name, own in boxes.items()
         ]  # fmt: skip
         parts.insert(0, inferencer.encode_prompts(prompts))
     return ImageEmbeds.join(parts)
+
+
+def shown_in(args: argparse.Namespace) -> list[str]:
+    """Image files of --like and --unlike.
+
+    Raises:
+        ValueError: for what is no image prompt.
+    """
+    from fgclip2_det.vocabulary.image_prompts import parse_example
+
+    given = [*(args.like or ()), *(args.unlike or ())]
+    boxes = [text for text in given if not text.endswith(FILE_OF_PROMPTS)]
+    return [parse_example(text)[1][0] for text in boxes]
 
 
 def name_everything(args: argparse.Namespace, inferencer: OpenVocabInferencer) -> None:

@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from fgclip2_det import OpenVocabInferencer
-    from fgclip2_det.apis.output_files import save_image
+    from fgclip2_det.apis.output_files import keep_inputs, save_image
     from fgclip2_det.engine.work_dir import last_checkpoint
     from fgclip2_det.fgclip2 import load_image
     from fgclip2_det.io.atomic import write_atomic
@@ -74,13 +74,16 @@ def main(args: argparse.Namespace) -> None:
     if out_dir.exists() and not out_dir.is_dir():
         raise ValueError(f'--out-dir {out_dir} is a file; name a folder')
     files = find_images(args.images)
+    targets = [out_dir / f'{i:03d}_{file.stem}.png' for i, file in enumerate(files)]
+    keep_inputs(targets, files)
     weights = args.weights or last_checkpoint(DEFAULT_WORK_DIR)
     print(f'weights: {weights or "the embedded detector of coloured shapes"}')
     inferencer = OpenVocabInferencer(weights, args.config, args.device)
     inferencer.set_vocabulary(names)
     out_dir.mkdir(parents=True, exist_ok=True)
     rows, unreadable = [], []
-    for index, file in enumerate(tqdm(files, unit='image', disable=None)):
+    bar = tqdm(files, unit='image', disable=None)
+    for file, target in zip(bar, targets, strict=True):
         try:
             image = load_image(file)
         except ValueError as error:
@@ -88,7 +91,6 @@ def main(args: argparse.Namespace) -> None:
             continue
         (result,) = inferencer(image, score_thr=args.score_thr)
         drawn = draw_detections(image, result.bboxes, result.names, result.scores)
-        target = out_dir / f'{index:03d}_{file.stem}.png'
         save_image(target, drawn)
         boxes = zip(
             result.names, result.scores.tolist(), result.bboxes.tolist(), strict=True

@@ -13,20 +13,19 @@ from fgclip2_det.vocabulary.name_lists import load_list
 from fgclip2_det.vocabulary.names import (
     checked_parts,
     has_content,
+    parse_prompts,
     parse_texts,
     parts_of,
     read_coco_names,
-    read_names_file,
+    read_prompts_file,
 )
 from fgclip2_det.vocabulary.negatives import (
-    NUM_NEGATIVES,
     Negatives,
     NegativeTexts,
     find_negatives,
     join_negatives,
 )
 from fgclip2_det.vocabulary.templates import resolve_templates
-from fgclip2_det.vocabulary.texts import expand_prompts, has_braces
 
 if TYPE_CHECKING:
     from fgclip2_det.vocabulary.image_prompts import ImageEmbeds
@@ -62,11 +61,12 @@ class ClassNames:
         images: ImageEmbeds | None = None,
         words: Words | None = None,
     ) -> None:
-        entries: Sequence[Any] = (
-            expand_prompts(parse_texts(names), words)
-            if isinstance(names, str)
-            else names
-        )
+        entries: Sequence[Any] = names
+        of_braces: list[list[str]] = []
+        if isinstance(names, str):
+            prompts = parse_prompts(parse_texts(names), words)
+            entries = [aliases for aliases, _ in prompts]
+            of_braces = [aliases for aliases, braces in prompts if braces]
         for given in (entries, base_classes or [], novel_classes or []):
             if not isinstance(given, Sequence) or isinstance(given, str):
                 raise ValueError(f'expected a list of names, got {given!r}')
@@ -83,9 +83,9 @@ class ClassNames:
         self.templates = resolve_templates('raw' if templates is None else templates)
         self._check()
         if attribute_negatives is None:
-            braces = isinstance(names, str) and has_braces(names)
-            attribute_negatives = NUM_NEGATIVES if braces else 0
-        automatic = find_negatives(self.aliases, attribute_negatives)
+            automatic = find_negatives(of_braces)
+        else:
+            automatic = find_negatives(self.aliases, attribute_negatives)
         self._given['negatives'] = join_negatives(negatives, automatic)
         self.names = [aliases[0] for aliases in self.aliases]
         self.is_base_class = self._split(base_classes, novel_classes)
@@ -130,6 +130,9 @@ class ClassNames:
     def from_file(cls: type[_Own], path: str | os.PathLike, **options: Any) -> _Own:
         """One class a line, aliases separated by '|', '#' before a comment line.
 
+        Names of alternatives in braces get negatives as those of a string do, unless
+        a split or ``attribute_negatives`` is given.
+
         Args:
             path: UTF-8 text, e.g. with the line ``sofa | couch | 沙发``.
             options: arguments of the class other than its names.
@@ -137,7 +140,13 @@ class ClassNames:
         Raises:
             ValueError: if the file is unreadable or empty; see also the class.
         """
-        return cls(read_names_file(path), **options)
+        prompts = read_prompts_file(path)
+        given = {name for name, value in options.items() if value is not None}
+        if not given & {'base_classes', 'novel_classes', 'attribute_negatives'}:
+            automatic = find_negatives([own for own, braces in prompts if braces])
+            own = join_negatives(options.get('negatives'), automatic)
+            options = {**options, 'negatives': own}
+        return cls([aliases for aliases, _ in prompts], **options)
 
     @classmethod
     def from_coco(
@@ -246,16 +255,24 @@ class ClassNames:
             trained = {normalize_name(name) for name in trained_classes}
             base = [name for name in self.names if normalize_name(name) in trained]
             missing['base_classes'] = base
-        if given['parts'] is None:
-            missing['parts'] = parts_of(self.names, parts)
+        own = given['parts']
+        if not self.has_given_parts:
+            merged = {**parts_of(self.names, parts), **(own or {})}
+            if merged != own:
+                missing['parts'] = merged
         if not missing:
             return self
         return type(self)(self.aliases, **{**given, **missing}, check=False)
 
     @property
     def has_given_parts(self) -> bool:
-        """Whether parts were given, if only an empty table."""
-        return self._given['parts'] is not None
+        """Whether parts were given, if only an empty table; the texts of classes that
+        are shown alone leave those of the other names open."""
+        given = self._given['parts']
+        if self.images is None or not given:
+            return given is not None
+        shown = {normalize_name(name) for name in self.images.names}
+        return any(normalize_name(name) not in shown for name in given)
 
     @property
     def given_negatives(self) -> NegativeTexts | None:

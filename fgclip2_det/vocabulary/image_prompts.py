@@ -187,20 +187,39 @@ class ImageEmbeds:
         between = np.zeros((len(names), len(names)), bool)
         return Negatives(tuple(texts), against, between)
 
+    def called_by_name(self) -> set[str]:
+        """Normalised names of the classes whose text is the name."""
+        pairs = zip(map(normalize_name, self.names), self.texts, strict=True)
+        return {
+            n for n, text in pairs if text is not None and normalize_name(text) == n
+        }
+
     def vocabulary(
         self, names: Sequence[str | Sequence[str]] = (), **options: Any
     ) -> Vocabulary:
         """A vocabulary of names and, after them, the classes of the prompts.
 
         Args:
-            names: further classes that are named only.
+            names: further classes, each a name or a list of aliases. Where the first
+                is the name and the text of a prompt, all aliases are its text.
             options: of ``Vocabulary``, such as ``negatives``.
         """
-        pairs = zip(self.names, self.texts, strict=True)
-        texts = {name: [text] for name, text in pairs if text is not None}
+        groups = [[each] if isinstance(each, str) else list(each) for each in names]
+        own = self.called_by_name()
+        named = {n: g for g in groups if g and (n := normalize_name(g[0])) in own}
+        groups = [g for g in groups if all(g is not one for one in named.values())]
+        shown, texts = [], {}
+        for name, text in zip(self.names, self.texts, strict=True):
+            aliases = named.get(normalize_name(name), [name])
+            shown.append([name, *aliases[1:]])
+            if text is not None and len(aliases) == 1:
+                texts[name] = [text]
+        parts = options.get('parts')
+        if texts and parts is not None:  # a table that was given is the whole one
+            parts = {**{group[0]: group for group in groups if group}, **parts}
         if texts:
-            options['parts'] = {**(options.get('parts') or {}), **texts}
-        return Vocabulary([*names, *self.names], images=self, **options)
+            options['parts'] = {**(parts or {}), **texts}
+        return Vocabulary([*groups, *shown], images=self, **options)
 
     def mixed(self, embeds: Tensor, names: Sequence[str], text_tower: str) -> Tensor:
         """Embeddings of a vocabulary, those of the prompts in the place of their names.

@@ -22,7 +22,7 @@ class Finding:
     """One problem of a vocabulary.
 
     Args:
-        kind: 'duplicate', 'shared', 'plural', 'underscore', 'long' or
+        kind: 'duplicate', 'shared', 'plural', 'underscore', 'marks', 'long' or
             'near-synonym'.
         names: the names concerned, as given.
         message: one sentence.
@@ -41,12 +41,18 @@ def check_names(aliases: Sequence[Sequence[str]]) -> list[Finding]:
       of spaces and underscores;
     - shared: an alias of one class is a name of another (滑雪板, skis and snowboard);
     - plural: the name of one class is the plural of another's;
-    - underscore: prompts write it as a space; one finding for all such names.
+    - underscore: prompts write it as a space; one finding for all such names;
+    - marks: '|' or braces, which only a string is split at; one finding as well.
 
     Args:
         aliases: C lists of names.
     """
-    return [*_equal(aliases), *_plural(aliases), *_underscore(aliases)]
+    return [
+        *_equal(aliases),
+        *_plural(aliases),
+        *_underscore(aliases),
+        *_marks(aliases),
+    ]
 
 
 def doubtful_names(aliases: Sequence[Sequence[str]], most: int = 3) -> str | None:
@@ -166,3 +172,15 @@ def _underscore(aliases: Sequence[Sequence[str]]) -> list[Finding]:
     spaces = spoken(names[0])
     message = f'{count} underscores, read as spaces: {names[0]!r} as {spaces!r}'
     return [Finding('underscore', names, message)]
+
+
+def _marks(aliases: Sequence[Sequence[str]]) -> list[Finding]:
+    names = tuple(n for group in aliases for n in group if any(c in n for c in '|{}'))
+    if not names:
+        return []
+    count = 'a name of a list is' if len(names) == 1 else f'{len(names)} names are'
+    message = (
+        f"{count} not split at '|' or braces: {names[0]!r}; give aliases as a list in "
+        'the list, or all names as one string'
+    )
+    return [Finding('marks', names, message)]

@@ -14,6 +14,7 @@ from fgclip2_det.io.text import read_text
 from fgclip2_det.vocabulary.texts import expand_prompts, has_braces, parse_texts
 
 ALIAS_MARK = '|'
+Prompt = tuple[list[str], bool]  # aliases of a class, and whether braces stand for it
 
 
 COMMENT_MARK = '#'
@@ -86,15 +87,22 @@ def read_texts(
     Raises:
         ValueError: as in these two, and for the path of a missing file.
     """
+    return [aliases for aliases, _ in read_prompts(texts, words)]
+
+
+def read_prompts(
+    texts: str, words: Mapping[str, str | Sequence[str]] | None = None
+) -> list[Prompt]:
+    """:func:`read_texts`, with whether each class is one of braces."""
     path = texts.strip()
     if _is_path(path) and os.path.isfile(path):
-        return read_names_file(path, words)
+        return read_prompts_file(path, words)
     if path.lower().endswith(_LIST_ENDINGS) and len(parse_texts(path)) == 1:
         raise ValueError(
             f'there is no file {path} of names; give one with one class a line, or '
             "names such as 'black cat. 白色杯子'"
         )
-    return parse_entries(parse_texts(texts), words)
+    return parse_prompts(parse_texts(texts), words)
 
 
 def _is_path(text: str) -> bool:
@@ -125,10 +133,17 @@ def parse_entries(
     Raises:
         ValueError: as in :func:`.expand_prompt`; braces together with aliases.
     """
-    entries = []
+    return [aliases for aliases, _ in parse_prompts(prompts, words)]
+
+
+def parse_prompts(
+    prompts: Sequence[str], words: Mapping[str, str | Sequence[str]] | None = None
+) -> list[Prompt]:
+    """:func:`parse_entries`, with whether each class is one of braces."""
+    entries: list[Prompt] = []
     for prompt in prompts:
         if not has_braces(prompt):
-            entries.append(parse_aliases(prompt))
+            entries.append((parse_aliases(prompt), False))
             continue
         names = expand_prompts([prompt], words)
         if ALIAS_MARK in names[0]:
@@ -136,7 +151,7 @@ def parse_entries(
                 f'{prompt!r} has braces and aliases; write either, or the aliases as '
                 'alternatives in braces'
             )
-        entries += [[name] for name in names]
+        entries += [([name], True) for name in names]
     return entries
 
 
@@ -155,16 +170,23 @@ def read_names_file(
     Raises:
         ValueError: no such file, no UTF-8, no names, or an empty alias.
     """
+    return [aliases for aliases, _ in read_prompts_file(path, words)]
+
+
+def read_prompts_file(
+    path: str | os.PathLike, words: Mapping[str, str | Sequence[str]] | None = None
+) -> list[Prompt]:
+    """:func:`read_names_file`, with whether each class is one of braces."""
     text = read_text(path)
-    entries = []
+    entries: list[Prompt] = []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
         if line and not line.startswith(COMMENT_MARK):
             try:
-                entries += parse_entries([line], words)
+                entries += parse_prompts([line], words)
             except ValueError as error:
                 raise InputError(f'{path}, line {number}: {error}') from error
-            if not all(entries[-1]):
+            if not all(entries[-1][0]):
                 raise InputError(
                     f'{path}, line {number}: expected names separated by '
                     f'{ALIAS_MARK!r}, got {line!r}; remove the empty one'

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fgclip2_det.coco.names import normalize_name
+from fgclip2_det.vocabulary.names import has_content
 from fgclip2_det.vocabulary.texts import parse_texts
 
 Texts = str | Sequence[str]
@@ -100,7 +101,7 @@ def _entries(
 def _texts(given: Texts) -> list[str]:
     texts = parse_texts(given) if isinstance(given, str) else given
     if not isinstance(texts, Sequence) or not all(
-        isinstance(text, str) and any(c.isalnum() for c in text) for text in texts
+        isinstance(text, str) and has_content(text) for text in texts
     ):
         raise ValueError(
             "negatives must be texts such as 'shadow; reflection', or name -> texts, "
@@ -160,7 +161,8 @@ def join_negatives(
 
 
 def parse_negatives(options: Sequence[str]) -> dict[str, list[str]] | None:
-    """Negatives of a command line: 'shadow; reflection', 'cup=glass; mug'.
+    """Negatives of a command line: 'shadow; reflection', 'cup=glass; mug', or several
+    such in one option: 'shadow; cup=glass; mug; plate=bowl'.
 
     Returns:
         Name -> negatives, :data:`EVERY` for those of all names; None without options.
@@ -170,8 +172,17 @@ def parse_negatives(options: Sequence[str]) -> dict[str, list[str]] | None:
     """
     found: dict[str, list[str]] = {}
     for option in options:
-        name, mark, texts = option.partition('=')
-        if not mark:
-            name, texts = EVERY, option
-        found.setdefault(name.strip(), []).extend(parse_texts(texts))
+        name = EVERY
+        head, *parts = option.split('=')  # each but the last ends with the next name
+        for number, rest in enumerate(parts):
+            *texts, after = parse_texts(head)
+            if texts:
+                found.setdefault(name, []).extend(texts)
+            elif number:
+                raise ValueError(
+                    f'no negative of {name!r} before {after!r} in {option!r}; expected '
+                    "negatives such as 'cup=glass; mug; plate=bowl'"
+                )
+            name, head = after, rest
+        found.setdefault(name, []).extend(parse_texts(head))
     return found or None

@@ -62,8 +62,22 @@ def as_ontology(given: Ontology | Mapping | Sequence | str | os.PathLike) -> Ont
         if text.lower().endswith(FILES):
             return read_ontology(text)
         given = read_texts(text)
-    groups = [[each] if isinstance(each, str) else list(each) for each in given]
+    if not isinstance(given, Sequence):
+        raise ValueError(_no_names(given))
+    groups = [[each] if isinstance(each, str) else each for each in given]
+    for group in groups:
+        if not isinstance(group, list | tuple) or not group:
+            raise ValueError(_no_names(given))
+        if not all(isinstance(name, str) for name in group):
+            raise ValueError(_no_names(given))
     return Ontology(tuple(OntologyClass(group[0], tuple(group)) for group in groups))
+
+
+def _no_names(given: object) -> str:
+    return (
+        "expected names such as 'black cat; 白色杯子', a list of them, a file or an "
+        f'ontology, got {short_repr(given)}'
+    )
 
 
 def read_ontology(path: str | os.PathLike) -> Ontology:

@@ -24,8 +24,9 @@ class Vocabulary(ClassNames):
     """Names in label order, with aliases, prompts and the base/novel split.
 
     Args:
-        names: C entries, each one name or a list of aliases (the first is shown).
-            English and Chinese may be mixed.
+        names: C entries, each one name as it is or a list of aliases (the first is
+            shown); or a string as on a command line, 'cat; sofa|couch', 'red
+            {cup|plate}'. English and Chinese may be mixed.
         templates: a named set ('raw', 'photo', 'imagenet80', 'chinese') or a list of
             strings with '{}'. None: a detector's own, 'raw' elsewhere.
         novel_classes: names without boxes in training; the others are base.
@@ -42,8 +43,8 @@ class Vocabulary(ClassNames):
             ('shadow; reflection' or a list) or as a mapping name -> negatives. A
             vocabulary that has some is a user's, whether or not it has a split.
         attribute_negatives: how many negatives each name gets that differ in one
-            attribute word, as 'blue cup' from 'red cup'. None: 8 for a string with
-            alternatives in braces ('red {cup|plate}'), 0 otherwise.
+            attribute word, as 'blue cup' from 'red cup'. None: 8 for each name that
+            braces of a string stand for ('red {cup|plate}'), 0 for others.
         images: classes that are shown; see :meth:`.ImageEmbeds.vocabulary`.
         words: lists for placeholders of a string, ``{'noun': 'cup|plate'}`` for
             '{colour} {noun}'; those of attributes are built in.

@@ -11,9 +11,9 @@ from typing import Any, TypeGuard
 
 from fgclip2_det.io.text import parse_json
 from fgclip2_det.vocabulary import normalize_name
-from fgclip2_det.vocabulary.names import parse_entries
+from fgclip2_det.vocabulary.names import Prompt, parse_prompts
 from fgclip2_det.vocabulary.negatives import parse_negatives
-from fgclip2_det.vocabulary.texts import has_braces, parse_texts
+from fgclip2_det.vocabulary.texts import parse_texts
 from fgclip2_det.web.limits import NAME_LENGTH, Limits, Refused
 from fgclip2_det.web.pictures import Upload
 
@@ -48,7 +48,7 @@ class Ask:
         images: uploads, and ids of earlier ones.
         names: aliases of every class that is named.
         negatives: name, or '*' for all -> names that compete with it.
-        attributes: whether names with braces get negatives by attribute.
+        attributes: names that braces stand for, which get negatives by attribute.
         examples: boxes that show classes.
         threshold: lowest score of an answer.
     """
@@ -56,7 +56,7 @@ class Ask:
     images: tuple[Upload | str, ...]
     names: tuple[tuple[str, ...], ...]
     negatives: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    attributes: bool = False
+    attributes: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     threshold: float = THRESHOLD
 
@@ -96,7 +96,8 @@ class Ask:
             raise _bad(f'expected 1 to {limits.images} images, got {len(images)}')
         text = fields.get('names') or ''
         examples = _examples(fields.get('examples'))
-        names, negatives = _names(text, limits), _negatives(fields.get('not'), limits)
+        names, of_braces = _names(text, limits)
+        negatives = _negatives(fields.get('not'), limits)
         if not names and not examples:
             raise _bad("expected names of objects, such as 'black cat; 白色杯子'")
         count = len(names) + len(examples) + sum(len(texts) for _, texts in negatives)
@@ -106,20 +107,19 @@ class Ask:
             tuple(images),
             names,
             negatives,
-            isinstance(text, str) and has_braces(text),
+            of_braces,
             examples,
             _number(fields.get('threshold', THRESHOLD), 'threshold', 1),
         )
 
-    def groups(self) -> tuple[list[list[str]], dict[str, list[Example]]]:
-        """Classes that are named alone, and the examples of each other one."""
+    def shown(self) -> dict[str, list[Example]]:
+        """The examples of each class that is shown."""
         shown: dict[str, list[Example]] = {}
         known: dict[str, str] = {}
         for example in self.examples:
             name = known.setdefault(normalize_name(example.name), example.name)
             shown.setdefault(name, []).append(example)
-        alone = [list(n) for n in self.names if normalize_name(n[0]) not in known]
-        return alone, shown
+        return shown
 
 
 def whole_number(fields: Mapping[str, Any], name: str) -> int:
@@ -164,8 +164,11 @@ def _image(given: object) -> Upload | str:
         raise _bad(f'the data of an image is no base64 ({error})') from error
 
 
-def _names(given: object, limits: Limits) -> tuple[tuple[str, ...], ...]:
-    """Aliases of every class of a text, or of a list of names or of aliases."""
+def _names(
+    given: object, limits: Limits
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """Aliases of every class of a text, or of a list of names or of aliases; and the
+    names that braces stand for."""
     if not isinstance(given, str | list):
         raise _bad('names must be a text or a list')
     if isinstance(given, list):
@@ -177,19 +180,20 @@ def _names(given: object, limits: Limits) -> tuple[tuple[str, ...], ...]:
             for group in groups
         ):
             raise _bad('names must be texts, or lists of aliases')
-        return tuple(tuple(group) for group in groups)
+        return tuple(tuple(group) for group in groups), ()
     if not given.strip():
-        return ()
+        return (), ()
     _check_length(given, limits)
-    groups: list[list[str]] = []
+    prompts: list[Prompt] = []
     try:
         for prompt in parse_texts(given):
-            groups += parse_entries([prompt])  # braces: up to a thousand names
-            if len(groups) > limits.names:
-                raise _too_many(f'{len(groups)} or more', limits)
+            prompts += parse_prompts([prompt])  # braces: up to a thousand names
+            if len(prompts) > limits.names:
+                raise _too_many(f'{len(prompts)} or more', limits)
     except ValueError as error:
         raise Refused(422, 'names', error) from error
-    return tuple(tuple(group) for group in groups)
+    of_braces = tuple(group[0] for group, braces in prompts if braces)
+    return tuple(tuple(group) for group, _ in prompts), of_braces
 
 
 def _negatives(

@@ -18,7 +18,7 @@ from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.fgclip2.vision import VisionTower
 from fgclip2_det.vocabulary import Vocabulary, check_names, normalize_name
 from fgclip2_det.vocabulary.image_prompts import ImageEmbeds, ImagePrompt
-from fgclip2_det.vocabulary.negatives import NUM_NEGATIVES
+from fgclip2_det.vocabulary.negatives import find_negatives, join_negatives
 from fgclip2_det.web.asks import Ask, Example
 from fgclip2_det.web.limits import Limits, Refused
 from fgclip2_det.web.pictures import Picture, Pictures, Upload, as_file
@@ -155,22 +155,21 @@ class Service:
         return [finding.message for finding in check_names(ask.names)]
 
     def _vocabulary(self, ask: Ask) -> Vocabulary:
-        alone, shown = ask.groups()
+        names, shown = [list(group) for group in ask.names], ask.shown()
         negatives = {name: list(texts) for name, texts in ask.negatives}
-        options: dict[str, Any] = dict(
-            negatives=negatives or None,
-            attribute_negatives=NUM_NEGATIVES if ask.attributes else 0,
-            check=False,
-        )
         with _refusing('names'):
+            automatic = find_negatives([[name] for name in ask.attributes])
+            options: dict[str, Any] = dict(
+                negatives=join_negatives(negatives or None, automatic), check=False
+            )
             if not shown:
-                return Vocabulary(alone, **options)
+                return Vocabulary(names, **options)
             named = {normalize_name(group[0]) for group in ask.names}
             prompts = [
                 self._prompt(name, examples, normalize_name(name) in named)
                 for name, examples in shown.items()
             ]
-            return ImageEmbeds.join(prompts).vocabulary(alone, **options)
+            return ImageEmbeds.join(prompts).vocabulary(names, **options)
 
     def _prompt(
         self, name: str, examples: list[Example], with_text: bool

@@ -176,7 +176,7 @@ def test_bad_input(two_stage, image, tmp_path):
         two_stage.explain(image, NAMES, 5000)
     with pytest.raises(ValueError, match='no detection overlaps the box'):
         two_stage.explain(image, NAMES, (0, 200, 4, 204))
-    with pytest.raises(ValueError, match='a box has four numbers'):
+    with pytest.raises(ValueError, match='a box is an index or x1'):
         two_stage.explain(image, NAMES, (0, 200, 4))
     with pytest.raises(ValueError, match='expected one image, got 2'):
         two_stage.explain([image, image], NAMES)

@@ -82,7 +82,7 @@ def test_paths_images_and_arrays_agree(inferencer, image_path):
     results += inferencer(np.asarray(image), NAMES, channel_order='rgb')
     for result in results[1:]:
         assert torch.equal(result.scores, results[0].scores)
-    assert len(inferencer(image_path, NAMES, score_thr=2.0)[0]) == 0
+    assert len(inferencer(image_path, NAMES, score_thr=1.0)[0]) == 0
 
 
 def test_a_red_circle_is_red_however_it_is_read(inferencer, tmp_path, monkeypatch):

@@ -166,7 +166,7 @@ ROWS: list[Row] = [
         {
             'no text': (['cup='], 'expected names'),
             'empty': ([''], 'expected names'),
-            'no name': (['=shadow'], None),
+            'no name': (['=shadow'], 'expected names'),
         },
     ),
 ]

@@ -40,6 +40,12 @@ def test_options_go_before_the_environment():
         ({}, {'FGCLIP2_CHUNK_SIZE': '0'}, 'FGCLIP2_CHUNK_SIZE must be a whole number'),
         ({'encoder': 'folder'}, {}, 'encoder, chunk_size and ann_file belong to'),
         ({'names': 'classes.yaml'}, {}, 'classes.yaml'),
+        ({'names': 5}, {}, "expected names such as 'black cat; 白色杯子', a list of"),
+        ({'names': [5]}, {}, r'expected names such as .*got \[5\]'),
+        ({'names': [[]]}, {}, r'expected names such as .*got \[\[\]\]'),
+        ({'names': [['cup', None]]}, {}, 'expected names such as'),
+        ({'device': 'foo'}, {}, "device must be cpu, cuda, .* got 'foo'"),
+        ({}, {'FGCLIP2_DEVICE': 'cuda:x'}, "device must be .* got 'cuda:x'"),
     ],
 )
 def test_options_that_cannot_be_used(given, environ, message):

@@ -37,6 +37,18 @@ def test_supervision_exports_a_folder(shapes, tmp_path, monkeypatch):
     assert not np.array_equal(drawn, cv2.imread(str(shapes / 'shapes.png')))
 
 
+def test_supervision_draws_over_no_input(bridge, shapes, tmp_path):
+    tools = bridge('supervision_tools.py', 'supervision', 'real')
+    drawn = tmp_path / 'drawn'
+    drawn.mkdir()
+    content = (shapes / 'shapes.png').read_bytes()
+    (drawn / 'shapes.png').write_bytes(content)
+    labelled = tools.label(tools.NamedDetector({'names': NAMES}, {}), drawn)
+    with pytest.raises(ValueError, match=r'shapes\.png would be written over'):
+        tools.export(labelled, tmp_path)
+    assert (drawn / 'shapes.png').read_bytes() == content
+
+
 def test_supervision_slicer_and_folder_without_images(bridge, large, tmp_path):
     module = bridge('supervision_tools.py', 'supervision', 'real')
     detector = module.NamedDetector({'names': NAMES, 'score_thr': 0.4})

@@ -65,6 +65,24 @@ def test_a_command_lines_negatives():
         parse_negatives(['cup='])
 
 
+def test_several_names_of_one_option():
+    found = {'red circle': ['red disk'], 'blue star': ['blue cross', '蓝色十字']}
+    text = 'red circle=red disk; blue star=blue cross; 蓝色十字'
+    assert parse_negatives([text]) == found
+    assert parse_negatives([f'shadow; {text}', '*=moon', '"salt, pepper"=x']) == {
+        '*': ['shadow', 'moon'], **found, 'salt, pepper': ['x'],
+    }  # fmt: skip
+    for text in 'cup=glass=mug', '*=a=b':
+        with pytest.raises(ValueError, match=r"no negative of '(cup|\*)' before"):
+            parse_negatives([text])
+
+
+def test_a_symbol_is_a_negative():
+    assert Negatives.read('🚗; shadow', NAMES).texts == ('🚗', 'shadow')
+    with pytest.raises(ValueError, match='negatives must be texts'):
+        Negatives.read(['-'], NAMES)
+
+
 def test_they_stand_before_the_competitors_and_take_the_place_of_equal_ones():
     rows = F.normalize(torch.randn(7, 5, generator=torch.Generator().manual_seed(1)))
     apart = torch.zeros(3, 3, dtype=torch.bool)

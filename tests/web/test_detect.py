@@ -90,6 +90,23 @@ def test_kinds_of_names(client, sent, drawn, expected):
     assert 'dogs' in ask(client, sent, 'dog; dogs')['notes'][0]
 
 
+def test_names_of_braces_alone_have_negatives(client, service, sent):
+    ask(client, sent, 'red {circle|square}; blue star')
+    assert set(service.inferencer.vocabulary.given_negatives) == {
+        'red circle', 'red square'
+    }  # fmt: skip
+    ask(client, sent, 'red circle; blue star')
+    assert service.inferencer.vocabulary.negatives is None
+
+
+def test_aliases_of_a_class_that_is_shown(client, service, sent):
+    box = {'id': sent, 'bbox': [60, 80, 140, 160], 'name': 'red circle'}
+    ask(client, sent, 'Red circle|红色圆形; blue star', examples=[box])
+    vocabulary = service.inferencer.vocabulary
+    assert vocabulary.aliases == [['blue star'], ['red circle', '红色圆形']]
+    assert vocabulary.prompts()[1] == ['red circle', '红色圆形']
+
+
 def test_negatives_compete(client, service, sent, drawn):
     image = Image.open(BytesIO(drawn()))
     answer = ask(

@@ -185,15 +185,16 @@ class FGCLIP2Rescorer(BaseDetector):
         parts = getattr(self.detector, 'parts', None)
         vocabulary = as_vocabulary(names, self.templates, trained, parts)
         self._check_classes(vocabulary)
+        to_give: list[str] = []
         if reads_text(self.detector):
-            self._names_to_give = names_to_give(self.detector, vocabulary)
+            to_give = names_to_give(self.detector, vocabulary)
         is_open = leaves_split_open(names)
         key = vocabulary.prompts(), vocabulary.known_split().tolist(), is_open
         given = vocabulary.negatives, vocabulary.images
         key = *key, *(None if each is None else each.key for each in given)
+        rescorer = self._rescorer
         if self.vocabulary is None or key != self._key:
-            self._key = key
-            self._rescorer = self._build_rescorer(vocabulary, is_open, trained, parts)
+            rescorer = self._build_rescorer(vocabulary, is_open, trained, parts)
         if hasattr(self.detector, 'set_vocabulary'):
             templates = getattr(self.detector, 'templates', 'raw')
             own = Vocabulary(
@@ -208,6 +209,8 @@ class FGCLIP2Rescorer(BaseDetector):
             if self.trained_classes:
                 self.detector.trained_classes = self.trained_classes
             self.detector.set_vocabulary(own)
+        # names that are refused leave all as it was: nothing is set before this line
+        self._key, self._rescorer, self._names_to_give = key, rescorer, to_give
         self.vocabulary, self._given, self._loaded = vocabulary, names, False
         self.dataset_meta = dict(
             classes=tuple(vocabulary.names),

@@ -170,22 +170,26 @@ class OpenVocabMixin:
             names, self.templates, self.trained_classes, self.parts
         )
         digest = self._digest(vocabulary, encoder)
-        source = encoder
+        source, own = encoder, self.classifier.class_embeds()
+        changed: tuple[Tensor, DualEncoder | str] | None = None
         if not torch.equal(digest, self.classifier.digest.cpu()):
             source = encoder or self._text_source()
             embeds = vocabulary.embed(source, self.cache_dir)
+            own = embeds.detach().to(own.device)
             if self.classifier.background is not None:
                 extra = self._background_embeds(source, encoder is None)
                 embeds = torch.cat([embeds, extra.to(embeds)])
-            self.classifier.set_embeds(embeds, vocabulary.is_base, source)
-            self.classifier.digest.copy_(digest)
-        self.classifier.loaded = False
+            changed = embeds, source
         is_open = leaves_split_open(names)
         if is_open and not has_parts(names):
             self._warn_uncomposed(vocabulary)
-        self.classifier.set_competitors(
-            self._compete(vocabulary, encoder) if is_open else None
-        )
+        competitors = self._compete(vocabulary, encoder, own) if is_open else None
+        # names that are refused leave all as it was: nothing is set before this line
+        if changed is not None:
+            self.classifier.set_embeds(changed[0], vocabulary.is_base, changed[1])
+            self.classifier.digest.copy_(digest)
+        self.classifier.loaded = False
+        self.classifier.set_competitors(competitors)
         self.classifier.is_open = is_open and self.competitors is not None
         if hasattr(self.roi_head, 'fusion'):
             self.roi_head.fusion.set_names(
@@ -218,13 +222,13 @@ class OpenVocabMixin:
         return embeds
 
     def _compete(
-        self, vocabulary: Vocabulary, encoder: DualEncoder | None
+        self, vocabulary: Vocabulary, encoder: DualEncoder | None, embeds: Tensor
     ) -> Competitors | None:
-        """What names of a user compete with; None: with each other alone."""
+        """What names of a user, embedded, compete with; None: each other alone."""
         return find_competitors(
             self.competitors,
             vocabulary,
-            self.classifier.class_embeds(),
+            embeds,
             self.trained_classes,
             lambda texts: texts.embed(encoder or self._text_source(), self.cache_dir),
             None if encoder is None else fingerprint(encoder),
@@ -325,13 +329,13 @@ class OpenVocabMixin:
                 )
                 return
 
-    def _take_texts(self, names: list[str] | None) -> None:
+    def _take_texts(self, names: list[list[str]] | None) -> None:
         """Use the names given with an image; the previous vocabulary is restored."""
         before = self._before_texts
         if names is None:
             if before is not None:
                 self.set_vocabulary(*before)
-        elif self.vocabulary is None or self.vocabulary.names != names:
+        elif self.vocabulary is None or self.vocabulary.aliases != names:
             before = before or (self._given if self.vocabulary else None)
             self.keep_text_encoder = True
             self.set_vocabulary(names)

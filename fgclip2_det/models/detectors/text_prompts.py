@@ -6,7 +6,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from mmdet.structures import SampleList
 
-from fgclip2_det.vocabulary.texts import expand_prompts, parse_texts
+from fgclip2_det.vocabulary.names import parse_entries
+from fgclip2_det.vocabulary.texts import parse_texts
 
 _KEYS = ('text', 'custom_entities')
 _META_KEYS = (  # PackDetInputs' own
@@ -15,8 +16,8 @@ _META_KEYS = (  # PackDetInputs' own
 )  # fmt: skip
 
 
-def names_of_samples(samples: SampleList) -> list[str] | None:
-    """Names that a user passed with the images; None if there are none.
+def names_of_samples(samples: SampleList) -> list[list[str]] | None:
+    """Aliases of the names that a user passed with the images; None if there are none.
 
     Args:
         samples: their ``text`` is a string such as 'cat . dog', or a list of names.
@@ -35,7 +36,9 @@ def names_of_samples(samples: SampleList) -> list[str] | None:
             'detector has one vocabulary at a time: use batch_size=1'
         )
     (text, *_) = texts
-    return expand_prompts(parse_texts(text)) if isinstance(text, str) else list(text)
+    if isinstance(text, str):
+        return parse_entries(parse_texts(text))
+    return [[name] if isinstance(name, str) else list(name) for name in text]
 
 
 def let_texts_through(cfg: MutableMapping) -> None:
