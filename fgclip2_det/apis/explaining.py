@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from numbers import Integral
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 import torch.nn.functional as F
@@ -323,13 +323,14 @@ class ExplainMethods:
         """
         explainer = self._explainer(image, texts, channel_order)
         found = explainer.found
-        if isinstance(box, Integral):
-            if not 0 <= box < len(found):
+        if isinstance(box, SupportsIndex):
+            index = operator.index(box)
+            if not 0 <= index < len(found):
                 raise ValueError(
-                    f'there is no box {box}, the image has {len(found)} detections; '
+                    f'there is no box {index}, the image has {len(found)} detections; '
                     'ask for other names, or give a lower index'
                 )
-            return explainer(int(box))
+            return explainer(index)
         return explainer(_most_overlapping(found, box))
 
     def explain_best(

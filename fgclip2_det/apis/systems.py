@@ -132,7 +132,7 @@ class System:
 
     def _as_in_model(self) -> Callable[[], Vocabulary]:
         """Sets what the model has now, with what it was given beside the names."""
-        given = getattr(self.model, '_given', self.vocabulary)
+        given: Any = getattr(self.model, '_given', self.vocabulary)
         own = given if isinstance(self.model, OpenVocabMixin) else (given,)
 
         def again() -> Vocabulary:
