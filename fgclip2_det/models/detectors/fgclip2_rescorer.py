@@ -242,6 +242,10 @@ class FGCLIP2Rescorer(BaseDetector):
         if found is not None and self.competitors is not None:
             is_base = vocabulary.known_split() | found.known
             options['calibration'] = ScoreCalibration(**self.calibration)
+        if options['fusion'].needs_trained and set(trained) - set(vocabulary.names):
+            options['trained_embeds'] = embed(
+                Vocabulary(list(trained), self.templates, base_classes=[], check=False)
+            )
         if self.ranker is not None:
             texts = build_encoder(self.encoder_config, towers='text').eval()
             options['ranker'] = NameRanker.load(
