@@ -9,7 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgclip2_det.io import InputError
-from fgclip2_det.models.fusion import OpenVocabNoveltyFusion, ScoreFusion
+from fgclip2_det.models.fusion import (
+    OpenVocabDetRefinerFusion,
+    OpenVocabNoveltyFusion,
+    ScoreFusion,
+)
 from fgclip2_det.models.fusion.adaptive import MIN_FARTHEST
 
 
@@ -36,7 +40,6 @@ class ExportedFusion(nn.Module):
             )
         self.fusion = fusion
         self.register_buffer('trained', trained)
-        self.image_weight = float(getattr(fusion, 'image_weight', 0.0))
 
     def forward(
         self,
@@ -68,8 +71,8 @@ class ExportedFusion(nn.Module):
         scores = rule.combine(det_scores, sim, weights, is_base)
         if image_cosines is None:
             return scores
-        image = (image_cosines / rule.temperature).sigmoid()
-        return scores + self.image_weight * image
+        assert isinstance(rule, OpenVocabDetRefinerFusion)
+        return rule.with_image(scores, image_cosines)
 
 
 def novelty_weights(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fgclip2_det import FGCLIP2, Vocabulary
+from fgclip2_det.coco.predictions import read_predictions
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
@@ -61,6 +62,32 @@ def test_competitors_make_one_name_no_certainty(run_tool, words, tmp_path):
         region = encoder.region_features(batch, [box], True)[0]
     expected = (region @ embeds.T / 0.1).softmax(1)[0, 0]
     assert scores == pytest.approx([1.0, float(expected)], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['--fusion', 'lami', '--novel', 'ring', '--calibration', -0.5, -1],
+        ['--fusion', 'lami', '--novel', 'ring'],
+        ['--fusion', 'detrefiner', '--alpha', 0.6],
+    ],
+    ids=lambda words: ' '.join(map(str, words)),
+)
+def test_scores_that_can_be_evaluated(run_tool, words, tmp_path, options):
+    """Sure boxes, all scores in [0, 1] whatever the factor and the weights."""
+    rows = json.loads((tmp_path / 'rows.json').read_text())
+    (tmp_path / 'rows.json').write_text(json.dumps([r | dict(score=1.0) for r in rows]))
+    out = tmp_path / 'out.json'
+    code, _, err = run_tool(
+        'rescore', *words, '--temperature', 10, '--out', out, *options
+    )
+    assert code == 0, err
+    scores = {row['category_id']: row['score'] for row in json.loads(out.read_text())}
+    assert all(0 < score <= 1 for score in scores.values())
+    if 'lami' in options:
+        assert scores[2] > scores[4]  # novel names come first, as without the division
+    split = read_predictions(out, tmp_path / 'ann.json')
+    assert sum(map(len, split.rows.values())) == 2
 
 
 def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
