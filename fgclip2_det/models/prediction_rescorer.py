@@ -141,9 +141,9 @@ class PredictionRescorer:
             if value is not None and not 0 < value <= 1:
                 raise ValueError(f'{name} must lie in (0, 1] or be None, got {value}')
         for name, value in dict(
-            labels_per_box=labels_per_box, max_per_image=max_per_image or 1
+            labels_per_box=labels_per_box, max_per_image=max_per_image
         ).items():
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f'{name} must be at least 1, got {value}')
         if mode == 'keep' and (nms_iou or merge_iou or max_per_image):
             raise ValueError(
