@@ -5,7 +5,9 @@ An interrupted run continues when it is started again.
 
 import argparse
 
-from fgclip2_det.cli.parsing import add_result_list
+from fgclip2_det.cli.parsing import add_result_list, check_device
+
+NUM_RANKED = 10
 
 EXAMPLE = """example:
   python tools/dump_scores.py --predictions results.bbox.json \\
@@ -29,8 +31,9 @@ def parser() -> argparse.ArgumentParser:
     add('--novel', nargs='+', help="novel classes; default: the categories' split")
     add('--max-num-patches', default='auto', help='patches per image; default auto')
     add('--ranker', help='folder of a ranker of regions, for the rule ranking')
-    add('--num-ranked', type=int, default=10,
-        help='names of each box that the ranker reads; default 10')  # fmt: skip
+    add('--num-ranked', type=int,
+        help=f'names of each box that the ranker reads; default {NUM_RANKED}'
+        )  # fmt: skip
     add('--cache-dir', help='folder for cached text embeddings')
     add('--device', default='cpu')
     add('--verbose', action='store_true', help='show the traceback of an error')
@@ -41,6 +44,9 @@ def main(args: argparse.Namespace) -> None:
     from fgclip2_det import load_encoder
     from fgclip2_det.rescoring.dump_writer import dump_scores
 
+    if args.num_ranked is not None and args.ranker is None:
+        raise ValueError('--num-ranked is for --ranker FOLDER; give that too')
+    check_device(args.device)
     patches = args.max_num_patches
     header = dump_scores(
         args.predictions,
@@ -58,7 +64,7 @@ def main(args: argparse.Namespace) -> None:
         ids=args.ids,
         categories=args.categories,
         ranker=args.ranker,
-        num_ranked=args.num_ranked,
+        num_ranked=NUM_RANKED if args.num_ranked is None else args.num_ranked,
     )
     print(f'{header.num_images} images, {len(header.classes)} names, '
           f'{len(header.novel_classes)} of them novel: {args.out}')  # fmt: skip

@@ -96,17 +96,17 @@ def _export_encoder(args: argparse.Namespace) -> None:
     from fgclip2_det.onnx.exporting import export_encoder
     from fgclip2_det.onnx.quantizing import quantize_folder
 
+    pictures, compared = _images(args.calibrate), _images(args.check)
     encoder = load_encoder(args.encoder)
     export_encoder(
         encoder, args.out, args.opset, not args.no_text, args.rescore,
         args.max_side, args.pt2,
     )  # fmt: skip
     if args.int8 is not None:
-        images = _images(args.calibrate)
-        print(quantize_folder(args.out, args.int8, images, args.keep_float))
+        print(quantize_folder(args.out, args.int8, pictures, args.keep_float))
     _print_files(args.out)
-    if args.check:
-        print(compare_encoders(encoder, args.out, _images(args.check)))
+    if compared:
+        print(compare_encoders(encoder, args.out, compared))
 
 
 def _export_detector(args: argparse.Namespace) -> None:
@@ -116,6 +116,7 @@ def _export_detector(args: argparse.Namespace) -> None:
     from fgclip2_det.onnx.quantizing import quantize_folder
     from fgclip2_det.vocabulary import read_texts
 
+    pictures, compared = _images(args.calibrate), _images(args.check)
     inferencer = OpenVocabInferencer(args.weights, args.config, 'cpu')
     names = None if args.names is None else read_texts(args.names)
     export_detector(
@@ -123,13 +124,10 @@ def _export_detector(args: argparse.Namespace) -> None:
         args.max_side, args.pt2,
     )  # fmt: skip
     if args.int8 is not None:
-        images = _images(args.calibrate)
-        print(quantize_folder(args.out, args.int8, images, args.keep_float))
+        print(quantize_folder(args.out, args.int8, pictures, args.keep_float))
     _print_files(args.out)
-    if args.check:
-        print(
-            compare_detectors(_fresh(inferencer, names), args.out, _images(args.check))
-        )
+    if compared:
+        print(compare_detectors(_fresh(inferencer, names), args.out, compared))
 
 
 def _fresh(

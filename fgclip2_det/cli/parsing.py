@@ -61,6 +61,20 @@ def check_ranking_options(args: argparse.Namespace, ranks: bool) -> None:
             )
 
 
+def check_device(name: str) -> None:
+    """ValueError for a --device that this PyTorch cannot use."""
+    import torch
+
+    try:
+        torch.zeros(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f'--device {name} cannot be used ({reason}); give cpu, or a device that '
+            'this PyTorch has'
+        ) from error
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of train.py and test.py, as MMDetection spells them."""
     parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')

@@ -1,9 +1,15 @@
 """Re-score a detector's saved results with FG-CLIP 2, without training."""
 
 import argparse
+import os
+from difflib import get_close_matches
 from pathlib import Path
 
-from fgclip2_det.cli.parsing import add_result_list, check_ranking_options
+from fgclip2_det.cli.parsing import (
+    add_result_list,
+    check_device,
+    check_ranking_options,
+)
 from fgclip2_det.rescoring.rules import ALL_RULES, RANKING
 
 FUSION_OPTIONS = ('alpha', 'beta', 'temperature', 'num_ranked', 'ranking_weight')
@@ -62,20 +68,51 @@ def parser() -> argparse.ArgumentParser:
 
 
 def competitor_options(words: list[str]) -> dict | None:
-    """Options of ``CompetitorOptions`` from built-in lists and files; None for none."""
-    from fgclip2_det.vocabulary import LIST_NAMES, read_texts
+    """Options of ``CompetitorOptions`` from built-in lists and files; None for none.
+
+    Raises:
+        ValueError: for a word that is neither.
+    """
+    from fgclip2_det.vocabulary import LIST_NAMES
+    from fgclip2_det.vocabulary.names import read_names_file
 
     if not words:
         return None
     lists = [word for word in words if word in LIST_NAMES]
-    names = [
-        name
-        for word in words
-        if word not in LIST_NAMES
-        for aliases in read_texts(word)
-        for name in aliases
-    ]
+    files = [word for word in words if word not in LIST_NAMES]
+    for word in files:
+        if not os.path.isfile(word):
+            close = get_close_matches(word, LIST_NAMES, 1)
+            hint = f'; did you mean {close[0]}?' if close else '.'
+            raise ValueError(
+                f'--competitors: there is no file {word} and no list of this name'
+                f'{hint} The lists are {", ".join(LIST_NAMES)}'
+            )
+    names = [name for word in files for own in read_names_file(word) for name in own]
     return dict(trained=False, lists=lists, names=names)
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that do not go together."""
+    check_ranking_options(args, args.fusion == RANKING)
+    if (args.fusion == RANKING) != (args.ranker is not None):
+        raise ValueError(
+            f'--fusion {RANKING} and --ranker FOLDER belong together, got --fusion '
+            f'{args.fusion} with{"" if args.ranker else "out"} a ranker'
+        )
+    if args.fusion == 'detrefiner' and args.beta is not None:
+        raise ValueError('detrefiner has one weight for all names; leave --beta out')
+    if args.mode == 'keep' and args.labels_per_box != 1:
+        raise ValueError(
+            f'--labels-per-box {args.labels_per_box} is for --mode box and joint; mode '
+            'keep keeps the label of every row'
+        )
+    if args.mode != 'joint' and args.floor:
+        raise ValueError(
+            f'--floor {args.floor} is for --mode joint, got --mode {args.mode}'
+        )
+    if args.out.is_dir():
+        raise ValueError(f'--out {args.out} is a folder; name a file in it')
 
 
 def main(args: argparse.Namespace) -> None:
@@ -97,14 +134,8 @@ def main(args: argparse.Namespace) -> None:
         for name in FUSION_OPTIONS
         if getattr(args, name) is not None
     }
-    check_ranking_options(args, args.fusion == RANKING)
-    if (args.fusion == RANKING) != (args.ranker is not None):
-        raise ValueError(
-            f'--fusion {RANKING} and --ranker FOLDER belong together, got --fusion '
-            f'{args.fusion} with{"" if args.ranker else "out"} a ranker'
-        )
-    if args.fusion == 'detrefiner' and args.beta is not None:
-        raise ValueError('detrefiner has one weight for all names; leave --beta out')
+    check_options(args)
+    check_device(args.device)
     fusion = MODELS.build(dict(type=ALL_RULES[args.fusion], **options))
     texts = competitor_options(args.competitors)
     patches = args.max_num_patches
@@ -121,6 +152,9 @@ def main(args: argparse.Namespace) -> None:
     for line in predictions.counts.lines():
         print(line)
     split = predictions.split
+    if args.beta is not None and not split.novel_classes:
+        print(f'WARNING: no class is novel, so --beta {args.beta} changes nothing; '
+              '--novel names some')  # fmt: skip
     encoder = load_encoder(args.encoder).to(args.device)
     vocabulary = Vocabulary(
         split.classes, args.templates, novel_classes=split.novel_classes

@@ -9,6 +9,7 @@ from statistics import mean, median
 from fgclip2_det.coco.ground_truths import read_truths
 from fgclip2_det.coco.odinw_sets import odinw_sets
 from fgclip2_det.coco.result_lists import read_results
+from fgclip2_det.io import InputError
 
 from .protocols import evaluate_results
 
@@ -33,7 +34,8 @@ def score_odinw(
 
     Raises:
         FileNotFoundError: naming all files that are missing.
-        ValueError: naming the first entry or row that is wrong.
+        ValueError: naming the first entry or row that is wrong, or a set without
+            objects, which has no AP.
 
     Reference: ELEVATER (arXiv:2204.08790).
     """
@@ -54,6 +56,11 @@ def score_odinw(
         outside += read.num_outside
         figures = evaluate_results('coco', truths, read.results)
         metrics[f'odinw/{name}/AP'] = figures.metrics['coco/bbox/AP']
+        if metrics[f'odinw/{name}/AP'] < 0:
+            raise InputError(
+                f'{ann_file} has no objects, so {name} has no AP for the average; give '
+                'the published annotations'
+            )
         images += len(truths.images)
     values = list(metrics.values())
     metrics |= {'odinw/average/AP': mean(values), 'odinw/median/AP': median(values)}

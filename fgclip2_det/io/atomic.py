@@ -98,7 +98,8 @@ def temporary_folder(path: str | os.PathLike, last: str) -> Iterator[Path]:
         last: name of a file that the block writes.
 
     Raises:
-        UnwritableError: a full disk, no permission, a file of this name.
+        UnwritableError: a full disk, no permission, a file of this name, a folder in
+            the place of a file; then nothing in ``path`` has changed.
     """
     path = Path(path)
     with _naming(path):
@@ -119,8 +120,15 @@ def temporary_folder(path: str | os.PathLike, last: str) -> Iterator[Path]:
 
 
 def _replace_files(source: Path, target: Path, last: str) -> None:
-    (target / last).unlink(missing_ok=True)
     files = sorted(source.iterdir(), key=lambda file: file.name == last)
+    for file in files:
+        place = target / file.name
+        if place.is_dir() and not place.is_symlink():
+            raise UnwritableError(
+                f'{place} cannot be written (it is a folder): move it, or name another '
+                f'place than {target}'
+            )
+    (target / last).unlink(missing_ok=True)
     for file in files:
         os.replace(file, target / file.name)
 

@@ -83,3 +83,25 @@ def build_encoder(encoder: str | dict, towers: str = 'both') -> DualEncoder:
     generator = torch.Generator().manual_seed(encoder.get('seed', 0))
     kind = VERSIONS[encoder.get('version', 2)]
     return kind.from_size(encoder['size'], towers=towers, generator=generator)
+
+
+def text_source(
+    encoder: str | dict, cache_dir: str | None, kept: list[DualEncoder] | None
+) -> DualEncoder | str:
+    """The encoder argument of ``Vocabulary.embed``: a folder of weights, read only if
+    the disk cache lacks the embeddings, or a text tower.
+
+    Args:
+        encoder: as in ``build_encoder``.
+        cache_dir: of the text embeddings.
+        kept: holds the text tower between calls; None keeps none.
+    """
+    if kept:
+        return kept[0]
+    folder = pretrained_folder(encoder)
+    if cache_dir is not None and folder is not None and kept is None:
+        return folder
+    tower = build_encoder(encoder, towers='text')
+    if kept is not None:
+        kept.append(tower)
+    return tower

@@ -98,6 +98,8 @@ class PredictionRescorer:
             the similarity of a single name is 1 for every box.
         calibration: of the fused scores; None: as they are.
         ranker: of the names and the competitors, for a rule that ``needs_ranking``.
+        trained_embeds: (T, D) of all training names, for a rule that ``needs_trained``;
+            None: the base names of the vocabulary alone.
 
     Raises:
         ValueError: for invalid options.
@@ -129,6 +131,7 @@ class PredictionRescorer:
         competitors: Competitors | None = None,
         calibration: ScoreCalibration | None = None,
         ranker: NameRanker | None = None,
+        trained_embeds: Tensor | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
@@ -138,9 +141,9 @@ class PredictionRescorer:
             if value is not None and not 0 < value <= 1:
                 raise ValueError(f'{name} must lie in (0, 1] or be None, got {value}')
         for name, value in dict(
-            labels_per_box=labels_per_box, max_per_image=max_per_image or 1
+            labels_per_box=labels_per_box, max_per_image=max_per_image
         ).items():
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f'{name} must be at least 1, got {value}')
         if mode == 'keep' and (nms_iou or merge_iou or max_per_image):
             raise ValueError(
@@ -150,7 +153,7 @@ class PredictionRescorer:
         self.encoder, self.fusion, self.mode = encoder, fusion, mode
         self.class_embeds, self.is_base = class_embeds, is_base
         if is_base is not None:
-            fusion.set_names(class_embeds, is_base)
+            fusion.set_names(class_embeds, is_base, trained_embeds)
         self.labels_per_box = min(labels_per_box, len(class_embeds))
         self.floor, self.nms_iou, self.merge_iou = floor, nms_iou, merge_iou
         self.max_per_image, self.max_num_patches = max_per_image, max_num_patches

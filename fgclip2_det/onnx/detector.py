@@ -121,11 +121,13 @@ class Detector:
                 reflection', or a mapping name -> its negatives.
 
         Raises:
-            InputError: names of another encoder, or a model whose names are baked in.
+            InputError: names of another encoder, a model whose names are baked in, or
+                negatives of names that were embedded before.
             ValueError: invalid names.
         """
         self._check_exchangeable()
         if isinstance(names, NameEmbeds):
+            _refuse_negatives(negatives)
             names.check(self.folder['encoder'], self.folder['embed_dims'])
             self.vocabulary, self.embeds, self._given = None, names, None
             return None
@@ -137,6 +139,7 @@ class Detector:
     def embed(self, names: Names, negatives: NegativeTexts | None = None) -> NameEmbeds:
         """Embed names, to be saved or set; arguments as in :meth:`set_vocabulary`."""
         if isinstance(names, NameEmbeds):
+            _refuse_negatives(negatives)
             return names
         return self._embedded(names, negatives)[0]
 
@@ -269,6 +272,15 @@ class Detector:
             texts, vocabulary.templates, base_classes=[], check=False, parts=own_parts
         )
         return self.text.of_groups(given.prompts())
+
+
+def _refuse_negatives(negatives: NegativeTexts | None) -> None:
+    """InputError for negatives beside names that were embedded."""
+    if negatives is not None:
+        raise InputError(
+            'these names were embedded before, with what they compete with; give '
+            'negatives when they are embedded: Detector.embed(names, negatives)'
+        )
 
 
 def to_json(found: Found) -> str:

@@ -39,7 +39,10 @@ class ExportedDetector(nn.Module):
         self.neck = detector.neck
         self.proposals = ExportedProposals(detector.rpn_head)
         self.regions = ExportedRoIs(detector.roi_head)
-        self.scores = ExportedScores(detector.roi_head)
+        trained = None
+        if detector.roi_head.fusion.needs_trained and detector.trained_classes:
+            trained = detector.trained_embeds().float()
+        self.scores = ExportedScores(detector.roi_head, trained)
         self.nms = dict(detector.roi_head.test_cfg) if nms else None
 
     def forward(
@@ -205,18 +208,23 @@ class ExportedRoIs(nn.Module):
 
 
 class ExportedScores(nn.Module):
-    """Scores of ``OpenVocabRoIHead.score_regions``, names and competitors given."""
+    """Scores of ``OpenVocabRoIHead.score_regions``, names and competitors given.
+
+    Args:
+        head: the RoI head.
+        trained: of :class:`.ExportedFusion`.
+    """
 
     background: Tensor
     scale: Tensor
     bias: Tensor
 
-    def __init__(self, head: Any) -> None:
+    def __init__(self, head: Any, trained: Tensor | None = None) -> None:
         super().__init__()
         classifier = head.bbox_head.fc_cls
         self.adapter = classifier.adapter
         self.use_sigmoid = head.bbox_head.loss_cls.use_sigmoid
-        self.fusion = ExportedFusion(head.fusion)
+        self.fusion = ExportedFusion(head.fusion, trained)
         if classifier.background is None:
             background = F.normalize(classifier.background_embed.float(), dim=-1)
         else:

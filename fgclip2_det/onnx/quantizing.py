@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Quantized:
         method: 'dynamic' or 'static'.
         layers: file -> layers in int8.
         kept: file -> layers with weights that stayed in float.
-        before, after: bytes of the files.
+        before, after: bytes of the graphs with their weights.
     """
 
     method: str
@@ -78,8 +79,8 @@ def quantize_folder(
         keep: further parts of names of layers that stay in float.
 
     Raises:
-        InputError: no export, one in int8 already, no pictures for 'static', or no
-            onnx and onnxruntime.
+        InputError: no export, one in int8 already, no pictures for 'static', a part
+            of ``keep`` that no layer's name contains, or no onnx and onnxruntime.
     """
     if method not in METHODS:
         raise InputError(f'method must be one of {METHODS}, got {method!r}')
@@ -94,23 +95,36 @@ def quantize_folder(
         raise InputError(f'{folder} is in int8 already; export it in float first')
     names = [name for name in QUANTIZED if name in source]
     layers, kept = {}, {}
+    for name in names:
+        layers[name], kept[name] = _layers(source.path / name, (*KEPT, *keep))
+    _check_keep(keep, [*chain(*layers.values(), *kept.values())])
+    replaced = {*names, *(f'{name}.data' for name in names)}
     content = {
         k: v for k, v in source.description.items() if k not in ('kind', 'files')
     }
     with temporary_folder(folder, files.DESCRIPTION) as target:
         for name in source['files']:
-            if name not in names and name != f'{name}.data':
+            if name not in replaced:
                 shutil.copyfile(source.path / name, target / name)
         for name in names:
-            layers[name], kept[name] = _layers(source.path / name, (*KEPT, *keep))
             _quantize(source, name, target / name, layers[name], method, images)
         content['int8'] = dict(method=method, kept=kept, pictures=len(images))
         files.write_description(target, content)
         sizes = [
-            sum((root / name).stat().st_size for name in names)
+            sum(path.stat().st_size for path in root.iterdir() if path.name in replaced)
             for root in (source.path, target)
         ]
     return Quantized(method, layers, kept, *sizes)
+
+
+def _check_keep(keep: Sequence[str], layers: Sequence[str]) -> None:
+    """InputError for a part that no layer's name contains."""
+    for part in keep:
+        if not any(part in layer for layer in layers):
+            raise InputError(
+                f'no layer has {part!r} in its name, so none would stay in float; '
+                f'the layers are {", ".join(sorted({*layers})[:8])}, ...'
+            )
 
 
 def _layers(path: Path, keep: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -18,6 +18,7 @@ from fgclip2_det.coco.predictions import Predictions, read_predictions
 from fgclip2_det.coco.result_lists import row_score
 from fgclip2_det.datasets.config_labels import label_order_of
 from fgclip2_det.fgclip2 import DualEncoder
+from fgclip2_det.fgclip2.grids import target_grid
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.io.digests import file_digest
 from fgclip2_det.io.model_digests import encoder_digest
@@ -76,14 +77,17 @@ def dump_scores(
         num_ranked: names of each box that it reads, the most that tuning can compare.
 
     Raises:
-        ValueError: for what :func:`read_predictions` refuses, no results at all,
-            images that are missing or of another size, a ``folder`` with another dump
-            (naming the first field that differs) or with a damaged shard.
+        ValueError: for what :func:`read_predictions` refuses, no results at all, a
+            wrong ``max_num_patches``, images that are missing or of another size, a
+            ``folder`` with another dump (naming the first field that differs) or with
+            a damaged shard.
     """
     if num_ranked < 1:
         raise ValueError(f'num_ranked must be at least 1, got {num_ranked}')
     if images_per_shard < 1:
         raise ValueError(f'images_per_shard must be at least 1, got {images_per_shard}')
+    if max_num_patches != 'auto':
+        target_grid(1, 1, max_num_patches)  # raises for what is no budget
     predictions = read_predictions(
         predictions_file,
         ann_file,
@@ -121,14 +125,15 @@ def dump_scores(
         ranker='' if reader is None else reader.digest,
         num_ranked=0 if reader is None else num_ranked,
     )
-    if (folder / HEADER).exists():
+    continues = (folder / HEADER).exists()
+    if continues:
         _check_same(read_dump_header(folder), header, folder)
     elif any(folder.glob('scores-*.safetensors')):
         raise ValueError(f'{folder} has shards but no {HEADER}; delete them')
-    else:
+    embeds = vocabulary.embed(encoder, cache_dir)  # may refuse a name: no header yet
+    if not continues:
         text = json.dumps(asdict(header), indent=1, ensure_ascii=False)
         write_atomic(folder / HEADER, text.encode())
-    embeds = vocabulary.embed(encoder, cache_dir)
     write_names(folder, embeds)
     bar = tqdm(total=len(paths), unit='image', disable=None if progress else True)
     with bar:

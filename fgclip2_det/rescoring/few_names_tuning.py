@@ -46,8 +46,8 @@ class FewNames:
         ks: numbers of names, and 'all'.
         seed: of the draw.
         absent: 'random' or 'hard'.
-        score_thr: the score from which a user sees a box: ``calibration`` of a setting
-            moves its threshold there.
+        score_thr: the score from which a user sees a box, in (0, 1): ``calibration``
+            of a setting moves its threshold there.
         precision: a setting's threshold recalls the most at this precision at least;
             None: it has the highest F1.
     """
@@ -59,6 +59,8 @@ class FewNames:
     precision: float | None = None
 
     def __post_init__(self) -> None:
+        if not 0 < self.score_thr < 1:
+            raise ValueError(f'score_thr must lie in (0, 1), got {self.score_thr}')
         if self.precision is not None and not 0 < self.precision <= 1:
             raise ValueError(f'precision must lie in (0, 1], got {self.precision}')
 

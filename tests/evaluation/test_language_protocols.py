@@ -269,6 +269,11 @@ def test_odinw_averages_sets(tmp_path):
     values = list(expected.values())
     assert actual['odinw/average/AP'] == pytest.approx(np.mean(values))
     assert actual['odinw/median/AP'] == pytest.approx(np.median(values))
+    (one,) = (one for one in odinw_sets(13) if one.name == 'pothole')
+    coco, _ = d3(tmp_path / 'other', seed=0)
+    put(tmp_path / 'odinw' / one.ann_file, coco | {'annotations': []})
+    with pytest.raises(ValueError, match='has no objects, so pothole has no AP'):
+        score_odinw(tmp_path / 'odinw', tmp_path / 'found', 13)
     (tmp_path / 'found/pothole.json').unlink()
     with pytest.raises(FileNotFoundError, match=r'1 files are missing.*pothole'):
         score_odinw(tmp_path / 'odinw', tmp_path / 'found', 13)

@@ -126,3 +126,19 @@ def test_a_folder_is_there_as_a_whole(tmp_path):
     write('config', 'tokenizer')
     files = {path.name: path.read_text() for path in (tmp_path / 'model').iterdir()}
     assert files['config'] == files['tokenizer'] == 'config tokenizer'
+
+
+@pytest.mark.parametrize('name', ['config', 'weights'])
+def test_a_folder_in_the_place_of_a_file(tmp_path, name):
+    """It is named, before anything of the old folder is removed."""
+    model = tmp_path / 'model'
+    (model / name).mkdir(parents=True)
+    other = model / ('weights' if name == 'config' else 'config')
+    other.write_text('old')
+    with (
+        pytest.raises(UnwritableError, match=rf'model.{name} cannot be written'),
+        temporary_folder(model, 'config') as folder,
+    ):
+        for each in ('config', 'weights'):
+            (folder / each).write_text('new')
+    assert other.read_text() == 'old' and os.listdir(tmp_path) == ['model']

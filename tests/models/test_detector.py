@@ -301,9 +301,7 @@ def test_checkpoint_carries_the_embeddings(monkeypatch):
     saved.set_vocabulary(Vocabulary(NAMES, novel_classes=NAMES[:1]))
     loaded = build()
     loaded.load_state_dict(saved.state_dict())
-    monkeypatch.setattr(
-        'fgclip2_det.models.detectors.open_vocab_mixin.build_encoder', None
-    )
+    monkeypatch.setattr('fgclip2_det.models.encoders.build_encoder', None)
     loaded.set_vocabulary(Vocabulary(NAMES, novel_classes=NAMES[:1]))
     assert torch.equal(loaded.classifier.text_embeds, saved.classifier.text_embeds)
     assert loaded.roi_head.bbox_head.num_classes == 3

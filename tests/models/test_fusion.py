@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 
 from fgclip2_det.models import fusion
 from fgclip2_det.models.fusion import ScoreFusion
+from fgclip2_det.models.score_calibration import ScoreCalibration
 
 # the rule that needs a ranker is in test_name_ranker.py
 OTHERS = ('ScoreFusion', 'OpenVocabRankingFusion')
@@ -41,7 +42,8 @@ def test_the_hand_has_the_right_softmax():
         ('Arithmetic', {}, [0.690399, 0.209602]),
         ('Arithmetic', dict(alpha=0.25), [0.595199, 0.254801]),
         ('ViLD', {}, [0.25 ** (1 / 3) * A ** (1 / 3), 0.3 ** (1 / 3) * B ** (2 / 3)]),
-        ('LaMI', {}, [0.5, 5 * 0.3**0.6 * B**0.4]),
+        ('LaMI', {}, [0.5 / 5, 0.3**0.6 * B**0.4]),
+        ('LaMI', dict(novel_scale=0.5), [0.5, 0.3**0.6 * B**0.4 / 2]),
         ('LaMI', dict(novel_scale=1.0, beta=0.25), [0.5, 0.3**0.75 * B**0.25]),
         # logit(0.5) = 0, logit(0.3) = -0.847298; cos / 0.1 = 2.7 and 2.5
         (
@@ -56,6 +58,8 @@ def test_the_hand_has_the_right_softmax():
         ),
         # sigmoid(0.27 / 0.03 = 9) = 0.999877, sigmoid(25 / 3) = 0.999760
         ('DetRefiner', dict(image_weight=0.0), [0.4999877, 0.339976]),
+        # 0.8 d + 0.6 s, over 1.4
+        ('DetRefiner', dict(image_weight=0.0, alpha=0.6), [0.714233, 0.599897]),
     ],
 )
 def test_by_hand(name, options, expected):
@@ -152,6 +156,20 @@ def test_every_rule(rule):
         MODELS.build(dict(type=rule, temperature=0))
     with pytest.raises(ValueError, match=r'must be \(4, 2\) like the cosines'):
         fuse(torch.rand(4, 3), cosines, SPLIT)
+
+
+@pytest.mark.parametrize('rule', RULES)
+def test_scores_lie_between_0_and_1(rule):
+    """Of the surest boxes, whatever the weights; calibration keeps the order."""
+    for alpha in (0.0, 0.6, 1.0):
+        fuse = MODELS.build(dict(type=rule, alpha=alpha))
+        fuse.set_names(torch.eye(2), SPLIT)
+        det, cosines = torch.tensor([[1.0, 1.0], [0.2, 0.9]]), torch.eye(2)
+        image = dict(image_cosines=torch.ones(2)) if fuse.needs_image else {}
+        fused = fuse(det, cosines, SPLIT, **image)
+        assert (fused >= 0).all() and (fused <= 1).all()
+        moved = ScoreCalibration(base=-0.5, novel=-1.0)(fused, SPLIT)
+        assert torch.equal(moved.argsort(0), fused.argsort(0))
 
 
 def test_bad_weights():

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
 
-from fgclip2_det.models.detectors import open_vocab_mixin
+from fgclip2_det.models import encoders
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ['red circle', 'blue square', '绿色星形']
@@ -76,7 +76,7 @@ def detector(folder, monkeypatch):
         str(folder / 'config.py'), str(folder / 'last.pth'), device='cpu'
     )
     with monkeypatch.context() as patched:
-        patched.setattr(open_vocab_mixin, 'build_encoder', None)
+        patched.setattr(encoders, 'build_encoder', None)
         inference_detector(model, str(folder / 'a.png'))
     return model
 

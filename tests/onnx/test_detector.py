@@ -167,6 +167,11 @@ def test_names_that_were_embedded_before(exported, picture, tmp_path):
     other = NameEmbeds(**(vars(loaded) | dict(encoder='0' * 64)))
     with pytest.raises(InputError, match='embedded by another encoder'):
         detector.set_vocabulary(other)
+    for call in (detector.set_vocabulary, detector.embed):
+        with pytest.raises(InputError, match='give negatives when they are embedded'):
+            call(loaded, 'shadow')
+    with pytest.raises(InputError, match='give negatives when they are embedded'):
+        detector(picture, loaded, negatives='shadow')
     for name, array in (
         ('names', loaded.names[:, :9]),
         ('apart', loaded.apart[:, :2]),

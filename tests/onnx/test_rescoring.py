@@ -83,6 +83,15 @@ def test_in_onnx(packages, tmp_path):
     (scores,) = session({name: value.numpy() for name, value in alone.items()})
     exact = graph.module(**alone).numpy()
     np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-6)
+    for value in (True, False):  # trained names alone, and none
+        split = given | dict(is_base=torch.full((NAMES,), value))
+        (scores,) = session({name: each.numpy() for name, each in split.items()})
+        exact = graph.module(**split).numpy()
+        np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-6)
+        plain = MODELS.build(
+            dict(type='OpenVocabGeometricFusion', alpha=0.35 if value else 0.65)
+        )
+        np.testing.assert_allclose(scores, expected(plain, split), rtol=1e-4, atol=1e-6)
 
 
 def test_an_unknown_rule():

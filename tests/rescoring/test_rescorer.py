@@ -204,6 +204,8 @@ def test_bad_input(encoder, vocabulary, image):
         (dict(mode='box', nms_iou=0.0), 'nms_iou must lie in'),
         (dict(mode='box', labels_per_box=0), 'labels_per_box must be at least 1'),
         (dict(nms_iou=0.5), "mode 'keep' keeps every row"),
+        (dict(mode='box', max_per_image=0), 'max_per_image must be at least 1, got 0'),
+        (dict(max_per_image=0), 'max_per_image must be at least 1, got 0'),
     ):
         with pytest.raises(ValueError, match=message):
             rescorer(encoder, vocabulary, **options)

@@ -128,6 +128,23 @@ def test_a_killed_dump_continues(files, encoder, monkeypatch):
     assert seen == []
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(max_num_patches='abc'), "a positive integer or 'auto', got 'abc'"),
+        (dict(max_num_patches=0), "a positive integer or 'auto', got 0"),
+        (dict(templates=['a photo of {}' + ' and more' * 60]), 'tokens'),
+    ],
+    ids=['abc', '0', 'long'],
+)
+def test_a_wrong_option_leaves_no_dump(files, encoder, options, message):
+    """The corrected run is not refused."""
+    with pytest.raises(ValueError, match=message):
+        run(files, encoder, **options)
+    assert not (files / 'dump').exists()
+    run(files, encoder)
+
+
 def test_another_dump_in_the_folder(files, encoder):
     run(files, encoder)
     other = FGCLIP2.from_pretrained('fgclip2_tiny')

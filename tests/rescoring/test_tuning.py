@@ -122,7 +122,7 @@ def softmax(x):
 
 
 def lami(d, w, cos, a):
-    return d ** (1 - a) * w**a * np.where(BASE, 1, 5)
+    return d ** (1 - a) * w**a * np.where(BASE, 1 / 5, 1)
 
 
 def fvlm(d, w, cos, a):

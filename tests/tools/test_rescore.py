@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fgclip2_det import FGCLIP2, Vocabulary
+from fgclip2_det.coco.predictions import read_predictions
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
@@ -33,6 +34,15 @@ def test_keep_then_box(run_tool, words, tmp_path):
     [row] = json.loads(out.read_text())
     assert row['category_id'] == (4 if shares[0] > shares[1] else 2)
     assert row['score'] == pytest.approx((0.8 * max(shares)) ** 0.5, abs=1e-5)
+
+
+def test_a_weight_of_novel_names_without_any(run_tool, words, tmp_path):
+    options = ['--beta', 0.9, '--out', tmp_path / 'out.json']
+    code, text, err = run_tool('rescore', *words, *options)
+    assert code == 0, err
+    assert text.startswith('WARNING: no class is novel, so --beta 0.9 changes nothing')
+    code, text, err = run_tool('rescore', *words, *options, '--novel', 'ring')
+    assert code == 0 and 'WARNING' not in text, err
 
 
 def test_competitors_make_one_name_no_certainty(run_tool, words, tmp_path):
@@ -63,6 +73,32 @@ def test_competitors_make_one_name_no_certainty(run_tool, words, tmp_path):
     assert scores == pytest.approx([1.0, float(expected)], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['--fusion', 'lami', '--novel', 'ring', '--calibration', -0.5, -1],
+        ['--fusion', 'lami', '--novel', 'ring'],
+        ['--fusion', 'detrefiner', '--alpha', 0.6],
+    ],
+    ids=lambda words: ' '.join(map(str, words)),
+)
+def test_scores_that_can_be_evaluated(run_tool, words, tmp_path, options):
+    """Sure boxes, all scores in [0, 1] whatever the factor and the weights."""
+    rows = json.loads((tmp_path / 'rows.json').read_text())
+    (tmp_path / 'rows.json').write_text(json.dumps([r | dict(score=1.0) for r in rows]))
+    out = tmp_path / 'out.json'
+    code, _, err = run_tool(
+        'rescore', *words, '--temperature', 10, '--out', out, *options
+    )
+    assert code == 0, err
+    scores = {row['category_id']: row['score'] for row in json.loads(out.read_text())}
+    assert all(0 < score <= 1 for score in scores.values())
+    if 'lami' in options:
+        assert scores[2] > scores[4]  # novel names come first, as without the division
+    split = read_predictions(out, tmp_path / 'ann.json')
+    assert sum(map(len, split.rows.values())) == 2
+
+
 def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
     out = tmp_path / 'out.json'
     for options, message in (
@@ -71,12 +107,23 @@ def test_what_is_wrong_is_one_sentence(run_tool, words, tmp_path):
         (['--novel', 'zebra'], "'zebra'"),
         (['--fusion', 'detrefiner', '--beta', 0.5], 'one weight for all names'),
         (['--competitors', 'nowhere.txt'], 'there is no file nowhere.txt'),
+        (['--competitors', 'object365'], 'did you mean objects365? The lists are coco'),
+        (['--competitors', 'zebra'], 'no file zebra and no list of this name. The lis'),
         (['--predictions', 'nowhere.json'], 'nowhere.json cannot be read'),
+        (['--max-per-image', 0], 'max_per_image must be at least 1, got 0'),
+        (['--labels-per-box', 3], '--labels-per-box 3 is for --mode box and joint'),
+        (['--floor', 0.5], '--floor 0.5 is for --mode joint, got --mode keep'),
+        (['--floor', 0.5, '--mode', 'box'], '--floor 0.5 is for --mode joint, got'),
+        (['--device', 'nonsense'], '--device nonsense cannot be used (Expected one of'),
+        (['--out', tmp_path, '--encoder', 'nowhere'], 'is a folder; name a file in it'),
     ):
         code, _, err = run_tool('rescore', *words, '--out', out, *options)
         assert code == 2, options
         assert err.startswith('error: ') and message in err
         assert 'Traceback' not in err
     assert not out.exists()
+    if not torch.cuda.is_available():
+        code, _, err = run_tool('rescore', *words, '--out', out, '--device', 'cuda')
+        assert code == 2 and err.startswith('error: --device cuda cannot be used (')
     code, text, _ = run_tool('rescore', '--help')
     assert code == 0 and 'python tools/rescore.py --predictions' in text

@@ -49,7 +49,7 @@ RULES = {
     'fvlm': lambda d, w, c, novel, far: fvlm(d, w, novel),
     'fvit': lambda d, w, c, novel, far: geometric(d, w, np.where(novel, 0.8, 0.1)),
     'lami': lambda d, w, c, novel, far: (
-        geometric(d, w, np.where(novel, 0.4, 0)) * np.where(novel, 5, 1)
+        geometric(d, w, np.where(novel, 0.4, 0)) * np.where(novel, 1, 1 / 5)
     ),
     'confidence': lambda d, w, c, novel, far: geometric(d, w, 0.5 * (1 - d)),
     'novelty': lambda d, w, c, novel, far: geometric(

@@ -188,6 +188,8 @@ def test_options_of_few_names_need_few_names(tune):
     assert code == 2 and 'ks must be different numbers from 1 on' in err
     code, _, err = tune('--base-only', '--few-names', '--precision', 1.5)
     assert code == 2 and 'precision must lie in (0, 1], got 1.5' in err
+    code, _, err = tune('--base-only', '--few-names', '--score-thr', 2)
+    assert code == 2 and 'score_thr must lie in (0, 1), got 2.0' in err
     code, _, err = tune('--base-only', '--few-names', '--absent', 'hard', '--ks', 2)
     assert code == 0, err
 
@@ -250,6 +252,13 @@ def test_a_ranker_where_there_is_none(run_tool, files, source, ranker, tune):
     assert code == 2 and "log-odds of 0 names of each box, the rule 'ranking'" in err
     code, _, err = tune('--base-only', '--num-ranked', 3)
     assert code == 2 and '--num-ranked is for --fusion ranking' in err
+    words = ['--num-ranked', 3, '--out', files / 'other']
+    code, _, err = run_tool('dump_scores', *source, *words)
+    assert code == 2 and '--num-ranked is for --ranker FOLDER' in err
+    words = ['--device', 'nonsense', '--out', files / 'other']
+    code, _, err = run_tool('dump_scores', *source, *words)
+    assert code == 2 and err.startswith('error: --device nonsense cannot be used')
+    assert not (files / 'other').exists()
     out = ['--out', files / 'new.json']
     for words in (['--fusion', 'ranking'], ['--ranker', ranker]):
         code, _, err = run_tool('rescore', *source, *words, *out)

@@ -180,6 +180,11 @@ def test_own_post_processing(kind, tmp_path):
     assert found - set(LABEL_OF)  # 'N/A', or the label without a name
 
 
+def test_a_limit_that_leaves_nothing():
+    with pytest.raises(ValueError, match='max_per_image must be at least 1 or None'):
+        HuggingFaceDetector('nowhere', max_per_image=0)
+
+
 @pytest.mark.parametrize('kind', ['dab_detr', 'lw_detr'])
 def test_their_limit_of_100_boxes_is_ours(kind, tmp_path, monkeypatch):
     """Queries x labels are 100 and 60 here, so the limit is put at 45."""

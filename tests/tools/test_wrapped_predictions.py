@@ -66,6 +66,29 @@ def test_same_as_the_tool(files, coco_data, write_config, run_tool, tmp_path):
         assert one['score'] == pytest.approx(other['score'], abs=1e-6)
 
 
+def test_boxes_that_differ_outside_the_image(files, coco_data):
+    """Clipped for pooling alone, as with the tool: two results, with one embedding."""
+    rows, ann = files
+    content = json.loads(rows.read_text())[1:3]
+    for row, box in zip(content, ([-9, -8, 40, 40], [-19, -28, 50, 60]), strict=True):
+        row['bbox'] = box  # (0, 0, 31, 32) inside
+    rows.write_text(json.dumps(content))
+    init_default_scope('mmdet')
+    saved = dict(type='SavedPredictions', predictions=str(rows), ann_file=str(ann))
+    model = MODELS.build(
+        dict(type='FGCLIP2Rescorer', encoder=dict(pretrained='fgclip2_tiny'),
+             detector=saved, mode='box', competitors=False)
+    )  # fmt: skip
+    model.set_vocabulary(['black cat', '白色杯子'])
+    meta = dict(img_path=str(coco_data / '0.png'), img_id=0, ori_shape=(96, 160))
+    sample = DetDataSample(metainfo=meta | dict(img_shape=(96, 160)))
+    (result,) = model.predict(None, [sample])
+    found = result.pred_instances
+    assert sorted(found.bboxes[:, 0].tolist()) == [-19, -9]
+    ratio = found.scores / found.det_scores.sqrt()
+    assert ratio.tolist() == pytest.approx([float(ratio[0])] * 2, abs=1e-5)
+
+
 def test_unknown_images(files):
     init_default_scope('mmdet')
     rows, ann = files

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
@@ -245,6 +246,10 @@ class FGCLIP2Rescorer(BaseDetector):
         if found is not None and self.competitors is not None:
             is_base = vocabulary.known_split() | found.known
             options['calibration'] = ScoreCalibration(**self.calibration)
+        if options['fusion'].needs_trained and set(trained) - set(vocabulary.names):
+            options['trained_embeds'] = embed(
+                Vocabulary(list(trained), self.templates, base_classes=[], check=False)
+            )
         if self.ranker is not None:
             texts = build_encoder(self.encoder_config, towers='text').eval()
             options['ranker'] = NameRanker.load(
@@ -348,8 +353,12 @@ class FGCLIP2Rescorer(BaseDetector):
             check_names_were_read(sample, self.vocabulary)
         instances = sample.pred_instances
         height, width = sample.ori_shape[:2]
-        limit = instances.bboxes.new_tensor([width, height, width, height])
-        bboxes = instances.bboxes.clamp(min=0).minimum(limit).cpu()
+        bboxes = instances.bboxes.cpu()
+        limit = bboxes.new_tensor([width, height, width, height])
+        touches = (bboxes[:, 2:] >= 0).all(1) & (bboxes[:, :2] <= limit[:2]).all(1)
+        # boxes beside the image come to its border; others stay distinct, as in a list
+        moved = bboxes.clamp(min=0).minimum(limit)
+        bboxes = torch.where(touches[:, None], bboxes, moved)
         try:
             fused = self._rescorer(
                 image, bboxes, instances.scores.cpu(), instances.labels.cpu(), memory

@@ -79,6 +79,10 @@ class HuggingFaceDetector(BaseDetector):
             ) from error
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f'chunk_size must be at least 1 or None, got {chunk_size}')
+        if max_per_image is not None and max_per_image < 1:
+            raise ValueError(
+                f'max_per_image must be at least 1 or None, got {max_per_image}'
+            )
         kind = _kind(pretrained)
         self.adapter = Adapter(*ADAPTERS[kind])
         self._ask = self.adapter.ask

@@ -20,8 +20,8 @@ from fgclip2_det.models.detectors.text_prompts import (
     let_texts_through,
     names_of_samples,
 )
-from fgclip2_det.models.encoders import build_encoder, pretrained_folder
-from fgclip2_det.vocabulary import Vocabulary, fingerprint
+from fgclip2_det.models.encoders import text_source
+from fgclip2_det.vocabulary import Vocabulary, fingerprint, parts_of
 from fgclip2_det.vocabulary.competitors import Competitors
 from fgclip2_det.vocabulary.name_checks import uncomposed_names
 from fgclip2_det.vocabulary.negatives import NegativeTexts
@@ -41,28 +41,6 @@ def as_vocabulary(
     if not isinstance(names, Vocabulary):
         names = Vocabulary(names if isinstance(names, str) else list(names))
     return names.resolved(templates, trained_classes, parts)
-
-
-def text_source(
-    encoder: str | dict, cache_dir: str | None, kept: list[DualEncoder] | None
-) -> DualEncoder | str:
-    """The encoder argument of ``Vocabulary.embed``: a folder of weights, read only if
-    the disk cache lacks the embeddings, or a text tower.
-
-    Args:
-        encoder: as in ``build_encoder``.
-        cache_dir: of the text embeddings.
-        kept: holds the text tower between calls; None keeps none.
-    """
-    if kept:
-        return kept[0]
-    folder = pretrained_folder(encoder)
-    if cache_dir is not None and folder is not None and kept is None:
-        return folder
-    tower = build_encoder(encoder, towers='text')
-    if kept is not None:
-        kept.append(tower)
-    return tower
 
 
 def leaves_split_open(names: Names) -> bool:
@@ -132,6 +110,7 @@ class OpenVocabMixin:
         self.keep_text_encoder = False
         self._kept_text_encoder: list[DualEncoder] = []  # in a list: no submodule
         self._kept_background: dict[str, Tensor] = {}  # its text -> (1, D)
+        self._kept_trained: dict[tuple, Tensor] = {}  # names, templates -> (T, D)
         if vocabulary is not None:
             self.set_vocabulary(Vocabulary(**vocabulary))
         self.configured_vocabulary = self.vocabulary
@@ -192,9 +171,7 @@ class OpenVocabMixin:
         self.classifier.set_competitors(competitors)
         self.classifier.is_open = is_open and self.competitors is not None
         if hasattr(self.roi_head, 'fusion'):
-            self.roi_head.fusion.set_names(
-                self.classifier.class_embeds(), self.classifier.is_base
-            )
+            self._set_fusion_names(vocabulary, encoder)
         self.roi_head.bbox_head.num_classes = len(vocabulary)
         self.vocabulary, self._given = vocabulary, (names, encoder)
         if self.training and not is_open:
@@ -220,6 +197,31 @@ class OpenVocabMixin:
         if own:
             self._kept_background[text] = embeds
         return embeds
+
+    def _set_fusion_names(
+        self, vocabulary: Vocabulary, encoder: DualEncoder | None
+    ) -> None:
+        fusion, classifier = self.roi_head.fusion, self.classifier
+        trained = None
+        if fusion.needs_trained and set(self.trained_classes) - set(vocabulary.names):
+            trained = self.trained_embeds(encoder)
+        fusion.set_names(classifier.class_embeds(), classifier.known, trained)
+
+    def trained_embeds(self, encoder: DualEncoder | None = None) -> Tensor:
+        """(T, D) text embeddings of ``trained_classes`` with the detector's templates;
+        those of its own text tower, used if ``encoder`` is None, are computed once."""
+        names = self.trained_classes
+        texts = Vocabulary(
+            list(names), self.templates, base_classes=[], check=False,
+            parts=parts_of(names, self.parts),
+        )  # fmt: skip
+        if encoder is not None:
+            return texts.embed(encoder, self.cache_dir)
+        key = names, tuple(texts.templates)
+        if key not in self._kept_trained:
+            embeds = texts.embed(self._text_source(), self.cache_dir)
+            self._kept_trained = {key: embeds}
+        return self._kept_trained[key]
 
     def _compete(
         self, vocabulary: Vocabulary, encoder: DualEncoder | None, embeds: Tensor

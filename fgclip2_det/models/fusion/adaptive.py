@@ -10,6 +10,8 @@ from torch import Tensor
 from fgclip2_det.models.fusion.geometric import OpenVocabGeometricFusion
 from fgclip2_det.models.fusion.score_fusion import check_finite
 
+MIN_FARTHEST = 1e-9  # of the distances; below are rounding errors
+
 
 @MODELS.register_module()
 class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
@@ -20,6 +22,8 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
     s_c is the greatest cosine of name c's text with a training name's: 1 for a base
     name, which then has ``alpha``; the name farthest from training has ``beta``. No
     list of novel classes is needed, and a novel synonym of a base name counts as base.
+    Training names are the vocabulary's base names, and those of a trained detector
+    that are not asked for.
 
     Args:
         alpha: weight of the similarity on training names.
@@ -30,6 +34,8 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
         ValueError: if ``beta`` is None.
     """
 
+    needs_trained = True
+
     def __init__(
         self, alpha: float = 0.35, beta: float = 0.65, temperature: float = 0.01
     ) -> None:
@@ -39,16 +45,22 @@ class OpenVocabNoveltyFusion(OpenVocabGeometricFusion):
         self.ends = alpha, beta  # on the nearest and the farthest name
         self._weights: Tensor | None = None
 
-    def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
+    def set_names(
+        self, embeds: Tensor, is_base: Tensor, trained: Tensor | None = None
+    ) -> None:
         embeds = F.normalize(embeds.double(), dim=-1)  # near names differ by 1e-5
-        if not is_base.any():
+        reference = embeds[is_base]
+        if trained is not None:
+            trained = F.normalize(trained.to(embeds), dim=-1)
+            reference = torch.cat([reference, trained])
+        if not len(reference):
             raise ValueError(
                 'novelty is a distance from training names, but no name is base; '
                 'give the vocabulary its base_classes, or take another rule'
             )
-        distance = 1 - (embeds @ embeds[is_base].T).amax(1).clamp(max=1)
+        distance = 1 - (embeds @ reference.T).amax(1).clamp(max=1)
         distance[is_base] = 0
-        share = distance / distance.max().clamp(min=torch.finfo(torch.float64).tiny)
+        share = distance / distance.max().clamp(min=MIN_FARTHEST)
         near, far = self.ends
         self._weights = (near + (far - near) * share).float()
 

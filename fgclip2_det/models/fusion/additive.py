@@ -82,6 +82,9 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
 
     det_weight d + image_weight sigmoid(cos(image) / T) + alpha sigmoid(cos(box) / T)
 
+    Weights that sum to more than 1 are divided by their sum, which keeps the order:
+    scores lie in [0, 1].
+
     Args:
         alpha: weight of the box's similarity.
         det_weight: weight of the detector's scores.
@@ -112,6 +115,8 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
         ).items():
             check_weight(name, value)
         self.det_weight, self.image_weight = det_weight, image_weight
+        most = max(alpha) if isinstance(alpha, Sequence) else alpha
+        self.total = max(1.0, det_weight + image_weight + most)
 
     def forward(
         self,
@@ -134,8 +139,13 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
                 f'image_cosines must be ({cosines.shape[1]},), got {shape}; set '
                 'image_weight=0 to omit them'
             )
-        image = (image_cosines.float() / self.temperature).sigmoid()
-        return scores + self.image_weight * image
+        return self.with_image(scores, image_cosines.float())
+
+    def with_image(self, scores: Tensor, image_cosines: Tensor) -> Tensor:
+        """(n, C) scores with the similarity of the image, whose cosines are (C,)."""
+        image = (image_cosines / self.temperature).sigmoid()
+        scores = scores + self.image_weight / self.total * image
+        return scores.clamp(max=1)  # by less than 1e-6: rounding
 
     def similarity(
         self,
@@ -149,4 +159,4 @@ class OpenVocabDetRefinerFusion(ScoreFusion):
     def combine(
         self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
-        return self.det_weight * det + weights * sim
+        return (self.det_weight * det + weights * sim) / self.total

@@ -110,7 +110,9 @@ class OpenVocabFVLMFusion(OpenVocabGeometricFusion):
 class OpenVocabLaMIFusion(OpenVocabGeometricFusion):
     """Base scores are the detector's; novel ones are fused, then multiplied.
 
-    The factor requires a base/novel split, and scores can exceed 1.
+    The factor requires a base/novel split. All scores are divided by it where it is
+    above 1, which keeps their order: they lie in [0, 1], as results and calibration
+    require.
 
     Args:
         alpha, beta, temperature: see :class:`ScoreFusion`.
@@ -141,4 +143,5 @@ class OpenVocabLaMIFusion(OpenVocabGeometricFusion):
                 f'novel_scale={self.novel_scale} needs is_base ({fused.shape[1]},), '
                 'got None; without a split, set novel_scale=1'
             )
-        return fused * torch.where(is_base, 1.0, self.novel_scale)
+        most = max(1.0, self.novel_scale)
+        return fused * torch.where(is_base, 1 / most, self.novel_scale / most)

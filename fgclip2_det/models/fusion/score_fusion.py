@@ -33,6 +33,7 @@ class ScoreFusion(nn.Module):
 
     needs_image = False  # whether forward takes image_cosines
     needs_ranking = False  # whether forward takes a ranking
+    needs_trained = False  # whether set_names takes the training names
 
     def __init__(
         self,
@@ -56,12 +57,17 @@ class ScoreFusion(nn.Module):
         check_positive('temperature', temperature)
         self.alpha, self.beta, self.temperature = alpha, beta, temperature
 
-    def set_names(self, embeds: Tensor, is_base: Tensor) -> None:
+    def set_names(
+        self, embeds: Tensor, is_base: Tensor, trained: Tensor | None = None
+    ) -> None:
         """Called whenever the vocabulary changes; most rules ignore it.
 
         Args:
             embeds: (C, D) of the names, normalised.
-            is_base: (C,) bool.
+            is_base: (C,) bool, names that the training had boxes of, be it in other
+                words or in another language.
+            trained: (T, D) of all training names, asked for or not; None: the base
+                names among ``embeds`` alone.
         """
 
     def forward(
