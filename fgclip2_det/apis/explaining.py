@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, SupportsIndex
+from numbers import Integral
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -323,8 +323,8 @@ class ExplainMethods:
         """
         explainer = self._explainer(image, texts, channel_order)
         found = explainer.found
-        if isinstance(box, SupportsIndex):
-            index = operator.index(box)
+        if isinstance(box, Integral):
+            index = int(cast(int, box))
             if not 0 <= index < len(found):
                 raise ValueError(
                     f'there is no box {index}, the image has {len(found)} detections; '

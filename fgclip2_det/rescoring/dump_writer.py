@@ -87,7 +87,7 @@ def dump_scores(
     if images_per_shard < 1:
         raise ValueError(f'images_per_shard must be at least 1, got {images_per_shard}')
     if max_num_patches != 'auto':
-        target_grid(1, 1, max_num_patches)  # raises for what is no budget
+        target_grid(1, 1, cast(int, max_num_patches))  # raises for what is no budget
     predictions = read_predictions(
         predictions_file,
         ann_file,
