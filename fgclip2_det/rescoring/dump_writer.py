@@ -8,8 +8,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 from reprlib import repr as short_repr
+from typing import cast
 
 import torch
 from torch import Tensor
