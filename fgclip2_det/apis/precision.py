@@ -34,7 +34,8 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(
             'device must be cpu, cuda, cuda:1 or mps and be there, got '
-            f'{str(device) if isinstance(device, torch.device) else device!r}'
+            f'{str(device) if isinstance(device, torch.device) else device!r} '
+            f'({str(error).splitlines()[0]})'
         ) from error
     return chosen
 

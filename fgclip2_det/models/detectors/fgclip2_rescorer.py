@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -228,7 +229,6 @@ class FGCLIP2Rescorer(BaseDetector):
         parts: Mapping[str, Sequence[str]] | None,
     ) -> PredictionRescorer:
         """A re-scorer of these names, with competitors where they are a user's."""
-
         kept = self._text_encoder if self.keep_text_encoder else None
 
         def embed(texts: Vocabulary) -> Tensor:
@@ -236,8 +236,8 @@ class FGCLIP2Rescorer(BaseDetector):
             return texts.embed(source, self.cache_dir)
 
         embeds, options = embed(vocabulary), dict(self._options)
-        is_base = vocabulary.is_base
-        found = None
+        options['fusion'] = copy.copy(options['fusion'])  # which is set to the names
+        is_base, found = vocabulary.is_base, None
         if is_open:
             found = find_competitors(
                 self.competitors, vocabulary, embeds, trained, embed, None, parts

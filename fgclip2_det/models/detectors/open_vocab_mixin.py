@@ -17,6 +17,7 @@ from fgclip2_det.datasets.transforms.recolor_objects import LABEL_BITS
 from fgclip2_det.fgclip2 import DualEncoder
 from fgclip2_det.models.competing_texts import CompetingTexts, find_competitors
 from fgclip2_det.models.detectors.text_prompts import (
+    are_asked,
     let_texts_through,
     names_of_samples,
 )
@@ -163,6 +164,7 @@ class OpenVocabMixin:
         if is_open and not has_parts(names):
             self._warn_uncomposed(vocabulary)
         competitors = self._compete(vocabulary, encoder, own) if is_open else None
+        fusion = self._fusion_of(vocabulary, encoder, own, competitors)
         # names that are refused leave all as it was: nothing is set before this line
         if changed is not None:
             self.classifier.set_embeds(changed[0], vocabulary.is_base, changed[1])
@@ -170,8 +172,8 @@ class OpenVocabMixin:
         self.classifier.loaded = False
         self.classifier.set_competitors(competitors)
         self.classifier.is_open = is_open and self.competitors is not None
-        if hasattr(self.roi_head, 'fusion'):
-            self._set_fusion_names(vocabulary, encoder)
+        if fusion is not None:
+            self.roi_head.fusion = fusion
         self.roi_head.bbox_head.num_classes = len(vocabulary)
         self.vocabulary, self._given = vocabulary, (names, encoder)
         if self.training and not is_open:
@@ -198,23 +200,23 @@ class OpenVocabMixin:
             self._kept_background[text] = embeds
         return embeds
 
-    def _set_fusion_names(
-        self, vocabulary: Vocabulary, encoder: DualEncoder | None
-    ) -> None:
-        fusion, classifier = self.roi_head.fusion, self.classifier
-        trained = None
-        if fusion.needs_trained and set(self.trained_classes) - set(vocabulary.names):
-            trained = self.trained_embeds(encoder)
-        fusion.set_names(classifier.class_embeds(), classifier.known, trained)
+    def _fusion_of(self, vocabulary, encoder, embeds, competitors) -> Any:
+        """The fusion rule with its weights of these names; None without one."""
+        rule = getattr(self.roi_head, 'fusion', None)
+        known = vocabulary.is_base.to(embeds.device)
+        if competitors is not None:
+            known = known | competitors.known.to(known)
+        unasked = set(self.trained_classes) - set(vocabulary.names)
+        needed = rule is not None and rule.needs_trained and unasked
+        trained = self.trained_embeds(encoder) if needed else None
+        return rule and rule.with_names(embeds, known, trained)
 
     def trained_embeds(self, encoder: DualEncoder | None = None) -> Tensor:
         """(T, D) text embeddings of ``trained_classes`` with the detector's templates;
         those of its own text tower, used if ``encoder`` is None, are computed once."""
         names = self.trained_classes
-        texts = Vocabulary(
-            list(names), self.templates, base_classes=[], check=False,
-            parts=parts_of(names, self.parts),
-        )  # fmt: skip
+        own: Any = dict(base_classes=[], check=False, parts=parts_of(names, self.parts))
+        texts = Vocabulary(list(names), self.templates, **own)
         if encoder is not None:
             return texts.embed(encoder, self.cache_dir)
         key = names, tuple(texts.templates)
@@ -228,14 +230,10 @@ class OpenVocabMixin:
     ) -> Competitors | None:
         """What names of a user, embedded, compete with; None: each other alone."""
         return find_competitors(
-            self.competitors,
-            vocabulary,
-            embeds,
-            self.trained_classes,
+            self.competitors, vocabulary, embeds, self.trained_classes,
             lambda texts: texts.embed(encoder or self._text_source(), self.cache_dir),
-            None if encoder is None else fingerprint(encoder),
-            self.parts,
-        )
+            None if encoder is None else fingerprint(encoder), self.parts,
+        )  # fmt: skip
 
     def _update_dataset_meta(self, vocabulary: Vocabulary) -> None:
         """Update in place: MMDetection's visualizer holds the same dictionary."""
@@ -337,7 +335,7 @@ class OpenVocabMixin:
         if names is None:
             if before is not None:
                 self.set_vocabulary(*before)
-        elif self.vocabulary is None or self.vocabulary.aliases != names:
+        elif self.vocabulary is None or not are_asked(names, self.vocabulary):
             before = before or (self._given if self.vocabulary else None)
             self.keep_text_encoder = True
             self.set_vocabulary(names)

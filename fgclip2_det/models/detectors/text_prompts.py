@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from mmdet.structures import SampleList
 
+from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.vocabulary.names import parse_entries
 from fgclip2_det.vocabulary.texts import parse_texts
 
@@ -14,6 +15,17 @@ _META_KEYS = (  # PackDetInputs' own
     'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
     'flip_direction',
 )  # fmt: skip
+
+
+def are_asked(names: Sequence[Sequence[str]], vocabulary: Vocabulary) -> bool:
+    """Whether names given with images are those of a vocabulary: each by all of its
+    aliases, or by its name alone, as data sets call their classes."""
+    own = zip(vocabulary.names, vocabulary.aliases, strict=True)
+    given = [list(group) for group in names]
+    return len(given) == len(vocabulary) and all(
+        group in ([name], list(aliases))
+        for group, (name, aliases) in zip(given, own, strict=True)
+    )
 
 
 def names_of_samples(samples: SampleList) -> list[list[str]] | None:

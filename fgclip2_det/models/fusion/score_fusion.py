@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from numbers import Real
@@ -69,6 +70,14 @@ class ScoreFusion(nn.Module):
             trained: (T, D) of all training names, asked for or not; None: the base
                 names among ``embeds`` alone.
         """
+
+    def with_names(
+        self, embeds: Tensor, is_base: Tensor, trained: Tensor | None = None
+    ) -> ScoreFusion:
+        """A copy that is set to these names, see :meth:`set_names`; this one stays."""
+        rule = copy.copy(self)
+        rule.set_names(embeds, is_base, trained)
+        return rule
 
     def forward(
         self,

@@ -90,8 +90,9 @@ class Findings:
         self.counts[kind] = self.counts.get(kind, 0) + count
         shown = self.first.setdefault(kind, [])
         if len(shown) < SHOWN:
-            parts = text.split(' and ')  # two places
-            shown.append(' and '.join(p.removeprefix(self.folder) for p in parts))
+            for word in (' and ', ' or ') if self.folder else ():  # further places
+                text = text.replace(f'{word}{self.folder}', word)
+            shown.append(text.removeprefix(self.folder))
 
     def __getitem__(self, kind: str) -> int:
         assert kind in KINDS, kind

@@ -14,7 +14,7 @@ from fgclip2_det.fgclip2.image import read_header
 from fgclip2_det.io import InputError
 from fgclip2_det.prepare.yolo import SUFFIXES
 
-from .records import split_of_folder
+from .records import split_of, split_of_folder
 
 MAX_FILES = 10_000_000  # below one folder
 _UPLOAD = re.compile(r'[0-9a-f]{8}-')  # before the name of what was uploaded
@@ -52,6 +52,9 @@ class ImageFiles:
             self._named[own.name].append(path)
             self._stems[own.stem].append(path)
         self._splits = {split_of_folder(path) for path in self.paths}
+        self._folders = {
+            p for path in self.paths for p in PurePosixPath(path).parts[:-1]
+        }
         self._sizes: dict[str, tuple[int, int] | str] = {}
 
     def find(self, name: str, near: str = '', split: str | None = None) -> list[str]:
@@ -59,8 +62,9 @@ class ImageFiles:
 
         Names that differ in Unicode's composition alone are one, as macOS decomposes
         them. A file that is elsewhere than the name says is none where its folder is
-        of another split than the folder of the name, or, where files of ``split`` lie
-        in folders of that name, than ``split``.
+        of another split: than ``split``, where files of it lie in folders of that name,
+        or else than a folder of the name that is one of the data's. Other folders of
+        the name, perhaps of another computer, only say which files go first.
 
         Args:
             name: a path of any form, or a URL; uploads of Label Studio included.
@@ -90,11 +94,16 @@ class ImageFiles:
     def _closest(
         self, paths: list[str], text: str, near: str, split: str | None
     ) -> list[str]:
-        # folders further up are often those of another computer: /home/dev/
-        last = '/'.join(PurePosixPath(text).parts[-3:])
-        wanted = split_of_folder(last) or (split if split in self._splits else None)
+        parts = PurePosixPath(text).parts
+        wanted = split if split in self._splits else None
+        for part in reversed(parts[:-1]):
+            if wanted is None and part in self._folders:
+                wanted = split_of(part)
         if wanted:
             paths = [p for p in paths if split_of_folder(p) in (None, wanted)]
+        elif said := split_of_folder('/'.join(parts[-3:])):  # or /home/dev/ of another
+            likely = [p for p in paths if split_of_folder(p) in (None, said)]
+            paths, wanted = likely or paths, said
         best = closest(paths, text, near)
         own = [path for path in best if wanted and split_of_folder(path) == wanted]
         return own or best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,8 +35,11 @@ class LineForm:
 
 
 def first_number(labels: Iterable[Path], count: int) -> int:
-    """0, or 1 where classes are 1 to ``count``: PyLabel writes COCO's category ids."""
-    numbers = set()
+    """0, or 1 where classes are 1 to ``count``: PyLabel writes COCO's category ids.
+
+    One box of the last number alone may be a slip, unless each number has its boxes.
+    """
+    numbers: Counter[int] = Counter()
     for path in labels:
         try:
             rows = [line.split() for line in read_text(path).splitlines()]
@@ -43,8 +47,10 @@ def first_number(labels: Iterable[Path], count: int) -> int:
             continue  # counted where its boxes are read
         for row in filter(None, rows):
             with suppress(ValueError):  # the same
-                numbers.add(class_number(row[0]))
-    return int(bool(numbers) and min(numbers) == 1 and max(numbers) == count)
+                numbers[class_number(row[0])] += 1
+    if not numbers or min(numbers) != 1 or max(numbers) != count:
+        return 0
+    return int(len(numbers) == count or numbers[count] > 1)
 
 
 def read_labels(

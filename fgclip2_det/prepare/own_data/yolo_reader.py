@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -15,13 +16,15 @@ from fgclip2_det.io.yaml_text import parse_yaml
 from fgclip2_det.prepare.yolo import read_names
 
 from .findings import Findings
-from .image_files import ImageFiles, closest, nfc, walk
+from .image_files import ImageFiles, nfc, walk
 from .records import OwnData, OwnImage, split_of_folder
 from .sniffing import Found
 from .yolo_lines import LineForm, first_number, read_labels
 from .yolo_splits import read_splits
 
 _NOT_LABELS = {'classes.txt', 'requirements.txt', 'labelmap.txt'}
+_RESULTS = ('runs', 'predict')  # folders of what a detector found
+SPLITS = ('train', 'val', 'test')
 Splits = Mapping[str, str | None]
 
 
@@ -45,11 +48,11 @@ def read_yolo_folder(
     splits, lists = read_splits(folder, source, content, files, findings)
     lists |= {path.resolve() for path in found.paths}
     labels = _label_files(folder, lists, splits)
-    first = first_number(labels.values(), len(names))
+    keys = _label_keys(splits, labels)
+    first = first_number((labels[key] for key in set(keys.values())), len(names))
     if first:
         findings.add('from_one', f'{source}: 1 to {len(names)}, none is 0')
     form = LineForm(names, first, _keypoints(source, content))
-    keys = _label_keys(splits, labels)
     images, users = [], {}
     for path, split in splits.items():
         key = keys.get(path)
@@ -114,12 +117,11 @@ def _label_files(folder: Path, lists: set[Path], splits: Splits) -> dict[str, Pa
 
 
 def _label_keys(splits: Splits, labels: Mapping[str, Path]) -> dict[str, str]:
-    """Image -> key of its label file, of those that have one."""
+    """Image -> key of its label file, of those that have one; elsewhere than usual
+    only where no image has one at its usual place."""
     own = {path: _usual_key(path, labels) for path in splits}
     own = {path: key for path, key in own.items() if key in labels}
-    used = set(own.values())
-    images = [path for path in splits if path not in own]
-    return own | _keys_elsewhere(images, [key for key in labels if key not in used])
+    return own or _keys_elsewhere(splits, labels)
 
 
 def _usual_key(image: str, labels: Mapping[str, Path]) -> str:
@@ -138,20 +140,23 @@ def _keys_elsewhere(images: Iterable[str], keys: Iterable[str]) -> dict[str, str
     """Image -> label of its name in a folder of another name, as where images and
     labels are in trees of their own; nothing where several fit alike, or where their
     folders are of different splits."""
-    named = defaultdict(list)
+    tails: dict[tuple[str, str | None], list[str]] = defaultdict(list)
     for key in keys:
-        named[PurePosixPath(key).name].append(key)
+        parts = PurePosixPath(key).parts
+        if not any(part.startswith(_RESULTS) for part in parts):
+            for i in range(len(parts)):
+                tails['/'.join(parts[i:]), split_of_folder(key)].append(key)
     fits = defaultdict(list)
     for path in images:
-        place = PurePosixPath(nfc(path)).with_suffix('')
+        parts = PurePosixPath(nfc(path)).with_suffix('').parts
+        parts = ['labels' if part == 'images' else part for part in parts]
         split = split_of_folder(path)
-        own = [
-            key
-            for key in named[place.name]
-            if split is None or split_of_folder(key) in (None, split)
-        ]
-        swapped = ['labels' if part == 'images' else part for part in place.parts]
-        best = closest(own, '/'.join(swapped))
-        if len(best) == 1:
-            fits[best[0]].append(path)
+        wanted = dict.fromkeys((None, split) if split else (None, *SPLITS))
+        for i in range(len(parts)):  # the longest tail first
+            best = [tails.get(('/'.join(parts[i:]), each), []) for each in wanted]
+            if any(best):
+                if sum(map(len, best)) == 1:
+                    (key,) = chain.from_iterable(best)
+                    fits[key].append(path)
+                break
     return {paths[0]: key for key, paths in fits.items() if len(paths) == 1}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_text
 from fgclip2_det.prepare.yolo import SUFFIXES
 
@@ -75,11 +76,16 @@ def _of_yaml(source: Path, content: dict) -> Iterator[_Entry]:
 def _of_darknet(folder: Path) -> Iterator[_Entry]:
     """Entries ``train = data/train.txt`` of obj.data."""
     for path in walk(folder):
-        if path.suffix.lower() == '.data' and path.stat().st_size < _LARGEST:
-            for line in read_text(path).splitlines():
-                key, _, value = (part.strip() for part in line.partition('='))
-                if key in _KEYS and value:
-                    yield _Entry(key, value, path)
+        if path.suffix.lower() != '.data' or path.stat().st_size >= _LARGEST:
+            continue
+        try:
+            lines = read_text(path).splitlines()
+        except InputError:
+            continue  # another program's
+        for line in lines:
+            key, _, value = (part.strip() for part in line.partition('='))
+            if key in _KEYS and value:
+                yield _Entry(key, value, path)
 
 
 def _lists_beside(source: Path) -> Iterator[_Entry]:

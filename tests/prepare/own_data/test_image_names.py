@@ -99,6 +99,10 @@ def test_folders_of_another_computer_name_no_split(tmp_path, draw):
     assert files.find(name, split='train') == ['train/a.png']
     assert files.find('x/val/a.png') == ['b/images/a.png']
     assert files.find('x/train/a.png') == ['train/a.png']
+    draw(tmp_path / 'train' / 'b.png')
+    files = ImageFiles([tmp_path])
+    for name in ('/home/dev/b.png', r'C:\Users\dev\b.png', 'test_shots/b.png'):
+        assert files.find(name) == files.find(name, split='train') == ['train/b.png']
 
 
 def test_the_folder_of_an_image_is_its_split_where_nothing_else_is(

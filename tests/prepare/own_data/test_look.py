@@ -277,8 +277,9 @@ def yolo_set(folder, draw, lines: list[str]) -> None:
     ('numbers', 'names', 'first'),
     [
         ('1 2 3 1', 'cup jug fork cup', 1),
-        ('3 1', 'fork cup', 1),
-        ('1.0000 3.0000', 'cup fork', 1),
+        ('3 1 3', 'fork cup fork', 1),
+        ('1.0000 3.0000 2.0000', 'cup fork jug', 1),
+        ('3 1 1 1', 'jug jug jug', 0),  # one box of class 3 may be a slip
         ('1 2', 'jug fork', 0),  # nothing says that cup has no number
         ('2 3', 'fork', 0),  # nor that 3 is not a slip
         ('0 1 3', 'cup jug', 0),

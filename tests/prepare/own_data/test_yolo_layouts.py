@@ -52,6 +52,37 @@ def test_images_in_a_folder_of_their_own(tmp_path, draw):
     assert set(own.findings.counts) == {'few', 'made_val'}
 
 
+def test_other_texts_are_no_labels_where_images_have_their_own(tmp_path, draw):
+    """What a detector found in a background image, and a caption of it."""
+    for i in range(4):
+        draw(tmp_path / 'images' / f'{i}.png', seed=i)
+    for i in range(3):
+        write(tmp_path / 'labels' / f'{i}.txt')
+    write(tmp_path / 'runs' / 'detect' / 'predict' / 'labels' / '3.txt', f'{BOX} 0.4')
+    write(tmp_path / 'captions' / '3.txt', 'a cup')
+    write(tmp_path / 'data.yaml', 'names: [cup]')
+    (tmp_path / 'cache.data').write_bytes(bytes(range(256)))
+    own = look(tmp_path)
+    assert [len(image.boxes) for image in own.data.images] == [1, 1, 1, 0]
+    counts = own.findings.counts
+    assert counts['background'] == 1 and counts['no_image'] == 2
+    assert 'score' not in counts and 'bad_entry' not in counts
+
+
+def test_images_of_one_name_in_many_folders(tmp_path, draw):
+    """Frames of videos: each finds the label of its own folder."""
+    for i in range(3):
+        for frame in range(2):
+            draw(tmp_path / 'frames' / f'v{i}' / f'{frame}.png', seed=2 * i + frame)
+            write(tmp_path / 'boxes' / f'v{i}' / f'{frame}.txt', f'{i} 0.5 0.5 0.5 0.5')
+    write(tmp_path / 'classes.txt', 'a\nb\nc')
+    own = look(tmp_path)
+    found = [(image.path, image.boxes[0].name) for image in own.data.images]
+    assert found == [
+        (f'frames/v{i}/{frame}.png', 'abc'[i]) for i in range(3) for frame in range(2)
+    ]
+
+
 def test_labels_elsewhere_are_those_of_one_image_alone(tmp_path, draw):
     for i, folder in enumerate(('x', 'y')):
         draw(tmp_path / 'photos' / folder / 'a.png', seed=i)
