@@ -190,9 +190,7 @@ class ImageEmbeds:
     def called_by_name(self) -> set[str]:
         """Normalised names of the classes whose text is the name."""
         pairs = zip(map(normalize_name, self.names), self.texts, strict=True)
-        return {
-            n for n, text in pairs if text is not None and normalize_name(text) == n
-        }
+        return {n for n, t in pairs if t is not None and normalize_name(t) == n}
 
     def vocabulary(
         self, names: Sequence[str | Sequence[str]] = (), **options: Any
@@ -207,7 +205,8 @@ class ImageEmbeds:
         groups = [[each] if isinstance(each, str) else list(each) for each in names]
         own = self.called_by_name()
         named = {n: g for g in groups if g and (n := normalize_name(g[0])) in own}
-        groups = [g for g in groups if all(g is not one for one in named.values())]
+        with_images = {id(group) for group in named.values()}
+        groups = [group for group in groups if id(group) not in with_images]
         shown, texts = [], {}
         for name, text in zip(self.names, self.texts, strict=True):
             aliases = named.get(normalize_name(name), [name])

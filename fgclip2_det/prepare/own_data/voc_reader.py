@@ -82,9 +82,10 @@ class _ImageSets:
         # by folder of ImageSets: entry of a list -> split, and its last part -> splits
         self._entries: dict[Path, dict[str, str]] = {}
         self._names: dict[Path, dict[str, set[str]]] = {}
+        lists = sorted(folder.rglob('ImageSets/Main/*.txt'))
         for name in ('train', 'val', 'test', 'trainval'):
             split = split_of(name) or name
-            for path in sorted(folder.rglob(f'ImageSets/Main/{name}.txt')):
+            for path in (each for each in lists if each.stem == name):
                 root = path.parents[2]
                 entries = self._entries.setdefault(root, {})
                 names = self._names.setdefault(root, {})
