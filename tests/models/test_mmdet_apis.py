@@ -18,6 +18,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
 
 from fgclip2_det.models import encoders
+from fgclip2_det.models.detectors.text_prompts import are_asked
+from fgclip2_det.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ['red circle', 'blue square', '绿色星形']
@@ -164,3 +166,12 @@ def load(folder: Path, tmp_path: Path, checkpoint: dict):
     return init_detector(
         str(folder / 'config.py'), str(tmp_path / 'other.pth'), device='cpu'
     )
+
+
+def test_names_given_with_images_are_those_in_force():
+    """Data sets call a class by its name alone, whatever aliases it has."""
+    own = Vocabulary([['sofa', 'couch'], 'cup'], novel_classes=['cup'])
+    assert are_asked([['sofa'], ['cup']], own)
+    assert are_asked([['sofa', 'couch'], ['cup']], own)
+    for others in ([['couch'], ['cup']], [['sofa']], [['cup'], ['sofa']]):
+        assert not are_asked(others, own)

@@ -65,6 +65,25 @@ def test_all_trained_names_need_no_other_embeddings(detector, monkeypatch):
     torch.testing.assert_close(actual, expected)
 
 
+def test_names_that_the_rule_refuses_change_nothing(detector, monkeypatch):
+    detector.set_vocabulary(ENGLISH)
+    classifier, rule = detector.classifier, detector.roi_head.fusion
+    before = classifier.class_embeds().clone(), rule.weights(2, None)
+
+    def refuse(encoder):
+        raise ValueError('no text tower')
+
+    monkeypatch.setattr(detector, 'trained_embeds', refuse)
+    with pytest.raises(ValueError, match='no text tower'):
+        detector.set_vocabulary('zebra; cup; dog')
+    assert detector.vocabulary.names == ENGLISH.split('; ')
+    assert detector.roi_head.bbox_head.num_classes == 2
+    torch.testing.assert_close(classifier.class_embeds(), before[0], rtol=0, atol=0)
+    torch.testing.assert_close(
+        detector.roi_head.fusion.weights(2, None), before[1], rtol=0, atol=0
+    )
+
+
 def test_a_rescorer_takes_the_names_of_the_training():
     fusion = MODELS.build(dict(type='OpenVocabNoveltyFusion'))
     options = dict(is_base=torch.zeros(2, dtype=torch.bool))
