@@ -9,7 +9,8 @@ measured in processes of their own, and so is the sigmoid loss's at a global bat
 
     python -m benchmarks.alignment --rounds 5 --out alignment.json
 
-'bfloat16' is our step with ``autocast``: faster where the CPU multiplies bfloat16.
+'bfloat16' is our step with ``autocast``, left out on a CPU that does not multiply
+bfloat16: PyTorch is many times slower in it there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from torch import Tensor
 
 import fgclip2_det.registration  # fills in what mmcv lacks
 from benchmarks.plain_alignment import NUM_TEXTS, plain_losses
+from fgclip2_det.fgclip2.low_precision import has_bfloat16_units
 from pretrain.data import AlignmentBatch, AlignmentCollate, Sample
 from pretrain.losses import sigmoid_loss
 from pretrain.model import FGCLIP2Alignment
@@ -94,6 +96,18 @@ def low_losses(model: FGCLIP2Alignment, batch: AlignmentBatch) -> dict[str, Tens
 LOSSES = dict(ours=our_losses, bfloat16=low_losses, released=plain_losses)
 
 
+def losses_here() -> dict[str, Callable]:
+    """Those that this CPU has units for."""
+    low = has_bfloat16_units()
+    return {
+        name: losses for name, losses in LOSSES.items() if low or name != 'bfloat16'
+    }
+
+
+def pairs_here() -> list[tuple[str, str]]:
+    return [pair for pair in RATIOS if losses_here().keys() >= set(pair)]
+
+
 def step(
     losses: Callable,
     model: FGCLIP2Alignment,
@@ -111,7 +125,8 @@ def check_equal(model: FGCLIP2Alignment, batch: AlignmentBatch) -> float:
     """Largest difference between the terms, absolute or relative; an error if it
     exceeds 1e-4, or 0.05 in bfloat16."""
     ours, plain = our_losses(model, batch), plain_losses(model, batch)
-    for name, value in low_losses(model, batch).items():
+    low = low_losses(model, batch) if 'bfloat16' in losses_here() else {}
+    for name, value in low.items():
         if abs(value.item() - ours[name].item()) > 0.05 * max(1, abs(ours[name])):
             raise ValueError(f'{name}: {value.item()} and {ours[name].item()}')
     if ours.keys() != plain.keys():
@@ -133,7 +148,7 @@ def compare(rounds: int, size: str) -> dict:
     result['largest_difference'] = check_equal(model, batch)
     steps = {
         name: partial(step, losses, model, batch, optimizer)
-        for name, losses in LOSSES.items()
+        for name, losses in losses_here().items()
     }
     for parameter in optimizer.param_groups[0]['params']:
         parameter.grad = torch.zeros_like(parameter)
@@ -150,7 +165,7 @@ def compare(rounds: int, size: str) -> dict:
         median = statistics.median(values)
         result[name] = dict(seconds=median, images_per_s=NUM_IMAGES / median)
         result[name]['cpu_seconds'] = statistics.median(cpu_seconds[name])
-    for pair in RATIOS:
+    for pair in pairs_here():
         ratios = [a / b for a, b in zip(*map(seconds.get, pair), strict=True)]
         row = dict(median=statistics.median(ratios), spread=[min(ratios), max(ratios)])
         result['_over_'.join(pair)] = row
@@ -210,14 +225,14 @@ def report(result: dict) -> None:
         f'patches, {result["regions"]} regions with ten negatives '
         f'({result["distinct_texts"]} distinct texts), {result["threads"]} threads'
     )
-    for name in LOSSES:
+    for name in losses_here():
         row = result[name]
         print(
             f'  {name:<9}{row["seconds"]:7.2f} s ({row["cpu_seconds"]:.2f} s of all '
             f'CPUs)  {row["images_per_s"]:6.3f} images/s  '
             f'peak {row["peak_gb"]:.2f} GB, {row["above_weights_gb"]:.2f} above weights'
         )
-    for pair in RATIOS:
+    for pair in pairs_here():
         row = result['_over_'.join(pair)]
         low, high = row['spread']
         print(f'  {" / ".join(pair)} = {row["median"]:.3f}  ({low:.3f} to {high:.3f})')
@@ -248,7 +263,7 @@ def main() -> None:
         print(json.dumps(figures))
         return
     result = compare(args.rounds, args.size)
-    for name in LOSSES:
+    for name in losses_here():
         result[name] |= in_own_process(args, name)
     result['sigmoid'] = in_own_process(args, 'sigmoid')
     result |= dict(threads=args.threads, torch=torch.__version__)

@@ -9,9 +9,7 @@ Example:
 import argparse
 import importlib.util
 import json
-import shlex
 import statistics
-import sys
 import tempfile
 import time
 import zipfile
@@ -148,10 +146,9 @@ def main() -> None:
             row = {'op': name, 'compiled_ms': theirs, 'ours_ms': ours}
             rows.append(row | {'ratio': ours / theirs})
             print(f'{name:36}{theirs:12.2f}{ours:10.2f}{ours / theirs:8.2f}')
-    command = shlex.join(['python', *sys.argv])
-    print(f'{args.threads} threads, torch {torch.__version__}: {command}')
+    print(f'{args.threads} threads, torch {torch.__version__}')
     if args.out:
-        result = {'command': command, 'threads': args.threads, 'rows': rows}
+        result = {'threads': args.threads, 'rows': rows}
         args.out.write_text(json.dumps(result, indent=2) + '\n')
 
 
