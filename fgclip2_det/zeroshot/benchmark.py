@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,15 @@ class Task:
         counts: what was read: images, names, captions, ...
         run: encodes and measures.
         about: what else the fingerprint of a result says.
+        folders: role -> what was read of that folder, in order: the path of a file
+            whose content counts, such as an annotation or a label map, or plain values
+            for one of which the name is enough, such as a picture with its label.
     """
 
     counts: dict[str, int]
     run: Callable[[Embedder], Report]
     about: Mapping[str, object] = field(default_factory=dict)
+    folders: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

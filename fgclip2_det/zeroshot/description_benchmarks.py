@@ -29,6 +29,7 @@ from .report import Report
 _D3 = 'https://github.com/shikras/d-cube'
 _FGOVD = 'https://github.com/lorebianchi98/FG-OVD'
 _COCO = 'https://cocodataset.org/#download'
+GROUPS = 'groups.json'
 _SCALE = 100.0  # of cosines before the softmax, as in FG-CLIP's evaluations
 _NOTHING = ('nothing that was asked',)
 _LEVELS = {  # stem, objects with ten negatives
@@ -65,7 +66,7 @@ def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
         whole.category[rows],
         whole.bboxes[rows],
     )
-    asked, grouped = asked_descriptions(folder / 'groups.json', truths)
+    asked, grouped = asked_descriptions(folder / GROUPS, truths)
     boxes, right = _boxes_of(truths, options)
     items = [
         ImageItem(files['images'] / names[n], boxes[i], truths=right[i])
@@ -80,7 +81,10 @@ def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
         'intra_scenario': int(grouped),
     }
     groups = d3_parts(folder, truths)
-    return Task(counts, partial(_run_d3, truths, items, asked, groups, counts))
+    read = [d3_file(folder, part) for part in PARTS]
+    read += [folder / GROUPS] if grouped else []
+    run = partial(_run_d3, truths, items, asked, groups, counts)
+    return Task(counts, run, folders={'json': read})
 
 
 def asked_descriptions(path: Path, truths: Truths) -> tuple[list[list[int]], bool]:
