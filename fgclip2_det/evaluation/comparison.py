@@ -192,8 +192,9 @@ def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[st
 def _shown(group: dict, key: str) -> str:
     """A value, or how many entries of a folder there are."""
     value = group.get(key)
-    is_folder = isinstance(value, dict) and 'count' in value
-    return f'{value["count"]} files' if is_folder else repr(value)
+    if isinstance(value, dict) and 'count' in value:
+        return f'{value["count"]} files'
+    return repr(value)
 
 
 def _field(content: dict, path: str) -> object:

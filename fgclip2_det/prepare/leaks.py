@@ -72,7 +72,7 @@ def find_leaks(
     check_novel_names(sides, novel or ())
     names = novel_names(sides, novel, list_name)
     base = base_names(sides, names, list_name)
-    findings = [check_novel_annotations(*sides, names, base)]
+    findings = [check_novel_annotations(sides[0], sides[1], names, base)]
     findings += [*check_images(*sides), check_coco_train(sides[1])]
     if train_images is not None and val_images is not None:
         paths = image_paths(sides[0], train_images)
