@@ -196,7 +196,7 @@ def test_the_encoder_and_the_benchmarks_load_little_but_torch():
     )
     assert HEAVY & names == set()
     own = {name for name in names if name.startswith(('fgclip2_det', 'pretrain'))}
-    assert len(own) < 100 and len(names - own) <= 1.25 * len(loaded('import torch'))
+    assert len(own) < 110 and len(names - own) <= 1.25 * len(loaded('import torch'))
 
 
 def test_metrics_and_command_lines_load_no_torch():

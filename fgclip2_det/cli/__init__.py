@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from fgclip2_det.cli.parsing import parse_and_run
+from fgclip2_det.io.closed_pipes import closed_pipe_ends_quietly
 
 NO_COMMANDS = {'__init__', '__main__', 'detect_prompts', 'errors', 'parsing'}
 
@@ -46,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     text = 'fgclip2-det COMMAND --help shows its options'
     parser.add_argument('command', choices=list(known), metavar='COMMAND', help=text)
-    name = parser.parse_args(argv[:1]).command
+    with closed_pipe_ends_quietly():
+        name = parser.parse_args(argv[:1]).command
     run(known[name], argv[1:], f'fgclip2-det {name}')
 
 

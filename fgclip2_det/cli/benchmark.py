@@ -79,7 +79,7 @@ def few_names_options(args: argparse.Namespace) -> dict:
     names = 'mode', 'ks', 'seed', 'language', 'asks', 'score', 'score_thr'
     values = {name: getattr(args, f'few_names_{name}') for name in names}
     given = {name: value for name, value in values.items() if value is not None}
-    drawn = [name for name in ('mode', 'ks', 'language') if name in given]
+    drawn = [n for n in ('mode', 'ks', 'seed', 'language') if n in given]
     if 'asks' in given and drawn:
         raise ValueError(
             f'--few-names-asks says what is asked; leave out --few-names-{drawn[0]}'

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fgclip2_det.cli.errors import is_input_error, log_traceback, sentence_of
+from fgclip2_det.io.closed_pipes import closed_pipe_ends_quietly, reader_left
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # configs/ and tools/ lie beside the package in a checkout, inside it in a wheel
@@ -21,7 +22,8 @@ ROOT = next(
 )
 TOOLS = ROOT / 'tools'
 # Exit status: 0 fine; 1 the answer to the question is bad, as of a check that finds
-# something; 2 usage or input, or a fault of the program; 130 Ctrl-C.
+# something; 2 usage or input, or a fault of the program; 130 Ctrl-C; 141 nobody read
+# on, see fgclip2_det.io.closed_pipes.
 BAD_ANSWER, FAILED, INTERRUPTED = 1, 2, 130
 # options and arguments that name a file to write
 OUTPUTS = ('out', 'json', 'label_map', 'picture', 'write_asks')
@@ -107,7 +109,8 @@ def parse_and_run(
     An input error is printed to stderr as one sentence, any other exception with its
     traceback. The traceback of either goes to the log file of a started run. The exit
     status is :data:`FAILED`; ``--verbose`` prints every traceback. Ctrl-C is one word
-    and :data:`INTERRUPTED`, a second one ends the process at once.
+    and :data:`INTERRUPTED`, a second one ends the process at once. Where nobody reads
+    the output any more, see :func:`.closed_pipe_ends_quietly`.
 
     Args:
         parser: parser of the tool; it must have ``--verbose``.
@@ -115,8 +118,14 @@ def parse_and_run(
         intermixed: whether positional arguments may stand between options.
         argv: arguments to parse instead of ``sys.argv``.
     """
-    args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
+    with closed_pipe_ends_quietly():
+        parse = parser.parse_intermixed_args if intermixed else parser.parse_args
+        args = parse(argv)
+        os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
+        _run(main, args)
+
+
+def _run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     try:
         with second_interrupt_ends():
             refuse_overwriting(args)
@@ -128,6 +137,8 @@ def parse_and_run(
             print('interrupted', file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_left():
+            raise
         logs = log_traceback(error)
         if isinstance(error, ImportError) and error.__cause__:
             error = error.__cause__  # MMEngine hides why a custom import failed

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fgclip2_det.coco.box_form import BoxForm
 from fgclip2_det.coco.ground_truths import LEFT_OUT, Truths
 from fgclip2_det.coco.masks import encode_mask
 from fgclip2_det.coco.result_rows import (
@@ -35,7 +36,6 @@ from fgclip2_det.io import InputError
 from fgclip2_det.io.collector import collector_paused
 from fgclip2_det.io.json_stream import stream_list
 
-_MIN_XYXY_ROWS = 10  # fewer may reach outside their image by chance
 _ERRORS = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
@@ -229,7 +229,7 @@ class _Tally:
         self.drop_outside = drop_outside
         self.path, self.keys, self.iou_types = path, keys, iou_types
         self.counts, self.num_exchanged = np.zeros(4, np.int64), 0
-        self.form = _BoxForm(keys, xyxy_share)
+        self.form = BoxForm(xyxy_share)
         self.needed = ['image_id', 'category_id', 'score']
         self.needed += ['bbox'] * ('bbox' in iou_types)
         self.needed += ['segmentation'] * ('segm' in iou_types)
@@ -245,7 +245,9 @@ class _Tally:
             counted = ~other_image & ~other_class
             outside = np.zeros(len(rows), bool)
             if 'bbox' in self.iou_types:
-                self.form.look(columns)
+                there = columns.image != LEFT_OUT
+                sizes = self.keys.sizes[columns.image[there]]
+                self.form.look(sizes, columns.bboxes[there])
                 outside = counted & self.keys.outside(columns.image, columns.bboxes)
             if outside.any():
                 fits = self.keys.exchanged(columns.image, columns.bboxes)
@@ -361,28 +363,3 @@ def _possible(results: Results) -> np.ndarray:
     possible = (results.scores >= 0) & (results.scores <= MAX_SCORE)
     possible &= np.isfinite(results.bboxes).all(1)
     return possible & (results.bboxes[:, 2:] >= 0).all(1)
-
-
-class _BoxForm:
-    """Detects xyxy boxes: as xywh they reach outside the image, as xyxy they fit."""
-
-    def __init__(self, keys: RowKeys, share: float) -> None:
-        self.sizes, self.share = keys.sizes, share
-        self.suspicious = self.total = 0
-
-    def look(self, results: Results) -> None:
-        there = results.image != LEFT_OUT
-        sizes, boxes = self.sizes[results.image[there]] + 1, results.bboxes[there]
-        start, end = boxes[:, :2], boxes[:, 2:]
-        outside = (start + end > sizes).any(1)
-        self.suspicious += int((outside & (start <= end).all(1)
-                                & (end <= sizes).all(1)).sum())  # fmt: skip
-        self.total += len(boxes)
-
-    def check(self, path: str | os.PathLike) -> None:
-        if self.total >= _MIN_XYXY_ROWS and self.suspicious > self.total * self.share:
-            raise InputError(
-                f'{path}: {self.suspicious} of {self.total} boxes reach outside their '
-                'image as x, y, width, height but fit as x1, y1, x2, y2; write '
-                'x1, y1, x2 - x1, y2 - y1'
-            )

@@ -9,6 +9,8 @@ from fgclip2_det.coco.checks import is_number
 from fgclip2_det.io import InputError
 from fgclip2_det.io.text import read_json
 
+from .common_terms import common_terms
+
 # field of the fingerprint -> what it means when two files differ there
 _NOTHING_SHARED = {
     'name': 'the protocols average over different things',
@@ -20,8 +22,12 @@ _BARRIERS = {
     'classes.sha256': 'different classes, or another split of them, were evaluated',
     'objects.sha256': 'the same images have other ground truth',
     'data.sha256': 'other files, or another part of them, were evaluated',
+    'folders': 'other files of a folder were evaluated',
+    'options.num_negatives': 'a vocabulary has another number of negatives',
+    'counts': 'not as much was evaluated, or in another setting',
     'max_detections': 'another number of detections counts, and more of them raise AP',
     'asks.sha256': 'other names were asked for: another seed, k, mode or language',
+    'boxes.sha256': 'other boxes, of objects or of background, were scored',
     'score_thr': 'boxes count from another score on',
 }
 _SETTINGS = {
@@ -72,9 +78,10 @@ def barriers(first: dict, second: dict) -> list[str]:
     """Why numbers of two result files are not comparable, most serious reason first.
 
     Files that share some metrics may be of different protocols: 'lvis' is a part of
-    'lvis-both'.
+    'lvis-both'. What an earlier file does not say is no reason, see
+    :func:`.common_terms`.
     """
-    a, b = first['protocol'], second['protocol']
+    a, b = common_terms(first, second)
     shared = first['metrics'].keys() & second['metrics'].keys()
     if not shared:
         return _differences(a, b, _NOTHING_SHARED | _BARRIERS)
@@ -84,7 +91,7 @@ def barriers(first: dict, second: dict) -> list[str]:
 
 def settings(first: dict, second: dict) -> list[str]:
     """Other differences, in words; numbers stay comparable."""
-    lines = _differences(first['protocol'], second['protocol'], _SETTINGS)
+    lines = _differences(*common_terms(first, second), _SETTINGS)
     digests = [_field(x['protocol'], 'predictions.sha256') for x in (first, second)]
     if digests[0] == digests[1] is not None:
         lines.insert(0, 'predictions: both files are of the same predictions')
@@ -171,7 +178,7 @@ def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[st
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
-            values = ', '.join(f'{k} {a.get(k)!r} / {b.get(k)!r}' for k in keys)
+            values = ', '.join(f'{k} {_shown(a, k)} / {_shown(b, k)}' for k in keys)
         elif path.endswith('sha256'):
             group = path.removesuffix('.sha256')
             counts = [_field(x, f'{group}.count') for x in (first, second)]
@@ -180,6 +187,14 @@ def _differences(first: dict, second: dict, meanings: dict[str, str]) -> list[st
             values = f'{a!r} / {b!r}'
         lines.append(f'{path.removesuffix(".sha256")}: {meaning} ({values})')
     return lines
+
+
+def _shown(group: dict, key: str) -> str:
+    """A value, or how many entries of a folder there are."""
+    value = group.get(key)
+    if isinstance(value, dict) and 'count' in value:
+        return f'{value["count"]} files'
+    return repr(value)
 
 
 def _field(content: dict, path: str) -> object:

@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fgclip2_det.coco.ground_truths import Truths
 from fgclip2_det.coco.result_lists import ReadResults, RowCounts
 from fgclip2_det.io.digests import file_digest, json_digest
@@ -43,7 +45,9 @@ def evaluation_fingerprint(
     Returns:
         Plain values for JSON. Digests are SHA-256; that of the images is over ids and
         file names by rising id, that of the classes over names by rising id with
-        their split, that of the objects over boxes, areas, flags and LVIS's lists.
+        their split, that of the objects over boxes, areas, flags and LVIS's lists in an
+        order of their own; ``file_order_sha256`` is over the same as they stand in the
+        file, as earlier results have it.
     """
     flavours = PROTOCOLS[protocol]
     seen = len({*read.results.image.tolist()})
@@ -89,7 +93,11 @@ def describe_data(truths: Truths, novel_ids: Collection | None) -> dict[str, obj
             'splits': {split: splits.count(split) for split in sorted(set(splits))},
             'sha256': json_digest(classes),
         },
-        'objects': {'count': len(truths.areas), 'sha256': _objects_digest(truths)},
+        'objects': {
+            'count': len(truths.areas),
+            'sha256': _objects_digest(truths, _canonical_order(truths)),
+            'file_order_sha256': _objects_digest(truths, slice(None)),
+        },
     }
 
 
@@ -137,18 +145,31 @@ def commit() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _objects_digest(truths: Truths) -> str:
+def _canonical_order(truths: Truths) -> np.ndarray:
+    """(G,) rows by image, class, box, area and flags: rows that tie are equal."""
+    keys = (
+        truths.ignored,
+        truths.crowd,
+        truths.areas,
+        *truths.bboxes.T[::-1],
+        truths.category,
+        truths.image,
+    )
+    return np.lexsort(keys)  # the last key counts most
+
+
+def _objects_digest(truths: Truths, order: np.ndarray | slice) -> str:
     digest = hashlib.sha256()
-    columns = (
+    rows = (
         truths.image,
         truths.category,
         truths.bboxes,
         truths.areas,
         truths.crowd,
         truths.ignored,
-        truths.negative,
-        truths.not_exhaustive,
     )
+    columns = (*(column[order] for column in rows),
+               truths.negative, truths.not_exhaustive)  # fmt: skip
     for column in columns:
         digest.update(column.tobytes())
     return digest.hexdigest()

@@ -32,6 +32,7 @@ from fgclip2_det.coco.results import Results
 from fgclip2_det.io.json_stream import stream_list
 
 from .coco_ap import coco_figures, coco_summary
+from .common_terms import DEFAULT_NEGATIVES
 from .image_boxes import greedy_nms
 
 _NMS_IOU = 0.5
@@ -61,7 +62,7 @@ class HardObject:
 def score_fgovd_map(
     ann_file: str | os.PathLike,
     predictions_file: str | os.PathLike,
-    num_negatives: int = 10,
+    num_negatives: int = DEFAULT_NEGATIVES,
     drop_outside: bool = True,
 ) -> dict[str, dict]:
     """mAP of a detector with hard-negative vocabularies.
@@ -126,7 +127,7 @@ def hard_vocabulary_ap(
 
 
 def read_hard_objects(
-    path: str | os.PathLike, num_negatives: int = 10
+    path: str | os.PathLike, num_negatives: int = DEFAULT_NEGATIVES
 ) -> list[HardObject]:
     """Objects with at least ``num_negatives`` negatives, cut to so many.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fgclip2_det.io.digests import folder_digest
 
+from .common_terms import DEFAULT_NEGATIVES
 from .descriptions import score_d3
 from .fingerprint import commit, versions
 from .hard_vocabularies import score_fgovd_map
@@ -77,6 +78,8 @@ def evaluate_language(
     for path in (ann, predictions):
         if not Path(path).exists():
             raise ValueError(f'there is no {path}')
+    if protocol == 'fg-ovd':
+        options = {'num_negatives': DEFAULT_NEGATIVES, **options}
     outcome = LANGUAGE_PROTOCOLS[protocol](ann, predictions, **options)
     counts = outcome['counts']
     about = {

@@ -8,14 +8,13 @@ from .image_overlap import CocoSide, Overlap, check_coco_train, check_images
 from .layouts import LAYOUTS, Layout
 from .leaks import (
     check_near_duplicates,
-    check_novel_annotations,
     find_leaks,
     image_paths,
-    novel_names,
     read_side,
 )
 from .lvis import NUM_MINIVAL, read_image_list, write_lvis_base, write_lvis_minival
 from .near_duplicates import close_pairs, difference_hash, hash_images, hash_of
+from .novel_boxes import check_novel_annotations, novel_names
 from .odvg_to_coco import odvg_to_coco
 from .ov_coco import write_ov_coco
 from .pseudo_boxes import write_pseudo_boxes

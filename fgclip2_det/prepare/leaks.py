@@ -2,7 +2,8 @@
 
 Checks of two COCO or LVIS files; those of images are in :mod:`.image_overlap`:
 
-- ``novel_annotations``: boxes of novel classes in the training file;
+- ``novel_annotations``: boxes of novel classes in the training file, see
+  :mod:`.novel_boxes`;
 - ``coco_number``: images of COCO with one number in both, by ``coco_url`` or a name
   such as 000000000139.jpg or COCO_val2014_000000000139.jpg. COCO numbers its images
   across train, val and years;
@@ -17,12 +18,10 @@ Checks of two COCO or LVIS files; those of images are in :mod:`.image_overlap`:
 
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from fgclip2_det.coco.annotation_file import stream_coco
-from fgclip2_det.coco.entries import NAME_KEYS, image_name
+from fgclip2_det.coco.entries import image_name
 from fgclip2_det.io import InputError
-from fgclip2_det.vocabulary.name_lists import load_list
 
 from .image_overlap import (
     NUM_SHOWN,
@@ -32,6 +31,12 @@ from .image_overlap import (
     check_images,
 )
 from .near_duplicates import close_pairs, hash_images
+from .novel_boxes import (
+    base_names,
+    check_novel_annotations,
+    check_novel_names,
+    novel_names,
+)
 
 
 def find_leaks(
@@ -56,15 +61,18 @@ def find_leaks(
         workers: threads that read images.
 
     Raises:
-        ValueError: naming file and entry; one folder without the other, or an image
-            that is missing or cannot be read.
+        ValueError: naming file and entry; a given novel class that neither file has;
+            one folder without the other, or an image that is missing or cannot be read.
     """
     if (train_images is None) != (val_images is None):
         raise InputError('give both folders, train_images and val_images, or none')
     if novel is not None and list_name is not None:
         raise InputError('give novel classes or a split, not both')
     sides = [read_side(path, bar(Path(path).name)) for path in (train, val)]
-    findings = [check_novel_annotations(sides[0], novel_names(sides, novel, list_name))]
+    check_novel_names(sides, novel or ())
+    names = novel_names(sides, novel, list_name)
+    base = base_names(sides, names, list_name)
+    findings = [check_novel_annotations(sides[0], sides[1], names, base)]
     findings += [*check_images(*sides), check_coco_train(sides[1])]
     if train_images is not None and val_images is not None:
         paths = image_paths(sides[0], train_images)
@@ -97,57 +105,6 @@ def read_side(path: Path | str, bar: Callable[[Iterable], Iterable] = iter) -> C
             if len(entry[1]) < NUM_SHOWN:
                 entry[1][value['image_id']] = None
     return side
-
-
-def novel_names(
-    sides: Iterable[CocoSide],
-    novel: Collection[str] | None = None,
-    list_name: str | None = None,
-) -> set[str]:
-    """Names of novel classes: as given, of a built-in split, or as the files say.
-
-    Args:
-        sides: files whose categories may have ``split`` ('novel', or Detic's 'unseen').
-        novel: names; None: not given.
-        list_name: of :func:`.load_list` with a split: 'ov_coco' or 'ov_lvis'.
-    """
-    if novel is not None:
-        return set(novel)
-    if list_name is not None:
-        names = load_list(list_name)
-        return {
-            n for n, is_novel in zip(names.names, names.novel, strict=True) if is_novel
-        }
-    names_in_files: set[Any] = {
-        category.get('name')
-        for side in sides
-        for category in side.categories
-        if category.get('split') in ('novel', 'unseen')
-    }
-    return names_in_files
-
-
-def check_novel_annotations(train: CocoSide, names: Collection[str]) -> Overlap:
-    """Boxes of novel classes in the training file; names may be English or Chinese."""
-    overlap = Overlap('novel_annotations', note='boxes of novel classes in training')
-    if not names:
-        overlap.note = (
-            'not checked: no novel classes are known; give --novel or --split'
-        )
-        return overlap
-    ids = {}
-    for category in train.categories:
-        if any(category.get(key) in names for key in NAME_KEYS):
-            ids[category['id']] = category.get('name')
-    overlap.total = sum(count for count, _ in train.boxes_of_category.values())
-    for i, (count, images) in train.boxes_of_category.items():
-        if i in ids:
-            overlap.count += count
-            shown = ', '.join(map(str, list(images)[:2]))
-            overlap.first.append(f'{ids[i]}: {count} (image {shown})')
-    overlap.first = overlap.first[:NUM_SHOWN]
-    overlap.leaks = overlap.count > 0
-    return overlap
 
 
 def image_paths(side: CocoSide, folder: Path | str) -> list[Path]:

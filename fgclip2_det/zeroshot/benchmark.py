@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,24 @@ class ReadOptions:
     ranker: str | None = None
     ranker_k: int | None = None
 
-    def candidates(self) -> dict[object, list[tuple]] | None:
-        """``boxes`` by image, see :func:`.read_candidates`; None without any."""
+    def candidates(
+        self, images: Iterable[Mapping], source: Path
+    ) -> dict[object, list[tuple]] | None:
+        """``boxes`` by image, None without any.
+
+        Args:
+            images: all entries of the annotation file, with ``id`` and, where it is
+                known, ``width`` and ``height``.
+            source: the annotation file.
+
+        Raises:
+            ValueError: see :func:`.read_candidates`.
+        """
         if self.boxes is None:
             return None
-        from .candidate_boxes import read_candidates
+        from .candidate_boxes import image_sizes, read_candidates
 
-        return read_candidates(self.boxes)
+        return read_candidates(self.boxes, image_sizes(images), source)
 
 
 @dataclass(frozen=True)
@@ -63,11 +74,15 @@ class Task:
         counts: what was read: images, names, captions, ...
         run: encodes and measures.
         about: what else the fingerprint of a result says.
+        folders: role -> what was read of that folder, in order: the path of a file
+            whose content counts, such as an annotation or a label map, or plain values
+            for one of which the name is enough, such as a picture with its label.
     """
 
     counts: dict[str, int]
     run: Callable[[Embedder], Report]
     about: Mapping[str, object] = field(default_factory=dict)
+    folders: Mapping[str, Sequence[object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

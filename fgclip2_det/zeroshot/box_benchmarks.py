@@ -174,7 +174,8 @@ def _read_odinw(
             report.denominators[f'odinw_top1/{title}'] = len(shares)
         return report
 
-    return Task(counts, run)
+    annotations = [root / one.ann_file for one in sets]
+    return Task(counts, run, folders={'root': annotations})
 
 
 def _coco_like(

@@ -4,6 +4,7 @@ retrieval benchmarks."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from .benchmark import Benchmark, DataFile, ReadOptions, Task
@@ -60,7 +61,7 @@ def _with_counts(task: Task, more: dict[str, int]) -> Task:
         report.counts.update(more)
         return report
 
-    return Task({**task.counts, **more}, run)
+    return replace(task, counts={**task.counts, **more}, run=run)
 
 
 def _retrieval(name: str, title: str, length: str) -> Benchmark:

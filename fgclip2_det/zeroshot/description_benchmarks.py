@@ -29,6 +29,7 @@ from .report import Report
 _D3 = 'https://github.com/shikras/d-cube'
 _FGOVD = 'https://github.com/lorebianchi98/FG-OVD'
 _COCO = 'https://cocodataset.org/#download'
+GROUPS = 'groups.json'
 _SCALE = 100.0  # of cosines before the softmax, as in FG-CLIP's evaluations
 _NOTHING = ('nothing that was asked',)
 _LEVELS = {  # stem, objects with ten negatives
@@ -65,8 +66,9 @@ def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
         whole.category[rows],
         whole.bboxes[rows],
     )
-    asked, grouped = asked_descriptions(folder / 'groups.json', truths)
-    boxes, right = _boxes_of(truths, options)
+    asked, grouped = asked_descriptions(folder / GROUPS, truths)
+    given = options.candidates(whole.images, d3_file(folder, 'full'))
+    boxes, right = _boxes_of(truths, given)
     items = [
         ImageItem(files['images'] / names[n], boxes[i], truths=right[i])
         for i, n in enumerate(chosen)
@@ -76,11 +78,14 @@ def _read_d3(files: Mapping[str, Path], options: ReadOptions) -> Task:
         'images': len(items),
         'descriptions': len(truths.categories),
         'boxes': sum(map(len, boxes)),
-        'boxes_given': int(options.boxes is not None),
+        'boxes_given': int(given is not None),
         'intra_scenario': int(grouped),
     }
     groups = d3_parts(folder, truths)
-    return Task(counts, partial(_run_d3, truths, items, asked, groups, counts))
+    read = [d3_file(folder, part) for part in PARTS]
+    read += [folder / GROUPS] if grouped else []
+    run = partial(_run_d3, truths, items, asked, groups, counts)
+    return Task(counts, run, folders={'json': read})
 
 
 def asked_descriptions(path: Path, truths: Truths) -> tuple[list[list[int]], bool]:
@@ -102,9 +107,10 @@ def asked_descriptions(path: Path, truths: Truths) -> tuple[list[list[int]], boo
 
 
 def _boxes_of(
-    truths: Truths, options: ReadOptions
+    truths: Truths, given: Mapping[object, list[tuple]] | None
 ) -> tuple[list[list[tuple]], list[list[list[str]]]]:
-    """Distinct boxes xyxy of each image, and the descriptions that fit each."""
+    """Distinct boxes xyxy of each image, the given ones or else the annotated, and the
+    descriptions that fit each."""
     meant: list[dict[tuple, dict[str, None]]] = [{} for _ in truths.images]
     columns = truths.image, truths.category, truths.bboxes
     for image, category, (x, y, w, h) in zip(
@@ -112,7 +118,6 @@ def _boxes_of(
     ):
         own = meant[image].setdefault((x, y, x + w, y + h), {})
         own[truths.categories[category]['name']] = None
-    given = options.candidates()
     if given is None:
         boxes = [list(group) for group in meant]
     else:
@@ -150,12 +155,12 @@ def _run_d3(
 def _read_fgovd(level: str, files: Mapping[str, Path], options: ReadOptions) -> Task:
     """Every box of an image takes the caption that fits it best, per vocabulary."""
     objects = read_hard_objects(files['ann'])
-    paths = _paths(files['ann'])
+    images = _images(files['ann'])
     chosen = take_first(
         list(dict.fromkeys(one.image_id for one in objects)), options.num_images
     )
     objects = [one for one in objects if one.image_id in set(chosen)]
-    given = options.candidates()
+    given = options.candidates(images.values(), files['ann'])
     boxes: dict = {image_id: {} for image_id in chosen}
     for one in objects:
         x, y, w, h = one.bbox
@@ -168,7 +173,7 @@ def _read_fgovd(level: str, files: Mapping[str, Path], options: ReadOptions) -> 
         }
     items = [
         ImageItem(
-            files['images'] / paths[i],
+            files['images'] / images[i]['file_name'],
             list(own),
             truths=[list(t) for t in own.values()],
         )
@@ -221,15 +226,20 @@ def _run_fgovd(
     return _percent(named, counts)
 
 
-def _paths(path: Path) -> dict:
-    """File name of each image of a .jsonl file."""
-    paths = {}
+def _images(path: Path) -> dict:
+    """Images of a .jsonl file by id, as COCO describes them."""
+    images = {}
     for title, entry in read_fgovd_lines(path):
         img_path = entry.get('img_path')
         if not isinstance(img_path, str) or not img_path:
             raise ValueError(f'{title}: img_path must be a string, got {img_path!r}')
-        paths[entry['image_id']] = img_path
-    return paths
+        images[entry['image_id']] = {
+            'id': entry['image_id'],
+            'file_name': img_path,
+            'width': entry['width'],
+            'height': entry['height'],
+        }
+    return images
 
 
 def _percent(metrics: Mapping[str, float], counts: Mapping[str, int]) -> Report:

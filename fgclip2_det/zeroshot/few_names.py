@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fgclip2_det.coco.ground_truths import Truths
-from fgclip2_det.evaluation.few_names.asks import DEFAULT_KS, K, image_stream
+from fgclip2_det.evaluation.few_names.asks import K, image_stream
 from fgclip2_det.evaluation.few_names.name_pools import counted_objects
 from fgclip2_det.evaluation.few_names.pairs import AskedBoxes, pairs_of
 from fgclip2_det.evaluation.few_names.protocol import (
@@ -24,6 +24,8 @@ from fgclip2_det.evaluation.few_names.protocol import (
 from fgclip2_det.evaluation.few_names.scores import SCORE_THR, score_pairs
 from fgclip2_det.evaluation.image_boxes import box_iou
 from fgclip2_det.fgclip2 import DualEncoder
+from fgclip2_det.io import InputError
+from fgclip2_det.io.digests import json_digest
 
 from .benchmark import Task
 from .embedder import Embedder
@@ -42,17 +44,18 @@ class FewNamesOptions:
     """What to ask, and how cosines become scores.
 
     Attributes:
-        ks, seed, mode, language, asks: see :func:`.evaluate_few_names`.
+        ks, seed, mode, language, asks: see :func:`.evaluate_few_names`. The seed is
+            that of the background's places as well.
         score: of :data:`SCORES`, or a function: (n, m) cosines of an image's n boxes
             with the m names of an ask, and the embedder -> (n, m) scores in [0, 1].
         score_thr: from this score on, a box counts.
         templates: of the names, see :class:`.Vocabulary`.
     """
 
-    ks: Sequence[K] = DEFAULT_KS
-    seed: int = 0
-    mode: str = 'random'
-    language: str = 'en'
+    ks: Sequence[K] | None = None
+    seed: int | None = None
+    mode: str | None = None
+    language: str | None = None
     asks: str | None = None
     score: str | ScoreFunction = 'softmax'
     score_thr: float = SCORE_THR
@@ -257,14 +260,12 @@ def read_few_names(
     Raises:
         ValueError: what the protocol refuses; images that are missing.
     """
-    drawn = {} if options.asks else {
-        name: getattr(options, name) for name in ('ks', 'seed', 'mode', 'language')
-    }  # fmt: skip
+    drawn = {n: getattr(options, n) for n in ('ks', 'seed', 'mode', 'language')}
     asked = prepare_asks(ann_file, options.asks, **drawn)
     chosen = [i['id'] for i in take_first(asked.truths.images, num_images)]
     if num_images is not None:
         asked = prepare_asks(ann_file, options.asks, image_ids=chosen, **drawn)
-    boxes = find_boxes(asked.truths, Path(image_root), options.seed)
+    boxes = find_boxes(asked.truths, Path(image_root), _seed(asked, options))
     check_images_exist(boxes.items, Path(image_root))
     counts = {
         'images': len(chosen),
@@ -276,11 +277,26 @@ def read_few_names(
     score = options.score
     about = {
         'asks': describe_asks(asked),
+        'boxes': {
+            'count': boxes.num_objects + boxes.num_background,
+            'sha256': json_digest([list(item.bboxes) for item in boxes.items]),
+        },
         'score': score if isinstance(score, str) else score.__name__,
         'score_thr': options.score_thr,
         'templates': options.templates,
     }
     return Task(counts, partial(_run, asked, boxes, options, counts), about)
+
+
+def _seed(asked: AskedTruths, options: FewNamesOptions) -> int:
+    """The seed of the draw, of a file of asks as well."""
+    seed = asked.draw.get('seed')
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise InputError(
+            f'{options.asks}: "draw" must give the seed, a whole number, which also '
+            f'places the background boxes; got {seed!r}'
+        )
+    return seed
 
 
 def evaluate_few_names_boxes(

@@ -54,13 +54,7 @@ def read_grounding(
     names = [_name(entry, files['ann']) for entry in truths.images]
     chosen = take_first(list(dict.fromkeys(names)), options.num_images)
     place = {name: number for number, name in enumerate(chosen)}
-    given = options.candidates()
-    stray = set(given or ()) - set(truths.image_index)
-    if stray:
-        raise ValueError(
-            f'{options.boxes}: image {sorted(stray, key=str)[0]} is not in '
-            f'{files["ann"]}, whose entries its image_id must name'
-        )
+    given = options.candidates(truths.images, files['ann'])
     boxes = _candidates(truths, names, given)
     entries = [n for n, name in enumerate(names) if name in place]
     truths = _part(truths, entries)
@@ -77,7 +71,8 @@ def read_grounding(
         ImageItem(files['images'] / name, boxes[name], sizes[name], right[name])
         for name in chosen
     ]
-    _check_inside(items, options.boxes or files['ann'])
+    if given is None:
+        _check_inside(items, files['ann'])
     check_images_exist(items, files['images'])
     pairs = len(np.unique(truths.keys(truths.image, truths.category)))
     counts = {

@@ -64,7 +64,9 @@ def read_retrieval(
         measure_retrieval(report, embedder, items, mode, scorer, num_ranked)
         return report
 
-    return Task(counts, run)
+    source = files['captions']
+    read = {'captions': sorted(source.glob('*.json'))} if source.is_dir() else {}
+    return Task(counts, run, folders=read)
 
 
 def _retrieval(

@@ -132,7 +132,8 @@ def read_segmentation(
         report.counts['truncated_texts/box'] = embedder.num_truncated['box']
         return report
 
-    return Task({'images': len(items), 'classes': len(scheme.names)}, run)
+    counts = {'images': len(items), 'classes': len(scheme.names)}
+    return Task(counts, run, folders={'labels': maps})
 
 
 def _size(label_map: Tensor) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,21 +212,24 @@ def run_benchmark(
         report.counts.setdefault(f'truncated_texts/{mode}', count)
     paths = benchmark.locate(data_root)
     complete = options.num_images is None and benchmark.is_complete(task.counts)
-    count = task.counts.get('images')
-    about = describe(benchmark, embedder, paths, options, count, complete)
+    about = describe(benchmark, task, embedder, paths, options, complete)
     about |= task.about
     return {**report.to_dict(), 'protocol': about, 'seconds': round(seconds, 1)}
 
 
 def describe(
     benchmark: Benchmark,
+    task: Task,
     embedder: Embedder,
     paths: Mapping[str, Path],
     options: ReadOptions,
-    num_images: int | None,
     complete: bool,
 ) -> dict[str, object]:
-    """The fingerprint of a result: plain values for JSON, digests are SHA-256."""
+    """The fingerprint of a result: plain values for JSON, digests are SHA-256.
+
+    Pictures that an annotation file names are known by its digest; of folders without
+    such a file, ``folders`` has what was read, see :class:`.Task`.
+    """
     files = {
         role: {'name': path.name, 'sha256': file_digest(path)}
         for role, path in paths.items()
@@ -238,7 +241,16 @@ def describe(
         'name': benchmark.name,
         'source': benchmark.source,
         'complete': complete,
-        'data': {**about, 'count': num_images, 'sha256': json_digest(about)},
+        'data': {
+            **about,
+            'count': task.counts.get('images'),
+            'sha256': json_digest(about),
+        },
+        'folders': {
+            role: _describe_folder(paths[role], entries)
+            for role, entries in task.folders.items()
+        },
+        'counts': dict(task.counts),
         'encoder': embedder.encoder_digest(),
         'control': getattr(embedder, 'kind', None),
         **_describe_ranking(benchmark, embedder, options),
@@ -247,6 +259,18 @@ def describe(
         'versions': versions(),
         'commit': commit(),
     }
+
+
+def _describe_folder(folder: Path, entries: Sequence[object]) -> dict[str, object]:
+    """How many entries of a folder were read, and their digest: names below it, and
+    the content of those that are paths."""
+    rows = [
+        [entry.relative_to(folder).as_posix(), file_digest(entry)]
+        if isinstance(entry, Path)
+        else entry
+        for entry in entries
+    ]
+    return {'count': len(rows), 'sha256': json_digest(rows)}
 
 
 def _describe_ranking(

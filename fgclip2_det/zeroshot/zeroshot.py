@@ -153,7 +153,9 @@ def _make_task(
         }
         return report
 
-    return Task({'images': len(items), 'classes': len(names)}, run)
+    counts = {'images': len(items), 'classes': len(names)}
+    # the same for both layouts
+    return Task(counts, run, folders={'images': [[p.name, row] for p, row in chosen]})
 
 
 def _with_budget(embedder: Embedder) -> Embedder:

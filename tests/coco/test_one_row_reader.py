@@ -47,7 +47,7 @@ READERS = {  # and whether it looks at scores and categories
     'predictions': (lambda ann, rows: read_predictions(rows, ann), True),
     'pseudo boxes': (_pseudo, True),
     'hard vocabularies': (lambda ann, rows: score_fgovd_map(ann, rows, 1), True),
-    'candidates': (lambda ann, rows: read_candidates(rows), False),
+    'candidates': (lambda ann, rows: read_candidates(rows, {1: None}, ann), False),
 }
 BOX = 'bbox must be x, y, width, height, finite and not negative, got'
 SCORE = 'score must be a probability in [0, 1], got'

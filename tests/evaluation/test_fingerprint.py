@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import random
 import re
 from importlib.util import find_spec
 
@@ -111,6 +112,136 @@ def test_the_first_differences_are_said_in_words(describe):
     assert re.match(
         "name: .* average over different .*'ov-coco' / 'coco'", barriers(base, other)[0]
     )
+
+
+LVIS = {
+    'images': [
+        {'id': i, 'file_name': f'{i}.jpg', 'neg_category_ids': [1, 2],
+         'not_exhaustive_category_ids': []}
+        for i in (1, 2)
+    ],
+    'categories': [
+        {'id': i, 'name': n, 'frequency': 'r'} for i, n in enumerate('abc', 1)
+    ],
+    'annotations': [
+        {'id': n, 'image_id': 1 + n % 2, 'category_id': 1 + n % 3,
+         'bbox': [n % 4, n % 5, 9, 9], 'area': 40.0 + n % 2, 'iscrowd': 0}
+        for n in range(24)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_the_order_of_annotations_is_no_difference(describe, seed):
+    def of(coco):
+        return result(describe(coco=coco, rows=[], protocol='lvis', federated=True))
+
+    shuffled = copy.deepcopy(LVIS)
+    for entries in shuffled.values():
+        random.Random(seed).shuffle(entries)
+    first, second = of(LVIS), of(shuffled)
+    assert barriers(first, second) == []
+    assert first['protocol']['objects'] != second['protocol']['objects']  # as it stood
+    for key, value in (('area', 1.0), ('ignore', 1), ('bbox', [0, 0, 9, 8])):
+        changed = copy.deepcopy(shuffled)
+        changed['annotations'][seed][key] = value
+        assert barriers(first, of(changed))[0].startswith('objects: ')
+
+
+def earlier(content: dict) -> dict:
+    """A result as it was written before folders, counts and both digests of objects."""
+    content = copy.deepcopy(content)
+    protocol = content['protocol']
+    if 'objects' in protocol:
+        protocol['objects']['sha256'] = protocol['objects'].pop('file_order_sha256')
+    for key in ('folders', 'boxes', 'counts'):
+        protocol.pop(key, None)
+    return content
+
+
+def test_earlier_results_stay_comparable(describe):
+    """With each other and with later ones, as long as they are of the same file."""
+    moved = copy.deepcopy(COCO)
+    moved['annotations'][0]['bbox'] = [0, 0, 9, 8]
+    first, second = result(describe()), result(describe(rows=[]))
+    other = result(describe(coco=moved))
+    for a, b in ((earlier(first), second), (first, earlier(second)),
+                 (earlier(first), earlier(second))):  # fmt: skip
+        assert barriers(a, b) == []
+    for a, b in ((earlier(first), other), (earlier(first), earlier(other))):
+        assert barriers(a, b)[0].startswith('objects: ')
+
+
+def of_benchmark(folders=None, boxes=None, counts=None, beside=None) -> dict:
+    protocol = {'name': 'x', 'data': {'sha256': 'd', 'count': 2}}
+    given = {'folders': folders, 'boxes': boxes, 'counts': counts}
+    protocol |= {key: value for key, value in given.items() if value is not None}
+    content = {'metrics': {'top1': 1.0}, 'protocol': protocol}
+    return content | ({} if beside is None else {'counts': beside})
+
+
+@pytest.mark.parametrize(
+    ('first', 'second', 'reason'),
+    [
+        (
+            {'folders': {'labels': {'count': 2, 'sha256': 'a'}}},
+            {'folders': {'labels': {'count': 3, 'sha256': 'b'}}},
+            'folders: other files of a folder were evaluated (labels 2 files / 3 '
+            'files)',
+        ),
+        ({'folders': {'labels': {'count': 2, 'sha256': 'a'}}}, {}, None),
+        (
+            {'boxes': {'count': 2, 'sha256': 'a'}},
+            {'boxes': {'count': 2, 'sha256': 'b'}},
+            'boxes: other boxes, of objects or of background, were scored (2 / 2 of '
+            'them)',
+        ),
+        ({'boxes': {'count': 2, 'sha256': 'a'}}, {}, None),
+        (
+            {'counts': {'images': 2, 'intra_scenario': 0}},
+            {'counts': {'images': 2, 'intra_scenario': 1}},
+            'counts: not as much was evaluated, or in another setting (intra_scenario '
+            '0 / 1)',
+        ),
+        (  # an earlier benchmark's lie beside the protocol
+            {'beside': {'images': 2, 'intra_scenario': 0}},
+            {'counts': {'images': 2, 'intra_scenario': 1}},
+            'counts: not as much was evaluated, or in another setting (intra_scenario '
+            '0 / 1)',
+        ),
+        ({'counts': {'images': 2, 'names': 3}}, {'beside': {'images': 2}}, None),
+        (  # those of answers, of the encoder and of other splits say nothing
+            {'counts': {'rows': 1, 'truncated_texts/box': 3, 'pairs_of_all_splits': 4}},
+            {'counts': {'rows': 2, 'truncated_texts/box': 0, 'pairs_of_all_splits': 8}},
+            None,
+        ),
+    ],
+)  # fmt: skip
+def test_folders_boxes_and_counts(first, second, reason):
+    first, second = of_benchmark(**first), of_benchmark(**second)
+    assert barriers(first, second) == ([reason] if reason else [])
+    assert barriers(first, copy.deepcopy(first)) == []
+
+
+@pytest.mark.parametrize(
+    ('first', 'second', 'differ'),
+    [
+        ({}, {'num_negatives': 10}, False),
+        ({}, {}, False),
+        ({}, {'num_negatives': 5}, True),
+        ({'num_negatives': 10}, {'num_negatives': 5}, True),
+        ({'num_negatives': 5}, {'num_negatives': 5}, False),
+    ],
+)
+def test_negatives_of_a_vocabulary(first, second, differ):
+    """Ten, where an earlier result does not say it."""
+
+    def of(options):
+        protocol = {'name': 'fg-ovd', 'options': options}
+        return {'metrics': {'fgovd/AP': 0.5}, 'protocol': protocol}
+
+    reasons = barriers(of(first), of(second))
+    assert [r.split(':')[0] for r in reasons] == ['options.num_negatives'] * differ
 
 
 def test_flavours_in_both_files_are_compared(describe):

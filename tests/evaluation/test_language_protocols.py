@@ -341,6 +341,19 @@ def test_the_fingerprint_of_files_and_folders(tmp_path):
         evaluate_language('d4', tmp_path / 'd3_json', predictions)
 
 
+def test_the_number_of_negatives_is_always_written(tmp_path):
+    coco, rows = fgovd()
+    for annotation in coco['annotations']:
+        ids = annotation['neg_category_ids']
+        annotation['neg_category_ids'] = (ids * 10)[:10]
+    files = put(tmp_path / 'a.json', coco), put(tmp_path / 'p.json', rows)
+    assert evaluate_language('fg-ovd', *files)['protocol']['options'] == {
+        'num_negatives': 10
+    }
+    one = evaluate_language('fg-ovd', *files, num_negatives=3)
+    assert one['protocol']['options'] == {'num_negatives': 3}
+
+
 def test_d3_parts_by_their_boxes(tmp_path):
     coco, rows = d3(tmp_path / 'd3_json')
     predictions = put(tmp_path / 'p.json', rows)

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -26,9 +27,9 @@ def figures(folder, coco, rows, protocol='coco', iou_types=('bbox',), **options)
     return evaluate_results(protocol, truths, read.results, iou_types, **options)
 
 
-def reference(coco, rows, iou_type='bbox') -> dict[str, float]:
+def reference(coco, rows, iou_type='bbox', keep_boxes=False) -> dict[str, float]:
     coco, rows = copy.deepcopy(coco), copy.deepcopy(rows)
-    if iou_type == 'segm':
+    if iou_type == 'segm' and not keep_boxes:
         for row in rows:
             row.pop('bbox', None)  # else areas would be those of the boxes
     with contextlib.redirect_stdout(io.StringIO()):
@@ -89,6 +90,38 @@ def test_shaken_masks_equal_pycocotools(shared, shaken, tmp_path):
     actual = figures(tmp_path, coco, rows, iou_types=('segm', 'bbox')).metrics
     check(actual, reference(coco, rows, 'segm'), 'coco/segm')
     check(actual, reference(coco, rows, 'bbox'), 'coco/bbox')
+
+
+def test_the_size_of_a_mask_is_its_own_even_beside_a_box(tmp_path):
+    """pycocotools takes w * h of a row that has a box as well, MMDetection's CocoMetric
+    removes the box first. A triangle in a box of 50 x 50 is medium by its box, and half
+    as large; one of 40 x 40 is small by its own area alone."""
+    coco: dict = {'images': [{'id': 1, 'width': 200, 'height': 99}], 'annotations': []}
+    coco['categories'] = [{'id': 1, 'name': 'a'}]
+    rows = []
+    for n, side in enumerate((40, 50)):
+        x = 100 * n
+        ring = [[x, 0, x + side, 0, x, side]]
+        [mask] = mask_utils.frPyObjects(ring, 99, 200)
+        mask['counts'] = mask['counts'].decode()
+        entry = {'image_id': 1, 'category_id': 1, 'segmentation': mask}
+        box = [x, 0, side, side]
+        rows.append(entry | {'score': 0.9, 'bbox': box})
+        coco['annotations'].append({
+            'id': n + 1, 'iscrowd': 0, 'bbox': box, 'area': side * side / 2,
+            **entry, 'segmentation': ring,
+        })  # fmt: skip
+    # a false positive that is small by its mask, medium by its box
+    moved = {**rows[0], 'score': 0.95, 'bbox': [50, 50, 40, 40]}
+    [mask] = mask_utils.frPyObjects([[50, 50, 90, 50, 50, 90]], 99, 200)
+    rows.append(moved | {'segmentation': mask | {'counts': mask['counts'].decode()}})
+    without = [{k: v for k, v in row.items() if k != 'bbox'} for row in rows]
+    expected = reference(coco, without, 'segm')
+    for given in (rows, without):
+        actual = figures(tmp_path, coco, given, iou_types=('segm',)).metrics
+        check(actual, expected, 'coco/segm')
+    by_boxes = reference(coco, rows, 'segm', keep_boxes=True)
+    assert by_boxes['APm'] < expected['APm'] and by_boxes['APs'] > expected['APs']
 
 
 def test_more_than_a_hundred_boxes_of_one_class(tmp_path):

@@ -1,18 +1,24 @@
 """Every kind of leak is found, and what only looks like one is not."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fgclip2_det.prepare import (
+    CocoSide,
+    check_novel_annotations,
     close_pairs,
     difference_hash,
     find_leaks,
     hash_images,
     near_duplicates,
+    novel_names,
 )
+from fgclip2_det.prepare.novel_boxes import base_names
+from fgclip2_det.vocabulary.name_lists import load_list
 
 
 def make_file(write, name, images, boxes=(), categories=()) -> object:
@@ -41,7 +47,7 @@ def findings(train, val, **kwargs) -> dict:
         ({'novel': ['cat']}, None, 2),
         ({'novel': ['猫']}, None, 2),
         ({'list_name': 'ov_coco'}, None, 3),
-        ({'novel': ['zebra']}, 'novel', 0),
+        ({'novel': ['bear']}, 'novel', 0),
     ],
 )
 def test_novel_annotations(write, options, split, count):
@@ -52,13 +58,90 @@ def test_novel_annotations(write, options, split, count):
     ]
     boxes = [(5, 1), (5, 2), (5, 3), (6, 2)]
     train = make_file(write, 'a.json', [{'id': 5}, {'id': 6}], boxes, categories)
-    val = make_file(write, 'b.json', [])
+    val = make_file(write, 'b.json', [], categories=[{'id': 9, 'name': 'bear'}])
     actual = findings(train, val, **options)['novel_annotations']
     assert (actual.count, actual.leaks) == (count, count > 0)
     if count:
         assert actual.first[0] == 'cat: 2 (image 5, 6)' and actual.total == 4
     elif not options:
         assert 'not checked: no novel classes are known' in actual.note
+
+
+# Objects365 writes 'Dog', VOC 'sofa' and 'aeroplane', others underscores or hyphens
+@pytest.mark.parametrize(
+    ('options', 'val', 'written', 'is_leak'),
+    [
+        ({'list_name': 'ov_coco'}, [], 'Dog', True),
+        ({'list_name': 'ov_coco'}, [], ' UMBRELLA', True),
+        ({'list_name': 'ov_coco'}, [], 'Sofa', True),
+        ({'list_name': 'ov_coco'}, [], 'aeroplane', True),
+        ({'list_name': 'ov_coco'}, [], '雨伞', True),
+        ({'list_name': 'ov_coco'}, [], 'traffic_light', False),
+        ({'list_name': 'ov_coco'}, [], 'dog house', False),
+        ({'novel': ['traffic light']}, [], 'Traffic_Light', True),
+        ({'novel': ['traffic light']}, [], 'traffic-light', True),
+        ({'novel': ['sofa']}, ['couch'], 'Couch', True),
+        ({'novel': ['couch']}, ['couch', 'sofa'], 'Sofa', False),
+        ({}, [{'name': 'Tv', 'split': 'novel'}], 'tvmonitor', True),
+        ({}, [{'name': 'x1', 'name_zh': '某', 'split': 'novel'}], '某', True),
+        # of LVIS's classes named 'bow' one is rare
+        ({'list_name': 'ov_lvis'}, [], 'bow_(decorative_ribbons)', False),
+        ({'list_name': 'ov_lvis'}, [], 'bow_(weapon)', True),
+        ({'novel': ['bow_(weapon)']}, ['bow_(decorative_ribbons)', 'bow_(weapon)'],
+         'Bow (decorative ribbons)', False),
+    ],
+)  # fmt: skip
+def test_a_novel_class_is_known_however_it_is_written(
+    write, options, val, written, is_leak
+):
+    categories = [c if isinstance(c, dict) else {'name': c} for c in val]
+    categories = [{'id': i} | c for i, c in enumerate(categories)]
+    train = make_file(
+        write, 'a.json', [{'id': 5}], [(5, 2)], [{'id': 2, 'name': written}]
+    )
+    val_file = make_file(write, 'b.json', [], categories=categories)
+    actual = findings(train, val_file, **options)['novel_annotations']
+    assert actual.leaks == is_leak
+    of = len(options.get('novel', ())) or {'ov_coco': 17, 'ov_lvis': 337}.get(
+        options.get('list_name'), 1
+    )
+    assert f'categories for {int(is_leak)} of {of} novel names' in actual.note
+
+
+def test_base_classes_of_lvis_are_never_novel_ones():
+    """Not one of 866, though base and rare classes share words."""
+    listed = load_list('ov_lvis')
+    pairs = list(zip(listed.names, listed.novel, strict=True))
+    sides = [
+        CocoSide(
+            Path('a'),
+            categories=[
+                {'id': i, 'name': n.title()} for i, (n, _) in enumerate(chosen)
+            ],
+            boxes_of_category={i: [1, {0: None}] for i in range(len(chosen))},
+        )
+        for chosen in ([p for p in pairs if not p[1]], pairs)
+    ]
+    names = novel_names(sides, None, 'ov_lvis')
+    base = base_names(sides, names, 'ov_lvis')
+    for known in (base, base_names(sides, names)):
+        actual = check_novel_annotations(*sides, names, known)
+        assert (actual.total, actual.count) == (866, 0)
+
+
+@pytest.mark.parametrize(
+    ('novel', 'message'),
+    [
+        (['cat', 'airplan'], r"'airplan'.*neither.*did you mean 'Airplane'\?"),
+        (['qqq'], r"'qqq'.*neither.*correct or remove it"),
+    ],
+)
+def test_novel_names_that_no_file_has_are_refused(write, novel, message):
+    train = make_file(write, 'a.json', [], categories=[{'id': 1, 'name': 'Cat'}])
+    val = make_file(write, 'b.json', [], categories=[{'id': 1, 'name': 'Airplane'}])
+    with pytest.raises(ValueError, match=message):
+        find_leaks(train, val, novel=novel)
+    assert not findings(train, val, novel=['aeroplane'])['novel_annotations'].count
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fgclip2_det.evaluation.few_names import score_asks
+from fgclip2_det.cli import benchmark
+from fgclip2_det.evaluation.few_names import score_asks, write_asks
 from fgclip2_det.evaluation.few_names.protocol import prepare_asks
 from fgclip2_det.evaluation.image_boxes import ImageBoxes, box_iou
 from fgclip2_det.zeroshot.benchmark import ReadOptions
@@ -142,6 +143,35 @@ def test_a_report_is_in_percent_and_says_what_was_asked(ann, tmp_path):
                                'boxes/background': 6, 'asks': 6}  # fmt: skip
     about = json.loads(json.dumps(found['protocol']))
     assert about['asks']['mode'] == 'hard' and about['score'] == 'cosine_scores'
+
+
+def test_asks_of_a_file_place_the_background_by_their_seed(ann, tmp_path):
+    asked = prepare_asks(ann, seed=7)
+    path = tmp_path / 'asks.json'
+    write_asks(path, asked.asks, asked.draw, ann)
+
+    def about(**options):
+        return read_few_names(
+            ann, tmp_path / 'images', FewNamesOptions(**options)
+        ).about
+
+    drawn, read = about(seed=7), about(asks=str(path))
+    assert read == drawn == about(asks=str(path), seed=7)
+    assert read['boxes']['sha256'] != about(seed=8)['boxes']['sha256']
+    for key, value in {'seed': 8, 'mode': 'hard', 'ks': (1,), 'language': 'zh'}.items():
+        with pytest.raises(ValueError, match=f'was drawn with {key} .* not'):
+            about(asks=str(path), **{key: value})
+    write_asks(path, asked.asks, {**asked.draw, 'seed': None}, ann)
+    with pytest.raises(ValueError, match='"draw" must give the seed'):
+        about(asks=str(path))
+
+
+@pytest.mark.parametrize('option', ['mode', 'ks', 'seed', 'language'])
+def test_the_command_takes_nothing_of_the_draw_beside_asks(option):
+    args = benchmark.parser().parse_args(['--few-names-asks', 'asks.json'])
+    setattr(args, f'few_names_{option}', 1)
+    with pytest.raises(ValueError, match=f'leave out --few-names-{option}'):
+        benchmark.few_names_options(args)
 
 
 def test_refusals(ann, tmp_path):

@@ -14,6 +14,7 @@ from fgclip2_det.zeroshot import Embedder, description_benchmarks, grounding
 from fgclip2_det.zeroshot.benchmark import ReadOptions
 from fgclip2_det.zeroshot.candidate_boxes import read_candidates
 from fgclip2_det.zeroshot.controls import ControlEmbedder
+from fgclip2_det.zeroshot.suite import BENCHMARKS as SUITE
 
 BENCHMARKS = grounding.BENCHMARKS | description_benchmarks.BENCHMARKS
 BOXES = [[5, 5, 30, 40], [60, 10, 40, 30], [10, 60, 25, 30], [50, 55, 45, 40]]
@@ -165,19 +166,34 @@ def test_boxes_of_a_detector(tmp_path):
     put(boxes, rows[:3])
     with pytest.raises(ValueError, match='has no box in 1 of 2 images'):
         read('refcoco-val', tmp_path, boxes=boxes)
-    put(boxes, [*rows, {'image_id': 999, 'bbox': BOXES[0]}])
-    with pytest.raises(ValueError, match='image 999 is not in'):
-        read('refcoco-val', tmp_path, boxes=boxes)
-    put(boxes, [*rows, {'image_id': 0, 'bbox': [110, 0, 5, 5]}])
-    with pytest.raises(ValueError, match='lies outside'):
-        read('refcoco-val', tmp_path, boxes=boxes)
-    put(boxes, rows)
-    for name in ('d3', 'fgovd-map-hard'):
-        make, _ = LAYOUTS[name]
-        make(tmp_path)
-        task = read(name, tmp_path, boxes=boxes)
-        assert task.counts['boxes_given'] == 1
-        assert task.run(ControlEmbedder('noise')).denominators
+
+
+ROW = {'image_id': 1, 'bbox': BOXES[0], 'score': 0.5, 'category_id': 1}
+
+
+@pytest.mark.parametrize('name', LAYOUTS)
+def test_given_boxes_are_checked_in_every_benchmark_that_takes_them(tmp_path, name):
+    make, _ = LAYOUTS[name]
+    make(tmp_path)
+    count = {'refcoco-val': 10, 'flickr30k-entities-val': 4, 'd3': 3}.get(name, 2)
+    rows = [ROW | {'image_id': n} for n in range(count)]
+    boxes = put(tmp_path / 'boxes.json', rows)
+    task = read(name, tmp_path, boxes=boxes)
+    assert task.counts['boxes_given'] == 1
+    assert task.run(ControlEmbedder('noise')).denominators
+    for row, message in (
+        ({'image_id': 999}, r'image 999 is not in .*such as 0'),
+        ({'image_id': '1'}, "image '1' is not in"),
+        ({'bbox': [110, 0, 5, 5]}, 'lies outside image 1, 110 x 100 pixels'),
+        ({'bbox': [-9, 0, 9, 5]}, 'lies outside image 1'),
+    ):
+        put(boxes, [*rows, ROW | row])
+        with pytest.raises(ValueError, match=rf'row {count} .*{message}'):
+            read(name, tmp_path, boxes=boxes)
+    corners = [[x, y, x + 20, y + 30] for x in range(30, 80, 12) for y in (5, 40, 60)]
+    put(boxes, [ROW | {'bbox': box} for box in corners])
+    with pytest.raises(ValueError, match=r'of 15 boxes .* fit as x1, y1, x2, y2'):
+        read(name, tmp_path, boxes=boxes)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +248,14 @@ def test_d3_without_a_part(tmp_path):
         score_d3(tmp_path / 'd3/d3_json', put(tmp_path / 'p.json', []))
 
 
+def test_every_benchmark_that_takes_boxes_has_a_kind_above():
+    def reader(benchmark):
+        return getattr(benchmark.read, 'func', benchmark.read)
+
+    tried = {reader(BENCHMARKS[name]) for name in LAYOUTS}
+    assert {reader(one) for one in SUITE.values() if one.takes_boxes} == tried
+
+
 @pytest.mark.parametrize(
     'content, message',
     [
@@ -248,7 +272,7 @@ def test_d3_without_a_part(tmp_path):
 )
 def test_wrong_boxes(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
-        read_candidates(put(tmp_path / 'b.json', content))
+        read_candidates(put(tmp_path / 'b.json', content), {1: None}, 'a.json')
 
 
 class Constant(ControlEmbedder):
