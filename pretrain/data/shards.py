@@ -161,6 +161,12 @@ class ShardDataset(IterableDataset):
         return int(self._state[1])
 
     @property
+    def num_shares(self) -> int | None:
+        """Processes that the shards are dealt to, whose number the order depends on;
+        None where all processes read all shards."""
+        return self.plan.world_size if self.plan.by_shard else None
+
+    @property
     def num_samples(self) -> int:
         """In all shards."""
         return int(self.plan.firsts[-1])
