@@ -201,7 +201,9 @@ class FGCLIP2Alignment(BaseModel):
         text_embeds = self._embed_texts(ids, keys[first], mode)[index]
         scale, bias = self.encoder.logit_parameters()
         if self.preset.global_form == 'softmax':
-            return losses.contrastive_loss(image_embeds, text_embeds, scale)
+            return losses.contrastive_loss(
+                image_embeds, text_embeds, scale, text_keys=keys
+            )
         assert bias is not None  # checked when the model was built
         return losses.sigmoid_loss(
             image_embeds,

@@ -109,4 +109,18 @@ def compare_data(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | Non
         )
     if here.get('digest') != there.get('digest'):
         return 'its files have other content'
+    # absent from checkpoints of earlier versions
+    mine, before = (data.get('num_shares') or [] for data in (here, there))
+    for own, theirs in zip(mine, before, strict=False):
+        if own != theirs:
+            return (
+                f'its shards are {_shares(own)} here, {_shares(theirs)} there, which '
+                'orders samples differently (take as many processes as before)'
+            )
     return None
+
+
+def _shares(num_shares: int | None) -> str:
+    if num_shares is None:
+        return 'read by all processes'
+    return f'dealt to {num_shares} processes'

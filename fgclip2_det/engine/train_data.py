@@ -16,15 +16,18 @@ _WHOLE = 2**30  # bytes; only the beginning and end of larger files are read
 
 
 def describe_data(loader: DataLoader) -> dict[str, Any]:
-    """Number of samples, batch size and digest of the training data.
+    """Number of samples, batch size, digest and shares of the training data.
 
     Returns:
         ``num_samples``; ``batch_size``, samples per step in all processes, None if the
         loader has none; ``digest`` of the annotation files' content, or of the shards'
-        names and sizes.
+        names and sizes; ``num_shares``, processes that shards are dealt to, of each
+        data set, None where the order of samples does not depend on their number.
     """
     digest, num_samples = hashlib.blake2b(digest_size=16), 0
+    num_shares = []
     for dataset in _datasets(loader.dataset):
+        num_shares.append(getattr(dataset, 'num_shares', None))
         num_samples += int(getattr(dataset, 'num_samples', None) or len(dataset))
         for path in _files(dataset):
             digest.update(f'{path.stat().st_size}\n'.encode())
@@ -38,6 +41,7 @@ def describe_data(loader: DataLoader) -> dict[str, Any]:
         num_samples=num_samples,
         batch_size=batch_size and batch_size * get_world_size(),
         digest=digest.hexdigest(),
+        num_shares=num_shares,
     )
 
 

@@ -22,6 +22,7 @@ from fgclip2_det.io.text import parse_json, read_text
 ASSETS = Path(__file__).resolve().parents[1] / 'assets' / 'fgclip2_tiny'
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 CONFIG, PROCESSOR = 'config.json', 'preprocessor_config.json'
+PATCH_SIZE = 16  # pixels per patch side of every FG-CLIP 2, whose budgets count these
 # preprocess.py in the format of the released processor's config. The budget is its
 # default; preprocess.py chooses one by image size.
 PREPROCESSOR = dict(
@@ -33,7 +34,7 @@ PREPROCESSOR = dict(
     do_normalize=True,
     image_mean=[0.5] * 3,
     image_std=[0.5] * 3,
-    patch_size=16,
+    patch_size=PATCH_SIZE,
     max_num_patches=256,
 )
 # temperatures of training runs of the reference (spec B.3) and old buffers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fgclip2_det.fgclip2.checkpoint import CONFIG, read_config
+from fgclip2_det.fgclip2.checkpoint import CONFIG, PATCH_SIZE, read_config
 from fgclip2_det.io import InputError
 
 ACTIVATION = 'gelu_pytorch_tanh'
@@ -157,7 +158,7 @@ class FGCLIP2Config(EncoderConfig):
 
         Raises:
             InputError: if a size is in neither, is not what the tensors have, or is no
-                size at all, or ``hidden_act`` is not supported.
+                size at all, or ``hidden_act`` or the patch size is not supported.
         """
         towers = []
         for key, kind in (('text_config', TextConfig), ('vision_config', VisionConfig)):
@@ -178,6 +179,12 @@ class FGCLIP2Config(EncoderConfig):
                     f'add them to config.json'
                 )
             towers.append(kind(**known))
+        if (size := towers[1].patch_size) != PATCH_SIZE:
+            raise InputError(
+                f'vision_config.patch_size must be {PATCH_SIZE} pixels, as FG-CLIP 2 '
+                f'has them, got {size}; take the checkpoint of that patch size, such '
+                f'as google/siglip2-base-patch{PATCH_SIZE}-naflex'
+            )
         return cls(*towers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -293,4 +300,9 @@ def sizes_of_tensors(
         read('projection_size', 'head.weight', 0)
     else:
         read('num_patches', table, 0)
+        shape = shapes.get(f'{prefix}embeddings.patch_embedding.weight', ())
+        if len(shape) == 2:  # (D, 3 * patch * patch); FG-CLIP 1 has a convolution
+            side = math.isqrt(shape[1] // 3)
+            if 3 * side**2 == shape[1]:
+                sizes['patch_size'] = side
     return sizes

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fgclip2_det.fgclip2.checkpoint import (
     ASSETS,
+    CONFIG,
     PREPROCESSOR,
     Weights,
     fgclip2_state_from_siglip2,
@@ -25,6 +26,7 @@ from fgclip2_det.fgclip2.preprocess import ImageBatch, patch_budget, preprocess
 from fgclip2_det.fgclip2.text import TextTower
 from fgclip2_det.fgclip2.tokenizer import JSON_FILE, MODEL_FILE, FGCLIP2Tokenizer
 from fgclip2_det.fgclip2.vision import VisionTower
+from fgclip2_det.io import InputError
 
 
 class FGCLIP2(DualEncoder):
@@ -93,6 +95,10 @@ class FGCLIP2(DualEncoder):
         Args:
             name: folder or hub id, e.g. 'google/siglip2-base-patch16-naflex'.
             dtype: parameter type; float32 when None.
+
+        Raises:
+            ValueError: if they are other weights, or have patches of another size than
+                16 pixels, which FG-CLIP 2 is made for.
         """
         folder = resolve_folder(name)
         state = fgclip2_state_from_siglip2(Weights(folder))
@@ -101,7 +107,10 @@ class FGCLIP2(DualEncoder):
         if isinstance(given.get('vision_config'), dict):
             # from the table's rows: fixed-resolution configs have image_size instead
             given['vision_config'].pop('num_patches', None)
-        config = FGCLIP2Config.from_dict(given, shapes)
+        try:
+            config = FGCLIP2Config.from_dict(given, shapes)
+        except InputError as error:
+            raise InputError(f'{folder / CONFIG}: {error}') from error
         return cls._from_state(state, config, folder, dtype)
 
     @staticmethod

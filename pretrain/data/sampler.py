@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 from fgclip2_det.datasets.seeding import SeededIndex
 from pretrain.data.batches import batch_sizes, mixed_order, share
 from pretrain.data.record_files import LANGUAGES
+from pretrain.seeds import check_data_seed
 
 _ITEM = 2  # tells an item's seed from others made of the same numbers
 
@@ -42,7 +43,8 @@ class BilingualSampler(Sampler):
         rank, world_size: of this process; MMEngine's by default.
 
     Raises:
-        ValueError: if the data set has no ``languages``, or others.
+        ValueError: if the data set has no ``languages``, or others, or the seed is
+            negative.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class BilingualSampler(Sampler):
         own_rank, own_world_size = get_dist_info()
         self.rank = own_rank if rank is None else rank
         self.world_size = own_world_size if world_size is None else world_size
-        self.seed = sync_random_seed() if seed is None else seed
+        self.seed = sync_random_seed() if seed is None else check_data_seed(seed)
         self.dataset, self.shuffle, self.infinite = dataset, shuffle, infinite
         self.epoch = self._skipped = 0
 

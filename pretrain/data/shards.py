@@ -27,6 +27,7 @@ from pretrain.data.shard_table import (
     load_table,
 )
 from pretrain.data.shard_writer import write_shards
+from pretrain.seeds import check_data_seed
 
 __all__ = ['ShardDataset', 'write_shards']
 
@@ -112,8 +113,9 @@ class ShardDataset(IterableDataset):
             split,
         )
         self.has_seed = seed is not None
+        first = check_data_seed(seed) if seed is not None else 0
         # shared with workers that live on from epoch to epoch
-        self._state = torch.tensor([seed or 0, 0, 0]).share_memory_()
+        self._state = torch.tensor([first, 0, 0]).share_memory_()
 
     def _count_samples(self, bad_records: str) -> np.ndarray:
         """(shards, languages) samples; tables of shards that have none are kept."""
@@ -157,6 +159,12 @@ class ShardDataset(IterableDataset):
     def epoch(self) -> int:
         """The epoch that the next iteration reads."""
         return int(self._state[1])
+
+    @property
+    def num_shares(self) -> int | None:
+        """Processes that the shards are dealt to, whose number the order depends on;
+        None where all processes read all shards."""
+        return self.plan.world_size if self.plan.by_shard else None
 
     @property
     def num_samples(self) -> int:

@@ -9,7 +9,11 @@ from .precision import full_precision, without_autocast
 
 @without_autocast
 def contrastive_loss(
-    image_embeds: Tensor, text_embeds: Tensor, logit_scale: Tensor
+    image_embeds: Tensor,
+    text_embeds: Tensor,
+    logit_scale: Tensor,
+    *,
+    text_keys: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE of images I_i and their captions T_i over all ranks.
 
@@ -23,9 +27,11 @@ def contrastive_loss(
         image_embeds: (B, D), L2-normalised. B may be 0, also on one rank alone.
         text_embeds: (B, D), L2-normalised, row by row the caption of an image.
         logit_scale: s, one number in log space.
+        text_keys: (B,) int64. Pairs with key -1 have no text and are left out, of the
+            sums and of N.
 
     Returns:
-        Scalar, float32: this rank's share (see :mod:`.gather`); 0 without rows.
+        Scalar, float32: this rank's share (see :mod:`.gather`); 0 without pairs.
 
     Raises:
         ValueError: if the shapes differ.
@@ -38,6 +44,14 @@ def contrastive_loss(
             'image_embeds and text_embeds must be (B, D), a caption for each image, '
             f'got {tuple(image_embeds.shape)} and {tuple(text_embeds.shape)}'
         )
+    if text_keys is not None:
+        if text_keys.shape != image_embeds.shape[:1]:
+            raise ValueError(
+                f'text_keys must be ({len(image_embeds)},), one for each pair, got '
+                f'{tuple(text_keys.shape)}'
+            )
+        present = text_keys >= 0
+        image_embeds, text_embeds = image_embeds[present], text_embeds[present]
     images, texts, log_scale = full_precision(image_embeds, text_embeds, logit_scale)
     total = paired_cross_entropy(images * log_scale.exp().reshape(()), texts)
     return rank_share(total / 2, len(images))

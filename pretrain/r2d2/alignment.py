@@ -26,6 +26,7 @@ from pretrain.r2d2.token_pairs import (
     embeds_of_texts,
     logits_with_negatives,
 )
+from pretrain.seeds import step_seed
 
 CAPTIONS = ('short', 'long')
 _DRAWS = dict(negatives=0, masks=1)  # streams of random numbers in a step
@@ -56,8 +57,9 @@ class R2D2Alignment(BaseModel):
         autocast: True computes towers and joint encoders in bfloat16 and the losses in
             float32.
         gradient_checkpointing: recompute each block of the towers in backward.
-        seed: of the ranker's weights, negatives and hidden tokens; each step has its
-            own numbers, the same however many processes there are.
+        seed: of the ranker's weights, and of negatives and hidden tokens, see
+            :func:`pretrain.seeds.step_seed`; each step has its own numbers, the same
+            however many processes there are.
         data_preprocessor: a config; moves batches to the device.
 
     Example:
@@ -298,4 +300,4 @@ class R2D2Alignment(BaseModel):
 
     def _seed_of(self, draw: str) -> int:
         """A number of this step and draw, the same in all processes."""
-        return ((self.seed << 40) + int(self.step)) * len(_DRAWS) + _DRAWS[draw]
+        return step_seed(self.seed, int(self.step), _DRAWS[draw], len(_DRAWS))

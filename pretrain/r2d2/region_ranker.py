@@ -24,6 +24,7 @@ from pretrain.losses.gather import rank_share
 from pretrain.r2d2.kept_regions import KeptRegions
 from pretrain.r2d2.kept_texts import KeptTexts
 from pretrain.r2d2.region_texts import RegionTexts, draw_candidates
+from pretrain.seeds import step_seed
 
 
 @MODELS.register_module()
@@ -48,8 +49,9 @@ class FGCLIP2RegionRanker(BaseModel):
         autocast: True computes the frozen encoder in bfloat16, 'auto' does so wherever
             it is faster, see :func:`.tower_precision`. The ranker stays in
             float32, in which its short sequences are faster on a CPU.
-        seed: of the ranker's weights and of the draws, the same however many processes
-            there are.
+        seed: of the ranker's weights and of the draws
+            (:func:`pretrain.seeds.step_seed`), the same however many processes there
+            are.
         data_preprocessor: a config; moves batches to the device.
 
     Example:
@@ -111,7 +113,7 @@ class FGCLIP2RegionRanker(BaseModel):
         regions, embeds = self._regions(batch, self._read_regions)
         columns, valid = draw_candidates(
             embeds @ kept.embeds[rows].T, names, self.num_negatives, self.temperature,
-            self.own_share, seed=(self.seed << 40) + int(self.step),
+            self.own_share, seed=step_seed(self.seed, int(self.step)),
         )  # fmt: skip
         if self.training:
             self.step += 1

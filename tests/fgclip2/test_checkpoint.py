@@ -218,9 +218,9 @@ def test_other_activation(folder):
         FGCLIP2.from_pretrained(folder)
 
 
-def siglip2_folder(folder, fixed: bool):
-    """A SigLIP 2 folder made from ours: the (+) names removed, and for a fixed
-    resolution a Conv2d patch embedding."""
+def siglip2_folder(folder, fixed: bool, patch: int = 16):
+    """A SigLIP 2 folder made from ours: the (+) names removed, for a fixed resolution
+    a Conv2d patch embedding, and for other patches a weight of other columns."""
 
     def change(state):
         for name in list(state):
@@ -228,17 +228,20 @@ def siglip2_folder(folder, fixed: bool):
                 del state[name]
         for name in ('res', 'ori'):
             del state[f'text_model.embeddings.position_embedding_{name}.weight']
+        key = 'vision_model.embeddings.patch_embedding.weight'
+        if patch != 16:
+            state[key] = torch.ones(len(state[key]), 3 * patch**2)
         if fixed:
-            key = 'vision_model.embeddings.patch_embedding.weight'
-            weight = state[key].view(-1, 16, 16, 3)  # row, column, channel
+            weight = state[key].view(-1, patch, patch, 3)  # row, column, channel
             state[key] = weight.permute(0, 3, 1, 2).contiguous()
             state['vision_model.embeddings.position_ids'] = torch.arange(256)[None]
 
     rewrite(folder, change)
     config = json.loads((folder / 'config.json').read_text())
+    config['vision_config']['patch_size'] = patch
     if fixed:
         config['vision_config'].pop('num_patches')
-        config['vision_config']['image_size'] = 256
+        config['vision_config']['image_size'] = 16 * patch
     for key in ('keep_len', 'longtext_len'):
         config['text_config'].pop(key)
     (folder / 'config.json').write_text(json.dumps(config))
@@ -324,6 +327,36 @@ def test_other_siglip2_weights(folder, change, match):
     rewrite(folder, change)
     with pytest.raises(ValueError, match=match):
         FGCLIP2.from_siglip2(folder)
+
+
+@pytest.mark.parametrize('fixed', [False, True])
+@pytest.mark.parametrize('patch', [8, 14, 32])
+def test_other_patches_are_refused(folder, patch, fixed):
+    """Whether config.json tells of them, says something else, or nothing."""
+    siglip2_folder(folder, fixed, patch)
+    path = folder / 'config.json'
+    config = json.loads(path.read_text())
+    message = f'config.json: .*patch_size must be 16 pixels, .* got {patch}; take'
+    with pytest.raises(ValueError, match=message):
+        FGCLIP2.from_siglip2(folder)
+    config['vision_config'].pop('patch_size')
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        FGCLIP2.from_siglip2(folder)
+    config['vision_config']['patch_size'] = 16
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f'patch_size is 16, they have {patch}'):
+        FGCLIP2.from_siglip2(folder)
+
+
+def test_other_patches_of_a_trained_model_are_refused(folder):
+    key = 'vision_model.embeddings.patch_embedding.weight'
+    rewrite(folder, lambda s: s.update({key: torch.ones(len(s[key]), 3 * 14**2)}))
+    config = json.loads((folder / 'config.json').read_text())
+    config['vision_config']['patch_size'] = 14
+    (folder / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(ValueError, match='patch_size must be 16 pixels'):
+        FGCLIP2.from_pretrained(folder)
 
 
 def test_siglip2_start_refuses_fgclip2(folder):

@@ -171,6 +171,24 @@ def test_total_is_the_weighted_sum(first_encoder, samples):
         torch.testing.assert_close(outputs[f'loss_{name}'], value, msg=name)
 
 
+@pytest.mark.parametrize('num_captions', [0, 1, 2, 4])
+def test_images_without_a_caption_do_not_count(first_encoder, samples, num_captions):
+    """As if they were not there; without any caption the loss is 0, and every weight
+    has its gradient."""
+    for sample in samples[num_captions:]:
+        sample.short = None
+    model, collate = make(first_encoder), AlignmentCollate(version=1, grid_side=4)
+    outputs = model(collate(samples))
+    wanted = 0.0
+    if num_captions:
+        wanted = model(collate(samples[:num_captions]))['loss_short']
+    torch.testing.assert_close(outputs['loss_short'], torch.as_tensor(wanted))
+    assert (outputs['loss_short'] > 0) == (num_captions > 1)
+    model.parse_losses(outputs)[0].backward()
+    grads = [p.grad for p in model.parameters() if p.requires_grad]
+    assert all(grad is not None and grad.isfinite().all() for grad in grads)
+
+
 @pytest.mark.parametrize(
     'changes',
     [
@@ -281,7 +299,8 @@ def test_batches(samples):
     ('name', 'size'), [('b16', 'base'), ('l14', 'large')]
 )  # fmt: skip
 def test_configs_of_the_script(name, size, monkeypatch):
-    """8 x 512 images a step, one epoch of 12 million, 1e-6 after 200 steps."""
+    """8 x 512 images a step, one epoch of 12 million, 1e-6 after 200 steps; the first
+    four boxes, any of their two expressions, 'a photo of ' (spec F, D.2)."""
     cfg = Config.fromfile(CONFIGS / f'fgclip1_{name}_stage2_8xb512-1e_finehard.py')
 
     def build(**encoder):
@@ -295,6 +314,9 @@ def test_configs_of_the_script(name, size, monkeypatch):
     assert collate.grid_side == vision.grid_side
     assert collate.patch_size == vision.patch_size and collate.version == 1
     assert 8 * cfg.train_dataloader.batch_size * cfg.train_cfg.max_iters >= 12_000_000
+    data = cfg.train_dataloader.dataset
+    assert (data.max_anns, data.ann_choice, data.expr) == (4, 'first', 'random')
+    assert data.short_prefix == 'a photo of '
     assert cfg.param_scheduler[0].end == cfg.param_scheduler[1].begin == 200
     assert model.preset == PRESETS['fgclip1']
     optimizer = dict(constructor=cfg.optim_wrapper.constructor,

@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
+from fgclip2_det.engine.resume import compare_data
+from fgclip2_det.engine.train_data import describe_data
 from pretrain.data import AlignmentCollate, ShardDataset
 from pretrain.data.shard_plan import ShardPlan
 from pretrain.data.shard_table import find_shards
@@ -110,6 +112,27 @@ def test_processes_share_an_epoch(shards, split, world_size):
         if split == 'sample':
             joined = [list(chain(*batches)) for batches in zip(*parts, strict=True)]
             assert joined == read(shards, batch_size=4 * world_size, epoch=epoch)
+
+
+@pytest.mark.parametrize('split', ['shard', 'sample', 'auto'])
+@pytest.mark.parametrize(('before', 'after'), [(1, 2), (2, 1), (2, 3), (3, 3)])
+def test_resuming_with_other_processes_is_exact_or_refused(
+    shards, split, before, after
+):
+    """Twelve samples a step, whoever reads them."""
+    joined, described = [], []
+    for count in (before, after):
+        options = dict(split=split, world_size=count, batch_size=12 // count)
+        parts = [read(shards, rank=rank, **options) for rank in range(count)]
+        joined.append([list(chain(*batches)) for batches in zip(*parts, strict=True)])
+        dataset = ShardDataset(shards, rank=0, **options)
+        described.append(describe_data(DataLoader(dataset, batch_size=1)))
+    difference = compare_data(described[1], described[0])
+    assert (difference is None) == (joined[0] == joined[1])
+    if difference:
+        assert 'which orders samples differently (take as many' in difference
+    old = {k: v for k, v in described[0].items() if k != 'num_shares'}
+    assert compare_data(described[1], old) is None  # of an earlier version
 
 
 def test_the_split_follows_the_shards():

@@ -48,6 +48,8 @@ HARD = {  # region: positive, then negatives, in all 14 texts
     9: [5, 12],
 }
 CAPTION_KEYS = torch.tensor([4, 5, 4, -1, 6, 5, 7, 4])
+# none of the first three images has a caption: a process of one or three has none
+FEW_KEYS = torch.tensor([-1, -1, -1, 8, 9, -1, 8, 7])
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Part:
     images: Tensor
     captions: Tensor
     caption_keys: Tensor
+    few_keys: Tensor
     regions: Tensor
     texts: Tensor
     text_keys: Tensor
@@ -112,6 +115,7 @@ def make_part(leaves: dict[str, Tensor], first: int, last: int) -> Part:
         images=unit['images'][first:last],
         captions=unit['captions'][first:last],
         caption_keys=CAPTION_KEYS[first:last],
+        few_keys=FEW_KEYS[first:last],
         regions=unit['regions'][start:stop],
         texts=unit['texts'][used],
         text_keys=1000 - used,
@@ -122,6 +126,10 @@ def make_part(leaves: dict[str, Tensor], first: int, last: int) -> Part:
         scale=leaves['scale'],
         bias=leaves['bias'],
     )
+
+
+def contrastive(part: Part, **options) -> Tensor:
+    return contrastive_loss(part.images, part.captions, part.scale, **options)
 
 
 def sigmoid(part: Part, **options) -> Tensor:
@@ -160,15 +168,16 @@ def sum_of_all(part: Part) -> Tensor:
 
 
 CASES = {
-    'contrastive': lambda part: contrastive_loss(
-        part.images, part.captions, part.scale
-    ),
+    'contrastive': contrastive,
+    'contrastive_keys': lambda part: contrastive(part, text_keys=part.caption_keys),
+    'contrastive_few': lambda part: contrastive(part, text_keys=part.few_keys),
     'sigmoid': sigmoid,
     'sigmoid_row_by_row': partial(sigmoid, gather_size=1),
     'sigmoid_at_once': partial(sigmoid, chunk_size=3, gather_size=100),
     'sigmoid_negative': lambda part: sigmoid_keys(part, 'negative'),
     'sigmoid_positive': lambda part: sigmoid_keys(part, 'positive'),
     'sigmoid_ignore': lambda part: sigmoid_keys(part, 'ignore'),
+    'sigmoid_few': lambda part: sigmoid(part, text_keys=part.few_keys),
     'region_identity': lambda part: region_text_loss(
         *part.region_text, form='identity'
     ),

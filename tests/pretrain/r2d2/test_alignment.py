@@ -260,6 +260,16 @@ def test_steps_differ_and_repeat(make_model, make_batch):
     assert first['loss_ranking'] != second['loss_ranking']
 
 
+@pytest.mark.parametrize('seed', [2**23, 2**31 - 1, 2**32 - 1])
+def test_any_seed_draws(make_model, make_batch, seed):
+    batch = make_batch()
+    model, again = (make_model(dict(seed=seed), **ALL) for _ in range(2))
+    for _ in range(2):
+        found, wanted = step(model, batch), step(again, batch)
+        assert all(value.isfinite() for value in found.values())
+        assert found['loss_ranking'] == wanted['loss_ranking']
+
+
 def test_teacher_follows_and_alpha_grows(make_model, make_batch):
     batch = make_batch()
     model = make_model(**ALL, momentum=0.5, alpha_steps=2)

@@ -158,6 +158,15 @@ def test_losses_are_those_by_hand(small_encoder):
         torch.testing.assert_close(parameter.grad, grad, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize('seed', [2**24, 2**31 - 1, 2**32 - 1])
+def test_any_seed_draws(small_encoder, seed):
+    models = [model_of(small_encoder, seed=seed) for _ in range(2)]
+    for _ in range(2):
+        first, second = (step(model, batch_of()) for model in models)
+        assert first['loss_choice'] == second['loss_choice']
+    assert first['loss_choice'].isfinite()
+
+
 def test_the_encoder_stays_and_is_in_no_checkpoint(small_encoder):
     model = model_of(small_encoder)
     before = {k: v.clone() for k, v in model.encoder.state_dict().items()}
