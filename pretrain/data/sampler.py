@@ -45,6 +45,8 @@ class BilingualSampler(Sampler):
         ValueError: if the data set has no ``languages``, or others.
     """
 
+    skips_batches = True  # skip(n) is of whole batches, which this sampler makes
+
     def __init__(
         self,
         dataset: Sized,
