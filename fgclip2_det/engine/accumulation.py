@@ -22,10 +22,10 @@ def gather_gradients(runner: Runner) -> dict[str, Any] | None:
     Between updates they differ from process to process.
 
     Returns:
-        None right after an update, and in a ``FlexibleRunner``; otherwise ``counts`` (n),
-        ``done`` (iterations since the last update), ``weight`` (of one iteration in its
-        update) and ``gradients``, {name: tensor on the CPU} for each process; empty in
-        all processes but the first, which saves them.
+        None right after an update, and in a ``FlexibleRunner``; otherwise ``counts``
+        (n), ``done`` (iterations since the last update), ``weight`` (of one iteration
+        in its update) and ``gradients``, {name: tensor on the CPU} for each process;
+        empty in all processes but the first, which saves them.
     """
     counts, done = _progress(runner)
     if not done or not isinstance(runner, Runner):  # a FlexibleRunner's are shards
@@ -138,7 +138,8 @@ def _is_whole(saved: Mapping) -> bool:
         all(isinstance(saved.get(name), kind) for name, kind in kinds.items())
         and saved['weight'] > 0
         and all(
-            isinstance(own, Mapping) and all(isinstance(g, Tensor) for g in own.values())
+            isinstance(own, Mapping)
+            and all(isinstance(g, Tensor) for g in own.values())
             for own in saved['gradients']
         )
     )
