@@ -47,6 +47,8 @@ class BilingualSampler(Sampler):
             negative.
     """
 
+    skips_batches = True  # skip(n) is of whole batches, which this sampler makes
+
     def __init__(
         self,
         dataset: Sized,

@@ -29,7 +29,10 @@ def make_runner(folder: Path, fail: bool = False) -> SimpleNamespace:
     infos = {}
     hub = SimpleNamespace(update_info=infos.__setitem__, infos=infos)
     return SimpleNamespace(
-        work_dir=str(folder), message_hub=hub, save_checkpoint=save_checkpoint
+        work_dir=str(folder),
+        message_hub=hub,
+        save_checkpoint=save_checkpoint,
+        optim_wrapper=None,
     )
 
 

@@ -10,7 +10,9 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
+from mmdet.datasets import AspectRatioBatchSampler
 from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.runner.loops import _InfiniteDataloaderIterator
 
 from fgclip2_det.engine.hooks.reproducible_hook import (
     SeededDataset,
@@ -74,6 +76,54 @@ def test_an_infinite_sampler_goes_on_where_it_was():
     stream = iter(resumed)
     assert [next(stream), next(stream)] == batches[3:]
     assert batches[0] != batches[3]  # the same images, augmented anew
+
+
+class Pictures(Noise):
+    """Every third is upright, so that batches by shape hold some indices back."""
+
+    def __len__(self):
+        return 11
+
+    def get_data_info(self, index):
+        return dict(width=2, height=1 if index % 3 else 3)
+
+
+class EveryOther(BatchSampler):
+    """A batch sampler of one's own that takes twice as many indices as it gives."""
+
+    def __iter__(self):
+        indices = iter(self.sampler)
+        for first in indices:
+            yield [first, next(indices)]
+            next(indices), next(indices)
+
+
+def test_a_resumed_stream_goes_on_with_any_batch_sampler():
+    """MMEngine skips steps * batch size indices, which only plain batches have taken;
+    after any number of steps the batches and their random numbers are the same."""
+
+    def stream(batch_sampler):
+        data = Pictures()
+        sampler = InfiniteSampler(data, seed=0)
+        options = dict(batch_size=2, sampler=sampler)
+        if batch_sampler is not None:
+            options = dict(batch_sampler=batch_sampler(sampler, 2, False))
+        loader = DataLoader(data, collate_fn=list, **options)
+        counter = _count_draws(loader, 7, 0)
+        return _InfiniteDataloaderIterator(loader), counter
+
+    for batch_sampler in (None, BatchSampler, AspectRatioBatchSampler, EveryOther):
+        whole, counter = stream(batch_sampler)
+        even = batch_sampler in (None, BatchSampler)
+        assert hasattr(counter, 'skip') == (even and hasattr(InfiniteSampler, 'skip'))
+        batches = [next(whole) for _ in range(16)]
+        for steps in range(1, 12):
+            resumed, _ = stream(batch_sampler)
+            if hasattr(resumed, 'skip_iter'):
+                resumed.skip_iter(steps)
+            else:  # OpenMMLab's MMEngine has no other way
+                [next(resumed) for _ in range(steps)]
+            assert [next(resumed) for _ in range(16 - steps)] == batches[steps:]
 
 
 def test_wrapping_twice_and_other_loaders():

@@ -1,13 +1,19 @@
 """Detectors with federated, hard-name and TIC losses, and with masks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
+from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.structures import InstanceData
 
+from fgclip2_det.engine.runner import leave_process_group
 from tests.models.test_detector import ROOT, build, data
+from tests.processes import fork_two
 
 BASE = ['red circle', 'blue square', 'green star', 'red square']
 HEAD = 'model.roi_head.bbox_head.'
@@ -102,7 +108,7 @@ def test_federated_equals_regions_taken_one_by_one(use_sigmoid):
         assert set(row.nonzero()[:, 0].tolist()) == searched | ({label} - {4})
 
 
-def test_masks_train_and_predict():
+def masked_detector():
     from mmengine.registry import init_default_scope
 
     init_default_scope('mmdet')
@@ -121,15 +127,69 @@ def test_masks_train_and_predict():
     model = MODELS.build(model)
     model.init_weights()
     model.set_vocabulary(vocabulary())
+    return model.train()
+
+
+def test_masks_train_and_predict():
+    model = masked_detector()
     batch = data((96, 160), labels=[0, 1])
     (sample,) = batch['data_samples']
     drawn = np.zeros((2, 96, 160), np.uint8)
     drawn[0, 8:50, 8:40] = drawn[1, 20:60, 50:90] = 1
     sample.gt_instances.masks = BitmapMasks(drawn, 96, 160)
-    actual = losses(model.train(), batch)
+    actual = losses(model, batch)
     assert actual['loss_mask'].isfinite()
     with torch.no_grad():
         (result,) = model.eval().test_step(data((96, 160)))
     instances = result.pred_instances
     assert instances.masks.shape == (len(instances), 192, 320)  # the original's size
     assert len(instances)
+
+
+def mask_loss_of_all(numbers):
+    """Mask loss and gradients of three images with so many positive regions, means
+    over the processes, each of which has some of the images."""
+    head = masked_detector().roi_head
+    random = torch.Generator().manual_seed(0)
+    maps = torch.rand(len(numbers), 64, 12, 20, generator=random)
+    drawn = torch.rand(len(numbers), 96, 160, generator=random) < 0.3
+    corners = torch.rand(len(numbers), 5, 2, 2, generator=random)
+    boxes = corners.sort(2).values.flatten(2) * torch.tensor([159, 95] * 2) + 1
+    own = [0, 1, 2] if get_world_size() == 1 else [[0], [1, 2]][get_rank()]
+    regions, objects = [], []
+    for i in own:
+        zeros = torch.zeros(numbers[i], dtype=torch.long)
+        regions.append(
+            SimpleNamespace(
+                pos_priors=boxes[i, : numbers[i]],
+                pos_assigned_gt_inds=zeros,
+                pos_gt_labels=zeros,
+            )
+        )
+        masks = BitmapMasks(drawn[i : i + 1].numpy().astype(np.uint8), 96, 160)
+        objects.append(InstanceData(masks=masks))
+    pyramid = (maps[own], maps[own, :, ::2, ::2])
+    loss = head.mask_loss(pyramid, regions, None, objects)['loss_mask'][
+        'loss_mask'
+    ].sum()
+    grads = torch.autograd.grad(loss, list(head.mask_head.parameters()))
+    for part in (result := [loss.detach(), *grads]):
+        all_reduce(part, 'mean')
+    return result
+
+
+def _mask_losses_of_two(cases, path):
+    torch.distributed.init_process_group('gloo')
+    torch.save([mask_loss_of_all(numbers) for numbers in cases], path)
+    leave_process_group()
+
+
+def test_mask_losses_of_two_processes_are_those_of_one(tmp_path):
+    """The first process has one image, the second two; one of them has no region, or
+    both."""
+    cases = [(5, 1, 2), (4, 0, 0), (0, 3, 1), (0, 0, 0)]
+    fork_two(_mask_losses_of_two, cases, tmp_path / 'two.pt')
+    for numbers, two in zip(cases, torch.load(tmp_path / 'two.pt'), strict=True):
+        one = mask_loss_of_all(numbers)
+        torch.testing.assert_close(two, one, atol=1e-6, rtol=1e-4)
+        assert (one[0] > 0) == (sum(numbers) > 0)

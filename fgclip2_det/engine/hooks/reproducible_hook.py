@@ -7,7 +7,7 @@ from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
 from fgclip2_det.datasets.seeding import SeededIndex, seed_everything
 
@@ -67,12 +67,16 @@ class DrawCounter:
         sampler: any sampler; calls of ``skip(n)`` (MMEngine's resume) are counted.
         seed: seed of the run.
         rank: rank of this process.
+        can_skip: whether n batches take n * batch size indices, as MMEngine's resume
+            assumes; if not, there is no ``skip``, and it goes batch by batch.
     """
 
-    def __init__(self, sampler: Any, seed: int, rank: int) -> None:
+    def __init__(
+        self, sampler: Any, seed: int, rank: int, can_skip: bool = True
+    ) -> None:
         self.sampler, self.seed, self.rank = sampler, seed, rank
         self.epoch = self.skipped = 0
-        if hasattr(sampler, 'skip'):
+        if can_skip and hasattr(sampler, 'skip'):
             self.skip = self._skip
 
     def __iter__(self) -> Iterator[SeededIndex]:
@@ -85,6 +89,8 @@ class DrawCounter:
         return len(self.sampler)
 
     def __getattr__(self, name: str) -> Any:
+        if name == 'skip':  # the sampler's own would not be counted
+            raise AttributeError(name)
         return getattr(self.__dict__['sampler'], name)
 
     def set_epoch(self, epoch: int) -> None:
@@ -136,7 +142,10 @@ def _count_draws(loader: DataLoader, seed: int, rank: int) -> DrawCounter | None
     holder = cast(_HasSampler, loader if batches is None else batches)
     if isinstance(holder.sampler, DrawCounter):
         return holder.sampler
-    counter = DrawCounter(holder.sampler, seed, rank)
+    # others, as those by aspect ratio, hold indices back for later batches
+    even = batches is None or type(batches) is BatchSampler
+    even = even or getattr(holder.sampler, 'skips_batches', False)
+    counter = DrawCounter(holder.sampler, seed, rank, even)
     if batches is not None:
         holder.sampler = counter
     # DataLoader forbids assigning these two once built; no iterator exists yet

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce, broadcast
 from torch import Tensor
 
 BACKGROUND, IGNORED = -1, -2  # of labels: no name is right; counts for nothing
@@ -49,6 +50,9 @@ def choose_names(
 ) -> Tensor:
     """Names of a training step: those in its images, and others at random.
 
+    Collective: all processes get the same names, for the images of all of them, as one
+    process would with these images. The first one draws.
+
     Args:
         labels: int64, the rows of names that occur and numbers below 0.
         candidates: rows of all names that may be used.
@@ -60,10 +64,9 @@ def choose_names(
         (T,) int64, rows in increasing order.
 
     Raises:
-        ValueError: naming a label that is not among the candidates.
+        ValueError: naming a label that is not among the candidates, in all processes.
     """
-    present = labels.unique()
-    present = set(present[present >= 0].tolist())
+    present = _labels_of_all(labels)
     if strange := present - set(candidates):
         raise ValueError(
             f'a training image has pixels of class {min(strange)}, which is not one of '
@@ -71,8 +74,20 @@ def choose_names(
         )
     others = [row for row in candidates if row not in present]
     wanted = len(others) if num_names is None else max(0, num_names - len(present))
-    order = torch.randperm(len(others), generator=generator)[:wanted].tolist()
-    return torch.tensor(sorted(present | {others[i] for i in order}))
+    order = torch.randperm(len(others), generator=generator)
+    broadcast(order)
+    return torch.tensor(sorted(present | {others[i] for i in order[:wanted].tolist()}))
+
+
+def _labels_of_all(labels: Tensor) -> set[int]:
+    """Those from 0 on that occur in any process."""
+    own = labels[labels >= 0].unique()
+    length = labels.new_tensor(int(own[-1]) + 1 if len(own) else 1)
+    all_reduce(length, 'max')
+    occurs = labels.new_zeros(int(length))
+    occurs[own] = 1
+    all_reduce(occurs, 'max')
+    return set(occurs.nonzero()[:, 0].tolist())
 
 
 def rows_of_names(labels: Tensor, names: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
             reduction_override,
         )
         if 'loss_bbox' in losses:  # MMDetection's mean is over this process's regions
-            regions = bbox_pred.new_tensor(float(len(bbox_targets)))
+            regions = torch.tensor(float(len(bbox_targets)), device=bbox_pred.device)
             share = regions / reduce_mean(regions).clamp(min=1)
             losses['loss_bbox'] = losses['loss_bbox'] * share
         num_classes = len(self.fc_cls.is_base)

@@ -156,6 +156,23 @@ class OpenVocabRoIHead(StandardRoIHead):
             )
         return results
 
+    def mask_loss(
+        self,
+        x: FeaturePyramid,
+        sampling_results: list[SamplingResult],
+        bbox_feats: Tensor,
+        batch_gt_instances: list[InstanceData],
+    ) -> dict:
+        """As in ``StandardRoIHead``, as a mean over the regions of all processes."""
+        results = super().mask_loss(x, sampling_results, bbox_feats, batch_gt_instances)
+        regions = float(sum(len(result.pos_priors) for result in sampling_results))
+        count = torch.tensor(regions, device=results['mask_preds'].device)
+        share = count / reduce_mean(count).clamp(min=1)
+        results['loss_mask'] = {
+            name: loss * share for name, loss in results['loss_mask'].items()
+        }
+        return results
+
     def _region_looks(
         self, sampling_results: list[SamplingResult], with_background: bool = True
     ) -> Tensor:

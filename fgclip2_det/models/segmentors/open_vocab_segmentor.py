@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmdet.utils import reduce_mean
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor
@@ -52,8 +53,8 @@ class OpenVocabSegmentor(BaseModel):
             the data set's classes.
         templates: prompt templates of names that are set later.
         cache_dir: folder for text embeddings on disk; None keeps no cache.
-        num_train_names: names of a training step, those in its images among them;
-            None: all base names.
+        num_train_names: names of a training step, those in its images (of all
+            processes) among them; None: all base names.
         ignore_label: number in label maps of what counts for nothing.
         background_label: number in label maps of what has none of the names: wrong for
             each of them in training. None: there is no such number.
@@ -275,7 +276,8 @@ class OpenVocabSegmentor(BaseModel):
             own = own[:, :height, :width]
             sums.append(name_map_loss(logits, own, STRIDE // self.decode_head.scale))
         total, count = (torch.stack(part).sum() for part in zip(*sums, strict=True))
-        return {'loss_seg': total / count.clamp(min=1)}
+        # the mean over all processes' pixels, once gradients are averaged
+        return {'loss_seg': total / reduce_mean(count.float()).clamp(min=1)}
 
     def _labels(self, samples: SampleList) -> Tensor:
         """(B, H, W) int64, rows of the vocabulary, ``BACKGROUND`` or ``IGNORED``."""

@@ -8,13 +8,16 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.dist import all_reduce, get_rank
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 
 import fgclip2_det.registration
+from fgclip2_det.engine.runner import leave_process_group
 from fgclip2_det.evaluation.label_maps import count_pixels
 from fgclip2_det.vocabulary import Vocabulary
 from fgclip2_det.zeroshot.confusion import confusion
+from tests.processes import fork_two
 
 NAMES = ['red circle', 'blue square', 'green star']
 HEAD = dict(
@@ -263,3 +266,44 @@ def test_bad_input():
         build(None).loss(torch.zeros(1, 3, 32, 32), samples((32, 32)))
     with pytest.raises(ValueError, match='training needs label maps; put LoadAnno'):
         build().loss(torch.zeros(1, 3, 32, 32), [DetDataSample()])
+
+
+def step_of_all(images, maps):
+    """Loss and gradients of a step that draws names, means over the processes."""
+    model = build(num_train_names=4, names=None)
+    names = [f'thing {i}' for i in range(9)]
+    model.set_vocabulary(Vocabulary(names, base_classes=names[:8], check=False))
+    own = samples(*(m.shape for m in maps), labels=maps)
+    data = model.data_preprocessor(dict(inputs=images, data_samples=own), True)
+    torch.manual_seed(get_rank())  # as OpenVocabReproducibleHook, another a process
+    loss = model.loss(data['inputs'], data['data_samples'])['loss_seg']
+    grads = torch.autograd.grad(loss, list(model.decode_head.parameters()))
+    for part in (result := [loss.detach(), *grads]):
+        all_reduce(part, 'mean')
+    return result
+
+
+def _steps_of_two(images, batches, path):
+    torch.distributed.init_process_group('gloo')
+    own = slice(None, 2) if get_rank() == 0 else slice(2, None)
+    torch.save([step_of_all(images[own], maps[own]) for maps in batches], path)
+    with pytest.raises(ValueError, match='has pixels of class 8, which is not one'):
+        step_of_all(images[own], [m + 8 * get_rank() for m in batches[2][own]])
+    leave_process_group()
+
+
+def test_two_processes_are_one(tmp_path):
+    """Names are those in the images of both, pixels count alike wherever they are;
+    one process has hardly any, or none."""
+    few = torch.full((32, 48), 255)
+    few[:4, :4], few[8:, 8:12] = 6, 1
+    none, zeros = torch.full((32, 48), 255), torch.zeros(32, 48, dtype=torch.long)
+    halves = zeros.clone()
+    halves[:16] = 2
+    images = pictures(*[(32, 48)] * 3)
+    batches = [[zeros, halves, few], [zeros, halves, none], [zeros, zeros, zeros]]
+    path = tmp_path / 'two.pt'
+    fork_two(_steps_of_two, images, batches, path)
+    for maps, two in zip(batches, torch.load(path), strict=True):
+        one = step_of_all(images, maps)
+        torch.testing.assert_close(two, one, atol=1e-6, rtol=1e-4)
