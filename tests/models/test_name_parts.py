@@ -312,7 +312,7 @@ def test_mean_over_the_regions_of_all_processes(monkeypatch):
     labels = torch.tensor([RED_CUP, RED_PLATE, BLUE_CUP, GREEN_BOWL, RED_CUP])
     looks = torch.tensor([BLUE_CUP, -1, -1, RED_CUP, GREEN_BOWL])
     whole = module.loss(logits, labels, looks)
-    mean = 'fgclip2_det.models.roi_heads.name_parts.reduce_mean'
+    mean = 'fgclip2_det.models.losses.process_counts.reduce_mean'
     monkeypatch.setattr(mean, lambda count: torch.full_like(count, 2.5))
     shares = [
         module.loss(logits[rows], labels[rows], looks[rows])

@@ -186,8 +186,8 @@ def _mask_losses_of_two(cases, path):
 
 def test_mask_losses_of_two_processes_are_those_of_one(tmp_path):
     """The first process has one image, the second two; one of them has no region, or
-    both."""
-    cases = [(5, 1, 2), (4, 0, 0), (0, 3, 1), (0, 0, 0)]
+    both; there is a single one."""
+    cases = [(5, 1, 2), (4, 0, 0), (0, 3, 1), (1, 0, 0), (0, 0, 0)]
     fork_two(_mask_losses_of_two, cases, tmp_path / 'two.pt')
     for numbers, two in zip(cases, torch.load(tmp_path / 'two.pt'), strict=True):
         one = mask_loss_of_all(numbers)

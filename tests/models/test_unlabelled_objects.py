@@ -166,7 +166,7 @@ def test_unlabelled_mean_over_all_processes(monkeypatch):
     torch.manual_seed(3)
     logits, weights = torch.randn(5, 6), torch.rand(5) / 2 + 0.5
     whole = module.unlabelled_loss(logits, weights, 4)
-    mean = 'fgclip2_det.models.roi_heads.name_parts.reduce_mean'
+    mean = 'fgclip2_det.models.losses.process_counts.reduce_mean'
     seen = []
 
     def reduce_mean(count):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from mmdet.utils import reduce_mean
 from torch import Tensor
+
+from fgclip2_det.models.losses.process_counts import share_of_count
 
 
 def hard_name_loss(logits: Tensor, hard_index: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ def hard_name_loss(logits: Tensor, hard_index: Tensor) -> Tensor:
     """
     has_any = (hard_index[:, 1:] >= 0).any(1)
     # the mean over all processes' rows, once gradients are averaged
-    count = reduce_mean(has_any.sum().to(logits).float()).clamp(min=1)
+    count = share_of_count(has_any.sum().to(logits).float())
     logits, hard_index = logits.float()[has_any], hard_index[has_any]
     chosen = logits.gather(1, hard_index.clamp(min=0))
     chosen = chosen.masked_fill(hard_index < 0, float('-inf'))

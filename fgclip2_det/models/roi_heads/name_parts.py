@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from mmdet.utils import reduce_mean
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
+from fgclip2_det.models.losses.process_counts import share_of_count
 from fgclip2_det.vocabulary import Vocabulary, normalize_name
 
 REGIONS = 'recolored', 'new', 'all'
@@ -213,7 +213,7 @@ class NameParts(nn.Module):
                 'name_parts: a recoloured object has a name without parts; give '
                 "RecolorObjects the model's own table of parts"
             )
-        count = reduce_mean(logits.new_tensor(float(len(labels)))).clamp(min=1)
+        count = share_of_count(logits.new_tensor(float(len(labels))))
         targets = self.index[labels]
         targets[:, self.look] = self.index[painted][:, self.look]
         chosen = (targets >= 0).all(1)
@@ -251,7 +251,7 @@ class NameParts(nn.Module):
         weights = objectness.detach().double()
         weights = weights * (weights > 0.5)
         count = torch.stack([weights.new_tensor(float(num_labelled)), weights.sum()])
-        count = reduce_mean(count).max().clamp(min=1)  # of all processes
+        count = share_of_count(count).max()  # of all processes
         made = self.index[(self.index >= 0).all(1)]
         sizes = torch.bincount(self.place)
         if len(made) == int(sizes.prod()) or not self._counts_unlabelled():

@@ -8,12 +8,12 @@ from mmdet.models.losses import accuracy
 from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.utils import reduce_mean
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.models.losses import vocabulary_tic_loss
+from fgclip2_det.models.losses.process_counts import share_of_count
 from fgclip2_det.models.roi_heads.class_nms import class_nms
 from fgclip2_det.models.roi_heads.federated_names import FederatedNames
 from fgclip2_det.models.roi_heads.hard_names import HardNames
@@ -128,7 +128,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         )
         if 'loss_bbox' in losses:  # MMDetection's mean is over this process's regions
             regions = torch.tensor(float(len(bbox_targets)), device=bbox_pred.device)
-            share = regions / reduce_mean(regions).clamp(min=1)
+            share = regions / share_of_count(regions)
             losses['loss_bbox'] = losses['loss_bbox'] * share
         num_classes = len(self.fc_cls.is_base)
         if self.name_parts is not None:
@@ -138,7 +138,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
                 losses['loss_unlabelled'] = self._unlabelled_loss(cls_score, labels)
             label_weights = label_weights * named
         counted = (label_weights > 0).sum().to(label_weights)
-        avg_factor = float(reduce_mean(counted).clamp(min=1))  # of all processes
+        avg_factor = float(share_of_count(counted))  # of all processes
         logits = cls_score[:, : num_classes + 1]
         losses['loss_cls'] = self.loss_cls(
             logits, labels, label_weights, avg_factor, self._counting(rois, labels)

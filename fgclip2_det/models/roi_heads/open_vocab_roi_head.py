@@ -11,12 +11,12 @@ from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
-from mmdet.utils import reduce_mean
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from fgclip2_det.fgclip2.roi import separable_roi_align
+from fgclip2_det.models.losses.process_counts import share_of_count
 from fgclip2_det.models.roi_heads.class_nms import class_nms
 from fgclip2_det.models.score_calibration import ScoreCalibration
 
@@ -167,7 +167,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         results = super().mask_loss(x, sampling_results, bbox_feats, batch_gt_instances)
         regions = float(sum(len(result.pos_priors) for result in sampling_results))
         count = torch.tensor(regions, device=results['mask_preds'].device)
-        share = count / reduce_mean(count).clamp(min=1)
+        share = count / share_of_count(count)
         results['loss_mask'] = {
             name: loss * share for name, loss in results['loss_mask'].items()
         }
@@ -205,7 +205,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         logits = (cosines / self.fusion.temperature).masked_fill(novel, float('-inf'))
         loss = F.cross_entropy(logits, labels, reduction='sum')
         # the mean over all processes' boxes, once gradients are averaged
-        count = reduce_mean(loss.new_tensor(float(len(labels)))).clamp(min=1)
+        count = share_of_count(loss.new_tensor(float(len(labels))))
         return self.region_loss_weight * loss / count
 
     def predict_bbox(

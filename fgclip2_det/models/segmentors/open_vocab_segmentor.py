@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.utils import reduce_mean
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor
@@ -29,6 +28,7 @@ from fgclip2_det.models.losses.name_map_loss import (
     name_map_loss,
     rows_of_names,
 )
+from fgclip2_det.models.losses.process_counts import share_of_count
 from fgclip2_det.vocabulary import Vocabulary
 
 
@@ -277,7 +277,7 @@ class OpenVocabSegmentor(BaseModel):
             sums.append(name_map_loss(logits, own, STRIDE // self.decode_head.scale))
         total, count = (torch.stack(part).sum() for part in zip(*sums, strict=True))
         # the mean over all processes' pixels, once gradients are averaged
-        return {'loss_seg': total / reduce_mean(count.float()).clamp(min=1)}
+        return {'loss_seg': total / share_of_count(count.float())}
 
     def _labels(self, samples: SampleList) -> Tensor:
         """(B, H, W) int64, rows of the vocabulary, ``BACKGROUND`` or ``IGNORED``."""

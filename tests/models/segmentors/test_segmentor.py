@@ -294,14 +294,17 @@ def _steps_of_two(images, batches, path):
 
 def test_two_processes_are_one(tmp_path):
     """Names are those in the images of both, pixels count alike wherever they are;
-    one process has hardly any, or none."""
+    one process has hardly any, or none, or there is a single one."""
     few = torch.full((32, 48), 255)
     few[:4, :4], few[8:, 8:12] = 6, 1
     none, zeros = torch.full((32, 48), 255), torch.zeros(32, 48, dtype=torch.long)
     halves = zeros.clone()
     halves[:16] = 2
+    single = none.clone()
+    single[0, 0] = 3
     images = pictures(*[(32, 48)] * 3)
     batches = [[zeros, halves, few], [zeros, halves, none], [zeros, zeros, zeros]]
+    batches.append([none, single, none])
     path = tmp_path / 'two.pt'
     fork_two(_steps_of_two, images, batches, path)
     for maps, two in zip(batches, torch.load(path), strict=True):
