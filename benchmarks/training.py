@@ -27,7 +27,7 @@ import fgclip2_det.registration  # registers the detectors
 
 
 class Training:
-    """A config's runner, made ready as ``runner.train()`` does."""
+    """A config's model, data and optimizer; rates are those of the first step."""
 
     def __init__(self, path: Path, folder: Path, number: int) -> None:
         from mmengine.config import Config
@@ -41,7 +41,7 @@ class Training:
         loop = self.runner.train_loop
         self.loader = loop.dataloader
         self.batch_size = self.loader.batch_size or cfg.train_dataloader.batch_size
-        self.images = loop.max_epochs * len(self.loader) * self.batch_size
+        self.images = loop.max_iters * self.batch_size
         self.runner.optim_wrapper = self.runner.build_optim_wrapper(
             self.runner.optim_wrapper
         )

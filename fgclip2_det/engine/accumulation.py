@@ -7,7 +7,7 @@ from logging import INFO, WARNING
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather, get_rank, get_world_size
+from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -38,10 +38,24 @@ def gather_gradients(runner: Runner) -> dict[str, Any] | None:
         if not any(flags):
             continue
         grad = torch.zeros_like(param) if param.grad is None else param.grad
-        for rank, part in enumerate(all_gather(grad)):
-            if flags[rank] and get_rank() == 0:
+        for rank in (rank for rank, flag in enumerate(flags) if flag):
+            part = grad.clone()  # one more at a time, not one of each process
+            broadcast(part, rank)
+            if get_rank() == 0:
                 ranks[rank][name] = part.cpu()
     return dict(counts=counts, done=done, weight=_weight(runner), gradients=ranks)
+
+
+def own_gradients(saved: Any) -> Any:
+    """What :func:`gather_gradients` has returned, with this process's part alone, on
+    the CPU; as it is if it is something else."""
+    if not isinstance(saved, Mapping) or not _is_whole(saved):
+        return saved
+    parts: list[dict[str, Tensor]] = [{} for _ in saved['gradients']]
+    if (rank := get_rank()) < len(parts):
+        own = saved['gradients'][rank]
+        parts[rank] = {name: grad.cpu() for name, grad in own.items()}
+    return {**saved, 'gradients': parts}
 
 
 def restore_gradients(runner: Runner, saved: Any) -> None:

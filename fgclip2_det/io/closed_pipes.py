@@ -21,7 +21,8 @@ def closed_pipe_ends_quietly() -> Iterator[None]:
     written, the exit status stays that of the answer. If it was printing, it ends
     there with :data:`UNREAD`. Either way what nobody reads goes to ``os.devnull``, so
     that Python's own flush at the end finds nothing to complain of. Another pipe that
-    breaks, as that of a child process, is an error as before.
+    breaks, as that of a child process, is an error as before while the output is read.
+    Where the system has no ``poll``, as on Windows, nothing changes.
 
     Raises:
         SystemExit: with :data:`UNREAD`, or as the block raised it.
@@ -54,11 +55,11 @@ def _drop_unread() -> None:
 
 
 def _is_abandoned(stream: TextIO | None) -> bool:
-    if stream is None:
+    if stream is None or not hasattr(select, 'poll'):
         return False
     try:
         number = stream.fileno()
-    except (OSError, ValueError):  # no file, or closed
+    except (AttributeError, OSError, ValueError):  # no file, or closed
         return False
     poll = select.poll()
     poll.register(number, 0)  # errors are reported unasked

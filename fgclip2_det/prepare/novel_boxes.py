@@ -3,8 +3,8 @@
 Names are compared without case, underscores, blanks and hyphens, in all languages of
 the categories. Where no category has the name, the built-in lists' other names of the
 class count (:func:`.other_names`): 'Sofa' is the novel 'couch'. A category that is a
-base class of the evaluation is none of the novel ones, whatever it is also called: of
-LVIS's two classes named 'bow', one is rare.
+base class of the evaluation, or says so before or after a slash, is none of the novel
+ones, whatever it is also called: of LVIS's two classes named 'bow', one is rare.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -148,10 +148,12 @@ class _Words:
 
     def meant_by(self, texts: Iterable[str], base: Collection[str]) -> set[str]:
         """Novel names of a category; base classes' words are none of theirs."""
+        texts = list(texts)
         own = {squeeze(text) for text in texts}
         if exact := _union(self.written, own):
             return exact
-        if own & set(base):
+        parts = {squeeze(part) for text in texts for part in text.split('/')}
+        if (own | parts) & set(base):
             return set()
         others = {squeeze(other) for text in texts for other in other_names(text)}
         return _union(self.called, own) | _union(self.written, others)
@@ -200,8 +202,10 @@ def _title(category: Mapping, name: str) -> str:
 
 def _of_list(list_name: str, novel: bool) -> list[str]:
     listed = load_list(list_name)
-    pairs = zip(listed.names, listed.novel, strict=True)
-    return [name for name, is_novel in pairs if is_novel == novel]
+    rows = zip(listed.names, listed.chinese, listed.novel, strict=True)
+    chosen = [names for *names, is_novel in rows if is_novel == novel]
+    # a novel class is one name; a base class is known by each of its own
+    return [n for names in chosen for n in names[: 1 if novel else 2] if n is not None]
 
 
 def _of_split(sides: Iterable[CocoSide], splits: Collection[str]) -> set[str]:

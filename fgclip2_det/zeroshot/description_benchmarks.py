@@ -160,7 +160,7 @@ def _read_fgovd(level: str, files: Mapping[str, Path], options: ReadOptions) -> 
         list(dict.fromkeys(one.image_id for one in objects)), options.num_images
     )
     objects = [one for one in objects if one.image_id in set(chosen)]
-    given = options.candidates(images.values(), files['ann'])
+    given = _given_boxes(images, files['ann'], options)
     boxes: dict = {image_id: {} for image_id in chosen}
     for one in objects:
         x, y, w, h = one.bbox
@@ -224,6 +224,19 @@ def _run_fgovd(
     metrics = hard_vocabulary_ap(objects, rows)
     named = {f'{name}/{level}': value for name, value in metrics.items()}
     return _percent(named, counts)
+
+
+def _given_boxes(
+    images: Mapping[object, Mapping], path: Path, options: ReadOptions
+) -> dict[object, list[tuple]] | None:
+    """Boxes of a level's images; one file may have those of all levels."""
+    if options.boxes is None:
+        return None
+    known = dict(images)
+    for stem, _ in _LEVELS.values():
+        if (other := path.with_name(f'{stem}_llava.jsonl')).is_file():
+            known = _images(other) | known
+    return options.candidates(known.values(), path)
 
 
 def _images(path: Path) -> dict:

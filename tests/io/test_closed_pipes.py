@@ -62,6 +62,23 @@ def test_errors_to_a_closed_stderr_end_as_well():
     assert run(body, closed=('stdout', 'stderr'))[0] == UNREAD
 
 
+@pytest.mark.parametrize(
+    'body',
+    [
+        'import select; del select.poll; print(1)',
+        'from types import SimpleNamespace as Tee; tee = sys.stdout; '
+        'sys.stdout = Tee(write=tee.write, flush=tee.flush); print(1)',
+    ],
+)
+def test_without_poll_or_a_file(body):
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM.format(body=body, argv=[])],
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b'1\n', b'')
+
+
 def test_another_pipe_that_breaks_is_an_error():
     body = 'a, b = os.pipe(); os.close(a); sys.stdout = sys.stderr; os.write(b, b"x")'
     left, end = os.pipe()

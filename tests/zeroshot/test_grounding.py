@@ -291,3 +291,19 @@ def test_ties_count_against_the_model(tmp_path, name):
     make(tmp_path)
     metrics = read(name, tmp_path).run(Constant('noise')).metrics
     assert metrics['refexp/P@1' if 'ref' in name else 'fgovd/AP/hard'] == 0
+
+
+def test_one_file_of_boxes_for_all_levels_of_fgovd(tmp_path):
+    """The easy level has one of the two images of the hard one."""
+    fgovd(tmp_path)
+    hard = tmp_path / 'fgovd/h_attributes_llava.jsonl'
+    easy = hard.with_name('e_attributes_llava.jsonl')
+    put(easy, '\n'.join(hard.read_text(encoding='utf-8').splitlines()[:4]))
+    rows = [{'image_id': n, 'bbox': box} for n in range(2) for box in BOXES]
+    boxes = put(tmp_path / 'boxes.json', rows)
+    for level, count in (('hard', 8), ('easy', 4)):
+        task = read(f'fgovd-map-{level}', tmp_path, boxes=boxes)
+        assert task.counts['boxes'] == count
+    put(boxes, [*rows, {'image_id': 2, 'bbox': BOXES[0]}])
+    with pytest.raises(ValueError, match='image 2 is not in'):
+        read('fgovd-map-easy', tmp_path, boxes=boxes)

@@ -8,7 +8,11 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from fgclip2_det.engine.accumulation import gather_gradients, restore_gradients
+from fgclip2_det.engine.accumulation import (
+    gather_gradients,
+    own_gradients,
+    restore_gradients,
+)
 from fgclip2_det.io.atomic import write_atomic
 
 GRADIENTS = 'accumulated_gradients'  # in checkpoints within an update
@@ -46,7 +50,7 @@ class OpenVocabCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the gradients until it is known whether the training is resumed."""
-        self._gradients = checkpoint.pop(GRADIENTS, None)
+        self._gradients = own_gradients(checkpoint.pop(GRADIENTS, None))
 
     def before_train(self, runner: Runner) -> None:
         """As in ``CheckpointHook``; a resumed training gets its gradients back."""
