@@ -268,8 +268,8 @@ def test_bad_input():
         build().loss(torch.zeros(1, 3, 32, 32), [DetDataSample()])
 
 
-def step_of_all(images, maps):
-    """Loss and gradients of a step that draws names, means over the processes."""
+def step_that_draws(images, maps):
+    """Loss of a step that draws names, and the weights."""
     model = build(num_train_names=4, names=None)
     names = [f'thing {i}' for i in range(9)]
     model.set_vocabulary(Vocabulary(names, base_classes=names[:8], check=False))
@@ -277,7 +277,13 @@ def step_of_all(images, maps):
     data = model.data_preprocessor(dict(inputs=images, data_samples=own), True)
     torch.manual_seed(get_rank())  # as OpenVocabReproducibleHook, another a process
     loss = model.loss(data['inputs'], data['data_samples'])['loss_seg']
-    grads = torch.autograd.grad(loss, list(model.decode_head.parameters()))
+    return loss, list(model.decode_head.parameters())
+
+
+def step_of_all(images, maps):
+    """Its loss and gradients, means over the processes."""
+    loss, weights = step_that_draws(images, maps)
+    grads = torch.autograd.grad(loss, weights)
     for part in (result := [loss.detach(), *grads]):
         all_reduce(part, 'mean')
     return result
@@ -288,7 +294,7 @@ def _steps_of_two(images, batches, path):
     own = slice(None, 2) if get_rank() == 0 else slice(2, None)
     torch.save([step_of_all(images[own], maps[own]) for maps in batches], path)
     with pytest.raises(ValueError, match='has pixels of class 8, which is not one'):
-        step_of_all(images[own], [m + 8 * get_rank() for m in batches[2][own]])
+        step_that_draws(images[own], [m + 8 * get_rank() for m in batches[2][own]])
     leave_process_group()
 
 
