@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.pages import check, read_list, write, write_list
+from benchmarks.pages import check, write
 from benchmarks.records import RESULTS, ResultError, make, read_recipes, read_record
 
 
@@ -56,7 +56,6 @@ def main(argv: list[str] | None = None) -> int:
 def _check() -> int:
     faults = list(check())
     print('\n'.join(faults) or 'every number is that of its file', file=sys.stdout)
-    print(f'{sum(map(len, read_list().values()))} numbers have no file yet')
     return bool(faults)
 
 
@@ -86,5 +85,4 @@ def _write(names: list[str], work: Path | None, only: list[int]) -> int:
         print(f'{name}: {record["seconds"]} s, docs/results/{name}.json')
     for page in write():
         print(f'written: {page}')
-    print(f'{write_list()} numbers have no file yet')
     return 0

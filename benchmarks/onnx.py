@@ -127,10 +127,9 @@ def write_folder(folder: Path, graphs: dict[str, Any], opset: int, **more: Any) 
         partial.mkdir(parents=True)
         for name, graph in graphs.items():
             write_graph(graph, partial / name, opset)
+        vision = argparse.Namespace(patch_size=16)
         encoder = argparse.Namespace(
-            config=argparse.Namespace(
-                vision=argparse.Namespace(hidden_size=768, patch_size=16)
-            )
+            embed_dims=768, config=argparse.Namespace(vision=vision)
         )
         content = describe(cast(Any, encoder), 'random', opset, 1024)
         files.write_description(partial, content | more)

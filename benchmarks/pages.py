@@ -5,23 +5,19 @@ number at ``base_ap50`` of ``docs/results/shapes.json``, rounded to the digits t
 stand there. ``<!--=row runs/*/{base,novel}/ap50:{mean,std} -->`` gives the places of
 several: the numbers with a decimal point before it in its line, in the order of the
 product of the braces (:func:`expanded`).
-Numbers of results without such a comment are listed, by page, in
-``docs/results/not_on_file.json``: the list may only become shorter.
+A number of a result without such a comment is a fault (:func:`check`).
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.records import RESULTS, ROOT, ResultError, read_record, value_at
 
-NOT_ON_FILE = 'not_on_file.json'
 SIGN = r'(?:(?<![\w.])-)?'
 TAGGED = re.compile(rf'(?P<number>{SIGN}\d[\d,]*(?:\.\d+)?)<!--= (?P<place>[^>]+?) -->')
 ROW = re.compile(r'(?P<cells>[^\n]*?)<!--=row (?P<place>[^>]+?) -->')
@@ -155,9 +151,8 @@ def write(root: Path = ROOT) -> list[Path]:
 
 def check(root: Path = ROOT) -> Iterator[str]:
     """What is wrong, a sentence each: numbers that differ from their file, and numbers
-    of results that have none and are not listed."""
+    of results that have none."""
     numbers = Numbers(root / 'docs/results')
-    listed = read_list(root)
     for page in pages(root):
         name, text = page.relative_to(root).as_posix(), page.read_text(encoding='utf-8')
         try:
@@ -173,43 +168,8 @@ def check(root: Path = ROOT) -> Iterator[str]:
                 continue
             if number != own:
                 yield f'{name}: {own} stands where {place} is {number}'
-        here, known = Counter(figures_without_file(text)), Counter(listed.get(name, []))
-        for figure in here - known:
+        for figure in figures_without_file(text):
             yield (
                 f'{name}: {figure} has no file; record its command in docs/results, or '
                 f'put it into backticks if it is a setting'
             )
-        for figure in known - here:
-            yield f'{NOT_ON_FILE}: {figure} is not in {name} any more; remove it'
-
-
-def read_list(root: Path = ROOT) -> dict[str, list[str]]:
-    """Page -> its numbers that have no file yet."""
-    path = root / 'docs/results' / NOT_ON_FILE
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
-
-
-def write_list(root: Path = ROOT) -> int:
-    """Take what the pages do not have any more off the list; returns how many are
-    left. Without a list, all that the pages have are written."""
-    path = root / 'docs/results' / NOT_ON_FILE
-    old, listed = read_list(root), {}
-    for page in pages(root):
-        name = page.relative_to(root).as_posix()
-        figures = figures_without_file(page.read_text(encoding='utf-8'))
-        if path.is_file():
-            figures = _common(figures, old.get(name, []))
-        if figures:
-            listed[name] = figures
-    rows = (f' {json.dumps(p)}: {json.dumps(figures)}' for p, figures in listed.items())
-    path.write_text('{\n' + ',\n'.join(rows) + '\n}\n', encoding='utf-8')
-    return sum(map(len, listed.values()))
-
-
-def _common(figures: list[str], known: list[str]) -> list[str]:
-    left, kept = Counter(known), []
-    for figure in figures:
-        if left[figure]:
-            left[figure] -= 1
-            kept.append(figure)
-    return kept
