@@ -37,7 +37,11 @@ from fgclip2_det.onnx import folder as files
 from fgclip2_det.onnx.class_nms import class_nms
 from fgclip2_det.onnx.comparing import agreement
 from fgclip2_det.onnx.detector import Detector, Found
-from fgclip2_det.onnx.detector_export import detector_graph, export_detector
+from fgclip2_det.onnx.detector_export import (
+    detector_graph,
+    detector_section,
+    export_detector,
+)
 from fgclip2_det.onnx.exporting import describe, encoder_graphs
 from fgclip2_det.onnx.quantizing import METHODS, quantize_folder
 from fgclip2_det.onnx.sessions import Session
@@ -184,7 +188,10 @@ def time_detector(args: argparse.Namespace) -> dict:
     cfg = model.roi_head.test_cfg
     graph = detector_graph(model, 1024, nms=False)
     folder = write_folder(
-        args.folder / f'detector-{args.opset}', {files.DETECTOR: graph}, args.opset
+        args.folder / f'detector-{args.opset}',
+        {files.DETECTOR: graph},
+        args.opset,
+        detector=detector_section(model, 1600, nms=False),
     )
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 640, 640), generator=generator).byte()

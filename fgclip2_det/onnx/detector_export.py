@@ -91,7 +91,7 @@ def export_detector(
         if names is None:
             sections = add_text(folder, tower, opset, pt2) if text else {}
             _save_candidates(folder, detector, tower)
-        sections['detector'] = _section(detector, budget, nms)
+        sections['detector'] = detector_section(detector, budget, nms)
         content = describe(tower, digest, opset, side)
         content['patch_size'] = detector.backbone.patch_size
         files.write_description(folder, content | sections)
@@ -182,7 +182,7 @@ def _save_candidates(folder: Path, detector: Any, tower: DualEncoder) -> None:
     save_candidates(folder / files.CANDIDATES, texts, embeds)
 
 
-def _section(detector: Any, budget: int | str, nms: bool) -> dict[str, Any]:
+def detector_section(detector: Any, budget: int | str, nms: bool) -> dict[str, Any]:
     """What a description says of a detector."""
     cfg, finder = detector.roi_head.test_cfg, detector.competitors
     calibration = detector.roi_head.calibration
