@@ -28,6 +28,9 @@ LONG = (
 HAS_MM = prepare()  # fills in missing ops before mmdet is imported
 if HAS_MM:
     import fgclip2_det.registration
+    from fgclip2_det.compat.yapf_cache import import_yapf
+
+    import_yapf()  # once, before processes of tests import it at the same time
 
 ROOT = Path(__file__).resolve().parents[1]
 

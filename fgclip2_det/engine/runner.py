@@ -7,6 +7,7 @@ from mmdet.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from fgclip2_det.compat.yapf_cache import import_yapf
 from fgclip2_det.models.checkpoints import read_checkpoint
 
 
@@ -26,6 +27,7 @@ def build_runner(cfg: Config) -> Runner:
             **(cfg.get('model_wrapper_cfg') or {}),
             'device_ids': None,
         }
+    import_yapf()  # Runner prints the config
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     built = isinstance(runner.model, torch.nn.Module)  # FlexibleRunner's is a config
     if built and cfg.get('load_from') and not cfg.get('resume'):
