@@ -85,9 +85,9 @@ def report(seconds: dict[str, list[float]], pairs: Sequence[tuple[str, str]]) ->
         print(f'  {name:<34} {value:8.3f} s')
     for slow, fast in pairs:
         ratios = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
+        middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
+        result[f'{fast} against {slow}'] = [middle, low, high]
         words = f'{fast}: times as fast as {slow}'
-        result[words] = [statistics.median(ratios), min(ratios), max(ratios)]
-        middle, low, high = result[words]
         print(f'  {words:<62} {middle:6.2f}  ({low:.2f} to {high:.2f})')
     return result
 
