@@ -91,7 +91,8 @@ def barriers(first: dict, second: dict) -> list[str]:
 
 def settings(first: dict, second: dict) -> list[str]:
     """Other differences, in words; numbers stay comparable."""
-    lines = _differences(*common_terms(first, second), _SETTINGS)
+    others = map(_without_barriers, common_terms(first, second))
+    lines = _differences(*others, _SETTINGS)
     digests = [_field(x['protocol'], 'predictions.sha256') for x in (first, second)]
     if digests[0] == digests[1] is not None:
         lines.insert(0, 'predictions: both files are of the same predictions')
@@ -161,6 +162,15 @@ def draw_differences(differences: dict[str, dict[str, float]], most: int = 40) -
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream)
     return stream.getvalue()
+
+
+def _without_barriers(protocol: dict) -> dict:
+    """A protocol without the options that are a barrier of their own."""
+    options = protocol.get('options')
+    if not isinstance(options, dict):
+        return protocol
+    kept = {k: v for k, v in options.items() if f'options.{k}' not in _BARRIERS}
+    return protocol | {'options': kept}
 
 
 def _limited(protocol: dict, flavours: set[str]) -> dict:

@@ -242,6 +242,11 @@ def test_negatives_of_a_vocabulary(first, second, differ):
 
     reasons = barriers(of(first), of(second))
     assert [r.split(':')[0] for r in reasons] == ['options.num_negatives'] * differ
+    assert settings(of(first), of(second)) == []  # a barrier is said once
+    others = of({**first, 'prompt': 'a'}), of({**second, 'prompt': 'b'})
+    assert settings(*others) == [
+        "options: other options of the protocol (prompt 'a' / 'b')"
+    ]
 
 
 def test_flavours_in_both_files_are_compared(describe):
