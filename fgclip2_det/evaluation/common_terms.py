@@ -12,7 +12,7 @@ from typing import Any
 _OF_ANSWERS = ('rows', 'truncated_texts', 'max_num_patches')
 _OF_OTHER_SPLITS = '_of_all_splits'
 _OF_RANKERS = ('candidates', 'scored_pairs')
-_LATER = ('folders', 'boxes')
+_LATER = ('folders', 'boxes', 'masks')
 DEFAULT_NEGATIVES = 10  # which 'fg-ovd' wrote only where another number was given
 
 
@@ -22,7 +22,7 @@ def common_terms(first: dict, second: dict) -> tuple[dict, dict]:
     - ``counts``: those that both have, and none of answers or of other splits; of a
       benchmark's earlier files those beside the protocol;
     - ``objects.sha256``: over the rows as they stood in the file, if one has no other;
-    - ``folders`` and ``boxes``: only where both have them;
+    - ``folders``, ``boxes`` and ``masks``: only where both have them;
     - ``options.num_negatives`` of 'fg-ovd': always.
     """
     protocols = [dict(content['protocol']) for content in (first, second)]

@@ -21,6 +21,7 @@ _BARRIERS = {
     'images.sha256': 'different images were evaluated',
     'classes.sha256': 'different classes, or another split of them, were evaluated',
     'objects.sha256': 'the same images have other ground truth',
+    'masks.sha256': 'the same objects have other masks',
     'data.sha256': 'other files, or another part of them, were evaluated',
     'folders': 'other files of a folder were evaluated',
     'options.num_negatives': 'a vocabulary has another number of negatives',

@@ -47,7 +47,8 @@ def evaluation_fingerprint(
         file names by rising id, that of the classes over names by rising id with
         their split, that of the objects over boxes, areas, flags and LVIS's lists in an
         order of their own; ``file_order_sha256`` is over the same as they stand in the
-        file, as earlier results have it.
+        file, as earlier results have it. ``masks``, where they were evaluated, is over
+        those of all objects in whatever order.
     """
     flavours = PROTOCOLS[protocol]
     seen = len({*read.results.image.tolist()})
@@ -98,6 +99,7 @@ def describe_data(truths: Truths, novel_ids: Collection | None) -> dict[str, obj
             'sha256': _objects_digest(truths, _canonical_order(truths)),
             'file_order_sha256': _objects_digest(truths, slice(None)),
         },
+        **_describe_masks(truths),
     }
 
 
@@ -156,6 +158,18 @@ def _canonical_order(truths: Truths) -> np.ndarray:
         truths.image,
     )
     return np.lexsort(keys)  # the last key counts most
+
+
+def _describe_masks(truths: Truths) -> dict[str, dict]:
+    """Count and digest of the masks, with the image and class that each is of."""
+    if truths.masks is None:
+        return {}
+    places = zip(truths.image, truths.category, truths.masks, strict=True)
+    rows = sorted(
+        [int(image), int(category), *map(int, mask['size']), mask['counts'].decode()]
+        for image, category, mask in places
+    )
+    return {'masks': {'count': len(rows), 'sha256': json_digest(rows)}}
 
 
 def _objects_digest(truths: Truths, order: np.ndarray | slice) -> str:

@@ -114,6 +114,29 @@ def test_the_first_differences_are_said_in_words(describe):
     )
 
 
+def with_masks(*polygons: list) -> dict:
+    """The file above with objects of equal boxes and areas, and these masks."""
+    images = [{**image, 'height': 20, 'width': 20} for image in COCO['images']]
+    objects = [
+        {**COCO['annotations'][0], 'id': i, 'area': 40, 'segmentation': [polygon]}
+        for i, polygon in enumerate(polygons, 1)
+    ]
+    return {**COCO, 'images': images, 'annotations': objects}
+
+
+def test_masks_are_ground_truth_where_they_are_evaluated(describe):
+    lower, upper = [0, 0, 9, 9, 0, 9], [0, 0, 9, 0, 9, 9]
+    base = result(describe(with_masks(lower, upper), masks=True))
+    swapped = result(describe(with_masks(upper, lower), masks=True))
+    assert barriers(base, swapped) == []
+    other = result(describe(with_masks(lower, lower), masks=True))
+    (reason,) = barriers(base, other)
+    assert reason == 'masks: the same objects have other masks (2 / 2 of them)'
+    boxes = [result(describe(with_masks(*m))) for m in ([lower, upper], [lower, lower])]
+    assert barriers(*boxes) == [] and 'masks' not in boxes[0]['protocol']
+    assert barriers(base, boxes[1]) == []  # which does not say them
+
+
 LVIS = {
     'images': [
         {'id': i, 'file_name': f'{i}.jpg', 'neg_category_ids': [1, 2],
