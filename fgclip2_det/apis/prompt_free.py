@@ -68,6 +68,29 @@ class PromptFree:
         rows = group_names(found.bboxes, found.labels, self.apart, self.top)
         return with_candidates(found, rows, self.top)
 
+    def best_names(
+        self, lists: Sequence[tuple[tuple[str, float], ...]]
+    ) -> tuple[tuple[str, float], ...]:
+        """The ``top`` names of an object that was found several times.
+
+        Args:
+            lists: names and scores of each time, the best time first.
+
+        Returns:
+            The best name of the best time, then others by their best score, each once
+            and none that can be right together with a better one.
+        """
+        (head, *others), *more = lists
+        numbers = {name: i for i, name in enumerate(self.vocabulary.names)}
+        rest = [*others, *(pair for each in more for pair in each)]
+        kept = [head]
+        for name, score in sorted(rest, key=lambda pair: -pair[1]):
+            known = [numbers[other] for other, _ in kept]
+            related = self.apart[numbers[name], known].any()
+            if len(kept) < self.top and numbers[name] not in known and not related:
+                kept.append((name, score))
+        return tuple(kept)
+
     def _renamed(self, found: InstanceData, memory: ImageMemory | None) -> InstanceData:
         assert self.rescorer is not None
         det = found.get('det_scores', found.scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from numbers import Integral, Real
@@ -16,6 +16,7 @@ from fgclip2_det.apis.inputs import InputImage
 from fgclip2_det.apis.results import Loaded, Outcome
 from fgclip2_det.models.detectors.saved_predictions import SavedPredictions
 
+NameScores = tuple[tuple[str, float], ...]  # the best first
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in the image's pixels
 MARGIN = 0.02  # of a slice: a box this close to its border is cut by it
 INSIDE = 0.8  # of a cut box's area inside a better one: a part of that object
@@ -118,6 +119,7 @@ def merge_slices(
     windows: Sequence[Window],
     size: tuple[int, int],
     iou: float = 0.5,
+    best_names: Callable[[Sequence[NameScores]], NameScores] | None = None,
 ) -> Detections:
     """Detections of an image from those of its slices.
 
@@ -125,13 +127,16 @@ def merge_slices(
     area that both slices see agree, so a box that a border cuts finds its other half.
     Of the boxes of an object each side is that of the highest-scored one that is not
     cut there, or the outermost; its score is the highest. Boxes of one slice are never
-    merged: the detector has told them apart.
+    merged: the detector has told them apart. Without a prompt, boxes of any name are
+    one object, whose names come from all of its boxes.
 
     Args:
         parts: of each slice, boxes in its own pixels.
         windows: of the slices.
         size: (w, h) of the image in pixels.
         iou: see :class:`Slices`.
+        best_names: the names of an object of those of its boxes, the best box first,
+            see :meth:`.PromptFree.best_names`; None: those of its best box.
 
     Returns:
         Boxes in the image's pixels, scores descending.
@@ -145,7 +150,9 @@ def merge_slices(
     frames = torch.tensor(windows, dtype=torch.float32).reshape(-1, 4)
     cut = _cut_sides(bboxes, frames[of_slice], size)
     objects = _Objects(of_slice.tolist())
-    pairs = sorted(_pairs(bboxes, labels, cut, of_slice, frames, iou), reverse=True)
+    free = all(part.candidates is not None for part in parts)
+    kinds = torch.zeros_like(labels) if free else labels
+    pairs = sorted(_pairs(bboxes, kinds, cut, of_slice, frames, iou), reverse=True)
     for _, first, second in pairs:
         objects.join(first, second)
     found = []
@@ -153,25 +160,31 @@ def merge_slices(
         members = sorted(members, key=lambda i: -float(scores[i]))
         box, still_cut = _box_of(bboxes[members], cut[members])
         seen = {int(of_slice[i]) for i in members}
-        found.append(_Found(members[0], box, still_cut, seen))
+        found.append(_Found(members, box, still_cut, seen))
     found.sort(key=lambda each: (-float(scores[each.row]), each.row))
-    kept = _without_duplicates(found, labels, iou)
+    kept = _without_duplicates(found, kinds, labels, iou)
     best = torch.tensor([each.row for each in kept], dtype=torch.long)
     boxes = torch.stack([each.box for each in kept]) if kept else bboxes[:0]
     named = None
-    if all(part.candidates is not None for part in parts):
+    if free:
         listed = [own for part in parts for own in part.candidates or ()]
-        named = tuple(listed[row] for row in best.tolist())
+        choose = best_names or (lambda lists: lists[0])
+        named = tuple(choose([listed[row] for row in each.rows]) for each in kept)
     return Detections(boxes, scores[best], labels[best], parts[0].classes, '', named)
 
 
 class _Found(NamedTuple):
-    """An object: its highest-scored row, box, sides that are cut, and slices."""
+    """An object: its rows by falling score, box, sides that are cut, and slices."""
 
-    row: int
+    rows: list[int]
     box: Tensor
     cut: Tensor
     slices: set[int]
+
+    @property
+    def row(self) -> int:
+        """The highest-scored one."""
+        return self.rows[0]
 
 
 class _Objects:
@@ -239,20 +252,21 @@ def _box_of(bboxes: Tensor, cut: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _without_duplicates(
-    found: Sequence[_Found], labels: Tensor, iou: float
+    found: Sequence[_Found], kinds: Tensor, labels: Tensor, iou: float
 ) -> list[_Found]:
-    """Objects without those that a better one of the same name covers: from other
-    slices with a high IoU, or a part that a border cuts."""
+    """Objects without those that a better one covers: one of the same kind from other
+    slices with a high IoU, or one of the same name, if a border cuts the part."""
     kept: list[_Found] = []
     for each in found:
-        others = [o for o in kept if labels[o.row] == labels[each.row]]
+        others = [o for o in kept if kinds[o.row] == kinds[each.row]]
         if others:
             boxes = torch.stack([other.box for other in others])
             apart = torch.tensor([not each.slices & other.slices for other in others])
             hidden = apart & (_iou(each.box[None], boxes)[0] > iou)
             if each.cut.any():
                 over = _overlap(each.box[None], boxes)[0]
-                hidden |= over >= INSIDE * _area(each.box)
+                named = labels[[other.row for other in others]] == labels[each.row]
+                hidden |= (over >= INSIDE * _area(each.box)) & named
             if hidden.any():
                 continue
         kept.append(each)
@@ -314,6 +328,8 @@ class SliceMethods:
         if len(windows) == 1 or any(each.error for each in outcomes):
             return next((each for each in outcomes if each.error), outcomes[0])
         found = [each.detections for each in outcomes if each.detections is not None]
-        merged = merge_slices(found, windows, image.size, cut.iou)
+        free = own.system.prompt_free
+        names = None if free is None else free.best_names
+        merged = merge_slices(found, windows, image.size, cut.iou, names)
         merged.image = source.path or ''
         return Outcome(source, image, merged)

@@ -10,7 +10,8 @@ pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]
 
 from fgclip2_det import OpenVocabInferencer, cli
 from fgclip2_det.apis.detections import Detections
-from fgclip2_det.apis.prompt_free import group_names
+from fgclip2_det.apis.prompt_free import PromptFree, group_names
+from fgclip2_det.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope='module')
@@ -37,6 +38,23 @@ def test_rows_of_an_object():
     assert group_names(bboxes, labels, apart, 9) == [[0, 1, 5, 6], [2]]
     assert group_names(bboxes, labels, apart, 1) == [[0], [2]]
     assert group_names(bboxes[:0], labels[:0], apart, 3) == []
+
+
+def test_names_of_an_object_that_was_found_twice():
+    apart = torch.zeros(4, 4, dtype=torch.bool)
+    apart[0, 3] = apart[3, 0] = True  # a kitten is a cat
+    lists = [
+        (('cat', 0.8), ('dog', 0.3)),
+        (('dog', 0.7), ('kitten', 0.75), ('cat', 0.6), ('fox', 0.2)),
+    ]
+    for top, wanted in (
+        (1, (('cat', 0.8),)),
+        (2, (('cat', 0.8), ('dog', 0.7))),
+        (9, (('cat', 0.8), ('dog', 0.7), ('fox', 0.2))),
+    ):
+        free = PromptFree(Vocabulary(['cat', 'dog', 'fox', 'kitten']), apart, top)
+        assert free.best_names(lists) == wanted
+        assert free.best_names(lists[:1]) == lists[0][:top]
 
 
 def test_the_embedded_detector_names_what_it_knows(inferencer, picture):

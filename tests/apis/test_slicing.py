@@ -103,6 +103,31 @@ def test_complete_boxes_of_two_slices_are_one():
     assert rows_of(merged) == [(62, 10, 90, 42, 0.9, 0)]
 
 
+def test_without_a_prompt_an_object_has_many_names():
+    """Slices that disagree about the best name found one object all the same."""
+    windows = [(0, 0, 160, 100), (60, 0, 220, 100)]
+    left = detections((90, 20, 110, 60, 0.8, 0), (0, 0, 30, 30, 0.7, 1))
+    right = detections((30, 20, 50, 60, 0.7, 1), (31, 20, 50, 36, 0.6, 0))
+    left.candidates = (('cat', 0.8), ('dog', 0.3)), (('dog', 0.7),)
+    right.candidates = (('dog', 0.7), ('cat', 0.6)), (('cat', 0.6),)
+    merged = merge_slices([left, right], windows, (220, 100))
+    assert rows_of(merged) == [
+        (90, 20, 110, 60, 0.8, 0),
+        (0, 0, 30, 30, 0.7, 1),
+        (91, 20, 110, 36, 0.6, 0),  # in one slice beside the other: not the same
+    ]
+    assert merged.candidates[0] == (('cat', 0.8), ('dog', 0.3))
+    seen = []
+
+    def best_names(lists):
+        seen.append(list(lists))
+        return lists[-1]
+
+    again = merge_slices([left, right], windows, (220, 100), best_names=best_names)
+    assert again.candidates[0] == (('dog', 0.7), ('cat', 0.6))
+    assert seen[0] == [left.candidates[0], right.candidates[0]]
+
+
 @pytest.mark.parametrize('whole', [False, True])
 @pytest.mark.parametrize('seed', range(8))
 def test_a_perfect_detector_gives_the_true_boxes(seed, whole):
