@@ -6,6 +6,7 @@ command line; 130 after Ctrl-C. The same command goes on where it was stopped.
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fgclip2_det.apis.annotating import AnnotateOptions
     from fgclip2_det.vocabulary.ontology import Ontology
 
+OF_REVIEW = ('review', 'out', 'formats', 'overwrite', 'verbose')
 FORMATS = ('coco', 'yolo', 'voc', 'odvg', 'labelme')
 EXAMPLE = f"""examples:
   fgclip2-det annotate photos --ontology classes.yaml --out labels \\
@@ -105,8 +107,12 @@ def _usage(args: argparse.Namespace, changed: str | None) -> str | None:
     if changed is not None:
         if not changed.lower().endswith('.json'):
             return f'--review is a score or a file (.json), got {changed}'
-        if args.ontology or args.labelled or args.accept is not None:
-            return f'--review {changed} takes --out and --format alone'
+        others = _given(args, besides=OF_REVIEW)
+        if others:
+            return (
+                f'--review {changed} takes --out, --format and --overwrite alone; '
+                f'leave {", ".join(others)} out'
+            )
         return None
     threshold = _threshold(args.review)
     if threshold is not None and not 0 <= threshold <= 1:
@@ -121,6 +127,16 @@ def _usage(args: argparse.Namespace, changed: str | None) -> str | None:
     if args.labelled is None and measured:
         return '--precision and --min-boxes belong to --labelled'
     return None
+
+
+def _given(args: argparse.Namespace, besides: Collection[str]) -> list[str]:
+    """What was given on the command line that is not the default."""
+    default = parser().get_default
+    return [
+        name if name == 'folder' else f'--{name.replace("_", "-")}'
+        for name, value in vars(args).items()
+        if name not in besides and value != default(name)
+    ]
 
 
 def take_back(args: argparse.Namespace, changed: Path) -> None:

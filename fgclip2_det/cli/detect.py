@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     add('images', nargs='*', help="files, folders, patterns ('**' too) or URLs")
     add('--video', metavar='SOURCE',
         help='a video file or the number of a camera, not images')  # fmt: skip
-    add('--every', type=_count, default=1, metavar='N',
+    add('--every', type=_count, metavar='N',
         help='of a video, detect in every Nth frame; default: 1')  # fmt: skip
     add('--track', action='store_true',
         help='of a video, ids of boxes over frames (pip install trackers)')  # fmt: skip
@@ -89,9 +89,9 @@ def parser() -> argparse.ArgumentParser:
         help='no names: every object gets its best ones from a built-in list such as '
              'ram or lvis, or a file; default: ram, 4,585 tags, or what the embedded '
              'detector knows')  # fmt: skip
-    add('--language', choices=['en', 'zh', 'both'], default='en',
+    add('--language', choices=['en', 'zh', 'both'],
         help='of the list; default: en')  # fmt: skip
-    add('--top', type=_count, default=3, metavar='N',
+    add('--top', type=_count, metavar='N',
         help='names per box without a prompt; default: 3')  # fmt: skip
     add('--text-cache', type=Path, metavar='DIR',
         help='where the embeddings of the list are kept; default: '
@@ -108,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     add('--slices', type=_side, nargs='?', const=640, metavar='SIZE',
         help='detect in overlapping slices of SIZE pixels, 640 if none is given, for '
              'small things in large images')  # fmt: skip
-    add('--slice-overlap', type=_share, default=0.2, metavar='SHARE',
+    add('--slice-overlap', type=_share, metavar='SHARE',
         help='of a slice that its neighbours see as well; default: 0.2')  # fmt: skip
     add('--slice-whole', action='store_true',
         help='the whole image is one more slice, for larger things')  # fmt: skip
@@ -186,11 +186,30 @@ def main(args: argparse.Namespace) -> None:
               file=sys.stderr)  # fmt: skip
         sys.exit(FAILED)
     check_prompts(args)
+    _check_owners(args)
     try:
         detect(args) if args.video is None else detect_video(args)
     except KeyboardInterrupt:
         print('interrupted before the first image or frame was done', file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _check_owners(args: argparse.Namespace) -> None:
+    """Refuse options of a video or of slices without them.
+
+    Raises:
+        ValueError: naming both.
+    """
+    for option, owner, given in (
+        ('--every', '--video', args.every is not None),
+        ('--track', '--video', args.track),
+        ('--slice-overlap', '--slices', args.slice_overlap is not None),
+        ('--slice-whole', '--slices', args.slice_whole),
+    ):
+        if given and getattr(args, owner[2:]) is None:
+            raise ValueError(
+                f'{option} belongs to {owner}; give that as well, or leave it out'
+            )
 
 
 def detect(args: argparse.Namespace) -> None:
@@ -276,7 +295,7 @@ def detect_video(args: argparse.Namespace) -> None:
 
     names = read_names(args)
     source = int(args.video) if args.video.isdecimal() else args.video
-    with VideoReader(source, args.every) as reader:
+    with VideoReader(source, args.every or 1) as reader:
         inferencer = build(args)
         name_everything(args, inferencer)
         texts = None
@@ -305,7 +324,8 @@ def _slices(args: argparse.Namespace) -> 'Slices | None':
 
     if args.slices is None:
         return None
-    return Slices(args.slices, args.slice_overlap, args.slice_whole)
+    overlap = Slices.overlap if args.slice_overlap is None else args.slice_overlap
+    return Slices(args.slices, overlap, args.slice_whole)
 
 
 def build(args: argparse.Namespace) -> 'OpenVocabInferencer':

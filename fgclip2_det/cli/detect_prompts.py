@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from fgclip2_det.vocabulary.image_prompts import ImageEmbeds
     from fgclip2_det.vocabulary.names import Prompt
 
+ADVICE = {
+    '--names': 'give the names as well',
+    '--like': 'give boxes that show the class as well',
+    '--prompt-free': 'give that as well, or leave it out',
+}
 FILE_OF_PROMPTS = '.safetensors'
 
 
@@ -28,6 +33,7 @@ def check_prompts(args: argparse.Namespace) -> None:
         ValueError: naming both.
     """
     named = args.names is not None
+    free = args.prompt_free is not None
     for option, others, given in (
         ('--words', '--names', args.words and not named),
         ('--unlike', '--like', args.unlike and not args.like),
@@ -35,10 +41,12 @@ def check_prompts(args: argparse.Namespace) -> None:
         ('--not', '--names', args.negatives and not (named or args.like)),
         ('--attributes', '--names',
          args.attributes is not None and not (named or args.like)),
+        ('--language', '--prompt-free', args.language is not None and not free),
+        ('--top', '--prompt-free', args.top is not None and not free),
+        ('--text-cache', '--prompt-free', args.text_cache is not None and not free),
     ):  # fmt: skip
         if given:
-            what = 'the names' if others == '--names' else 'boxes that show the class'
-            raise ValueError(f'{option} belongs to {others}; give {what} as well')
+            raise ValueError(f'{option} belongs to {others}; {ADVICE[others]}')
 
 
 def read_names(args: argparse.Namespace) -> list[Prompt] | None:
@@ -157,8 +165,9 @@ def name_everything(args: argparse.Namespace, inferencer: OpenVocabInferencer) -
     if args.prompt_free is not None:
         cache = args.text_cache or _user_cache()
         inferencer.set_prompt_free(
-            args.prompt_free or None, args.language, args.top, cache_dir=cache
-        )
+            args.prompt_free or None, args.language or 'en', args.top or 3,
+            cache_dir=cache,
+        )  # fmt: skip
 
 
 def _user_cache() -> Path:

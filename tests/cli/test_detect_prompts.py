@@ -52,6 +52,11 @@ def asked(inferencer, *words: object):
         (['--save-prompts', 'x.safetensors', '--names', 'cup'],
          '--save-prompts belongs to --like'),
         (['--prompt-free', '--attributes', '4'], '--attributes belongs to --names'),
+        (['--language', 'zh'], '--language belongs to --prompt-free; give that'),
+        (['--names', 'cup', '--top', '7'], '--top belongs to --prompt-free'),
+        (['--text-cache', 'texts'], '--text-cache belongs to --prompt-free'),
+        (['--slice-overlap', '0'], '--slice-overlap belongs to --slices; give that'),
+        (['--slice-whole'], '--slice-whole belongs to --slices'),
     ],
 )  # fmt: skip
 def test_options_of_others(files, source, words, message, capsys, tmp_path):
@@ -61,6 +66,14 @@ def test_options_of_others(files, source, words, message, capsys, tmp_path):
     err = capsys.readouterr().err
     assert stop.value.code == 2 and err.startswith(f'error: {message}')
     assert err.count('\n') == 1 and not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('words', [['--every', '1'], ['--track']])
+def test_options_of_a_video(files, words, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(['detect', str(files['images']), '--out', str(tmp_path / 'o'), *words])
+    assert stop.value.code == 2
+    assert f'{words[0]} belongs to --video; give that' in capsys.readouterr().err
 
 
 def test_braces_of_a_file_have_negatives(inferencer, tmp_path):
