@@ -6,6 +6,7 @@ sets ``ignore`` from ``iscrowd`` and would count it otherwise. A crowd box is ma
 the share of the *detection* inside it, which is a little more lenient than VOC.
 """
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from fgclip2_det.io.text import read_text
 from fgclip2_det.prepare.xml_files import flag_of, number_of, read_xml, text_of
 from fgclip2_det.vocabulary.name_lists import load_list
 
+_COLUMN = re.compile(r'\s+(?:-1|0|1)$')
 _FLAGS = ('difficult', 'truncated', 'occluded')
 
 
@@ -97,11 +99,20 @@ def _files(folder: Path, image_set: Path | str | None) -> list[Path]:
         if not Path(image_set).is_file():
             raise InputError(f'there is no image set {image_set}; check the path')
         lines = read_text(image_set).splitlines()
-        # ImageSets/Main/dog_train.txt has a second column
-        files = [folder / f'{line.split()[0]}.xml' for line in lines if line.strip()]
+        files = _listed(folder, [line.strip() for line in lines if line.strip()])
     if not files:
         raise InputError(f'{image_set or folder} has no image; check the path')
     return files
+
+
+def _listed(folder: Path, lines: list[str]) -> list[Path]:
+    """Files of an image set: names with spaces, or with a second column, as
+    ImageSets/Main/dog_train.txt has (-1, 0 or 1)."""
+    whole = [folder / f'{line}.xml' for line in lines]
+    first = [folder / f'{_COLUMN.sub("", line)}.xml' for line in lines]
+    pairs = zip(whole, first, strict=True)
+    has_column = any(b.is_file() and not a.is_file() for a, b in pairs)
+    return first if has_column else whole
 
 
 def _categories(names: list[str] | None) -> list[dict]:

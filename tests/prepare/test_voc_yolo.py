@@ -73,6 +73,20 @@ def test_voc_image_set_names_and_zero_based(voc):
 
 
 @pytest.mark.parametrize(
+    ('image_set', 'wanted'),
+    [
+        ('my photo 1\nmy photo 0\n', ['my photo 1.jpg', 'my photo 0.jpg']),
+        ('my photo 1\n my\n', ['my photo 1.jpg', 'my.jpg']),
+        ('my photo 1 -1\nmy 1\n', ['my photo 1.jpg', 'my.jpg']),
+        ('my\t1\n', ['my.jpg']),
+    ],
+)
+def test_names_of_an_image_set_may_have_spaces(voc, image_set, wanted):
+    coco, _ = voc({'my': [], 'my photo 0': [], 'my photo 1': []}, image_set)
+    assert [image['file_name'] for image in coco['images']] == wanted
+
+
+@pytest.mark.parametrize(
     ('objects', 'image_set', 'message'),
     [
         ([voc_object('helm')], None, r"a\.xml: 'helm' is not one of the 20 classes"),

@@ -19,7 +19,7 @@ from fgclip2_det.io.json_writing import dumps
 from fgclip2_det.io.text import read_json
 from fgclip2_det.prepare.coco_to_odvg import coco_to_odvg
 from fgclip2_det.prepare.coco_to_voc import voc_files
-from fgclip2_det.prepare.coco_to_yolo import yolo_files, yolo_name
+from fgclip2_det.prepare.coco_to_yolo import check_stems, yolo_files, yolo_name
 
 RECORD = 'written.json'
 Files = Iterable[tuple[str, bytes]]
@@ -145,6 +145,7 @@ def _odvg(coco: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
 def _labelme(
     coco: Mapping[str, Any], images: Path, out: Path
 ) -> Iterator[tuple[str, bytes]]:
+    check_stems(coco)
     classes = tuple(each['name'] for each in coco['categories'])
     boxes: dict[int, list[Mapping]] = {each['id']: [] for each in coco['images']}
     for each in coco['annotations']:
