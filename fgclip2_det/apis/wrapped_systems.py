@@ -156,8 +156,8 @@ def _config_system(
         raise ValueError(
             f'{source} names no weights; pass weights=CHECKPOINT of its detector'
         )
-    if wrapping.chunk_size is not None and 'language_model' in inner:
-        inner.setdefault('test_cfg', {})['chunked_size'] = wrapping.chunk_size
+    if wrapping.chunk_size is not None:
+        _set_chunk_size(inner, wrapping.chunk_size, source)
     path = None if weights is None else str(weights)
     if whole:
         if wrapping.encoder is not None:
@@ -175,6 +175,18 @@ def _config_system(
         _load(built, path)
     pipeline = None if inner.get('type') in WITHOUT_WEIGHTS else ImagePipeline(config)
     return finish(System(built.eval(), pipeline, config=config))
+
+
+def _set_chunk_size(detector: dict, chunk_size: int, source: str) -> None:
+    if 'language_model' in detector:
+        detector.setdefault('test_cfg', {})['chunked_size'] = chunk_size
+    elif str(detector['type']).split('.')[-1] == 'HuggingFaceDetector':
+        detector['chunk_size'] = chunk_size
+    else:
+        raise ValueError(
+            f'chunk_size belongs to detectors that read names, and that of {source} '
+            f'({detector["type"]}) has classes of its own; leave it out'
+        )
 
 
 def _needs_weights(model: dict, inner: dict) -> bool:

@@ -109,6 +109,19 @@ def test_transformers_detector(folders, write_config, run_tool, coco_data):
         assert found.image == ''
 
 
+def test_names_a_pass_of_a_config(folders, write_config, retinanet, coco_data):
+    """As of the detector itself; a detector with its own classes reads no names."""
+    folder = str(folders['mm_grounding_dino'])
+    hub = dict(type='HuggingFaceDetector', pretrained=folder, max_per_image=300)
+    config = wrapped(write_config(), hub, **JOINT)
+    for chunk_size, used in ((None, None), (1, 1), (2, 2)):
+        inferencer = OpenVocabInferencer(detector=config, chunk_size=chunk_size)
+        assert inferencer.model.detector.chunk_size == used
+    plain = write_config()
+    with pytest.raises(ValueError, match=r'RetinaNet\) has classes of its own; leave'):
+        OpenVocabInferencer(detector=plain, weights=retinanet(plain), chunk_size=1)
+
+
 def test_kinds_of_transformers(folders, coco_data):
     """Alone and re-scored; only those that score every name are fused jointly."""
     file = coco_data / '0.png'
