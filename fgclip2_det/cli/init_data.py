@@ -194,6 +194,8 @@ def _say(
         print(f'novel: {"; ".join(own.novel)} ({NOVEL_RULE}; seed {args.seed})')
     elif own.novel:
         print(f'novel: {"; ".join(own.novel)}')
+    else:
+        print('novel: none, every class is trained')
     print(f'data: {", ".join(_short(path) for path in paths)}')
     print(f'config: {config}')
     print(f'train: python tools/train.py {shlex.quote(str(config))}')

@@ -60,6 +60,8 @@ def resolve_classes(
 
     - ``novel`` alone: base is the rest, in file order;
     - ``base`` alone: there is no novel class;
+    - one of them empty and the other None: no class is of that kind, all are of the
+      other;
     - neither: the categories' own ``split`` key ('base', 'novel' or 'unused') decides
       where all have one, and else every class is base.
 
@@ -68,8 +70,8 @@ def resolve_classes(
     Args:
         categories: of the COCO file.
         classes: vocabulary, or None.
-        base: base classes, or None.
-        novel: novel classes, or None.
+        base: base classes; empty: none is base; None: not given.
+        novel: novel classes; empty: none is novel; None: not given.
         language: ``'en'`` or ``'zh'``, of the names returned.
         novel_may_lack: accept novel classes that are not categories of the file, unless
             they look like a misspelt category that is in no list.
@@ -77,7 +79,7 @@ def resolve_classes(
     Raises:
         ValueError: naming the first fault: a value that is not a list, an unknown
             ``split``, duplicate names, names in both lists or in neither, names that
-            the file lacks.
+            the file lacks, or no class at all.
     """
     if language not in _LANGUAGE_KEYS:
         raise InputError(f"language must be 'en' or 'zh', got {language!r}")
@@ -112,10 +114,18 @@ def resolve_classes(
         return [c for c in pool if c['id'] not in ids]
 
     listed, novel_found = find(classes), find(novel, novel_may_lack)
-    base_found = find(base) or rest(listed or categories, novel_found)
-    if novel is None and base is not None:
-        novel_found = rest(listed, base_found)
+    if base is None:
+        base_found = rest(listed or categories, novel_found)
+    else:
+        base_found = find(base)
+        if novel is None:
+            novel_found = rest(listed if listed or base else categories, base_found)
     ordered = listed or base_found + novel_found
+    if categories and not ordered:
+        raise InputError(
+            'no class is base or novel; name some in base_classes or novel_classes, '
+            'which may be empty one at a time, or correct the split of the categories'
+        )
     strays = rest(base_found + novel_found, ordered) + rest(
         ordered, base_found + novel_found
     )

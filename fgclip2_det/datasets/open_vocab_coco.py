@@ -34,14 +34,17 @@ class OpenVocabCocoDataset(CocoDataset):
     has no such category) and ``language``.
 
     Boxes that cross the image border are clipped to it, and boxes below one pixel are
-    dropped, as in MMDetection. Images without boxes are treated by ``filter_cfg``. If
-    the pipeline loads masks, an instance without one (``segmentation: []``) is ignored
-    like a crowd, with its box as mask; their number is logged once.
+    dropped, as in MMDetection. Boxes with ``ignore: 1`` are ignored like crowds, and an
+    ``area`` that is 0 or missing is width x height; MMDetection drops both without a
+    word. Images without boxes are treated by ``filter_cfg``. If the pipeline loads
+    masks, an instance without one (``segmentation: []``) is ignored like a crowd, with
+    its box as mask; their number is logged once.
 
     Args:
         base_classes: classes to train on, by any of their names in the file.
         novel_classes: classes for evaluation; if only these are given, all others are
-            base.
+            base. An empty list: every class is base; None: the list of ``metainfo``, or
+            the ``split`` of the file's categories. ``base_classes`` likewise.
         class_split: instead of the two lists: a name in ``CLASS_SPLITS`` ('ov_coco'),
             or a JSON file with the keys ``base`` and ``novel`` (relative to
             ``data_root``).
@@ -83,7 +86,7 @@ class OpenVocabCocoDataset(CocoDataset):
         on_bad_image: str = 'raise',
         **kwargs,
     ) -> None:
-        if class_split and (base_classes or novel_classes):
+        if class_split and (base_classes is not None or novel_classes is not None):
             raise ValueError(
                 'give class_split, or base_classes and novel_classes, not both'
             )
@@ -111,7 +114,8 @@ class OpenVocabCocoDataset(CocoDataset):
             if self._loads_masks:
                 self._check_mask(annotation, images[annotation['image_id']])
             _, _, width, height = annotation['bbox']
-            annotation.setdefault('area', width * height)
+            # MMDetection leaves out boxes whose area is 0
+            annotation['area'] = annotation.get('area') or width * height
             annotations[annotation['image_id']].append(annotation)
             self.cat_img_map[annotation['category_id']].add(annotation['image_id'])
         data_list = [
@@ -129,7 +133,14 @@ class OpenVocabCocoDataset(CocoDataset):
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """One image's entry, boxes (x1, y1, x2, y2) clipped to the image."""
-        data_info = super().parse_data_info(raw_data_info)
+        annotations = [
+            # MMDetection would take their regions for background
+            {**entry, 'ignore': 0, 'iscrowd': 1} if entry.get('ignore') else entry
+            for entry in raw_data_info['raw_ann_info']
+        ]
+        data_info = super().parse_data_info(
+            {**raw_data_info, 'raw_ann_info': annotations}
+        )
         width, height = data_info['width'], data_info['height']
         for instance in data_info['instances']:
             x1, y1, x2, y2 = instance['bbox']
@@ -149,15 +160,15 @@ class OpenVocabCocoDataset(CocoDataset):
         return any(getattr(t, 'with_mask', False) for t in transforms)
 
     def _set_classes(self, categories: list[dict]) -> None:
-        base, novel = self.base_classes, self.novel_classes
+        base, novel = self._listed('base_classes'), self._listed('novel_classes')
         if self.class_split:
             base, novel = self._load_split(self.class_split)
         try:
             split = resolve_classes(
                 categories,
                 self._metainfo.get('classes'),
-                base or self._metainfo.get('base_classes'),
-                novel or self._metainfo.get('novel_classes'),
+                base,
+                novel,
                 self.language,
                 novel_may_lack=self.only_base,
             )
@@ -173,6 +184,11 @@ class OpenVocabCocoDataset(CocoDataset):
         }
         self.cat_ids = list(self.cat2label)
 
+    def _listed(self, name: str) -> Sequence[str] | None:
+        """The option ``base_classes`` or ``novel_classes``, else that of metainfo."""
+        given = getattr(self, name)
+        return self._metainfo.get(name) if given is None else given
+
     def _check_mask(self, annotation: dict, image: dict) -> None:
         if has_no_polygon(annotation.get('segmentation')):
             return
@@ -182,7 +198,7 @@ class OpenVocabCocoDataset(CocoDataset):
     def _class_entries(self, coco: CocoFile) -> list[dict]:
         asked = set(self._metainfo.get('classes') or ())
         for name in ('base_classes', 'novel_classes'):
-            given = getattr(self, name) or self._metainfo.get(name)
+            given = self._listed(name)
             asked |= set(given if isinstance(given, list | tuple) else ())
         return coco.classes(asked)
 

@@ -46,7 +46,8 @@ class OpenVocabLVISDataset(OpenVocabCocoDataset):
     """
 
     def _set_classes(self, categories: list[dict]) -> None:
-        asked = self.class_split or self.base_classes or self.novel_classes
+        lists = self.base_classes, self.novel_classes
+        asked = self.class_split or any(names is not None for names in lists)
         if not asked and not all('split' in category for category in categories):
             for category in categories:
                 if category.get('frequency') not in tuple(_SPLITS):

@@ -8,11 +8,12 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from fgclip2_det.models.checkpoints import newest_checkpoint, read_checkpoint
+from fgclip2_det.models.checkpoints import read_checkpoint
 
 from .data_files import check_data_files
 from .first_process import is_first_process, print_once
 from .resume import check_resume
+from .saved_checkpoints import newest_saved
 from .work_dir import (
     check_checkpoint,
     check_not_trained,
@@ -36,7 +37,8 @@ def prepare_training(
     Args:
         cfg: from :func:`load_config`; changed in place.
         resume: a checkpoint, ``'auto'`` for the last one in the work dir, None for a
-            new training.
+            new training. A checkpoint replaces the config's ``load_from``; where there
+            is none yet, training starts from ``load_from``.
         amp: automatic mixed precision, bfloat16 unless the config sets another dtype
             (FG-CLIP 2 overflows in float16).
         auto_scale_lr: scale the learning rate with the total batch size.
@@ -69,34 +71,40 @@ def prepare_training(
     if not overwrite and (resume is None or not with_changes):
         check_work_dir(cfg)
     if not overwrite and resume is None and not cfg.get('resume'):
-        check_not_trained(cfg.work_dir)
+        check_not_trained(cfg)
     [hook] = [h for h in cfg.custom_hooks if h['type'].endswith('RunRecordHook')]
     hook.update(record=record, with_changes=with_changes, overwrite=overwrite)
     if resume is not None:
-        path = _last_whole(cfg.work_dir) if resume == 'auto' else Path(resume)
-        cfg.resume, cfg.load_from = path is not None, path and str(path)
+        path = _last_whole(cfg) if resume == 'auto' else Path(resume)
+        cfg.resume = path is not None
         if path is None:
+            weights = cfg.get('load_from')
+            start = f' from the weights of {weights}' if weights else ''
             print_once(
                 f'nothing to resume in {cfg.work_dir}: training starts at epoch 0'
+                f'{start}'
             )
-        elif not path.is_dir():  # DeepSpeed reads its own folders
-            hook.changed_schedule = _check_resumed(cfg, path, seed, with_changes)
+        else:
+            cfg.load_from = str(path)
+            if not path.is_dir():  # DeepSpeed reads its own folders
+                hook.changed_schedule = _check_resumed(cfg, path, seed, with_changes)
     for note in check_data_files(cfg) if is_first_process() else ():
         print(note)
 
 
-def _last_whole(work_dir: str) -> Path | None:
+def _last_whole(cfg: Config) -> Path | None:
     """The last checkpoint, or an earlier one where that was cut short."""
-    path = last_checkpoint(work_dir)
+    path = last_checkpoint(cfg.work_dir, cfg)
     if path is None or path.is_dir():
         return path
     try:
         read_checkpoint(path)
     except ValueError as error:
-        earlier = newest_checkpoint(work_dir)
+        earlier = newest_saved(cfg.work_dir, cfg)
         if earlier is None:
             raise
-        print_once(f'{error}: resuming from that one')
+        named = str(earlier) in str(error)
+        print_once(f'{error}: resuming from {"that one" if named else earlier}')
         return earlier
     return path
 

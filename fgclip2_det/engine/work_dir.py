@@ -12,7 +12,9 @@ from mmengine.config import Config
 
 from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.io.text import json_values, read_json
-from fgclip2_det.models.checkpoints import newest_checkpoint, read_checkpoint
+from fgclip2_det.models.checkpoints import read_checkpoint
+
+from .saved_checkpoints import checkpoint_folders, newest_saved, saved_checkpoints
 
 FINGERPRINT_FILE = 'config_fingerprint.json'
 # source of weights, post-processing, memory options: these do not change the model
@@ -51,22 +53,40 @@ def _packages(custom_imports: object) -> object:
     return {**custom_imports, 'imports': names}
 
 
-def last_checkpoint(work_dir: Path | str) -> Path | None:
-    """Checkpoint for ``--resume``: the file named in ``last_checkpoint``, first looked
-    up in ``work_dir`` (which may have moved); None if there is no checkpoint."""
-    work_dir = Path(work_dir)
-    pointer = work_dir / 'last_checkpoint'
-    name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+def last_checkpoint(work_dir: Path | str, cfg: Mapping | None = None) -> Path | None:
+    """Checkpoint for ``--resume``; None if there is none.
+
+    It is the file named in ``last_checkpoint``, first looked up in the folders of the
+    training, which may have moved.
+
+    Args:
+        work_dir: of the training.
+        cfg: its config, whose hooks may save checkpoints elsewhere or under other
+            names; None for the hooks' defaults.
+
+    Raises:
+        ValueError: if the file that is named does not exist.
+    """
+    pointer = Path(work_dir) / 'last_checkpoint'
+    name = _named(pointer)
     if not name:
-        return newest_checkpoint(work_dir)
-    for path in (work_dir / Path(name.replace('\0', '?')).name, Path(name)):
-        if '\0' not in name and os.path.exists(path):  # DeepSpeed's are folders
+        return newest_saved(work_dir, cfg)
+    folders = checkpoint_folders(work_dir, cfg)
+    for path in (*(folder / Path(name).name for folder in folders), Path(name)):
+        if os.path.exists(path):  # DeepSpeed's are folders
             return path
-    newest = newest_checkpoint(work_dir)
+    newest = newest_saved(work_dir, cfg)
     remedy = f'--resume {newest}' if newest else 'start in another --work-dir'
     raise ValueError(
         f'{pointer} names {name[:80]!r}, which does not exist; delete it, or {remedy}'
     )
+
+
+def _named(pointer: Path) -> str:
+    """What a ``last_checkpoint`` names; '' where there is none."""
+    if not pointer.is_file():
+        return ''
+    return pointer.read_text(errors='replace').strip().replace('\0', '?')
 
 
 def check_work_dir(cfg: Config) -> None:
@@ -80,7 +100,7 @@ def check_work_dir(cfg: Config) -> None:
     """
     work_dir = Path(cfg.work_dir)
     stored = work_dir / FINGERPRINT_FILE
-    path = last_checkpoint(work_dir)
+    path = last_checkpoint(work_dir, cfg)
     if path is not None and stored.is_file():
         _compare(cfg, _read_json(stored), work_dir)
     elif path is not None and path.is_file():
@@ -98,35 +118,45 @@ def check_checkpoint(cfg: Config, checkpoint: Mapping, path: Path) -> None:
         _compare(cfg, config_fingerprint(parse_config_text(text)), path)
 
 
-def check_not_trained(work_dir: Path | str) -> None:
+def check_not_trained(cfg: Config) -> None:
     """Check that no training would lose its checkpoints to one that starts anew.
 
+    Args:
+        cfg: resolved config with ``work_dir``.
+
     Raises:
-        ValueError: naming the checkpoints and what can be done.
+        ValueError: naming the newest of the checkpoints and what can be done.
     """
-    if saved := saved_checkpoints(Path(work_dir)):
-        raise ValueError(
-            f'{work_dir} holds the checkpoints of an earlier training '
-            f'({saved[-1].name}); continue it with --resume, replace it with '
-            '--overwrite, or choose another --work-dir'
-        )
+    last = next(reversed(saved_checkpoints(cfg.work_dir, cfg)), None)
+    if last is None and (Path(cfg.work_dir) / 'last_checkpoint').is_file():
+        last = last_checkpoint(cfg.work_dir, cfg)
+    if last is None:
+        return
+    place = '' if last.parent == Path(cfg.work_dir) else f' in {last.parent}'
+    raise ValueError(
+        f'{cfg.work_dir} holds the checkpoints of an earlier training '
+        f'({last.name}{place}); continue it with --resume, replace it with '
+        '--overwrite, or choose another --work-dir'
+    )
 
 
-def saved_checkpoints(work_dir: Path) -> list[Path]:
-    """Checkpoints that a training has saved, the newest last; files, or DeepSpeed's
-    folders."""
-    names = ('epoch_*.pth', 'iter_*.pth', 'best_*.pth')
-    paths = [path for name in names for path in work_dir.glob(name)]
-    return sorted(paths, key=lambda path: path.stat().st_mtime)
-
-
-def remove_run(work_dir: Path | str) -> None:
+def remove_run(work_dir: Path | str, cfg: Mapping | None = None) -> None:
     """Remove checkpoints and metrics of an earlier training, so that nothing takes them
-    for those of the next one."""
-    work_dir = Path(work_dir)
-    (work_dir / 'last_checkpoint').unlink(missing_ok=True)
-    (work_dir / 'metrics.json').unlink(missing_ok=True)
-    for path in saved_checkpoints(work_dir):
+    for those of the next one.
+
+    Args:
+        work_dir: of both trainings.
+        cfg: config of the next one; checkpoints are looked for where it saves its own.
+    """
+    pointer = Path(work_dir) / 'last_checkpoint'
+    last = Path(_named(pointer))
+    if os.path.isfile(last) and last.parent.resolve() in {
+        folder.resolve() for folder in checkpoint_folders(work_dir, cfg)
+    }:
+        last.unlink()
+    pointer.unlink(missing_ok=True)
+    (Path(work_dir) / 'metrics.json').unlink(missing_ok=True)
+    for path in saved_checkpoints(work_dir, cfg):
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -1,7 +1,7 @@
 """Reading of checkpoints, with checks that MMEngine lacks or makes too late."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -50,7 +50,12 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
 
 def newest_checkpoint(folder: Path | str) -> Path | None:
     """The newest checkpoint in a folder that can be resumed; None if there is none."""
-    files = [path for path in Path(folder).glob('*.pth') if path.is_file()]
+    return newest_of(Path(folder).glob('*.pth'))
+
+
+def newest_of(paths: Iterable[Path]) -> Path | None:
+    """The newest of several checkpoints that can be resumed; None if none can."""
+    files = [path for path in paths if path.is_file()]
     saved = sorted(files, key=lambda p: p.stat().st_mtime)
     for path in reversed(saved):
         try:

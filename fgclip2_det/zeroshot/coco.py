@@ -199,10 +199,10 @@ def _split(
     """
     groups = {'all': {c['id'] for c in categories}}
     try:
-        split = resolve_classes(categories, novel=novel or None, language=language)
+        split = resolve_classes(categories, novel=novel, language=language)
     except ValueError as error:
         raise ValueError(f'{ann_file}: {error}') from error
-    if novel or all('split' in c for c in categories):
+    if novel is not None or all('split' in c for c in categories):
         by_name = dict(zip(split.classes, split.category_ids, strict=True))
         groups['base'] = {by_name[name] for name in split.base_classes}
         groups['novel'] = {by_name[name] for name in split.novel_classes}

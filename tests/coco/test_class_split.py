@@ -54,3 +54,22 @@ def test_split_key_is_checked(split):
     with pytest.raises(ValueError, match=r"category 1 \('person'\) has the split"):
         resolve_classes(categories(split=split))
     assert resolve_classes(categories(split=split), base=['sofa']).classes == ('sofa',)
+
+
+@pytest.mark.parametrize(
+    ('splits', 'base', 'novel'),
+    [
+        (['novel', 'unused'] * 3, (), (NAMES[0], NAMES[2], NAMES[4])),
+        (['novel'] * 6, (), NAMES),
+        (['base', 'unused'] * 3, (NAMES[0], NAMES[2], NAMES[4]), ()),
+    ],
+)
+def test_unused_categories_are_no_base_classes_for_want_of_others(splits, base, novel):
+    marked = [
+        entry | {'split': split}
+        for entry, split in zip(categories(), splits, strict=True)
+    ]
+    split = resolve_classes(marked)
+    assert (split.base_classes, split.novel_classes) == (base, novel)
+    with pytest.raises(ValueError, match='correct the split of the categories'):
+        resolve_classes(categories(split='unused'))

@@ -207,6 +207,7 @@ def test_broken_files_are_named(write_coco):
         ({'novel': ['bird']}, "class 'bird' is not a category"),
         ({'classes': ['cat', 'dog'], 'base': ['cat'], 'novel': ['sofa']}, 'lists that'),
         ({'language': 'fr'}, "'en' or 'zh'"),
+        ({'base': [], 'novel': []}, 'no class is base or novel; name some'),
     ],
 )
 def test_impossible_class_lists(options, message):
@@ -227,8 +228,9 @@ def test_names_must_be_unique_and_there():
 
 def test_options_are_checked(write_coco):
     folder = write_coco(coco_dict())
-    with pytest.raises(ValueError, match='not both'):
-        build(folder, class_split='ov_coco', novel_classes=['cat'])
+    for novel in (['cat'], []):
+        with pytest.raises(ValueError, match='not both'):
+            build(folder, class_split='ov_coco', novel_classes=novel)
     with pytest.raises(ValueError, match="'raise' or 'skip'"):
         build(folder, on_bad_image='black')
     with pytest.raises(ValueError, match='for training'):

@@ -60,6 +60,14 @@ def test_all_classes_for_evaluation(load):
     assert image['neg_labels'] == [2, 3]
 
 
+def test_an_empty_list_of_novel_names_makes_every_class_base(load):
+    coco = lvis_dict()
+    coco['annotations'][1]['area'] = 0  # the box of the rare class has sides
+    dataset = load(coco, only_base=True, novel_classes=[])
+    assert dataset.metainfo['base_classes'] == ('tea pot', 'cat', 'dog', 'eel')
+    assert [x['bbox_label'] for x in dataset[0]['instances']] == [0, 1, 2]
+
+
 def test_bad_files(load):
     coco = lvis_dict()
     del coco['images'][0]['neg_category_ids']

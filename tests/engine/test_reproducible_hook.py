@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
 pytest.importorskip('mmdet', reason='needs the mm packages: pip install -e .[mm]')
 
+from mmcv.transforms import RandomApply
 from mmdet.datasets import AspectRatioBatchSampler
-from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmdet.datasets.transforms import CachedMixUp, CachedMosaic, RandomFlip
+from mmengine.dataset import Compose, DefaultSampler, InfiniteSampler
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 
 from fgclip2_det.engine.hooks.reproducible_hook import (
+    OpenVocabReproducibleHook,
     SeededDataset,
     _count_draws,
     seed_everything,
@@ -151,3 +155,50 @@ def test_the_dataset_stays_itself():
     assert pickle.loads(pickle.dumps(seeded)).pipeline == 'new'
     with pytest.raises(AttributeError):
         _ = seeded.absent
+
+
+def start(*pipelines) -> list[str]:
+    """What is said at the start of a training on one data set a pipeline."""
+    children = [SimpleNamespace(dataset=Noise()) for _ in pipelines]
+    for child, pipeline in zip(children, pipelines, strict=True):
+        child.dataset.pipeline = pipeline
+    loader, _ = make_loader()
+    loader.dataset.datasets = children
+    said: list[str] = []
+    runner = SimpleNamespace(
+        seed=0, train_loop=SimpleNamespace(dataloader=loader),
+        logger=SimpleNamespace(warning=said.append),
+    )  # fmt: skip
+    OpenVocabReproducibleHook().before_train(runner)
+    return said
+
+
+def test_transforms_that_no_resume_repeats_are_named():
+    """Their pictures are made of images that the same process had before."""
+    mosaic, flip = CachedMosaic(img_scale=(8, 8), pad_val=0.0), RandomFlip(0.5)
+    mixup = CachedMixUp(img_scale=(8, 8), max_cached_images=20)
+    assert start(Compose([flip]), Compose([])) == start() == []
+    inside = RandomApply([flip, mixup])
+    [said] = start(Compose([flip, mosaic]), [mosaic, inside])
+    assert said.startswith('CachedMosaic, CachedMixUp of the training pipeline mix in')
+    [said] = start(Compose([inside]))
+    assert said.startswith('CachedMixUp of')
+
+
+def test_those_transforms_keep_images_of_earlier_draws():
+    """The premise of the warning: one draw of one seed, two pictures."""
+
+    def picture() -> np.ndarray:
+        seed_everything(3)
+        shape = 8, 8, 3
+        sample = dict(
+            img=np.full(shape, 9, np.uint8), gt_bboxes=np.zeros((0, 4), np.float32),
+            gt_bboxes_labels=np.zeros(0, int), gt_ignore_flags=np.zeros(0, bool),
+        )  # fmt: skip
+        return mosaic(sample)['img']
+
+    mosaic = CachedMosaic(img_scale=(8, 8), pad_val=0.0)
+    first = picture()
+    for _ in range(4):
+        last = picture()
+    assert first.shape != last.shape and len(mosaic.results_cache) == 5

@@ -27,7 +27,9 @@ class OpenVocabReproducibleHook(Hook):
 
     Resuming is then exact, bit for bit on a CPU, from checkpoints at the end of an
     epoch (or at any iteration of an iteration-based loop). The samples of an
-    ``IterableDataset`` are not seeded.
+    ``IterableDataset`` are not seeded. Transforms that mix in images of earlier draws
+    (``CachedMosaic``, ``CachedMixUp``) keep them in the process that loads the data, so
+    that resuming and the number of workers change their pictures; a warning names them.
 
     Example:
         >>> custom_hooks = [dict(type='OpenVocabReproducibleHook')]
@@ -39,6 +41,12 @@ class OpenVocabReproducibleHook(Hook):
         """Make the data loader pass a seed with every index."""
         self.seed, self.rank = runner.seed, get_rank()
         loop = runner.train_loop
+        if names := caching_transforms(loop.dataloader.dataset):
+            runner.logger.warning(
+                f'{", ".join(names)} of the training pipeline mix in images of earlier '
+                'draws, which no checkpoint holds: their pictures are others after a '
+                'resume and with another num_workers, so that neither is exact'
+            )
         self.counter = _count_draws(loop.dataloader, self.seed, self.rank)
         if isinstance(loop, IterBasedTrainLoop):  # its iterator has the old sampler
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
@@ -56,6 +64,26 @@ class OpenVocabReproducibleHook(Hook):
     ) -> None:
         """Seed dropout, sampling of boxes and stochastic depth of the step."""
         seed_everything(self.seed, self.rank, runner.iter, 0)
+
+
+def caching_transforms(dataset: Any) -> list[str]:
+    """Names of the transforms of a data set, wrapped or not, that keep images of one
+    draw for later ones."""
+    inner = getattr(dataset, 'datasets', [getattr(dataset, 'dataset', None)])
+    steps = _steps(getattr(dataset, 'pipeline', None))
+    names = [type(step).__name__ for step in steps if hasattr(step, 'results_cache')]
+    names += [n for each in inner if each is not None for n in caching_transforms(each)]
+    return list(dict.fromkeys(names))
+
+
+def _steps(step: Any) -> Iterator[Any]:
+    """A transform and all those inside it."""
+    if isinstance(step, list | tuple):
+        for each in step:
+            yield from _steps(each)
+    elif step is not None:
+        yield step
+        yield from _steps(getattr(step, 'transforms', None))
 
 
 class DrawCounter:

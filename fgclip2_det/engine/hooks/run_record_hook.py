@@ -70,7 +70,7 @@ class OpenVocabRunRecordHook(Hook):
             )
         if is_main_process():
             if self.overwrite:
-                remove_run(runner.work_dir)
+                remove_run(runner.work_dir, runner.cfg)
             write_fingerprint(runner.cfg)
             if self.record is not None:
                 write_record(runner.work_dir, self.record)

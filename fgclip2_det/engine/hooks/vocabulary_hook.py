@@ -6,15 +6,24 @@ from typing import cast
 
 from mmdet.registry import HOOKS
 from mmengine.dataset import BaseDataset
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import BaseAveragedModel
 from mmengine.runner import BaseLoop, Runner
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from fgclip2_det.models.roi_heads.hard_names import HardNames
+from fgclip2_det.models.roi_heads.name_parts import NameParts
+from fgclip2_det.models.roi_heads.region_text_classifier import RegionTextClassifier
+from fgclip2_det.models.segmentors.open_vocab_segmentor import OpenVocabSegmentor
 from fgclip2_det.vocabulary import Vocabulary
 
 from ..label_order import unify_metainfo
 from ..unwrap import unwrap_model
 from .label_order_hook import check_labels
+
+# modules whose own buffers all follow from the names
+_OF_NAMES = (RegionTextClassifier, HardNames, NameParts, OpenVocabSegmentor)
 
 
 @HOOKS.register_module()
@@ -24,7 +33,9 @@ class OpenVocabVocabularyHook(Hook):
     Class names are thus defined in one place, the data set, and detector, metric and
     drawn images use the same labels. A vocabulary in the model's config keeps its
     aliases and templates; its names must be those of the data set. If the vocabulary
-    does not change, the embeddings in a checkpoint are reused.
+    does not change, the embeddings in a checkpoint are reused. Copies of the model that
+    an ``EMAHook`` averages have the same vocabulary at any time, whatever names the
+    checkpoint was trained with.
 
     Args:
         shift_novel: a control experiment. Novel class i gets the name of novel class
@@ -103,6 +114,9 @@ class OpenVocabVocabularyHook(Hook):
             entries, templates, base_classes=base, check=False, parts=parts
         )
         model.set_vocabulary(vocabulary)
+        for hook in getattr(runner, 'hooks', ()):
+            if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
+                _share_names(model, hook.ema_model)
 
 
 def _shift_novel(names: list, entries: list, base: set, shift: int) -> list:
@@ -118,3 +132,20 @@ def _shift_novel(names: list, entries: list, base: set, shift: int) -> list:
     for place, i in enumerate(novel):
         entries[i] = moved[(place + shift) % len(novel)]
     return entries
+
+
+def _share_names(model: nn.Module, average: BaseAveragedModel) -> None:
+    """Give an EMA copy the model's name embeddings, which are never averaged: a
+    checkpoint may have set others, of another number."""
+    copies = dict(unwrap_model(average.module).named_modules())
+    shared: dict[int, Tensor] = {}  # EMA pairs buffers by place, equal ones once
+    for path, module in model.named_modules():
+        if not isinstance(module, _OF_NAMES):
+            continue
+        for name, value in module.named_buffers(recurse=False, remove_duplicate=False):
+            if id(value) not in shared:
+                device = getattr(copies[path], name).device
+                shared[id(value)] = value.detach().to(device, copy=True)
+            setattr(copies[path], name, shared[id(value)])
+    if average.update_buffers:  # its dictionary still has the tensors replaced above
+        average.avg_parameters = average.module.state_dict()

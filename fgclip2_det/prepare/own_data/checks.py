@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from reprlib import repr as short_repr
 
 import numpy as np
 
@@ -115,6 +116,10 @@ def _good_boxes(
         if fault := _mask_fault(box, size):
             findings.add('bad_mask', f'{text}: {fault}')
             del box.extra['segmentation']
+        area = box.extra.get('area', 1)
+        if not (is_number(area) and area > 0):
+            findings.add('area', f'{text}: {short_repr(area)}')
+            del box.extra['area']
         crosses = _clip(box, size)
         if min(box.bbox[2:]) < THINNEST:
             findings.add('empty_box', text)

@@ -47,6 +47,9 @@ def read_coco_folder(
         near = path.parent.relative_to(folder).as_posix()
         weeded, was_whole = weed(content, path, findings)
         names = merge.of_file(path, weeded, findings)
+        for box in weeded['annotations']:
+            if 'area' not in box:
+                findings.add('no_area', f'{path}: annotation {box["id"]}')
         data.images += _images(path, weeded, names, split, '' if near == '.' else near)
         # readers of COCO need sizes
         if not was_whole or any(image.size is None for image in data.images):
@@ -114,7 +117,8 @@ def weed(content: Any, path: Path, findings: Findings) -> tuple[dict[str, Any], 
         else:
             annotations.append(entry)
     kept['annotations'] = annotations
-    parse_coco(kept, path, **options)
+    sound = [{k: v for k, v in a.items() if k != 'area'} for a in annotations]
+    parse_coco({**kept, 'annotations': sound}, path, **options)
     return kept, False
 
 
@@ -126,7 +130,11 @@ def _passing(
     kept = []
     for number, entry in enumerate(entries, 1):
         try:
-            check(entry)
+            if key == 'annotations' and isinstance(entry, dict):
+                # an area that is none is counted with the box, which stays
+                check({k: v for k, v in entry.items() if k != 'area'})
+            else:
+                check(entry)
         except InputError as error:
             text, is_box = str(error), key == 'annotations'
             if is_box and text.endswith('occurs twice; ids must be unique'):
@@ -175,6 +183,8 @@ class Categories:
                 self.differ = True
             elif name not in known:
                 own = {k: v for k, v in entry.items() if k != 'id'}
+                if own.get('split') in ('novel', 'unused'):
+                    findings.add('own_split', f'{path}: {name!r}: {own["split"]}')
                 self.categories.append(own | {'name': name})
             seen.add(name)
         return names

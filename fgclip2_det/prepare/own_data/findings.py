@@ -29,6 +29,10 @@ KINDS: dict[str, tuple[str, str, str]] = {
     'no_such': (WRONG, 'boxes of images or classes that are not there', 'left out'),
     'bad_box': (WRONG, 'boxes that are not four finite numbers', 'left out'),
     'empty_box': (WRONG, 'boxes without an area', 'left out'),
+    'area': (
+        WRONG, 'boxes with two sides whose area is 0, negative or no number',
+        'width x height is written',
+    ),
     'bad_mask': (WRONG, 'masks that pycocotools cannot read', 'their boxes stay'),
     'outside': (WRONG, 'boxes wholly off their image', 'left out'),
     'crossing': (DOUBT, 'boxes that cross the border by a pixel or more', 'clipped'),
@@ -62,6 +66,10 @@ KINDS: dict[str, tuple[str, str, str]] = {
     'mask': (NOTE, 'masks that are not read', 'their boxes stay'),
     'polygon': (NOTE, 'polygons', 'kept, with the box around them'),
     'crowd': (NOTE, 'crowds and boxes that are marked as difficult', 'ignored'),
+    'no_area': (NOTE, 'boxes whose entry has no area', 'width x height is written'),
+    'own_split': (
+        NOTE, 'classes that the file calls novel or unused', 'trained but for --novel',
+    ),
     'root': (NOTE, 'categories that only group the others', 'left out'),
     'origin': (NOTE, 'files whose corners count from 0 (VOC: from 1)', 'read so'),
     'made_val': (NOTE, 'images taken from train for validation', 'by seed'),

@@ -38,7 +38,8 @@ _READERS: dict[str, Reader] = {
 # what a COCO file may have and still be used as it is: its readers see to it
 _AS_IT_IS = {
     'crossing', 'near', 'same_box', 'spelling', 'no_word', 'never', 'few', 'no_val',
-    'no_boxes', 'no_labels', 'crowd', 'root', 'leak', 'score', 'unlabelled',
+    'no_boxes', 'no_labels', 'crowd', 'own_split', 'root', 'leak', 'score',
+    'unlabelled',
 }  # fmt: skip
 
 

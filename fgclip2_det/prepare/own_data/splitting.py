@@ -176,7 +176,8 @@ def choose_novel(
 
     Args:
         data: with a validation split.
-        names: as the user gives them; None: by :data:`NOVEL_RULE`.
+        names: as the user gives them, in any case where that is not ambiguous; None: by
+            :data:`NOVEL_RULE`.
         share: of the classes, for the rule; at least one.
         seed: of the draw.
 
@@ -184,13 +185,13 @@ def choose_novel(
         Names in the order of the classes.
 
     Raises:
-        InputError: an unknown name, or no class with training boxes is left.
+        InputError: an unknown or an ambiguous name, or no class with training boxes is
+            left.
     """
     if names is None:
         novel = _drawn(data, share, seed)
     else:
-        known = {normalize_name(name): name for name in data.names}
-        given = [known.get(normalize_name(name), name) for name in names]
+        given = list(dict.fromkeys(_class_of(name, data.names) for name in names))
         entries = [{'id': i, 'name': name} for i, name in enumerate(data.names, 1)]
         novel = list(resolve_classes(entries, novel=given).novel_classes)
     trained = {box.name for image in data.of('train') for box in image.boxes}
@@ -203,6 +204,20 @@ def choose_novel(
             'no class with training boxes is left to train on; keep fewer names novel'
         )
     return [name for name in data.names if name in novel]
+
+
+def _class_of(name: str, classes: Sequence[str]) -> str:
+    """The class that a name is, or else the one that differs in case or spaces alone;
+    the name itself where there is none."""
+    if name in classes:
+        return name
+    found = [own for own in classes if normalize_name(own) == normalize_name(name)]
+    if len(found) > 1:
+        raise InputError(
+            f'{name!r} may be any of the classes {", ".join(map(repr, found))}; write '
+            'it as one of them is written'
+        )
+    return found[0] if found else name
 
 
 def _drawn(data: OwnData, share: float, seed: int) -> list[str]:

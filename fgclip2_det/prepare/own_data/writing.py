@@ -18,7 +18,7 @@ _DIGITS = 4  # of a pixel
 def as_coco(
     data: OwnData, images: Sequence[OwnImage], base: str = ''
 ) -> dict[str, Any]:
-    """Content of a COCO file; ids count from 1.
+    """Content of a COCO file; ids count from 1, and ``ignore: 1`` becomes a crowd.
 
     Args:
         data: gives the classes.
@@ -43,7 +43,10 @@ def as_coco(
                 category_id=ids[box.name], bbox=bbox,
             )  # fmt: skip
             plain = dict(area=round(bbox[2] * bbox[3], _DIGITS), iscrowd=0)
-            content['annotations'].append({**plain, **box.extra, **entry})
+            own = {**plain, **box.extra, **entry}
+            if own.pop('ignore', 0):  # which data sets of MMDetection leave out
+                own['iscrowd'] = 1
+            content['annotations'].append(own)
     content['categories'] = [
         {**category, 'id': i} for i, category in enumerate(data.categories, 1)
     ]

@@ -41,7 +41,13 @@ def coco(draw) -> Callable[..., Path]:
                 for i, (name, _) in enumerate(images, 1)
             ],
             annotations=[
-                dict(id=i, image_id=image, category_id=label, bbox=bbox)
+                dict(
+                    id=i,
+                    image_id=image,
+                    category_id=label,
+                    bbox=bbox,
+                    area=_area(bbox),
+                )
                 for i, (image, label, bbox) in enumerate(boxes, 1)
             ],
             categories=[dict(id=i, name=name) for i, name in enumerate(names, 1)],
@@ -55,3 +61,11 @@ def coco(draw) -> Callable[..., Path]:
         return path
 
     return one
+
+
+def _area(bbox: list) -> float:
+    """Of a good box; a bad one has some."""
+    try:
+        return float(bbox[2] * bbox[3]) or 1.0
+    except (TypeError, IndexError):
+        return 1.0

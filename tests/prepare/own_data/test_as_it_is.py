@@ -13,7 +13,7 @@ BOX = [4, 4, 20, 20]
 def change(path, section, **values):
     content = json.loads(path.read_text())
     for key, value in values.items():
-        content[section][1].pop(key)
+        content[section][1].pop(key, None)
         if value is not None:
             content[section][1][key] = value
     path.write_text(json.dumps(content))
@@ -64,3 +64,45 @@ def test_lists_of_categories_of_lvis_are_numbered_anew(tmp_path, coco):
     assert images[2]['neg_category_ids'] == [3, 1]
     assert images[2]['not_exhaustive_category_ids'] == [2]
     assert 'neg_category_ids' not in images[3] and 'neg_category_ids' not in images[0]
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize(
+    ('area', 'kind'),
+    [
+        (0, 'area'), (0.0, 'area'), (-3, 'area'), ('9', 'area'), (True, 'area'),
+        ([], 'area'), (..., 'no_area'), (0.5, None), (400, None),
+    ],
+)  # fmt: skip
+def test_an_area_that_is_none_is_counted_and_written(tmp_path, coco, split, area, kind):
+    """MMDetection leaves out boxes whose area is 0, or ends where there is none."""
+    for name, first in (('train', 0), ('val', 5)):
+        images = [(f'{i}.png', i) for i in range(first, first + 5)]
+        boxes = [(i + 1, 1 + i % 2, BOX) for i in range(5)]
+        coco(tmp_path / f'{name}.json', images, boxes, ['cup', 'jug'])
+    change(
+        tmp_path / f'{split}.json', 'annotations', area=None if area is ... else area
+    )
+    own = look(tmp_path)
+    counts = {key: own.findings[key] for key in ('area', 'no_area', 'bad_entry')}
+    assert counts == {'area': 0, 'no_area': 0, 'bad_entry': 0} | (
+        {kind: 1} if kind else {}
+    )
+    assert own.as_it_is == (kind is None)
+    assert own.findings.is_wrong == (kind == 'area')
+    written = as_coco(own.data, own.data.of(split))['annotations']
+    expected = area if kind is None else 400
+    assert [each['area'] for each in written] == [400, expected, 400, 400, 400]
+
+
+def test_boxes_to_ignore_are_written_as_crowds(tmp_path, coco):
+    """As a box of VOC that is difficult; MMDetection leaves ``ignore: 1`` out."""
+    images = [(f'{i}.png', i) for i in range(5)]
+    boxes = [(i + 1, 1 + i % 2, BOX) for i in range(5)]
+    path = coco(tmp_path / 'a.json', images, boxes, ['cup', 'jug'])
+    change(path, 'annotations', ignore=1, iscrowd=0)
+    own = look(tmp_path)
+    assert own.findings['crowd'] == 1
+    written = as_coco(own.data, own.data.images)['annotations']
+    assert [each['iscrowd'] for each in written] == [0, 1, 0, 0, 0]
+    assert not any('ignore' in each for each in written)

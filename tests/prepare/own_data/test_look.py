@@ -34,7 +34,7 @@ def test_faults_of_a_coco_file_are_counted_and_left_out(tmp_path, coco):
         (2, 9, BOX),  # of no class
         (6, 1, BOX),
     ]
-    again = [dict(id=1, image_id=2, category_id=2, bbox=[1, 1, 9, 9])]
+    again = [dict(id=1, image_id=2, category_id=2, bbox=[1, 1, 9, 9], area=81)]
     same = [dict(id=1, file_name='0.png', width=48, height=32)]
     path = coco(tmp_path / 'a.json', images, boxes, NAMES, annotations=again,
                 images=same)  # fmt: skip
