@@ -286,7 +286,7 @@ class PredictionRescorer:
             ranking = None if ranking is None else ranking.of(chosen)
         source = _best_row(scores, box_of)
         if self.mode == 'box':
-            det = scores[source][:, None].expand_as(cosines)
+            det = scores[source][:, None]  # one score per box
         else:
             det = torch.full_like(cosines, self.floor).flatten()
             cell = box_of * cosines.shape[1] + labels
@@ -298,7 +298,8 @@ class PredictionRescorer:
         best, names = best.flatten(), names.flatten()
         keep = self._best(boxes[box_index], best, names)
         box_index, names = box_index[keep], names[keep]
-        return Rescored(source[box_index], names, best[keep], det[box_index, names])
+        det_scores = det.expand_as(cosines)[box_index, names]
+        return Rescored(source[box_index], names, best[keep], det_scores)
 
     def _fused(
         self,

@@ -5,7 +5,8 @@ category}]}}``, boxes (x1, y1, x2, y2) in pixels, labels from 0. A label map bes
 is ``{"0": "person", ...}``. Source: MMDetection's ``ODVGDataset``.
 
 Keys of an image or annotation that ODVG does not have (ids, masks, urls) stay beside
-its own; readers of ODVG ignore them, and :mod:`.odvg_to_coco` restores them. Crowd
+its own; readers of ODVG ignore them, and :mod:`.odvg_to_coco` restores them. What has
+a key of ODVG's own (``category`` of an annotation) is replaced by it. Crowd
 boxes would be trained as objects: they are in ``detection: {crowd: [...]}``, which
 readers ignore.
 """
@@ -83,7 +84,8 @@ def coco_to_odvg(
                 'width': image['width'],
                 'detection': detection,
             }
-            extra = {k: v for k, v in image.items() if k not in (*record, 'file_name')}
+            known = (*record, 'file_name', 'grounding')
+            extra = {k: v for k, v in image.items() if k not in known}
             yield dumps(record | extra) + '\n'
 
     write_text_pieces(target, lines())
@@ -106,7 +108,13 @@ def _check_unique(source: Path | str, categories: Iterable[dict]) -> None:
 
 def _to_instance(box: dict, label: int, name: str) -> dict:
     x, y, w, h = box['bbox']
-    corners = [x, y, round(x + w, DIGITS), round(y + h, DIGITS)]
-    known = ('bbox', 'image_id', 'category_id')
+    corners = [x, y, _end(x, w), _end(y, h)]
+    known = ('bbox', 'image_id', 'category_id', 'label', 'category')
     extra = {k: v for k, v in box.items() if k not in known}
     return {'bbox': corners, 'label': label, 'category': name} | extra
+
+
+def _end(start: float, side: float) -> float:
+    """The far end of a side; exact where rounding could turn the side round."""
+    end = start + side
+    return max(start, round(end, DIGITS)) if side >= 10**-DIGITS else end

@@ -31,7 +31,7 @@ def odvg_to_coco(
 
     Ids that all lines or boxes have are kept; else they count from 1. A category id is
     its label, unless ``like`` says otherwise. Sides of boxes are rounded to a millionth
-    of a pixel.
+    of a pixel, if they are not shorter.
 
     Args:
         source: jsonl file.
@@ -136,9 +136,14 @@ def _boxes(record: dict) -> list[dict]:
 
 def _to_annotation(box: dict) -> dict:
     x1, y1, x2, y2 = box['bbox']
-    w, h = round(x2 - x1, DIGITS), round(y2 - y1, DIGITS)
+    w, h = _side(x1, x2), _side(y1, y2)
     extra = {k: v for k, v in box.items() if k not in ('bbox', 'label', 'category')}
     return {'bbox': [x1, y1, w, h], 'area': w * h, 'iscrowd': 0} | extra
+
+
+def _side(start: float, end: float) -> float:
+    """Rounded, unless nothing would be left of it."""
+    return round(end - start, DIGITS) or end - start
 
 
 def _read_label_map(path: Path | str) -> dict[int, str]:

@@ -63,8 +63,8 @@ class ItemRescorer:
         )
 
     def __call__(self, item: Item, rows: Rows, place: int) -> Rows:
-        """Rows of an image with fused scores; those whose fused score is 0, which the
-        detector did not report, are left out."""
+        """Rows of an image with fused scores, boxes clipped to the image; those whose
+        fused score is 0, which the detector did not report, are left out."""
         if not len(rows):
             return rows
         from fgclip2_det.models.image_memory import ImageMemory
@@ -93,10 +93,10 @@ class ItemRescorer:
         if self.own_vocabularies:
             labels = torch.from_numpy(rows.label).long()
             rescorer = self._build(self.embeds[chosen.to(self.embeds.device)])
-        boxes = torch.from_numpy(rows.boxes)
+        boxes = torch.from_numpy(rows.boxes).clamp(min=0).minimum(limit)
         fused = rescorer(
             image,
-            boxes.clamp(min=0).minimum(limit),
+            boxes,
             torch.from_numpy(rows.scores),
             labels,
             memory,

@@ -35,6 +35,9 @@ from fgclip2_det.reproduce.report import build_report, compare, format_report
 from fgclip2_det.reproduce.shards import Rows, ShardFolder, join_rows
 
 Say = Callable[[str], None]
+# counts up where the same question to the same weights gets another answer: a folder
+# must not mix two. 2: no parentheses in captions, boxes clipped to the image
+PROCEDURE = 2
 
 
 @dataclass(frozen=True)
@@ -270,7 +273,7 @@ def _data_header(questions: Questions) -> dict[str, object]:
         [item.image_id, [[a.part, a.vocabulary, len(a.labels)] for a in item.asks]]
         for item in questions.items
     ]
-    return {'annotations': files, 'asked': json_digest(asked)}
+    return {'annotations': files, 'asked': json_digest(asked), 'procedure': PROCEDURE}
 
 
 def _detector_header(plan: Plan, data: dict[str, object]) -> dict[str, object]:

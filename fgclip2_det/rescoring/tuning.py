@@ -260,13 +260,12 @@ def _fuse(
     """Row of the box, label and score of each result.
 
     In mode 'keep' a rule sees two names, a row's own and all others as one of the same
-    share of the softmax: a hundredth of the work. F-VLM's sum needs every name, and
-    novelty has a weight for each.
-    ``others`` keeps their cosines for the next setting of the same temperature and
-    ranking.
+    share of the softmax: a hundredth of the work. Novelty has a weight for each
+    name. ``others`` keeps their cosines for the next setting of the same temperature
+    and ranking.
     """
     image = with_odds(image, setting)
-    if setting.mode != 'keep' or setting.rule in ('fvlm', 'novelty'):
+    if setting.mode != 'keep' or setting.rule == 'novelty':
         given = image.cosines, image.boxes, image.box_of, image.scores, image.labels
         result = rescorer.fuse(*given)
         return result.source, result.labels, result.scores

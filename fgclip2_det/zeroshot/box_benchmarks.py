@@ -16,7 +16,7 @@ from .benchmark import Benchmark, DataFile, ReadOptions, Task
 from .coco import add_groups, rank_boxes
 from .embedder import Embedder
 from .fgovd import CaptionedBoxes, add_captioned, read_captioned
-from .images import check_images_exist, take_first
+from .images import check_images_exist
 from .named_boxes import NamedBoxes, read_named_boxes
 from .report import Report
 
@@ -70,10 +70,9 @@ def _read_boxes(
     """
     boxes = read_named_boxes(files['ann'], files['images'], all_boxes=True)
     if folder is not None:
-        boxes = _of_folder(boxes, folder)
-    items = take_first(boxes.items, options.num_images)
-    failed = boxes.failed if options.num_images is None else []
-    check_images_exist(items, files['images'])
+        boxes = boxes.of_folder(folder)
+    boxes = boxes.first(options.num_images)
+    check_images_exist(boxes.items, files['images'])
     names = [spoken(category['name']) for category in boxes.categories]
     try:
         grouped = groups(boxes.categories)
@@ -81,11 +80,11 @@ def _read_boxes(
     except ValueError as error:
         raise ValueError(f'{files["ann"]}: {error}') from error
     rows = {category['id']: row for row, category in enumerate(boxes.categories)}
-    boxes = _with_truths(replace(boxes, items=items, failed=failed), names, rows)
+    boxes = _with_truths(boxes, names, rows)
     counts = {
-        'images': len(items),
-        'boxes': len(boxes.kept_ids) + len(failed),
-        'failed_boxes': len(failed),
+        'images': len(boxes.items),
+        'boxes': len(boxes.kept_ids) + len(boxes.failed),
+        'failed_boxes': len(boxes.failed),
         'names': len(names),
     }
 
@@ -106,24 +105,6 @@ def _with_truths(boxes: NamedBoxes, names: Sequence[str], rows: Mapping) -> Name
         for item in boxes.items
     ]
     return replace(boxes, items=items)
-
-
-def _of_folder(boxes: NamedBoxes, folder: str) -> NamedBoxes:
-    """The images that lie in ``folder``, with their boxes.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    items, ids, first = [], [], 0
-    for item in boxes.items:
-        last = first + len(item.bboxes)
-        if item.path.parent.name == folder:
-            items.append(item)
-            ids += boxes.category_ids[first:last]
-        first = last
-    if not items:
-        raise ValueError(f'no image lies in {folder}; expected {folder}/NAME.jpg')
-    return replace(boxes, items=items, category_ids=ids, failed=[])
 
 
 def _read_fgovd(files: Mapping[str, Path], options: ReadOptions) -> Task:
@@ -150,10 +131,8 @@ def _read_odinw(
         names = [one.prompts.get(c['name'], c['name']) for c in boxes.categories]
         names = [spoken(name.replace('-', ' ')) for name in names]
         rows = {c['id']: row for row, c in enumerate(boxes.categories)}
-        items = take_first(boxes.items, options.num_images)
-        failed = boxes.failed if options.num_images is None else []
-        check_images_exist(items, root / one.image_root)
-        boxes = replace(boxes, items=items, failed=failed)
+        boxes = boxes.first(options.num_images)
+        check_images_exist(boxes.items, root / one.image_root)
         read[one.name] = _with_truths(boxes, names, rows), names, rows
     counts = {
         'sets': len(sets),

@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 
 from fgclip2_det.models import fusion
 from fgclip2_det.models.fusion import ScoreFusion
+from fgclip2_det.models.prediction_rescorer import PredictionRescorer
 from fgclip2_det.models.score_calibration import ScoreCalibration
 
 # the rule that needs a ranker is in test_name_ranker.py
@@ -108,6 +109,62 @@ def test_fvlm_gives_a_distribution_with_the_background():
     assert torch.equal(nothing, torch.zeros(1, 2))
 
 
+def test_fvlm_of_one_score_per_box():
+    """Background 1 - d: base 0.6^0.65 A^0.35, novel 0.6^0.35 B^0.65, each beside 0.4;
+    and what a score for each name gives that is 0 on all others."""
+    base, novel = 0.6**0.65 * A**0.35, 0.6**0.35 * B**0.65
+    rule = build('FVLM')
+    fused = rule(torch.tensor([[0.6]]), COSINES, SPLIT)
+    expected = torch.tensor([[base / (base + 0.4), novel / (novel + 0.4)]])
+    torch.testing.assert_close(fused, expected)
+    for label in range(2):
+        own = torch.zeros(1, 2)
+        own[0, label] = 0.6
+        given = rule(own, COSINES, SPLIT)[0, label]
+        torch.testing.assert_close(given, fused[0, label])
+    cosines = torch.linspace(0.20, 0.24, 9)[None]
+    sure = rule(torch.ones(1, 1), cosines, torch.ones(9, dtype=torch.bool))
+    assert (sure.diff() > 0).all()  # the encoder still tells names apart
+
+
+@pytest.mark.parametrize('count', [1, 2, 40, 1203])
+@pytest.mark.parametrize('rule', [r for r in RULES if 'DetRefiner' not in r])
+def test_fused_scores_rise_with_the_score_of_a_box(rule, count):
+    """One score per box: the score of every name rises, be it base or novel."""
+    generator = torch.Generator().manual_seed(count)
+    fuse = MODELS.build(dict(type=rule))
+    is_base = torch.rand(count, generator=generator) < 0.7
+    is_base[0] = True
+    fuse.set_names(torch.randn(count, 8, generator=generator), is_base)
+    cosines = torch.rand(1, count, generator=generator) * 0.04
+    det = torch.linspace(0.01, 0.99, 30)[:, None]
+    scores = fuse(det, cosines.expand(30, count), is_base).double()
+    assert (scores.diff(dim=0) > 0).all()
+
+
+@pytest.mark.parametrize('mode', ['keep', 'box'])
+def test_fvlm_of_a_rescorer_asks_the_detector(mode):
+    """Equal similarities: the detector's order. One score of 0.6 on three names in
+    'keep' and 'box' is the score that 'joint' gives a box with that row alone."""
+    boxes = torch.tensor([[0.0, 0, 9, 9], [20, 20, 30, 30], [50, 50, 60, 60]])
+    cosines = torch.tensor([[0.30, 0.29, 0.28]]).repeat(3, 1)
+    scores, labels = torch.tensor([0.3, 0.6, 0.95]), torch.zeros(3, dtype=torch.long)
+    is_base = torch.tensor([True, True, False])
+    given = cosines, boxes, torch.arange(3), scores, labels
+    rows = {}
+    for one in (mode, 'joint'):
+        names = torch.zeros(3, 1)
+        rows[one] = PredictionRescorer(None, names, build('FVLM'), one, is_base)
+        rows[one] = rows[one].fuse(*given)
+    order = scores.argsort(descending=True)
+    actual = rows[mode].scores[rows[mode].source.argsort()]
+    assert torch.equal(actual.argsort(descending=True), order)
+    joint = rows['joint'].scores[rows['joint'].source.argsort()]
+    torch.testing.assert_close(actual, joint)
+    det_scores = rows[mode].det_scores[rows[mode].source.argsort()]
+    assert torch.equal(det_scores, scores)
+
+
 def test_detrefiner_adds_the_image():
     """0.1 sigmoid(0.3) and 0.1 sigmoid(-0.6) with cosines of 0.009 and -0.018."""
     rule, image = build('DetRefiner'), torch.tensor([0.009, -0.018])
@@ -145,7 +202,8 @@ def test_every_rule(rule):
     generator = torch.Generator().manual_seed(1)
     det, cosines = torch.rand(4, 1, generator=generator), COSINES.expand(4, 2)
     fused = fuse(det, cosines, SPLIT)
-    torch.testing.assert_close(fused, fuse(det.expand(4, 2), cosines, SPLIT))
+    if rule != 'OpenVocabFVLMFusion':  # it sums the scores of a box
+        torch.testing.assert_close(fused, fuse(det.expand(4, 2), cosines, SPLIT))
     assert fused.shape == (4, 2) and fused.dtype == torch.float32
     assert fuse(det.half(), cosines.bfloat16(), SPLIT).dtype == torch.float32
     assert fuse(det[:0], cosines[:0], SPLIT).shape == (0, 2)

@@ -59,9 +59,12 @@ def expected(fusion, given) -> torch.Tensor:
     )
 
 
+@pytest.mark.parametrize('columns', [1, NAMES])
 @pytest.mark.parametrize('rule', EXPORTED_RULES)
-def test_every_rule(rule):
+def test_every_rule(rule, columns):
+    """Of a score for each name, and of one per box."""
     given, fusion = inputs(), MODELS.build(dict(type=EXPORTED_RULES[rule]))
+    given['det_scores'] = given['det_scores'][:, :columns]
     fusion.set_names(given['names'], given['is_base'])
     scores = ExportedRescoring(fusion)(**given)
     torch.testing.assert_close(scores, expected(fusion, given), rtol=1e-4, atol=1e-6)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from mmdet.datasets import ODVGDataset
 from pycocotools.coco import COCO
@@ -77,6 +78,41 @@ def check_round_trip(source, coco, tmp_path):
 
 def test_round_trip_gives_back_every_entry(coco, write, tmp_path):
     check_round_trip(write(coco), coco, tmp_path)
+
+
+def test_round_trip_of_boxes_with_many_decimals(coco, write, tmp_path):
+    """Thin ones and others: rounding turns no side round and takes none away."""
+    rng = np.random.default_rng(0)
+    sides = [0, 1e-9, 3e-7, 4.9e-7, 1e-6, 1.4e-6, 0.01, 7.123456789]
+    boxes = [
+        [*rng.uniform(0, 40, 2).tolist(), width, height]
+        for width in sides
+        for height in sides
+    ]
+    own = coco['images'][0]['id'], coco['categories'][0]['id']
+    coco['annotations'] = [
+        dict(id=i, image_id=own[0], category_id=own[1], bbox=box, area=1, iscrowd=0)
+        for i, box in enumerate(boxes)
+    ]
+    source, lines, labels = write(coco), tmp_path / 'a.jsonl', tmp_path / 'labels.json'
+    coco_to_odvg(source, lines, labels)
+    odvg_to_coco(lines, labels, tmp_path / 'back.json', like=source)
+    back = json.loads((tmp_path / 'back.json').read_text())['annotations']
+    actual = np.array([entry['bbox'] for entry in back])
+    expected = np.array(boxes)
+    assert np.array_equal(actual[:, :2], expected[:, :2])
+    np.testing.assert_allclose(actual[:, 2:], expected[:, 2:], atol=1e-6, rtol=0)
+    assert np.array_equal(actual[:, 2:] > 0, expected[:, 2:] > 0)
+
+
+def test_keys_of_odvg_in_a_coco_file(coco, write, tmp_path):
+    """What means something else there changes no label and makes no caption."""
+    coco['annotations'][0] |= dict(label=99, category='thing')
+    coco['images'][0] |= dict(grounding={}, detection={}, filename='other.jpg')
+    lines, labels = tmp_path / 'a.jsonl', tmp_path / 'labels.json'
+    coco_to_odvg(write(coco), lines, labels)
+    counts = odvg_to_coco(lines, labels, tmp_path / 'back.json')
+    assert counts == {'images': 6, 'annotations': 7, 'grounding': 0}
 
 
 def test_round_trip_of_real_coco(shared, tmp_path):

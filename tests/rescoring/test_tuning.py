@@ -130,6 +130,12 @@ def fvlm(d, w, cos, a):
     return fused / (fused.sum() + max(0, 1 - d.sum()))
 
 
+def fvlm_of_one_score(d, w, cos, a):
+    """Each name beside the background alone."""
+    fused = d ** (1 - a) * w**a
+    return fused / (fused + 1 - d)
+
+
 def logit(d, w, cos, a):
     d = d.clip(1e-6, 1 - 1e-6)
     z = (1 - a) * np.log(d / (1 - d)) + a * cos / TEMPERATURE
@@ -178,7 +184,10 @@ def expected_rows(setting, image, limit):
     def fuse(d, box):
         cos = cosines[box]
         w = softmax(cos / TEMPERATURE)
-        return LOOPS[setting.rule](np.broadcast_to(d, 5).astype(float), w, cos, a)
+        rule = LOOPS[setting.rule]
+        if rule is fvlm and np.ndim(d) == 0:
+            rule = fvlm_of_one_score
+        return rule(np.broadcast_to(d, 5).astype(float), w, cos, a)
 
     if setting.mode == 'keep':
         return [(i, labels[i], fuse(det[i], box_of[i])[labels[i]])

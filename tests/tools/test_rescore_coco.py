@@ -26,7 +26,10 @@ def geometric(d, w, a):
 
 
 def fvlm(d, w, novel):
+    """``d`` (n, 1) is one score per box: each name beside the background alone."""
     fused = geometric(d, w, np.where(novel, 0.65, 0.35))
+    if d.shape[1] == 1:
+        return fused / (fused + 1 - d)
     background = np.maximum(1 - d.sum(1, keepdims=True), 0)
     return fused / (fused.sum(1, keepdims=True) + background)
 
@@ -40,7 +43,8 @@ def logit(d, cosines):
     return sigmoid(0.5 * np.log(d / (1 - d)) + 0.5 * cosines / T)
 
 
-# d, w, cosines (n, C), novel (C,), distance of the names from training (C,)
+# d (n, C) or (n, 1), w, cosines (n, C), novel (C,), distance of the names from
+# training (C,)
 RULES = {
     'geometric': lambda d, w, c, novel, far: geometric(d, w, 0.5),
     'arithmetic': lambda d, w, c, novel, far: 0.5 * d + 0.5 * w,
@@ -162,7 +166,7 @@ def by_numpy(rule: str, mode: str, scene: dict, expected: dict) -> list[tuple]:
     actual = []
     for members in groups.values():
         first = rows[members[0]]
-        d = np.full((1, len(ids)), max(rows[k]['score'] for k in members))
+        d = np.full((1, 1), max(rows[k]['score'] for k in members))
         if mode == 'joint':
             d = np.full((1, len(ids)), 0.01)
             for k in members:

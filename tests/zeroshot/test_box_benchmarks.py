@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fgclip2_det.coco.odinw_sets import ODINW_SETS, odinw_sets
+from fgclip2_det.coco.odinw_sets import ODINW_SETS, OdinwSet, odinw_sets
 from fgclip2_det.fgclip2 import FGCLIP2
 from fgclip2_det.zeroshot import Embedder
 from fgclip2_det.zeroshot.benchmark import ReadOptions
@@ -106,16 +106,49 @@ def test_the_first_images_alone(tmp_path):
     assert task.run(ControlEmbedder('oracle')).metrics['box_top1/all/en'] == 100
 
 
-def test_lvis_reads_urls_and_frequencies(tmp_path):
-    content = coco_like(NAMES)
+@pytest.mark.parametrize('name', ['lvis-box', 'lvis-box-val2017', 'odinw13-box'])
+def test_chosen_images_keep_their_failed_boxes(tmp_path, name):
+    """Images 2 and 4 of five have a box that cannot be pooled; image 4 no other. With
+    images enough the figures are those of all images; image 1 is in train2017."""
+    content = coco_like(NAMES, images=5, boxes=2)
+    content['annotations'][3]['bbox'] = [5, 5, 0, 10]
+    content['annotations'][6]['bbox'] = [70, 5, 5, 5]
+    content['annotations'][7]['bbox'] = [5, 5, 3, 0]
+    metric = 'box_top1/all/en'
+    if name == 'odinw13-box':
+        make_odinw(tmp_path, 13)
+        one = odinw_sets(13)[0]
+        make_odinw_set(tmp_path, one, content)
+        metric = f'odinw_top1/{one.name}'
+    else:
+        make_lvis(tmp_path, content, train=[0])
+    every, failed = read(name, tmp_path), []
+    for count in (1, 2, 3, 4, 5):
+        task = read(name, tmp_path, ReadOptions(num_images=count))
+        failed.append(task.counts['failed_boxes'])
+    assert task.counts == every.counts
+    in_folder = name == 'lvis-box-val2017'  # images 2 to 5
+    assert failed == ([1, 3, 3, 3, 3] if in_folder else [0, 1, 3, 3, 3])
+    report, total = every.run(ControlEmbedder('oracle')), 8 if in_folder else 10
+    assert report.denominators[metric] == total
+    assert report.metrics[metric] == pytest.approx(100 * (total - 3) / total)
+
+
+def make_lvis(root: Path, content: dict, train: list[int]) -> None:
+    """Images by URL, those of ``train`` (from 0) in train2017, and frequencies."""
     for number, image in enumerate(content['images']):
-        folder = 'train2017' if number == 1 else 'val2017'
+        folder = 'train2017' if number in train else 'val2017'
         name = f'{folder}/{image.pop("file_name")}'
         image['coco_url'] = f'http://images.cocodataset.org/{name}'
-        save_image(tmp_path / 'coco' / name, number)
+        save_image(root / 'coco' / name, number)
     for category, frequency in zip(content['categories'], 'rcfrcfr', strict=True):
         category['frequency'] = frequency
-    write(tmp_path / 'coco/annotations/lvis_v1_val.json', content)
+    write(root / 'coco/annotations/lvis_v1_val.json', content)
+
+
+def test_lvis_reads_urls_and_frequencies(tmp_path):
+    content = coco_like(NAMES)
+    make_lvis(tmp_path, content, train=[1])
     task = read('lvis-box', tmp_path)
     assert (task.counts['images'], task.counts['boxes']) == (3, 12)
     report = task.run(ControlEmbedder('oracle'))
@@ -183,10 +216,13 @@ def test_fgovd_levels_share_one_pass(tmp_path):
 def make_odinw(root: Path, count: int) -> None:
     for number, one in enumerate(odinw_sets(count)):
         names = list(one.prompts) or [f'{one.name} a', f'{one.name}-b']
-        content = coco_like(names, images=1 + number % 2, boxes=2)
-        write(root / 'odinw' / one.ann_file, content)
-        for image in content['images']:
-            save_image(root / 'odinw' / one.image_root / image['file_name'], number)
+        make_odinw_set(root, one, coco_like(names, images=1 + number % 2, boxes=2))
+
+
+def make_odinw_set(root: Path, one: OdinwSet, content: dict) -> None:
+    write(root / 'odinw' / one.ann_file, content)
+    for number, image in enumerate(content['images']):
+        save_image(root / 'odinw' / one.image_root / image['file_name'], number)
 
 
 def test_odinw_averages_sets_not_boxes(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
+from mmdet.models.detectors.glip import clean_label_name
 from PIL import Image
 from torch import Tensor
 
@@ -32,9 +33,10 @@ def token_scores(detector, image: Image.Image, names: list[str]) -> BoxesScoresL
     mean of its tokens' sigmoids, as MMDetection computes it.
 
     ``post_process_grounded_object_detection`` instead joins the tokens above a
-    threshold into phrases, which need not be names.
+    threshold into phrases, which need not be names. Names that are equal in the caption
+    are there as often as they are asked, each with scores of its own.
     """
-    names = [caption_name(name) for name in names]
+    names = _caption_names(names)
     caption = '. '.join(names) + '.'
     spans = detector.processor.tokenizer(caption, return_offsets_mapping=True)
     starts, start = [], 0
@@ -204,15 +206,31 @@ ADAPTERS: dict[str, Adapter] = {
 
 
 def caption_name(name: str) -> str:
-    """A name for a caption such as 'cat. dog.', in which full stops separate names."""
-    return ' '.join(name.lower().replace('.', ' ').split())
+    """A name for a caption such as 'cat. dog.', in which full stops separate names.
+
+    What stands in parentheses is left out, as MMDetection does in the evaluations of
+    Grounding DINO, MM-GDINO and LLMDet: LVIS's 'bow_(weapon)' is asked as 'bow'.
+    """
+    return ' '.join(clean_label_name(name).lower().replace('.', ' ').split())
+
+
+def _caption_names(names: list[str]) -> list[str]:
+    """ValueError for a name of which a caption would have nothing."""
+    asked = [caption_name(name) for name in names]
+    if '' in asked:
+        raise ValueError(
+            f'nothing of the name {names[asked.index("")]!r} is in the caption, which '
+            'leaves out full stops and what stands in parentheses; change the name'
+        )
+    return asked
 
 
 def _to_xyxy(boxes: Tensor, image: Image.Image) -> Tensor:
-    """(n, 4) centre and size relative to the image -> xyxy in pixels."""
+    """(n, 4) centre and size relative to the image -> xyxy in pixels, clipped to the
+    image as by MMDetection's ``GroundingDINOHead``."""
     centre, half = boxes[:, :2], boxes[:, 2:] / 2
-    scale = boxes.new_tensor([*image.size, *image.size])
-    return torch.cat([centre - half, centre + half], 1) * scale
+    corners = torch.cat([centre - half, centre + half], 1)
+    return corners.clamp(0, 1) * boxes.new_tensor([*image.size, *image.size])
 
 
 def _around(polygons: list[list[float]]) -> list[float]:

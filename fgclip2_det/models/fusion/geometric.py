@@ -10,6 +10,8 @@ from torch import Tensor
 
 from fgclip2_det.models.fusion.score_fusion import ScoreFusion, check_positive
 
+MIN_BACKGROUND = 1e-6  # of one score per box; several float32 steps below 1
+
 
 @MODELS.register_module()
 class OpenVocabGeometricFusion(ScoreFusion):
@@ -84,12 +86,20 @@ class OpenVocabFViTFusion(OpenVocabGeometricFusion):
 class OpenVocabFVLMFusion(OpenVocabGeometricFusion):
     """The weighted geometric mean, renormalised together with the background.
 
-    The background score is 1 - sum d for a softmax detector; it is not fused, but part
-    of the normalising sum. Independent (sigmoid) scores may sum to more than 1: then
-    the background score is 0.
+    With a score for each name the background score is 1 - sum d, as of a softmax
+    detector; it is not fused, but part of the normalising sum. Independent (sigmoid)
+    scores may sum to more than 1: then the background score is 0.
 
-    Reference: F-VLM (arXiv:2209.15639), equation 3; defaults as in its code, the
-    paper's OV-COCO has 0.2 and 0.45.
+    With one score per box (n, 1) the background score is 1 - d, and all other names
+    have 0: f_c / (f_c + 1 - d), where f_c = d ** (1 - a_c) * w_c ** a_c. Other names
+    matter through w alone, each name's score rises with d, and a box's names keep
+    their order under the geometric mean. For a box's own label this is what a score
+    for each name gives that is 0 on the others. 1 - d is at least 1e-6, so that sure
+    boxes keep that order too.
+
+    Reference: F-VLM (arXiv:2209.15639), equation 3, where the background is a column
+    of the detector's softmax; defaults as in its code, the paper's OV-COCO has 0.2 and
+    0.45. One score per box is not in the paper; that case is ours.
     """
 
     def __init__(
@@ -101,6 +111,8 @@ class OpenVocabFVLMFusion(OpenVocabGeometricFusion):
         self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
         fused = super().combine(det, sim, weights, is_base)
+        if det.shape[-1] == 1 < fused.shape[-1]:
+            return fused / (fused + (1 - det).clamp(min=MIN_BACKGROUND))
         background = (1 - det.sum(-1, keepdim=True)).clamp(min=0)
         total = fused.sum(-1, keepdim=True) + background
         return fused / total.clamp(min=torch.finfo(total.dtype).tiny)

@@ -113,13 +113,12 @@ class ScoreFusion(nn.Module):
             )
         weights = self.weights(num_classes, is_base).to(cosines.device)
         sim = self.similarity(cosines.float(), competitors, apart)
-        det = det_scores.float().expand(n, num_classes)
-        return self.combine(det, sim, weights, is_base)
+        return self.combine(det_scores.float(), sim, weights, is_base)
 
     def combine(
         self, det: Tensor, sim: Tensor, weights: Tensor, is_base: Tensor | None
     ) -> Tensor:
-        """The rule: (n, C), (n, C), (C,), (C,) -> (n, C)."""
+        """The rule: (n, C) or (n, 1), (n, C), (C,), (C,) -> (n, C)."""
         raise NotImplementedError
 
     def similarity(
