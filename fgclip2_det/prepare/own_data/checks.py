@@ -10,7 +10,7 @@ from reprlib import repr as short_repr
 import numpy as np
 
 from fgclip2_det.coco.checks import is_number
-from fgclip2_det.coco.masks import annotation_mask_fault, has_no_polygon
+from fgclip2_det.coco.masks import annotation_mask_fault, encode_mask, has_no_polygon
 from fgclip2_det.io import InputError
 from fgclip2_det.io.threads import thread_map
 from fgclip2_det.prepare.near_duplicates import difference_hash, duplicate_groups
@@ -22,6 +22,7 @@ from .records import OwnBox, OwnData, OwnImage
 
 FEW = 10  # boxes of a class
 THINNEST = 1e-4  # pixels; COCO files that are written have four digits
+THINNEST_MASK = 4  # pixels of both sides of a box whose mask covers some
 _PIXEL = 1.0  # by which rounding may move a side
 _SPELLING = ('duplicate', 'plural', 'shared')
 _NO_WORD = re.compile(
@@ -116,6 +117,9 @@ def _good_boxes(
         if fault := _mask_fault(box, size):
             findings.add('bad_mask', f'{text}: {fault}')
             del box.extra['segmentation']
+        elif _covers_nothing(box, size):
+            findings.add('empty_mask', text)
+            del box.extra['segmentation']
         area = box.extra.get('area', 1)
         if not (is_number(area) and area > 0):
             findings.add('area', f'{text}: {short_repr(area)}')
@@ -153,6 +157,17 @@ def _mask_fault(box: OwnBox, size: tuple[int, int]) -> str | None:
         return None
     entry = {'segmentation': mask, 'bbox': box.bbox}
     return annotation_mask_fault(entry, {'width': size[0], 'height': size[1]})
+
+
+def _covers_nothing(box: OwnBox, size: tuple[int, int]) -> bool:
+    """Whether a mask has no pixel, as of a polygon that goes around twice, though its
+    box is not thin."""
+    mask = box.extra.get('segmentation')
+    if not mask or has_no_polygon(mask) or min(box.bbox[2:]) < THINNEST_MASK:
+        return False
+    from pycocotools import mask as mask_utils  # for masks alone
+
+    return int(mask_utils.area(encode_mask(mask, size[1], size[0]))) == 0
 
 
 def _clip(box: OwnBox, size: tuple[int, int]) -> bool:

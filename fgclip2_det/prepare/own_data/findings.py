@@ -34,6 +34,10 @@ KINDS: dict[str, tuple[str, str, str]] = {
         'width x height is written',
     ),
     'bad_mask': (WRONG, 'masks that pycocotools cannot read', 'their boxes stay'),
+    'empty_mask': (
+        WRONG, 'masks of no pixel, as of polygons that go around twice',
+        'their boxes stay',
+    ),
     'outside': (WRONG, 'boxes wholly off their image', 'left out'),
     'crossing': (DOUBT, 'boxes that cross the border by a pixel or more', 'clipped'),
     'size': (WRONG, "sizes that are not the image file's", "the file's is written"),

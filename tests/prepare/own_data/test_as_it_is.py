@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from fgclip2_det.coco.annotation_file import read_coco
@@ -106,3 +107,21 @@ def test_boxes_to_ignore_are_written_as_crowds(tmp_path, coco):
     written = as_coco(own.data, own.data.images)['annotations']
     assert [each['iscrowd'] for each in written] == [0, 1, 0, 0, 0]
     assert not any('ignore' in each for each in written)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_masks_of_no_pixel_are_counted(tmp_path, coco, seed):
+    """An outline that goes around twice has no inside; once, it has."""
+    angles = np.sort(np.random.default_rng(seed).uniform(0, 2 * np.pi, 9))
+    outline = np.stack([14 + 10 * np.cos(angles), 14 + 10 * np.sin(angles)], 1)
+    once = outline.ravel().tolist()
+    images = [(f'{i}.png', i) for i in range(5)]
+    boxes = [(i + 1, 1 + i % 2, BOX) for i in range(5)]
+    path = coco(tmp_path / 'a.json', images, boxes, ['cup', 'jug'])
+    for polygon, count in ((once, 0), (once * 2, 1)):
+        change(path, 'annotations', segmentation=[polygon])
+        own = look(tmp_path)
+        assert own.findings['empty_mask'] == count == own.findings.is_wrong
+        written = as_coco(own.data, own.data.images)['annotations'][1]
+        assert ('segmentation' in written) == (not count)
+        assert written['bbox'] == BOX
