@@ -127,8 +127,9 @@ def merge_slices(
     area that both slices see agree, so a box that a border cuts finds its other half.
     Of the boxes of an object each side is that of the highest-scored one that is not
     cut there, or the outermost; its score is the highest. Boxes of one slice are never
-    merged: the detector has told them apart. Without a prompt, boxes of any name are
-    one object, whose names come from all of its boxes.
+    merged: the detector has told them apart. Without a prompt, the names need not
+    agree: whole boxes are merged whatever their names, and boxes that a border cuts if
+    one name is among those of both. Their names come from all of them.
 
     Args:
         parts: of each slice, boxes in its own pixels.
@@ -152,7 +153,14 @@ def merge_slices(
     objects = _Objects(of_slice.tolist())
     free = all(part.candidates is not None for part in parts)
     kinds = torch.zeros_like(labels) if free else labels
-    pairs = sorted(_pairs(bboxes, kinds, cut, of_slice, frames, iou), reverse=True)
+    listed = [own for part in parts for own in part.candidates or ()]
+    names = [{name for name, _ in own} for own in listed]
+
+    def alike(first: int, second: int, whole: bool) -> bool:
+        return not free or whole or bool(names[first] & names[second])
+
+    found_pairs = _pairs(bboxes, kinds, cut, of_slice, frames, iou, alike)
+    pairs = sorted(found_pairs, reverse=True)
     for _, first, second in pairs:
         objects.join(first, second)
     found = []
@@ -167,7 +175,6 @@ def merge_slices(
     boxes = torch.stack([each.box for each in kept]) if kept else bboxes[:0]
     named = None
     if free:
-        listed = [own for part in parts for own in part.candidates or ()]
         choose = best_names or (lambda lists: lists[0])
         named = tuple(choose([listed[row] for row in each.rows]) for each in kept)
     return Detections(boxes, scores[best], labels[best], parts[0].classes, '', named)
@@ -224,8 +231,10 @@ def _pairs(
     of_slice: Tensor,
     frames: Tensor,
     iou: float,
+    alike: Callable[[int, int, bool], bool],
 ) -> Iterator[tuple[float, int, int]]:
-    """IoU and rows of boxes of different slices that are one object."""
+    """IoU and rows of boxes of different slices that are one object; ``alike`` says of
+    two rows, and whether both boxes are whole, if they may be."""
     rows = [(of_slice == i).nonzero()[:, 0] for i in range(len(frames))]
     for i, j in combinations(range(len(frames)), 2):
         first, second = rows[i], rows[j]
@@ -239,7 +248,9 @@ def _pairs(
         agreement = torch.where(either, common, _iou(a, b))
         same = labels[first][:, None] == labels[second]
         for m, n in ((agreement > iou) & same).nonzero().tolist():
-            yield float(agreement[m, n]), int(first[m]), int(second[n])
+            rows_of_pair = int(first[m]), int(second[n])
+            if alike(*rows_of_pair, not either[m, n]):
+                yield float(agreement[m, n]), *rows_of_pair
 
 
 def _box_of(bboxes: Tensor, cut: Tensor) -> tuple[Tensor, Tensor]:

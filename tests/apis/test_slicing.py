@@ -128,6 +128,21 @@ def test_without_a_prompt_an_object_has_many_names():
     assert seen[0] == [left.candidates[0], right.candidates[0]]
 
 
+@pytest.mark.parametrize('shared', [False, True])
+def test_without_a_prompt_cut_boxes_need_a_name_in_common(shared):
+    """Whatever fills the strip that two slices see agrees there: a person before a
+    sofa. One thing has a name in common with itself."""
+    windows = [(0, 0, 160, 100), (128, 0, 288, 100)]
+    left = detections((20, 20, 160, 95, 0.8, 0))
+    right = detections((0, 18, 34, 96, 0.6, 1))
+    left.candidates = ((('cat', 0.8), ('dog', 0.2)),)
+    right.candidates = ((('dog', 0.6), *([('cat', 0.4)] * shared)),)
+    if not shared:
+        left.candidates = ((('cat', 0.8),),)
+    merged = merge_slices([left, right], windows, (288, 100))
+    assert len(merged) == (1 if shared else 2)
+
+
 @pytest.mark.parametrize('whole', [False, True])
 @pytest.mark.parametrize('seed', range(8))
 def test_a_perfect_detector_gives_the_true_boxes(seed, whole):
