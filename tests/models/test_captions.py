@@ -22,6 +22,7 @@ from fgclip2_det.models.detectors.huggingface_outputs import (
     caption_name,
     token_scores,
 )
+from fgclip2_det.models.detectors.readable_names import readable_names
 from fgclip2_det.vocabulary import load_list
 
 NAMES = ['bow_(weapon)', 'black_cat', 'Bow_(decorative_ribbons)', 'traffic_light']
@@ -103,3 +104,16 @@ def test_names_that_leave_nothing_to_ask(detector, name):
     image = Image.new('RGB', (WIDTH, HEIGHT))
     with pytest.raises(ValueError, match=r'nothing of the name .* change the name'):
         token_scores(detector, image, ['cat', name])
+
+
+def test_another_alias_is_asked_where_nothing_is_left(detector):
+    tokenizer = detector.processor.tokenizer
+
+    def chosen(*aliases):
+        return readable_names(aliases, tokenizer, None, caption_name, 'BERT')
+
+    assert chosen(['(weapon)', 'bow'], ['cat']) == ['bow', 'cat']
+    with pytest.raises(
+        ValueError, match=r"leaves nothing of 1 of 2 names: '\(weapon\)'"
+    ):
+        chosen(['(weapon)', '.'], ['cat'])

@@ -30,16 +30,18 @@ def readable_names(
         reader: name of the text model, for messages.
 
     Raises:
-        ValueError: naming the classes without an alias that can be tokenized and is
-            short enough.
+        ValueError: naming the classes without an alias of which something is left,
+            that can be tokenized and is short enough.
     """
-    chosen, unknown, long = [], [], []
+    chosen, unknown, long, empty = [], [], [], []
     for names in aliases:
         faults = [_fault(prepare(name), tokenizer, limit) for name in names]
         if None in faults:
             chosen.append(names[faults.index(None)])
         elif faults[0] == 'unknown':
             unknown.append(names[0])
+        elif faults[0] == 'empty':
+            empty.append(repr(names[0]))
         else:
             long.append(f'{names[0]!r} with {faults[0]}')
     if unknown:
@@ -48,6 +50,12 @@ def readable_names(
             f'{_listed(list(map(repr, unknown)))}; each has a word that its tokenizer '
             f'replaces by {tokenizer.unk_token}, so that such names get equal scores. '
             "Give them in English, or with an English alias: ['黑猫', 'black cat']"
+        )
+    if empty:
+        raise ValueError(
+            f'{reader} leaves nothing of {len(empty)} of {len(aliases)} names: '
+            f'{_listed(empty)}; punctuation and what stands in parentheses are left '
+            "out. Change them, or give an alias: ['(bow)', 'bow']"
         )
     if long:
         raise ValueError(
@@ -71,7 +79,9 @@ def warn_of_other_scripts(names: Sequence[str], reader: str) -> None:
 
 
 def _fault(name: str, tokenizer: Any, limit: int | None) -> str | None:
-    """'unknown', the number of tokens where it is too high, or None."""
+    """'empty', 'unknown', the number of tokens where it is too high, or None."""
+    if not name.strip():
+        return 'empty'
     unknown = tokenizer.unk_token_id
     marks = (tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id)
     ids = tokenizer(name)['input_ids']
