@@ -79,6 +79,8 @@ def test_voc_image_set_names_and_zero_based(voc):
         ('my photo 1\n my\n', ['my photo 1.jpg', 'my.jpg']),
         ('my photo 1 -1\nmy 1\n', ['my photo 1.jpg', 'my.jpg']),
         ('my\t1\n', ['my.jpg']),
+        ('my 2\nmy photo 1 12\n', ['my.jpg', 'my photo 1.jpg']),
+        ('my one two\nmy photo 0\n', ['my.jpg', 'my photo 0.jpg']),
     ],
 )
 def test_names_of_an_image_set_may_have_spaces(voc, image_set, wanted):
