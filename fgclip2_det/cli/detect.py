@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgclip2_det.cli.detect_prompts import (
+    LANGUAGE,
+    TOP,
     check_prompts,
     name_everything,
     read_names,
@@ -90,9 +92,9 @@ def parser() -> argparse.ArgumentParser:
              'ram or lvis, or a file; default: ram, 4,585 tags, or what the embedded '
              'detector knows')  # fmt: skip
     add('--language', choices=['en', 'zh', 'both'],
-        help='of the list; default: en')  # fmt: skip
+        help=f'of the list; default: {LANGUAGE}')  # fmt: skip
     add('--top', type=_count, metavar='N',
-        help='names per box without a prompt; default: 3')  # fmt: skip
+        help=f'names per box without a prompt; default: {TOP}')  # fmt: skip
     add('--text-cache', type=Path, metavar='DIR',
         help='where the embeddings of the list are kept; default: '
              '~/.cache/fgclip2_det/texts')  # fmt: skip

@@ -23,6 +23,7 @@ ADVICE = {
     '--like': 'give boxes that show the class as well',
     '--prompt-free': 'give that as well, or leave it out',
 }
+LANGUAGE, TOP = 'en', 3  # of --prompt-free
 FILE_OF_PROMPTS = '.safetensors'
 
 
@@ -165,7 +166,7 @@ def name_everything(args: argparse.Namespace, inferencer: OpenVocabInferencer) -
     if args.prompt_free is not None:
         cache = args.text_cache or _user_cache()
         inferencer.set_prompt_free(
-            args.prompt_free or None, args.language or 'en', args.top or 3,
+            args.prompt_free or None, args.language or LANGUAGE, args.top or TOP,
             cache_dir=cache,
         )  # fmt: skip
 

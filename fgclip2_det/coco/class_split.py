@@ -62,6 +62,8 @@ def resolve_classes(
     - ``base`` alone: there is no novel class;
     - one of them empty and the other None: no class is of that kind, all are of the
       other;
+    - one of them empty beside a list of the other: that list is all there is; both
+      empty is an error;
     - neither: the categories' own ``split`` key ('base', 'novel' or 'unused') decides
       where all have one, and else every class is base.
 

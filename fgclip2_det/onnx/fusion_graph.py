@@ -54,7 +54,8 @@ class ExportedFusion(nn.Module):
         """Fused scores (n, C).
 
         Args:
-            det_scores: (n, C), or (n, 1) of a detector with one score per box.
+            det_scores: (n, C); before the export also (n, 1), of a detector with one
+                score per box.
             cosines: (n, C) with the names.
             others: (n, S) with their competitors.
             names: (C, D) embeddings, for a rule that weighs names by them.

@@ -115,6 +115,6 @@ def _to_instance(box: dict, label: int, name: str) -> dict:
 
 
 def _end(start: float, side: float) -> float:
-    """The far end of a side; exact where rounding could turn the side round."""
+    """The far end of a side; exact where rounding could put it before the start."""
     end = start + side
     return max(start, round(end, DIGITS)) if side >= 10**-DIGITS else end

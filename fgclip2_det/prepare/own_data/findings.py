@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     'bad_box': (WRONG, 'boxes that are not four finite numbers', 'left out'),
     'empty_box': (WRONG, 'boxes without an area', 'left out'),
     'area': (
-        WRONG, 'boxes with two sides whose area is 0, negative or no number',
+        WRONG, 'boxes with width and height whose area is 0, negative or no number',
         'width x height is written',
     ),
     'bad_mask': (WRONG, 'masks that pycocotools cannot read', 'their boxes stay'),
