@@ -13,10 +13,11 @@ from fgclip2_det.models.checkpoints import read_checkpoint
 from .data_files import check_data_files
 from .first_process import is_first_process, print_once
 from .resume import check_resume
-from .saved_checkpoints import newest_saved
+from .saved_checkpoints import check_out_folders, newest_saved
 from .work_dir import (
     check_checkpoint,
     check_not_trained,
+    check_start_is_kept,
     check_work_dir,
     last_checkpoint,
 )
@@ -50,9 +51,11 @@ def prepare_training(
     Raises:
         FileNotFoundError: if the checkpoint to resume does not exist.
         ValueError: if the work dir belongs to another config or holds a training that
-            is neither resumed nor overwritten, annotation files or images are missing
-            (:func:`.check_data_files`), the checkpoint is damaged, without optimizer
-            state, from another seed or another training, or an option does not fit.
+            is neither resumed nor overwritten, checkpoints would be saved beside
+            another training's, those to be removed are what it starts from, annotation
+            files or images are missing (:func:`.check_data_files`), the checkpoint is
+            damaged, without optimizer state, from another seed or another training, or
+            an option does not fit.
     """
     if seed is not None:
         cfg.randomness.seed = seed
@@ -68,6 +71,10 @@ def prepare_training(
 
     if overwrite and resume is not None:
         raise ValueError('--overwrite starts anew and --resume goes on; give one')
+    named = resume or (cfg.get('load_from') if cfg.get('resume') else None)
+    check_out_folders(cfg.work_dir, cfg, None if named == 'auto' else named)
+    if overwrite:
+        check_start_is_kept(cfg)
     if not overwrite and (resume is None or not with_changes):
         check_work_dir(cfg)
     if not overwrite and resume is None and not cfg.get('resume'):

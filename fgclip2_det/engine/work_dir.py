@@ -14,7 +14,12 @@ from fgclip2_det.io.atomic import write_atomic
 from fgclip2_det.io.text import json_values, read_json
 from fgclip2_det.models.checkpoints import read_checkpoint
 
-from .saved_checkpoints import checkpoint_folders, newest_saved, saved_checkpoints
+from .saved_checkpoints import (
+    checkpoint_folders,
+    named_last,
+    newest_saved,
+    saved_checkpoints,
+)
 
 FINGERPRINT_FILE = 'config_fingerprint.json'
 # source of weights, post-processing, memory options: these do not change the model
@@ -57,7 +62,7 @@ def last_checkpoint(work_dir: Path | str, cfg: Mapping | None = None) -> Path | 
     """Checkpoint for ``--resume``; None if there is none.
 
     It is the file named in ``last_checkpoint``, first looked up in the folders of the
-    training, which may have moved.
+    training (:func:`.checkpoint_folders`); the work dir may have moved.
 
     Args:
         work_dir: of the training.
@@ -68,7 +73,7 @@ def last_checkpoint(work_dir: Path | str, cfg: Mapping | None = None) -> Path | 
         ValueError: if the file that is named does not exist.
     """
     pointer = Path(work_dir) / 'last_checkpoint'
-    name = _named(pointer)
+    name = named_last(work_dir)
     if not name:
         return newest_saved(work_dir, cfg)
     folders = checkpoint_folders(work_dir, cfg)
@@ -80,13 +85,6 @@ def last_checkpoint(work_dir: Path | str, cfg: Mapping | None = None) -> Path | 
     raise ValueError(
         f'{pointer} names {name[:80]!r}, which does not exist; delete it, or {remedy}'
     )
-
-
-def _named(pointer: Path) -> str:
-    """What a ``last_checkpoint`` names; '' where there is none."""
-    if not pointer.is_file():
-        return ''
-    return pointer.read_text(errors='replace').strip().replace('\0', '?')
 
 
 def check_work_dir(cfg: Config) -> None:
@@ -140,27 +138,63 @@ def check_not_trained(cfg: Config) -> None:
     )
 
 
+def check_start_is_kept(cfg: Config) -> None:
+    """Check that ``--overwrite`` removes no file that the config names, as weights to
+    start from.
+
+    Args:
+        cfg: resolved config with ``work_dir``.
+
+    Raises:
+        ValueError: naming the key and the file.
+    """
+    removed = {os.path.realpath(path) for path in _to_remove(cfg.work_dir, cfg)}
+    for key, text in _texts(cfg.to_dict()) if removed else ():
+        path = Path(os.path.realpath(text.replace('\0', '?')))
+        if any(str(part) in removed for part in (path, *path.parents)):
+            raise ValueError(
+                f'--overwrite would remove {text}, which {key} of the config names; '
+                'move it and name its new place, or choose another --work-dir'
+            )
+
+
+def _texts(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
+    """(dotted key, text) of all texts in nested dicts and lists."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping | list | tuple):
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, item in pairs:
+            yield from _texts(item, f'{key}.{name}' if key else str(name))
+
+
 def remove_run(work_dir: Path | str, cfg: Mapping | None = None) -> None:
     """Remove checkpoints and metrics of an earlier training, so that nothing takes them
     for those of the next one.
 
     Args:
         work_dir: of both trainings.
-        cfg: config of the next one; checkpoints are looked for where it saves its own.
+        cfg: config of the next one; checkpoints are looked for where it saves its own,
+            in :func:`.checkpoint_folders`.
     """
-    pointer = Path(work_dir) / 'last_checkpoint'
-    last = Path(_named(pointer))
-    if os.path.isfile(last) and last.parent.resolve() in {
-        folder.resolve() for folder in checkpoint_folders(work_dir, cfg)
-    }:
-        last.unlink()
-    pointer.unlink(missing_ok=True)
-    (Path(work_dir) / 'metrics.json').unlink(missing_ok=True)
-    for path in saved_checkpoints(work_dir, cfg):
-        if path.is_dir():
+    for path in _to_remove(work_dir, cfg):
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    for name in ('last_checkpoint', 'metrics.json'):
+        (Path(work_dir) / name).unlink(missing_ok=True)
+
+
+def _to_remove(work_dir: Path | str, cfg: Mapping | None) -> list[Path]:
+    """The checkpoints of a training; last the one that proves the others its own."""
+    last = Path(named_last(work_dir))
+    paths = saved_checkpoints(work_dir, cfg)
+    folders = {os.path.realpath(path) for path in checkpoint_folders(work_dir, cfg)}
+    if os.path.isfile(last) and os.path.realpath(last.parent) in folders:
+        paths.append(last)
+    name = last.name
+    return sorted(paths, key=lambda path: path.name == name)
 
 
 def write_fingerprint(cfg: Config) -> None:

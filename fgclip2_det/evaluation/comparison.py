@@ -92,8 +92,8 @@ def barriers(first: dict, second: dict) -> list[str]:
 
 def settings(first: dict, second: dict) -> list[str]:
     """Other differences, in words; numbers stay comparable."""
-    others = map(_without_barriers, common_terms(first, second))
-    lines = _differences(*others, _SETTINGS)
+    a, b = common_terms(first, second)
+    lines = _differences(_without_barriers(a), _without_barriers(b), _SETTINGS)
     digests = [_field(x['protocol'], 'predictions.sha256') for x in (first, second)]
     if digests[0] == digests[1] is not None:
         lines.insert(0, 'predictions: both files are of the same predictions')

@@ -1,6 +1,7 @@
 """Reading of checkpoints, with checks that MMEngine lacks or makes too late."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
@@ -55,9 +56,7 @@ def newest_checkpoint(folder: Path | str) -> Path | None:
 
 def newest_of(paths: Iterable[Path]) -> Path | None:
     """The newest of several checkpoints that can be resumed; None if none can."""
-    files = [path for path in paths if path.is_file()]
-    saved = sorted(files, key=lambda p: p.stat().st_mtime)
-    for path in reversed(saved):
+    for path in reversed(sort_by_age(path for path in paths if path.is_file())):
         try:
             checkpoint = _load(path)
         except ValueError:
@@ -65,6 +64,19 @@ def newest_of(paths: Iterable[Path]) -> Path | None:
         if 'optimizer' in checkpoint:
             return path
     return None
+
+
+def sort_by_age(paths: Iterable[Path]) -> list[Path]:
+    """Sort checkpoints by time, then the step in their name, then the name; the newest
+    comes last, and all processes get the same order.
+    """
+
+    def age(path: Path) -> tuple[int, int, str, str]:
+        steps = re.findall(r'\d+', re.sub(r'-[0-9a-f]{8}$', '', path.stem))
+        step = int(steps[-1][-18:]) if steps else -1
+        return path.stat().st_mtime_ns, step, path.name, str(path)
+
+    return sorted(paths, key=age)
 
 
 def check_weights(
