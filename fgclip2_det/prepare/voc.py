@@ -6,6 +6,7 @@ sets ``ignore`` from ``iscrowd`` and would count it otherwise. A crowd box is ma
 the share of the *detection* inside it, which is a little more lenient than VOC.
 """
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from fgclip2_det.io.text import read_text
 from fgclip2_det.prepare.xml_files import flag_of, number_of, read_xml, text_of
 from fgclip2_det.vocabulary.name_lists import load_list
 
+_COLUMN = re.compile(r'\s+-?\d+$')
 _FLAGS = ('difficult', 'truncated', 'occluded')
 
 
@@ -107,15 +109,12 @@ def _listed(folder: Path, lines: list[str]) -> list[Path]:
     """Files of an image set.
 
     A name may have spaces. It is the whole line if that names a file, else what stands
-    before the last column or before all but the first, as ImageSets/Main/dog_train.txt
-    (-1, 0 or 1) and ImageSets/Layout (the number of an object) have them.
+    before a column with a number, as ImageSets/Main/dog_train.txt (-1, 0 or 1) and
+    ImageSets/Layout (of an object) have one.
     """
-    files = []
-    for line in lines:
-        names = (line, line.rsplit(maxsplit=1)[0], line.split()[0])
-        found = [folder / f'{name}.xml' for name in names]
-        files.append(next(filter(Path.is_file, found), found[-1]))
-    return files
+    whole = [folder / f'{line}.xml' for line in lines]
+    first = [folder / f'{_COLUMN.sub("", line)}.xml' for line in lines]
+    return [a if a.is_file() else b for a, b in zip(whole, first, strict=True)]
 
 
 def _categories(names: list[str] | None) -> list[dict]:

@@ -80,12 +80,18 @@ def test_voc_image_set_names_and_zero_based(voc):
         ('my photo 1 -1\nmy 1\n', ['my photo 1.jpg', 'my.jpg']),
         ('my\t1\n', ['my.jpg']),
         ('my 2\nmy photo 1 12\n', ['my.jpg', 'my photo 1.jpg']),
-        ('my one two\nmy photo 0\n', ['my.jpg', 'my photo 0.jpg']),
     ],
 )
 def test_names_of_an_image_set_may_have_spaces(voc, image_set, wanted):
     coco, _ = voc({'my': [], 'my photo 0': [], 'my photo 1': []}, image_set)
     assert [image['file_name'] for image in coco['images']] == wanted
+
+
+@pytest.mark.parametrize('line', ['my photo', 'my photo 7', 'my one two'])
+def test_no_other_image_is_taken_for_one_that_is_not_there(voc, line):
+    name = 'my one two' if 'one' in line else 'my photo'
+    with pytest.raises(ValueError, match=rf'{name}\.xml, which the image set lists'):
+        voc({'my': [], 'my photo 1': []}, f'{line}\n')
 
 
 @pytest.mark.parametrize(

@@ -276,9 +276,7 @@ def test_inferencer(folder, run_tool, tmp_path):
     found, order = alone(files, NAMES)[2], d.argsort(descending=True, stable=True)
     torch.testing.assert_close(found.scores, d[order], atol=1e-5, rtol=0)
     torch.testing.assert_close(found.bboxes, boxes[order], atol=1e-3, rtol=0)
-    with pytest.raises(
-        ValueError, match=r"leaves nothing of 1 of \d names: '\(black\)'"
-    ):
+    with pytest.raises(ValueError, match=r"nothing of 1 of 3 names: '\(black\)'"):
         alone(files[0], ['red cup', '(black)', 'cat'])
 
 
@@ -350,9 +348,7 @@ def test_names_without_tokens(folder):
     cfg = load(folder)
     model = MODELS.build(cfg.model).eval()
     data = pseudo_collate([DATASETS.build(cfg.test_dataloader.dataset)[0]])
-    with pytest.raises(
-        ValueError, match=r"leaves nothing of 1 of 3 names: '\(black\)'"
-    ):
+    with pytest.raises(ValueError, match=r"nothing of 1 of 3 names: '\(black\)'"):
         model.set_vocabulary(['red cup', '(black)', 'cat'])
     model.detector.test_cfg.chunked_size = -1
     words = itertools.product(['black', 'cat', 'red', 'cup', 'bench'], repeat=3)
